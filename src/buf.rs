@@ -1,0 +1,188 @@
+//! Aligned buffers: the memory that direct I/O reads and writes. An unsafe island.
+//!
+//! Direct I/O wants the memory it moves to start at a multiple of the device's alignment, which
+//! no safe allocation of the standard library promises. [`AlignedBuf`] is such an allocation with
+//! a fixed capacity; it dereferences to its bytes. [`BufPool`] keeps a bounded number of them.
+//!
+//! Invariants:
+//! 1. `ptr` comes from the global allocator with exactly `layout`, and is freed with it once.
+//! 2. All `layout.size()` bytes are initialised: the allocation is zeroed and never shrinks.
+//!
+//! Threading: a buffer has one owner and moves freely between threads. It does not know about
+//! I/O in flight; whoever hands its address to the kernel keeps the buffer until the kernel is
+//! done ([`crate::io`] moves buffers in and gives them back with the result).
+
+#![allow(unsafe_code)]
+
+use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
+use std::fmt;
+use std::ops::{Deref, DerefMut};
+use std::ptr::NonNull;
+
+/// The alignment of every buffer in bytes. It covers the logical block of every common device.
+pub const BUF_ALIGN: usize = 4096;
+
+const _: () = assert!(BUF_ALIGN.is_power_of_two());
+
+/// A zeroed, fixed-size allocation that starts at a multiple of [`BUF_ALIGN`].
+///
+/// ```
+/// use ringwal::io::AlignedBuf;
+///
+/// let mut buf = AlignedBuf::zeroed(8192);
+/// buf[0] = 7;
+/// assert_eq!(buf.len(), 8192);
+/// assert_eq!(buf.as_ptr() as usize % 4096, 0);
+/// ```
+pub struct AlignedBuf {
+    ptr: NonNull<u8>,
+    layout: Layout,
+}
+
+// SAFETY: the buffer owns its allocation exclusively, as `Box<[u8]>` does.
+unsafe impl Send for AlignedBuf {}
+// SAFETY: shared access only reads plain bytes.
+unsafe impl Sync for AlignedBuf {}
+
+impl AlignedBuf {
+    /// A buffer of `bytes` zero bytes, rounded up to a multiple of [`BUF_ALIGN`] and at least
+    /// one of it.
+    ///
+    /// # Panics
+    ///
+    /// If `bytes` exceeds `isize::MAX`. Aborts, as all allocations do, when memory is exhausted.
+    pub fn zeroed(bytes: usize) -> AlignedBuf {
+        let size = bytes.max(1).next_multiple_of(BUF_ALIGN);
+        let layout = Layout::from_size_align(size, BUF_ALIGN).expect("a size below isize::MAX");
+        // SAFETY: `layout` has a size of at least BUF_ALIGN, so it is not zero.
+        let ptr = unsafe { alloc_zeroed(layout) };
+        match NonNull::new(ptr) {
+            Some(ptr) => AlignedBuf { ptr, layout },
+            None => handle_alloc_error(layout),
+        }
+    }
+}
+
+impl Drop for AlignedBuf {
+    fn drop(&mut self) {
+        // SAFETY: invariant 1, and nobody can use the buffer after its drop.
+        unsafe { dealloc(self.ptr.as_ptr(), self.layout) }
+    }
+}
+
+impl Deref for AlignedBuf {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        // SAFETY: invariant 2; the borrow of `self` keeps writers out.
+        unsafe { std::slice::from_raw_parts(self.ptr.as_ptr(), self.layout.size()) }
+    }
+}
+
+impl DerefMut for AlignedBuf {
+    fn deref_mut(&mut self) -> &mut [u8] {
+        // SAFETY: invariant 2; the exclusive borrow of `self` keeps everyone else out.
+        unsafe { std::slice::from_raw_parts_mut(self.ptr.as_ptr(), self.layout.size()) }
+    }
+}
+
+impl fmt::Debug for AlignedBuf {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AlignedBuf").field("len", &self.len()).finish_non_exhaustive()
+    }
+}
+
+/// A bounded supply of buffers.
+///
+/// Buffers of the usual capacity are reused; a larger one is made for whoever needs it and freed
+/// afterwards. The bytes handed out and not yet returned stay within the limit, except that one
+/// buffer is always granted, so that a record larger than the limit can pass alone.
+#[derive(Debug)]
+pub(crate) struct BufPool {
+    capacity: usize,
+    limit_bytes: usize,
+    lent_bytes: usize,
+    free: Vec<AlignedBuf>,
+}
+
+impl BufPool {
+    /// A pool of buffers of `capacity` bytes that lends at most `limit_bytes` at once.
+    pub(crate) fn new(capacity: usize, limit_bytes: usize) -> BufPool {
+        let capacity = capacity.next_multiple_of(BUF_ALIGN);
+        BufPool { capacity, limit_bytes, lent_bytes: 0, free: Vec::new() }
+    }
+
+    /// A buffer of at least `bytes`, or `None` while the limit is reached. Its content is
+    /// whatever the last user left.
+    pub(crate) fn take(&mut self, bytes: usize) -> Option<AlignedBuf> {
+        let size = bytes.next_multiple_of(BUF_ALIGN).max(self.capacity);
+        if !self.has_room(bytes) {
+            return None;
+        }
+        self.lent_bytes += size;
+        match self.free.pop() {
+            Some(buf) if size == self.capacity => Some(buf),
+            other => {
+                self.free.extend(other);
+                Some(AlignedBuf::zeroed(size))
+            }
+        }
+    }
+
+    /// Whether [`take`](Self::take) would lend a buffer of `bytes` now.
+    pub(crate) fn has_room(&self, bytes: usize) -> bool {
+        let size = bytes.next_multiple_of(BUF_ALIGN).max(self.capacity);
+        self.lent_bytes == 0 || self.lent_bytes + size <= self.limit_bytes
+    }
+
+    /// Takes a lent buffer back.
+    pub(crate) fn give_back(&mut self, buf: AlignedBuf) {
+        self.lent_bytes -= buf.len();
+        if buf.len() == self.capacity {
+            self.free.push(buf);
+        }
+    }
+
+    /// The bytes lent and not yet given back.
+    pub(crate) fn lent_bytes(&self) -> usize {
+        self.lent_bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_buffer_is_aligned_zeroed_and_rounded_up() {
+        for bytes in [0, 1, 4096, 4097, 1 << 20] {
+            let buf = AlignedBuf::zeroed(bytes);
+            assert_eq!(buf.as_ptr() as usize % BUF_ALIGN, 0);
+            assert!(buf.len() >= bytes.max(1) && buf.len().is_multiple_of(BUF_ALIGN));
+            assert!(buf.iter().all(|&byte| byte == 0));
+        }
+    }
+
+    #[test]
+    fn the_pool_lends_up_to_its_limit_and_reuses_what_comes_back() {
+        let mut pool = BufPool::new(4096, 8192);
+        let first = pool.take(10).unwrap();
+        let first_address = first.as_ptr();
+        let _second = pool.take(10).unwrap();
+        assert!(pool.take(10).is_none());
+        pool.give_back(first);
+        assert_eq!(pool.take(10).unwrap().as_ptr(), first_address);
+    }
+
+    #[test]
+    fn one_buffer_larger_than_the_limit_is_granted_when_nothing_else_is_lent() {
+        let mut pool = BufPool::new(4096, 8192);
+        let small = pool.take(10).unwrap();
+        assert!(pool.take(100_000).is_none());
+        pool.give_back(small);
+        let large = pool.take(100_000).unwrap();
+        assert!(large.len() >= 100_000);
+        pool.give_back(large);
+        assert_eq!(pool.lent_bytes(), 0);
+    }
+}

@@ -1,0 +1,354 @@
+//! What can go wrong, as data.
+//!
+//! Every variant carries what a caller needs to match on and what an operator needs to act:
+//! the operation, the path or option, and the cause. Messages are lower case, say what happened
+//! and, where there is something to do, what.
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::seq::Seq;
+
+/// The result of an operation on a log.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Why an operation on a log failed.
+///
+/// ```
+/// use ringwal::{Error, Log};
+///
+/// let dir = tempfile::tempdir()?;
+/// let log = Log::builder(dir.path().join("log")).record_bytes_max(1024).open()?;
+/// match log.append([0; 2000]) {
+///     Err(Error::RecordTooLarge { bytes: 2000, limit: 1024 }) => {}
+///     other => panic!("{other:?}"),
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Error {
+    /// An atomic batch had no records.
+    BatchEmpty,
+    /// An atomic batch holds more than fits into one batch on disk.
+    BatchTooLarge {
+        /// The bytes of its records, their 8-byte heads included.
+        bytes: u64,
+        /// The most that one batch may hold.
+        limit: u64,
+    },
+    /// The log was closed.
+    Closed,
+    /// Acknowledged data is damaged or gone.
+    Corrupt(Corruption),
+    /// An operation of the operating system failed.
+    Io {
+        /// What was attempted, as a verb: `write`, `sync`, `rename`.
+        op: &'static str,
+        /// On which file or directory.
+        path: PathBuf,
+        /// The operating system's answer.
+        source: io::Error,
+    },
+    /// Another writer has the log open.
+    Locked {
+        /// The lock file.
+        path: PathBuf,
+        /// The process that holds it, where the lock file tells.
+        pid: Option<u32>,
+    },
+    /// There is no room for another segment. Nothing was written and the log is intact: appends
+    /// succeed again once there is room.
+    NoSpace {
+        /// The segment that could not be prepared.
+        path: PathBuf,
+        /// How many bytes it needs.
+        bytes: u64,
+        /// The operating system's answer.
+        source: Arc<io::Error>,
+    },
+    /// The path is not a log, and nothing was created there.
+    NotALog {
+        /// The path.
+        path: PathBuf,
+        /// What stands there instead.
+        reason: String,
+    },
+    /// An option is out of its range.
+    Option {
+        /// The option, by the name of its builder method.
+        name: &'static str,
+        /// What was asked for.
+        value: String,
+        /// What is allowed.
+        expected: String,
+    },
+    /// A sequence number is outside of what the operation accepts.
+    OutOfRange {
+        /// The operation, by the name of its method.
+        op: &'static str,
+        /// The sequence number that was asked for.
+        seq: Seq,
+        /// The least it accepts now.
+        min: Seq,
+        /// The greatest it accepts now.
+        max: Seq,
+    },
+    /// An earlier write or sync failed, so what is on disk is unknown until the log is opened
+    /// again. Nothing was retried, nothing after the failure was acknowledged.
+    Poisoned(
+        /// That first failure.
+        Arc<Error>,
+    ),
+    /// The queue is full: the disk is slower than the appenders.
+    QueueFull,
+    /// The log was opened read-only.
+    ReadOnly,
+    /// A record is larger than the log takes.
+    RecordTooLarge {
+        /// The record's length.
+        bytes: u64,
+        /// The option `record_bytes_max`.
+        limit: u64,
+    },
+    /// The record was there once and was truncated away.
+    Truncated {
+        /// The sequence number that was asked for.
+        seq: Seq,
+        /// The first one that is still there.
+        first_seq: Seq,
+    },
+    /// The file was written by a newer version of this crate.
+    UnsupportedVersion {
+        /// The file.
+        path: PathBuf,
+        /// The format version it states.
+        version: u8,
+        /// The newest format version this crate reads.
+        newest: u8,
+    },
+    /// The backend that was asked for cannot run here.
+    BackendRefused {
+        /// What was refused, with the errno and what to do.
+        reason: String,
+    },
+}
+
+impl Error {
+    /// An [`Error::Io`].
+    pub fn io(op: &'static str, path: impl Into<PathBuf>, source: io::Error) -> Error {
+        Error::Io { op, path: path.into(), source }
+    }
+
+    /// The failure itself: what poisoned the log if this is [`Error::Poisoned`], else this error.
+    pub fn root_cause(&self) -> &Error {
+        match self {
+            Error::Poisoned(cause) => cause.root_cause(),
+            other => other,
+        }
+    }
+
+    /// Whether the operating system says that there is no room or no resource left, which can
+    /// heal, rather than that the device failed, which cannot.
+    pub(crate) fn is_shortage(&self) -> bool {
+        let Error::Io { source, .. } = self else { return false };
+        if matches!(
+            source.kind(),
+            io::ErrorKind::StorageFull
+                | io::ErrorKind::QuotaExceeded
+                | io::ErrorKind::FileTooLarge
+                | io::ErrorKind::OutOfMemory
+        ) {
+            return true;
+        }
+        #[cfg(unix)]
+        if let Some(errno) = source.raw_os_error() {
+            return errno == libc::EMFILE || errno == libc::ENFILE || errno == libc::ENOMEM;
+        }
+        false
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::BatchEmpty => write!(f, "an atomic batch needs at least one record"),
+            Error::BatchTooLarge { bytes, limit } => write!(
+                f,
+                "an atomic batch of {bytes} bytes is over the limit of {limit}; raise \
+                 record_bytes_max or split it"
+            ),
+            Error::Closed => write!(f, "the log is closed; open it again to go on"),
+            Error::Corrupt(corruption) => corruption.fmt(f),
+            Error::Io { op, path, source } => {
+                write!(f, "{op} failed on {}: {source}", path.display())
+            }
+            Error::Locked { path, pid: Some(pid) } => write!(
+                f,
+                "the log is in use by process {pid} (lock file {}); close it there first",
+                path.display()
+            ),
+            Error::Locked { path, pid: None } => write!(
+                f,
+                "the log is in use by another writer (lock file {}); close it there first",
+                path.display()
+            ),
+            Error::NoSpace { path, bytes, source } => write!(
+                f,
+                "no room for the next segment, {} of {bytes} bytes: {source}; nothing is lost, \
+                 and appends succeed again once there is room",
+                path.display()
+            ),
+            Error::NotALog { path, reason } => {
+                write!(f, "{} is not a log: {reason}; nothing was changed", path.display())
+            }
+            Error::Option { name, value, expected } => {
+                write!(f, "option {name} is {value}, expected {expected}")
+            }
+            Error::OutOfRange { op, seq, min, max } => {
+                write!(f, "{op} of sequence number {seq}: expected {min} to {max}")
+            }
+            Error::Poisoned(cause) => write!(
+                f,
+                "the log stopped at its first failure and must be opened again: {cause}"
+            ),
+            Error::QueueFull => {
+                write!(f, "the queue is full; wait for an earlier append or raise queue_bytes")
+            }
+            Error::ReadOnly => write!(f, "the log was opened read-only"),
+            Error::RecordTooLarge { bytes, limit } => write!(
+                f,
+                "a record of {bytes} bytes is over the limit of {limit}; raise record_bytes_max \
+                 or split it"
+            ),
+            Error::Truncated { seq, first_seq } => write!(
+                f,
+                "record {seq} was truncated away; the first one still there is {first_seq}"
+            ),
+            Error::UnsupportedVersion { path, version, newest } => write!(
+                f,
+                "{} has format version {version}, newer than {newest}, the newest one this \
+                 version reads; upgrade ringwal",
+                path.display()
+            ),
+            Error::BackendRefused { reason } => write!(f, "{reason}"),
+        }
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Error::Io { source, .. } => Some(source),
+            Error::NoSpace { source, .. } => Some(source.as_ref()),
+            Error::Poisoned(cause) => Some(cause.as_ref()),
+            _ => None,
+        }
+    }
+}
+
+/// Damage to acknowledged data: where it is, what it costs, and what proves it.
+///
+/// ```
+/// use ringwal::{Corruption, Error};
+///
+/// fn describe(error: &Error) -> Option<String> {
+///     match error {
+///         Error::Corrupt(Corruption { path, offset, first_seq, .. }) => {
+///             Some(format!("{} at {offset}: from record {first_seq}", path.display()))
+///         }
+///         _ => None,
+///     }
+/// }
+/// assert_eq!(describe(&Error::Closed), None);
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Corruption {
+    /// The damaged file, or the directory where a whole file is missing.
+    pub path: PathBuf,
+    /// The byte at which the damage begins.
+    pub offset: u64,
+    /// The first record that is damaged or missing.
+    pub first_seq: Seq,
+    /// The last record that is known to be damaged or missing.
+    pub last_seq: Seq,
+    /// What is wrong there.
+    pub kind: CorruptionKind,
+    /// What proves that the records had been acknowledged.
+    pub witness: Witness,
+}
+
+impl Corruption {
+    /// Damage in `path` at `offset` that costs the records `first_seq..=last_seq`.
+    pub fn new(
+        path: impl AsRef<Path>,
+        offset: u64,
+        (first_seq, last_seq): (Seq, Seq),
+        kind: CorruptionKind,
+        witness: Witness,
+    ) -> Corruption {
+        let path = path.as_ref().to_path_buf();
+        Corruption { path, offset, first_seq, last_seq, kind, witness }
+    }
+}
+
+/// What is wrong with a damaged place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum CorruptionKind {
+    /// Records end early: the file stops, or only blank or stale blocks follow.
+    Missing,
+    /// The bytes there are not a valid batch.
+    Damaged,
+    /// A whole segment is not there.
+    SegmentMissing,
+    /// The `state` file is unreadable in both of its slots, or gone.
+    StateUnreadable,
+}
+
+/// What proves that records had been durable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Witness {
+    /// A later batch of the same segment was written when they were known to be durable.
+    LaterBatch,
+    /// A later segment exists, and one is named only when all before it is durable.
+    LaterSegment,
+    /// A checkpoint covers them.
+    Checkpoint,
+    /// The log was closed after them, or another durable note in `state` names them.
+    CleanClose,
+    /// The place itself: a segment's blocks or the `state` file were read before and are
+    /// unreadable now.
+    Itself,
+}
+
+impl fmt::Display for Corruption {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = match self.kind {
+            CorruptionKind::Missing => "acknowledged records are missing",
+            CorruptionKind::Damaged => "acknowledged records are damaged",
+            CorruptionKind::SegmentMissing => "a segment is missing",
+            CorruptionKind::StateUnreadable => "the state file is unreadable",
+        };
+        let witness = match self.witness {
+            Witness::LaterBatch => "a later batch",
+            Witness::LaterSegment => "a later segment",
+            Witness::Checkpoint => "the checkpoint",
+            Witness::CleanClose => "the last clean close",
+            Witness::Itself => "the place itself",
+        };
+        write!(
+            f,
+            "{kind}: {} at byte {}, records {} to {} (known from {witness}); nothing was changed: \
+             restore the file, or salvage what is before it",
+            self.path.display(),
+            self.offset,
+            self.first_seq,
+            self.last_seq
+        )
+    }
+}

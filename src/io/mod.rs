@@ -1,0 +1,253 @@
+//! The two planes of I/O that an engine runs on, as contracts.
+//!
+//! - [`Storage`] is blocking and knows one directory: names, positional reads, locks. Recovery,
+//!   readers and tools need only this.
+//! - [`IoQueue`] is completion-shaped and touched by one thread: "write these blocks, then make
+//!   them durable", "prepare a spare segment", "give it its name". Operations are submitted,
+//!   complete in any order, and buffers come back with the result. The commit path needs only
+//!   this.
+//!
+//! An implementation of both is a *backend*: [`std_fs`] on every platform and the io_uring one on
+//! Linux. The engine sees the traits alone, so a simulated disk can take their place.
+//!
+//! What every implementation of [`IoQueue`] owes the engine:
+//!
+//! 1. Every submitted operation completes exactly once, with its token and with the buffer that
+//!    was moved in, unless the buffer cannot be known to be free (then it is leaked, never freed).
+//! 2. `Ok` for a [`Op::Write`] with a [`Strategy`] means that all `len` bytes are on stable
+//!    storage; without one, that the operating system has all of them. A short write is an error.
+//! 3. `Ok` for [`Op::Sync`] means that every write to that file that had *completed* before the
+//!    sync was submitted is on stable storage. (A strategy that syncs the whole file gives the
+//!    same for the other writes; [`Strategy::syncs_file`] tells.)
+//! 4. `Ok` for [`Op::Install`] means that the new name is on stable storage.
+//! 5. Nothing is retried after a failed write or sync.
+//! 6. Dropping a queue waits for what is in flight.
+//!
+//! Threading: a queue belongs to the thread that made it; only its [`Wake`] crosses threads.
+
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::error::Result;
+
+pub use crate::buf::{AlignedBuf, BUF_ALIGN};
+
+/// The blocking plane: one directory and the files in it, by name.
+///
+/// Names have no separators. All methods may be called from any thread.
+pub trait Storage: Send + Sync + fmt::Debug {
+    /// The directory, for messages.
+    fn dir(&self) -> &Path;
+
+    /// The names of all entries in the directory, in no order.
+    fn list(&self) -> Result<Vec<String>>;
+
+    /// Opens a file.
+    fn open(&self, name: &str, access: Access) -> Result<Box<dyn StorageFile>>;
+
+    /// Gives the file `from` the name `to`, in place of a file of that name if there is one.
+    /// Durable only after [`sync_dir`](Self::sync_dir).
+    fn rename(&self, from: &str, to: &str) -> Result<()>;
+
+    /// Removes a file. Durable only after [`sync_dir`](Self::sync_dir).
+    fn remove(&self, name: &str) -> Result<()>;
+
+    /// Makes all creations, renames and removals so far durable.
+    fn sync_dir(&self) -> Result<()>;
+
+    /// Takes the exclusive lock `name` until the returned guard is dropped, or says who has it
+    /// ([`Error::Locked`](crate::Error::Locked)). Never waits.
+    fn lock(&self, name: &str) -> Result<Box<dyn LockGuard>>;
+}
+
+/// Holds a lock until it is dropped.
+pub trait LockGuard: Send + Sync + fmt::Debug {}
+
+/// How a file is opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// An existing file, to read.
+    Read,
+    /// An existing file, to read and write.
+    Write,
+    /// A new file, to read and write; it is an error if the name is taken.
+    Create,
+}
+
+/// An open file of a [`Storage`]: positional, shared between threads.
+pub trait StorageFile: Send + Sync + fmt::Debug {
+    /// The file's length in bytes.
+    fn bytes(&self) -> Result<u64>;
+
+    /// Reads into `buf` from `offset`; returns how many bytes, fewer than asked for only at the
+    /// end of the file.
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<usize>;
+
+    /// Writes all of `data` at `offset`.
+    fn write_at(&self, data: &[u8], offset: u64) -> Result<()>;
+
+    /// Writes zeros from `from` to `to` with large plain writes, so that those blocks are really
+    /// there: no later write to them allocates or extends.
+    fn write_zeros(&self, from: u64, to: u64) -> Result<()>;
+
+    /// Cuts or extends the file to `bytes`.
+    fn set_bytes(&self, bytes: u64) -> Result<()>;
+
+    /// Makes content and length durable.
+    fn sync(&self) -> Result<()>;
+
+    /// Forgets what the operating system has cached of the file, as far as it can, so that the
+    /// next reads come from the device. Only a hint.
+    fn drop_cache(&self);
+}
+
+/// An open file of an [`IoQueue`], by the number that the engine gave it.
+pub type FileId = u64;
+
+/// Something for an [`IoQueue`] to do.
+#[derive(Debug)]
+pub enum Op {
+    /// Makes a spare segment: a file called `name`, from the retired file `reuse` if that is
+    /// given, else new. If `fill`, all of its `bytes` are written blocks afterwards and synced
+    /// (what a reused file has already is kept), so that later writes are pure overwrites; else
+    /// it is just there. It is open as `file` from then on. On failure nothing of it is left.
+    Prepare {
+        /// The number by which later operations name the file.
+        file: FileId,
+        /// The name of the spare.
+        name: String,
+        /// A retired file to take instead of a new one.
+        reuse: Option<String>,
+        /// The length to give it.
+        bytes: u64,
+        /// Whether to write its blocks beforehand.
+        fill: bool,
+    },
+    /// Writes `buf[..len]` at `offset`; `len` and `offset` are multiples of the unit that the
+    /// backend stated. With `sync`, completes when it is durable.
+    Write {
+        /// An open file.
+        file: FileId,
+        /// Where in the file, in bytes.
+        offset: u64,
+        /// The bytes; given back with the completion.
+        buf: AlignedBuf,
+        /// How many of them.
+        len: usize,
+        /// How to make them durable; `None` leaves that to a later [`Op::Sync`].
+        sync: Option<Strategy>,
+    },
+    /// Makes every completed write to the file durable.
+    Sync {
+        /// An open file.
+        file: FileId,
+    },
+    /// Gives an open spare its segment name, durably.
+    Install {
+        /// The open file.
+        file: FileId,
+        /// Its name so far.
+        from: String,
+        /// Its name from now on.
+        to: String,
+    },
+    /// Cuts an open segment to `bytes`, syncs and closes it.
+    Seal {
+        /// The open file.
+        file: FileId,
+        /// Its name.
+        name: String,
+        /// The length it keeps.
+        bytes: u64,
+    },
+    /// Closes and removes a spare that is not needed.
+    Discard {
+        /// The open file.
+        file: FileId,
+        /// Its name.
+        name: String,
+    },
+}
+
+/// The end of an operation.
+#[derive(Debug)]
+pub struct Completion {
+    /// The token that the operation was submitted with.
+    pub token: u64,
+    /// How it went. An error names the root cause, never a cancelled follower.
+    pub result: Result<()>,
+    /// The buffer of a write.
+    pub buf: Option<AlignedBuf>,
+}
+
+/// The completion-shaped plane; see the module's numbered obligations.
+pub trait IoQueue {
+    /// Hands over an operation. It may start now or at the next [`wait`](Self::wait).
+    fn submit(&mut self, token: u64, op: Op);
+
+    /// Starts what was submitted, and blocks until something completed, someone called
+    /// [`Wake::wake`], or `timeout` passed (`None`: for ever). Appends what completed to `done`.
+    /// May return early with nothing.
+    ///
+    /// # Errors
+    ///
+    /// When the queue itself failed: nothing can be submitted any more, and what was in flight
+    /// may never complete.
+    fn wait(&mut self, timeout: Option<Duration>, done: &mut Vec<Completion>) -> Result<()>;
+
+    /// How many operations were submitted and have not completed.
+    fn in_flight(&self) -> usize;
+
+    /// What makes [`wait`](Self::wait) return, from any thread.
+    fn waker(&self) -> Arc<dyn Wake>;
+}
+
+/// Makes an [`IoQueue::wait`] return, now or the next time it is called.
+pub trait Wake: Send + Sync {
+    /// Wakes the queue's thread. Calls before it waits are not lost and may be merged.
+    fn wake(&self);
+}
+
+/// How a batch becomes durable.
+///
+/// None is the fastest everywhere: it depends on the drive, the file system, the number of
+/// appenders and what else the machine does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Strategy {
+    /// A ring write linked to a ring fdatasync: one submission, no thread waits in between.
+    LinkedFsync,
+    /// One write with `RWF_DSYNC`: cheap where the drive has no volatile cache or knows FUA.
+    Dsync,
+    /// A write, and when it is done a blocking fdatasync on the thread that owns the queue. The
+    /// only one of the std backend.
+    WriteThenSync,
+}
+
+impl Strategy {
+    /// All of them.
+    pub const ALL: [Strategy; 3] =
+        [Strategy::LinkedFsync, Strategy::Dsync, Strategy::WriteThenSync];
+
+    /// Whether the sync covers all of the file's completed writes, not only its own.
+    pub fn syncs_file(self) -> bool {
+        !matches!(self, Strategy::Dsync)
+    }
+
+    /// The name that the command and the messages use.
+    pub fn name(self) -> &'static str {
+        match self {
+            Strategy::LinkedFsync => "linked",
+            Strategy::Dsync => "dsync",
+            Strategy::WriteThenSync => "write-then-sync",
+        }
+    }
+}
+
+impl fmt::Display for Strategy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}

@@ -1,0 +1,11 @@
+//! ringwal: a write-ahead log engine.
+
+pub mod error;
+pub mod io;
+pub mod replication;
+
+mod buf;
+mod seq;
+
+pub use error::{Corruption, CorruptionKind, Error, Result, Witness};
+pub use seq::Seq;
