@@ -1,6 +1,7 @@
 //! ringwal: a write-ahead log engine.
 
 pub mod error;
+pub mod format;
 pub mod io;
 pub mod replication;
 
