@@ -6,6 +6,9 @@ pub mod io;
 pub mod replication;
 
 mod buf;
+#[cfg(test)]
+mod memory;
+mod segment;
 mod seq;
 
 pub use error::{Corruption, CorruptionKind, Error, Result, Witness};

@@ -94,10 +94,14 @@ impl State {
         let mut slot = Box::new([0; SLOT_BYTES]);
         slot[..4].copy_from_slice(&MAGIC);
         slot[4] = VERSION;
-        slot[5] = u8::from(self.clean) * FLAG_CLEAN
-            | u8::from(self.cutting) * FLAG_CUTTING
-            | u8::from(self.cut.is_some()) * FLAG_CUT
-            | u8::from(self.checkpoint.is_some()) * FLAG_CHECKPOINT;
+        slot[5] = [
+            (FLAG_CLEAN, self.clean),
+            (FLAG_CUTTING, self.cutting),
+            (FLAG_CUT, self.cut.is_some()),
+            (FLAG_CHECKPOINT, self.checkpoint.is_some()),
+        ]
+        .iter()
+        .fold(0, |flags, &(flag, is_set)| if is_set { flags | flag } else { flags });
         slot[6..8].copy_from_slice(&self.shard.to_le_bytes());
         slot[8..16].copy_from_slice(&self.generation.to_le_bytes());
         slot[16..32].copy_from_slice(&self.log_id);
