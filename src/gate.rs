@@ -146,7 +146,7 @@ impl Gate {
 const _: () = assert!(PENDING < Level::Written as u32 && (Level::Synced as u32) < FAILED);
 
 #[cfg(target_os = "linux")]
-use crate::sys::linux as futex;
+use crate::sys as futex;
 
 #[cfg(not(target_os = "linux"))]
 mod futex {
