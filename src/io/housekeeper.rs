@@ -12,6 +12,7 @@
 //! Threading: owned and polled by the queue's thread. Dropping stops filling, lets the clerk
 //! finish what it was given and joins both threads.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -138,11 +139,18 @@ struct Worker<F> {
 impl<F> Worker<F> {
     fn run(&self, jobs: &Receiver<(u64, Job)>) {
         for (token, job) in jobs {
-            let result = self.execute(job);
+            // Whoever submitted it waits for the outcome, so there has to be one.
+            let result = catch_unwind(AssertUnwindSafe(|| self.execute(job)))
+                .unwrap_or_else(|_| Err(self.panicked()));
             // The queue may be gone; then nobody waits for the outcome.
             let _gone = self.outcomes.send(Outcome { token, result });
             self.wake.wake();
         }
+    }
+
+    fn panicked(&self) -> Error {
+        let what = std::io::Error::other("the storage panicked");
+        Error::io("housekeeping", self.storage.dir(), what)
     }
 
     fn execute(&self, job: Job) -> Result<Done<F>> {

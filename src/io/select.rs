@@ -161,9 +161,8 @@ pub fn open_queue(
     let fill = options.fill.unwrap_or(!filesystem.copy_on_write);
     let mut refused = Vec::new();
     if options.kind != BackendKind::Std {
-        match uring(&storage, options, &filesystem, spare_name, &mut refused)? {
+        match uring(&storage, options, (&filesystem, fill), spare_name, &mut refused)? {
             Some((queue, mut backend)) => {
-                backend.fill = fill;
                 backend.refused = refused;
                 return Ok((queue, backend));
             }
@@ -198,7 +197,7 @@ use crate::io::trial::uring;
 fn uring(
     _storage: &Arc<dyn Storage>,
     _options: &QueueOptions,
-    _filesystem: &sys::Filesystem,
+    _found: (&sys::Filesystem, bool),
     _name: &str,
     refused: &mut Vec<Refusal>,
 ) -> Result<Option<(Box<dyn IoQueue>, Backend)>> {
