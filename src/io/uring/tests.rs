@@ -109,6 +109,47 @@ fn an_enter_that_fails_for_good_ends_the_queue_with_the_errno() {
 }
 
 #[test]
+fn a_kernel_that_stays_busy_ends_the_queue() {
+    let Some((_dir, mut queue)) = queue(2) else { return };
+    queue.ring.fault = Some(Fault::Errno(libc::EAGAIN, u32::MAX));
+    match queue.wait(None, &mut Vec::new()) {
+        Err(Error::Io { source, .. }) => {
+            assert_eq!(source.raw_os_error(), Some(libc::EAGAIN));
+        }
+        other => panic!("{other:?}"),
+    }
+    queue.ring.fault = None;
+}
+
+#[test]
+fn dropping_a_failed_queue_leaks_what_may_never_complete_instead_of_waiting_for_ever() {
+    let Some((_dir, mut queue)) = queue(2) else { return };
+    write(&mut queue, 1, Some(Strategy::LinkedFsync));
+    // As if its completion had been lost.
+    for (_, op) in &mut queue.ops {
+        op.handed = true;
+    }
+    queue.failure = Some(Arc::new(Error::Closed));
+    drop(queue);
+}
+
+#[test]
+fn a_late_completion_of_an_earlier_operation_is_not_taken_for_the_present_one() {
+    let Some((_dir, mut queue)) = queue(2) else { return };
+    write(&mut queue, 1, Some(Strategy::LinkedFsync));
+    let generation = queue.generation;
+    wait_for(&mut queue, 1);
+    write(&mut queue, 2, Some(Strategy::LinkedFsync));
+    // The same slot, of another life.
+    assert_eq!(queue.ops.iter().map(|(key, _)| key).collect::<Vec<_>>(), [0]);
+    queue.reaped.push((op::user_data(0, generation, op::Part::Sync), 0));
+    let mut done = Vec::new();
+    queue.reap(&mut done);
+    assert!(done.is_empty());
+    assert_eq!(wait_for(&mut queue, 1)[0].token, 2);
+}
+
+#[test]
 fn without_skipped_completions_a_chain_waits_for_both() {
     let Some((_dir, mut queue)) = queue(4) else { return };
     queue.ring.skips_success = false;
