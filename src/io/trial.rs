@@ -186,6 +186,9 @@ fn attempt(
     let mut usable = Vec::new();
     let started = Instant::now();
     for &strategy in wanted {
+        if trial.queue.has_failed() {
+            return None;
+        }
         match trial.write(strategy) {
             Ok(took) => usable.push((strategy, vec![took])),
             Err(error) => {
@@ -210,6 +213,10 @@ fn attempt(
         }
     }
     queue.release(TRIAL_FILE);
+    if queue.has_failed() {
+        refuse("measuring".to_owned(), &io::Error::other("the ring failed meanwhile"));
+        return None;
+    }
     let measured: Vec<(Strategy, Duration)> =
         usable.into_iter().map(|(strategy, times)| (strategy, median(times))).collect();
     let (strategy, reason) = choose(&measured).unwrap_or((only, String::new()));

@@ -261,6 +261,11 @@ impl UringQueue {
         }
     }
 
+    /// Whether the ring itself failed, so that nothing more can be tried on it.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.failure.is_some()
+    }
+
     /// Makes `opened` the file of that number.
     pub(crate) fn adopt(&mut self, file: FileId, name: &str, opened: File) {
         let path = RefCell::new(self.storage.dir().join(name));
