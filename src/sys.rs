@@ -65,6 +65,7 @@ mod platform {
 
     use super::Filesystem;
 
+    #[allow(clippy::unnecessary_cast, reason = "its type is another with every C library")]
     pub(super) fn filesystem(path: &Path) -> Option<Filesystem> {
         let magic = super::statfs(path)?.f_type as u64 & 0xffff_ffff;
         let known = KNOWN.iter().find(|known| known.0 == magic);
@@ -198,8 +199,8 @@ mod linux {
     /// at any time; the caller looks again.
     pub(crate) fn futex_wait(word: &AtomicU32, expected: u32, timeout: Option<Duration>) {
         let timeout = timeout.map(|timeout| libc::timespec {
-            tv_sec: timeout.as_secs().min(i32::MAX as u64) as libc::time_t,
-            // Below 1e9, so it fits every width that this field has.
+            // Cut to what the narrowest of these fields holds, on any platform.
+            tv_sec: timeout.as_secs().min(i32::MAX as u64) as _,
             tv_nsec: timeout.subsec_nanos() as _,
         });
         let timeout_ptr = timeout.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);

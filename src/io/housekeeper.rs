@@ -12,6 +12,7 @@
 //! Threading: owned and polled by the queue's thread. Dropping stops filling, lets the clerk
 //! finish what it was given and joins both threads.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -138,11 +139,18 @@ struct Worker<F> {
 impl<F> Worker<F> {
     fn run(&self, jobs: &Receiver<(u64, Job)>) {
         for (token, job) in jobs {
-            let result = self.execute(job);
+            // Whoever submitted it waits for the outcome, so there has to be one.
+            let result = catch_unwind(AssertUnwindSafe(|| self.execute(job)))
+                .unwrap_or_else(|_| Err(self.panicked()));
             // The queue may be gone; then nobody waits for the outcome.
             let _gone = self.outcomes.send(Outcome { token, result });
             self.wake.wake();
         }
+    }
+
+    fn panicked(&self) -> Error {
+        let what = std::io::Error::other("the storage panicked");
+        Error::io("housekeeping", self.storage.dir(), what)
     }
 
     fn execute(&self, job: Job) -> Result<Done<F>> {
@@ -229,3 +237,151 @@ struct Attempt {
 // Between two steps the filler looks whether it should stop. Steps end at multiples of it, so that
 // only the first can begin inside of a block.
 const FILL_STEP: u64 = 4 << 20;
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::sync::Condvar;
+    use std::sync::Mutex;
+
+    use super::*;
+    use crate::io::{LockGuard, StdStorage, StorageFile};
+
+    /// The file system, but zeros have no room or panic.
+    #[derive(Debug)]
+    struct Failing {
+        inner: StdStorage,
+        panics: bool,
+    }
+
+    #[derive(Debug)]
+    struct FailingFile {
+        inner: Box<dyn StorageFile>,
+        panics: bool,
+    }
+
+    impl Storage for Failing {
+        fn dir(&self) -> &Path {
+            self.inner.dir()
+        }
+        fn list(&self) -> Result<Vec<String>> {
+            self.inner.list()
+        }
+        fn open(&self, name: &str, access: Access) -> Result<Box<dyn StorageFile>> {
+            let inner = self.inner.open(name, access)?;
+            Ok(Box::new(FailingFile { inner, panics: self.panics }))
+        }
+        fn rename(&self, from: &str, to: &str) -> Result<()> {
+            self.inner.rename(from, to)
+        }
+        fn remove(&self, name: &str) -> Result<()> {
+            self.inner.remove(name)
+        }
+        fn sync_dir(&self) -> Result<()> {
+            self.inner.sync_dir()
+        }
+        fn lock(&self, name: &str) -> Result<Box<dyn LockGuard>> {
+            self.inner.lock(name)
+        }
+    }
+
+    impl StorageFile for FailingFile {
+        fn bytes(&self) -> Result<u64> {
+            self.inner.bytes()
+        }
+        fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<usize> {
+            self.inner.read_at(buf, offset)
+        }
+        fn write_at(&self, data: &[u8], offset: u64) -> Result<()> {
+            self.inner.write_at(data, offset)
+        }
+        fn write_zeros(&self, from: u64, _to: u64) -> Result<()> {
+            assert!(!self.panics, "as the test asks for");
+            self.inner.write_zeros(from, from + 4096)?;
+            Err(Error::io("write", "spare", std::io::ErrorKind::StorageFull.into()))
+        }
+        fn set_bytes(&self, bytes: u64) -> Result<()> {
+            self.inner.set_bytes(bytes)
+        }
+        fn sync(&self) -> Result<()> {
+            self.inner.sync()
+        }
+        fn drop_cache(&self) {}
+    }
+
+    #[derive(Default)]
+    struct Bell {
+        rung: Mutex<u32>,
+        changed: Condvar,
+    }
+
+    impl Wake for Bell {
+        fn wake(&self) {
+            *self.rung.lock().unwrap() += 1;
+            self.changed.notify_all();
+        }
+    }
+
+    fn run(panics: bool, jobs: Vec<Job>) -> (Vec<Outcome<()>>, Vec<String>) {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("old"), [1; 100]).unwrap();
+        let storage: Arc<dyn Storage> =
+            Arc::new(Failing { inner: StdStorage::new(dir.path()), panics });
+        let bell = Arc::new(Bell::default());
+        let wake: Arc<dyn Wake> = bell.clone();
+        let housekeeper = Housekeeper::new(&storage, Box::new(|_| Ok(())), &wake).unwrap();
+        let count = jobs.len();
+        for (token, job) in jobs.into_iter().enumerate() {
+            housekeeper.start(token as u64, job);
+        }
+        let mut rung = bell.rung.lock().unwrap();
+        while (*rung as usize) < count {
+            rung = bell.changed.wait(rung).unwrap();
+        }
+        let mut outcomes: Vec<_> = std::iter::from_fn(|| housekeeper.poll()).collect();
+        outcomes.sort_by_key(|outcome| outcome.token);
+        assert_eq!(outcomes.len(), count, "woken only after the outcome is there");
+        let mut names = storage.list().unwrap();
+        names.sort();
+        (outcomes, names)
+    }
+
+    fn prepare(name: &str, reuse: Option<&str>, fill: bool) -> Job {
+        let (name, reuse) = (name.to_owned(), reuse.map(str::to_owned));
+        Job::Prepare { file: 1, name, reuse, bytes: 1 << 20, fill }
+    }
+
+    #[test]
+    fn a_spare_without_room_is_removed_and_the_shortage_told() {
+        let jobs = vec![prepare("a", None, true), prepare("b", Some("old"), true)];
+        let (outcomes, names) = run(false, jobs);
+        for outcome in outcomes {
+            assert!(outcome.result.unwrap_err().is_shortage());
+        }
+        assert!(names.is_empty(), "{names:?}");
+    }
+
+    #[test]
+    fn a_panic_of_the_storage_is_an_error_and_the_thread_goes_on() {
+        let jobs = vec![prepare("a", None, true), prepare("b", None, false)];
+        let (outcomes, names) = run(true, jobs);
+        assert!(outcomes[0].result.as_ref().unwrap_err().to_string().contains("panicked"));
+        assert!(outcomes[1].result.is_ok());
+        assert!(names.contains(&"b".to_owned()));
+    }
+
+    #[test]
+    fn jobs_of_the_clerk_run_in_order() {
+        let seal = Job::Seal { name: "c".into(), bytes: 10 };
+        let jobs = vec![
+            Job::Install { file: 1, from: "old".into(), to: "b".into() },
+            Job::Install { file: 1, from: "b".into(), to: "c".into() },
+            seal,
+            Job::Discard { name: "missing".into() },
+        ];
+        let (outcomes, names) = run(false, jobs);
+        assert!(outcomes[..3].iter().all(|outcome| outcome.result.is_ok()));
+        assert!(outcomes[3].result.is_err());
+        assert_eq!(names, ["c"]);
+    }
+}

@@ -161,9 +161,8 @@ pub fn open_queue(
     let fill = options.fill.unwrap_or(!filesystem.copy_on_write);
     let mut refused = Vec::new();
     if options.kind != BackendKind::Std {
-        match uring(&storage, options, &filesystem, spare_name, &mut refused)? {
+        match uring(&storage, options, (&filesystem, fill), spare_name, &mut refused)? {
             Some((queue, mut backend)) => {
-                backend.fill = fill;
                 backend.refused = refused;
                 return Ok((queue, backend));
             }
@@ -198,7 +197,7 @@ use crate::io::trial::uring;
 fn uring(
     _storage: &Arc<dyn Storage>,
     _options: &QueueOptions,
-    _filesystem: &sys::Filesystem,
+    _found: (&sys::Filesystem, bool),
     _name: &str,
     refused: &mut Vec<Refusal>,
 ) -> Result<Option<(Box<dyn IoQueue>, Backend)>> {
@@ -241,4 +240,58 @@ pub(crate) fn refused_by_test(at: RefuseAt) -> Option<io::Error> {
     }
     let _ = at;
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::io::StdStorage;
+
+    #[test]
+    fn std_is_chosen_on_request_and_says_so() {
+        let dir = tempfile::tempdir().unwrap();
+        let options = QueueOptions { kind: BackendKind::Std, ..Default::default() };
+        let (_queue, backend) =
+            open_queue(Arc::new(StdStorage::new(dir.path())), &options, "spare-trial.tmp").unwrap();
+        assert_eq!((backend.kind, backend.strategy), (BackendKind::Std, Strategy::WriteThenSync));
+        assert!(backend.refused.is_empty());
+        assert_eq!(backend.unit_bytes, 4096);
+        let text = backend.to_string();
+        for part in ["backend: std", "strategy: write-then-sync", "file system: "] {
+            assert!(text.contains(part), "{text}");
+        }
+    }
+
+    #[test]
+    fn filling_beforehand_can_be_overridden() {
+        for fill in [true, false] {
+            let dir = tempfile::tempdir().unwrap();
+            let options = QueueOptions { fill: Some(fill), ..Default::default() };
+            let storage = Arc::new(StdStorage::new(dir.path()));
+            let (_queue, backend) = open_queue(storage, &options, "spare-trial.tmp").unwrap();
+            assert_eq!(backend.fill, fill);
+        }
+    }
+
+    #[test]
+    fn a_directory_that_is_not_there_is_an_error_and_not_a_refusal() {
+        let dir = tempfile::tempdir().unwrap();
+        let storage = Arc::new(StdStorage::new(dir.path().join("missing")));
+        let opened = open_queue(storage, &QueueOptions::default(), "spare-trial.tmp");
+        if cfg!(all(target_os = "linux", feature = "uring")) {
+            assert!(matches!(opened, Err(Error::Io { op: "create", .. })));
+        }
+    }
+
+    #[cfg(not(all(target_os = "linux", feature = "uring")))]
+    #[test]
+    fn a_build_without_io_uring_refuses_it_with_a_reason() {
+        let dir = tempfile::tempdir().unwrap();
+        let options = QueueOptions { kind: BackendKind::Uring, ..Default::default() };
+        let storage = Arc::new(StdStorage::new(dir.path()));
+        match open_queue(storage, &options, "spare-trial.tmp") {
+            Err(Error::BackendRefused { reason }) => assert!(reason.contains("io_uring")),
+            other => panic!("{:?}", other.map(|(_, backend)| backend)),
+        }
+    }
 }

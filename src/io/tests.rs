@@ -230,6 +230,54 @@ fn mixed_strategies_and_plain_writes_share_a_queue() {
     });
 }
 
+/// Many small seeded histories of writes and syncs over several files, with wakes in between;
+/// afterwards every file is what a plain array says.
+#[test]
+fn any_mix_of_writes_leaves_what_was_written_last() {
+    for_every_queue(|mut case| {
+        let mut seed = 0x9e37_79b9_7f4a_7c15 ^ case.depth as u64;
+        let mut random = |below: u64| {
+            seed ^= seed << 13;
+            seed ^= seed >> 7;
+            seed ^= seed << 17;
+            seed % below
+        };
+        let mut model = vec![vec![0; SEGMENT as usize]; 3];
+        for file in 0..3 {
+            case.prepare(file, true);
+        }
+        let waker = case.queue.waker();
+        for _ in 0..20 {
+            // Blocks of one round are distinct, as their order is not defined.
+            let (mut next, mut submitted) = (random(8), 0);
+            while next < SEGMENT / UNIT {
+                let (file, units) = (random(3), 1 + random(3).min(SEGMENT / UNIT - next - 1));
+                let (from, len) = ((next * UNIT) as usize, (units * UNIT) as usize);
+                let mut buf = AlignedBuf::zeroed(len);
+                buf.fill(random(255) as u8);
+                model[file as usize][from..from + len].copy_from_slice(&buf);
+                let sync = [None, Some(case.strategy)][random(2) as usize];
+                case.submit(Op::Write { file, offset: next * UNIT, buf, len, sync });
+                submitted += 1;
+                next += units + random(6);
+                if random(4) == 0 {
+                    case.submit(Op::Sync { file });
+                    submitted += 1;
+                }
+                if random(4) == 0 {
+                    waker.wake();
+                }
+            }
+            for done in case.wait_for(submitted) {
+                done.result.unwrap();
+            }
+        }
+        for file in 0..3 {
+            assert!(case.read(&spare(file)) == model[file as usize], "{} {file}", case.name);
+        }
+    });
+}
+
 #[test]
 fn a_long_write_of_many_units_is_one_operation() {
     for_every_queue(|mut case| {
@@ -371,49 +419,16 @@ fn dropping_a_queue_with_work_that_no_wait_started_does_not_hang() {
 }
 
 #[test]
-fn std_is_chosen_on_request_and_says_so() {
-    let dir = tempfile::tempdir().unwrap();
-    let options = QueueOptions { kind: BackendKind::Std, ..Default::default() };
-    let (_queue, backend) =
-        open_queue(Arc::new(StdStorage::new(dir.path())), &options, "spare-trial.tmp").unwrap();
-    assert_eq!((backend.kind, backend.strategy), (BackendKind::Std, Strategy::WriteThenSync));
-    assert!(backend.refused.is_empty());
-    assert_eq!(backend.unit_bytes, 4096);
-    let text = backend.to_string();
-    for part in ["backend: std", "strategy: write-then-sync", "file system: "] {
-        assert!(text.contains(part), "{text}");
-    }
-}
-
-#[test]
-fn filling_beforehand_can_be_overridden() {
-    for fill in [true, false] {
-        let dir = tempfile::tempdir().unwrap();
-        let options = QueueOptions { fill: Some(fill), ..Default::default() };
-        let storage = Arc::new(StdStorage::new(dir.path()));
-        let (_queue, backend) = open_queue(storage, &options, "spare-trial.tmp").unwrap();
-        assert_eq!(backend.fill, fill);
-    }
-}
-
-#[test]
-fn a_directory_that_is_not_there_is_an_error_and_not_a_refusal() {
-    let dir = tempfile::tempdir().unwrap();
-    let storage = Arc::new(StdStorage::new(dir.path().join("missing")));
-    let opened = open_queue(storage, &QueueOptions::default(), "spare-trial.tmp");
-    if cfg!(all(target_os = "linux", feature = "uring")) {
-        assert!(matches!(opened, Err(Error::Io { op: "create", .. })));
-    }
-}
-
-#[cfg(not(all(target_os = "linux", feature = "uring")))]
-#[test]
-fn a_build_without_io_uring_refuses_it_with_a_reason() {
-    let dir = tempfile::tempdir().unwrap();
-    let options = QueueOptions { kind: BackendKind::Uring, ..Default::default() };
-    let storage = Arc::new(StdStorage::new(dir.path()));
-    match open_queue(storage, &options, "spare-trial.tmp") {
-        Err(Error::BackendRefused { reason }) => assert!(reason.contains("io_uring")),
-        other => panic!("{:?}", other.map(|(_, backend)| backend)),
-    }
+fn an_install_does_not_wait_for_a_spare_that_is_being_filled() {
+    for_every_queue(|mut case| {
+        case.prepare(1, false);
+        let bytes = 1 << 40;
+        case.submit(Op::Prepare { file: 2, name: spare(2), reuse: None, bytes, fill: true });
+        // Only the install can complete: the other takes for ever.
+        case.run(Op::Install { file: 1, from: spare(1), to: "a.seg".into() }).unwrap();
+        assert_eq!(case.queue.in_flight(), 1);
+        let Case { queue, dir, name, .. } = case;
+        drop(queue);
+        assert_eq!(names(dir.path()), ["a.seg"], "{name}: the half-made spare is gone");
+    });
 }

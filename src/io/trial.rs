@@ -25,10 +25,11 @@ use crate::sys::{self, Filesystem};
 pub(super) fn uring(
     storage: &Arc<dyn Storage>,
     options: &QueueOptions,
-    filesystem: &Filesystem,
+    (filesystem, fill): (&Filesystem, bool),
     name: &str,
     refused: &mut Vec<Refusal>,
 ) -> Result<Option<(Box<dyn IoQueue>, Backend)>> {
+    let wanted = wanted(options.strategy, filesystem, fill, refused);
     let file = TrialFile::new(storage, name)?;
     let mut unit = None;
     if options.direct_io {
@@ -37,9 +38,9 @@ pub(super) fn uring(
             Err((answer, advice)) => refused.push(Refusal::new("direct I/O", &answer, advice)),
         }
     }
-    let mut found = attempt(storage, options, name, unit, refused);
+    let mut found = attempt(storage, options, (&wanted, name, unit), refused);
     if found.is_none() && unit.take().is_some() && only_direct_was_refused(refused) {
-        found = attempt(storage, options, name, None, refused);
+        found = attempt(storage, options, (&wanted, name, None), refused);
     }
     drop(file);
     let Some((queue, strategy, measured, reason)) = found else { return Ok(None) };
@@ -48,7 +49,7 @@ pub(super) fn uring(
         strategy,
         direct_io: unit.is_some(),
         unit_bytes: unit.unwrap_or(BUF_ALIGN as u64),
-        fill: false,
+        fill,
         filesystem: filesystem.name.clone(),
         ring_flags: queue.ring_flags(),
         refused: Vec::new(),
@@ -128,14 +129,40 @@ fn direct_unit(
     Ok(unit)
 }
 
+/// The strategies to try: the one asked for, or all.
+///
+/// Before Linux 6.7, ext4 could report a direct `RWF_DSYNC` write that extends the file durable
+/// before the new length was. Filled segments are never extended; without them it is left out.
+fn wanted(
+    asked: Option<Strategy>,
+    filesystem: &Filesystem,
+    fill: bool,
+    refused: &mut Vec<Refusal>,
+) -> Vec<Strategy> {
+    let dsync_is_safe = fill || filesystem.name != "ext4";
+    match asked {
+        None => {
+            let safe = |strategy: &Strategy| *strategy != Strategy::Dsync || dsync_is_safe;
+            Strategy::ALL.into_iter().filter(safe).collect()
+        }
+        Some(Strategy::Dsync) if !dsync_is_safe => {
+            let why = "ext4 before Linux 6.7 loses the length of files that such writes extend";
+            let answer = io::Error::new(io::ErrorKind::Unsupported, why);
+            let advice = "have segments filled beforehand to use it".to_owned();
+            refused.push(Refusal::new("the strategy dsync", &answer, advice));
+            vec![Strategy::LinkedFsync]
+        }
+        Some(asked) => vec![asked],
+    }
+}
+
 type Found = (UringQueue, Strategy, Vec<(Strategy, Duration)>, String);
 
 /// Sets a ring up and writes through it.
 fn attempt(
     storage: &Arc<dyn Storage>,
     options: &QueueOptions,
-    name: &str,
-    unit: Option<u64>,
+    (wanted, name, unit): (&[Strategy], &str, Option<u64>),
     refused: &mut Vec<Refusal>,
 ) -> Option<Found> {
     let mut refuse =
@@ -157,10 +184,11 @@ fn attempt(
     }
     let mut trial = Writes { queue: &mut queue, unit: unit.unwrap_or(BUF_ALIGN as u64), next: 0 };
     let mut usable = Vec::new();
-    let wanted: Vec<Strategy> =
-        options.strategy.map_or_else(|| Strategy::ALL.to_vec(), |strategy| vec![strategy]);
     let started = Instant::now();
-    for strategy in wanted {
+    for &strategy in wanted {
+        if trial.queue.has_failed() {
+            return None;
+        }
         match trial.write(strategy) {
             Ok(took) => usable.push((strategy, vec![took])),
             Err(error) => {
@@ -170,9 +198,10 @@ fn attempt(
         }
     }
     let &(only, _) = usable.first()?;
-    if let Some(asked) = options.strategy {
+    if let &[single] = wanted {
         queue.release(TRIAL_FILE);
-        return Some((queue, asked, Vec::new(), "as asked for".to_owned()));
+        let reason = if options.strategy == Some(single) { "as asked for" } else { "instead" };
+        return Some((queue, single, Vec::new(), reason.to_owned()));
     }
     while started.elapsed() < MEASURE_FOR && usable[0].1.len() <= ROUNDS {
         for (strategy, times) in &mut usable {
@@ -184,6 +213,10 @@ fn attempt(
         }
     }
     queue.release(TRIAL_FILE);
+    if queue.has_failed() {
+        refuse("measuring".to_owned(), &io::Error::other("the ring failed meanwhile"));
+        return None;
+    }
     let measured: Vec<(Strategy, Duration)> =
         usable.into_iter().map(|(strategy, times)| (strategy, median(times))).collect();
     let (strategy, reason) = choose(&measured).unwrap_or((only, String::new()));
@@ -356,6 +389,24 @@ mod tests {
         let ms = Duration::from_millis;
         assert_eq!(median(vec![ms(9)]), ms(9));
         assert_eq!(median(vec![ms(9), ms(1), ms(3), ms(2)]), ms(2));
+    }
+
+    #[test]
+    fn dsync_is_left_out_where_it_would_extend_files_of_ext4() {
+        let on = |name: &str| Filesystem {
+            name: name.to_owned(),
+            copy_on_write: false,
+            direct_known: true,
+        };
+        let mut refused = Vec::new();
+        let dsync = Some(Strategy::Dsync);
+        assert_eq!(wanted(dsync, &on("ext4"), true, &mut refused), [Strategy::Dsync]);
+        assert_eq!(wanted(dsync, &on("xfs"), false, &mut refused), [Strategy::Dsync]);
+        assert!(refused.is_empty());
+        assert!(!wanted(None, &on("ext4"), false, &mut refused).contains(&Strategy::Dsync));
+        assert!(refused.is_empty());
+        assert_eq!(wanted(dsync, &on("ext4"), false, &mut refused), [Strategy::LinkedFsync]);
+        assert_eq!(refused.len(), 1);
     }
 
     #[test]

@@ -261,6 +261,11 @@ impl UringQueue {
         }
     }
 
+    /// Whether the ring itself failed, so that nothing more can be tried on it.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.failure.is_some()
+    }
+
     /// Makes `opened` the file of that number.
     pub(crate) fn adopt(&mut self, file: FileId, name: &str, opened: File) {
         let path = RefCell::new(self.storage.dir().join(name));
@@ -357,13 +362,15 @@ impl IoQueue for UringQueue {
 
 impl Drop for UringQueue {
     fn drop(&mut self) {
-        // What the kernel was not given stays with us; what it was given is waited for.
+        // What the kernel was not given stays with us; what it was given is waited for. After a
+        // failure of the ring completions may be lost, so then the wait has an end.
+        let patience = self.failure.as_ref().map(|_| DRAIN_PATIENCE);
         let mut done = Vec::new();
         self.signal.ring();
         while self.wake_handed || self.ops.iter().any(|(_, op)| op.handed) {
-            match self.enter(false, 1, None) {
+            match self.enter(false, 1, patience) {
+                Ok(Entered::TimedOut) | Err(_) => break,
                 Ok(_) => self.reap(&mut done),
-                Err(_) => break,
             };
         }
         if self.wake_handed {
@@ -433,3 +440,5 @@ const DEPTH_MAX: usize = 1024;
 
 const BUSY_MAX: u32 = 200;
 const BUSY_PAUSE: Duration = Duration::from_millis(5);
+
+const DRAIN_PATIENCE: Duration = Duration::from_secs(1);
