@@ -181,12 +181,12 @@ mod tests {
 
     #[test]
     fn every_sleeper_is_woken_at_its_level() {
-        let gate = Gate::new();
+        let gate = &Gate::new();
         std::thread::scope(|scope| {
             let waiters: Vec<_> = (0..8)
                 .map(|n| {
                     let level = if n % 2 == 0 { Level::Written } else { Level::Synced };
-                    scope.spawn(|| gate.wait(level, None))
+                    scope.spawn(move || gate.wait(level, None))
                 })
                 .collect();
             gate.open(Level::Written);
@@ -199,7 +199,7 @@ mod tests {
 
     #[test]
     fn a_failure_reaches_waiters_but_not_what_was_synced_before() {
-        let cause = Arc::new(Error::Closed);
+        let cause = Arc::new(Error::QueueFull);
         let gate = Gate::new();
         gate.open(Level::Written);
         assert!(gate.wait(Level::Written, None).unwrap());

@@ -161,11 +161,7 @@ impl Log {
     /// # Errors
     ///
     /// As [`append_batch`](Self::append_batch).
-    pub fn append_batch_async_with(
-        &self,
-        batch: &Batch,
-        durability: Durability,
-    ) -> Result<Commit> {
+    pub fn append_batch_async_with(&self, batch: &Batch, durability: Durability) -> Result<Commit> {
         let bytes = batch.payload();
         let Some(head) = bytes.first_chunk::<RECORD_HEAD_SIZE>() else {
             return Err(Error::BatchEmpty);

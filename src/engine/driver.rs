@@ -140,9 +140,8 @@ impl Driver {
     /// failed write, so that nobody waits for ever.
     pub(crate) fn run(mut self) {
         let shared = Arc::clone(&self.shared);
-        let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            while self.step(None) {}
-        }));
+        let outcome =
+            std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| while self.step(None) {}));
         if outcome.is_err() {
             let source = std::io::Error::other("the ring thread panicked; this is a defect");
             let cause = Arc::new(Error::io("run the ring thread", &shared.dir, source));

@@ -125,7 +125,8 @@ impl Builder {
     pub fn read_only(self) -> Result<Reader> {
         let storage: Arc<dyn Storage> = Arc::new(StdStorage::new(&self.options.dir));
         let (shard, policy) = (self.options.shard, self.options.policy);
-        let recovered = recovery::recover(&*storage, shard, policy, Mode::ReadOnly, &mut |_, _| Ok(()))?;
+        let recovered =
+            recovery::recover(&*storage, shard, policy, Mode::ReadOnly, &mut |_, _| Ok(()))?;
         Ok(Reader::of_segments(storage, shard, recovered.segments))
     }
 }

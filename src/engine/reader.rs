@@ -324,9 +324,8 @@ impl Log {
         if seq > max {
             return Err(Error::OutOfRange { op: "read", seq, min, max });
         }
-        let live = |(found, last): &(SegmentInfo, Seq)| {
-            found.first_seq == place.segment && seq <= *last
-        };
+        let live =
+            |(found, last): &(SegmentInfo, Seq)| found.first_seq == place.segment && seq <= *last;
         let Some((segment, _)) = segments.find(seq).filter(live) else { return Err(gone()) };
         let storage = &self.inner.storage;
         let mut data = vec![0; RECORD_HEAD_SIZE + place.bytes as usize];

@@ -9,8 +9,7 @@ use std::time::Duration;
 use crate::engine::Log;
 use crate::engine::options::{Builder, Durability};
 use crate::error::{Error, Result};
-use crate::io::std_fs::StdStorage;
-use crate::io::{BackendKind, Completion, IoQueue, Op, Wake, open_queue};
+use crate::io::{BackendKind, Completion, IoQueue, Op, StdStorage, Wake, open_queue};
 use crate::seq::Seq;
 
 /// Which operation fails, and how.
@@ -147,7 +146,8 @@ fn what_was_acknowledged_before_a_failure_is_there_after_reopening() {
     for kind in ["write and sync", "write", "sync", "install", "seal"] {
         for nth in 0..4 {
             let dir = tempfile::tempdir().unwrap();
-            let rig = rig(dir.path(), |b| b.segment_bytes(8192), fault(kind, nth, io::ErrorKind::Other));
+            let rig =
+                rig(dir.path(), |b| b.segment_bytes(8192), fault(kind, nth, io::ErrorKind::Other));
             let mut acknowledged = 0;
             for n in 0..12_u64 {
                 let level = if kind == "write" || kind == "sync" && n % 3 != 2 {
@@ -175,12 +175,7 @@ fn what_was_acknowledged_before_a_failure_is_there_after_reopening() {
 #[test]
 fn a_full_disk_refuses_appends_until_there_is_room() {
     let dir = tempfile::tempdir().unwrap();
-    let full = Fault {
-        kind: "prepare",
-        nth: 1,
-        error: io::ErrorKind::StorageFull,
-        for_good: true,
-    };
+    let full = Fault { kind: "prepare", nth: 1, error: io::ErrorKind::StorageFull, for_good: true };
     let rig = rig(dir.path(), |b| b.segment_bytes(8192).spare_segments(0), Some(full));
     let record = [7_u8; 3000];
     rig.log.append(record).unwrap();
@@ -200,8 +195,7 @@ fn a_full_disk_refuses_appends_until_there_is_room() {
 #[test]
 fn try_append_never_waits_and_tells_of_a_full_disk() {
     let dir = tempfile::tempdir().unwrap();
-    let full =
-        Fault { kind: "prepare", nth: 0, error: io::ErrorKind::StorageFull, for_good: true };
+    let full = Fault { kind: "prepare", nth: 0, error: io::ErrorKind::StorageFull, for_good: true };
     let rig = rig(dir.path(), |b| b, Some(full));
     assert!(matches!(rig.log.try_append("one"), Err(Error::QueueFull)));
     let refused = loop {

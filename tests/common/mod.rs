@@ -8,14 +8,14 @@ use ringwal::{BackendKind, Builder, Log, Seq, Strategy};
 
 /// One way to run a log.
 #[derive(Clone, Copy, Debug)]
-pub struct Variant {
-    pub backend: BackendKind,
-    pub strategy: Option<Strategy>,
-    pub depth: usize,
+pub(crate) struct Variant {
+    pub(crate) backend: BackendKind,
+    pub(crate) strategy: Option<Strategy>,
+    pub(crate) depth: usize,
 }
 
 impl Variant {
-    pub fn builder(self, dir: &Path) -> Builder {
+    pub(crate) fn builder(self, dir: &Path) -> Builder {
         Log::builder(dir)
             .backend(self.backend)
             .strategy(self.strategy)
@@ -25,7 +25,7 @@ impl Variant {
 }
 
 /// Whether io_uring can be had here. If not, says so by the name of the test that asks.
-pub fn uring_runs(test: &str) -> bool {
+pub(crate) fn uring_runs(test: &str) -> bool {
     let dir = tempfile::tempdir().unwrap();
     match Log::builder(dir.path().join("log")).backend(BackendKind::Uring).open() {
         Ok(_) => true,
@@ -37,7 +37,7 @@ pub fn uring_runs(test: &str) -> bool {
 }
 
 /// The std backend, and io_uring with every strategy.
-pub fn variants(test: &str) -> Vec<Variant> {
+pub(crate) fn variants(test: &str) -> Vec<Variant> {
     let mut variants = vec![
         Variant { backend: BackendKind::Std, strategy: None, depth: 1 },
         Variant { backend: BackendKind::Std, strategy: None, depth: 4 },
@@ -54,7 +54,7 @@ pub fn variants(test: &str) -> Vec<Variant> {
 }
 
 /// The content of a whole log, checked to be dense.
-pub fn contents(log: &Log) -> Vec<Vec<u8>> {
+pub(crate) fn contents(log: &Log) -> Vec<Vec<u8>> {
     let first = log.first_seq().get();
     let records: Vec<_> = log.reader().unwrap().map(Result::unwrap).collect();
     for (n, record) in records.iter().enumerate() {
@@ -64,7 +64,7 @@ pub fn contents(log: &Log) -> Vec<Vec<u8>> {
 }
 
 /// The names of the files in a directory, sorted.
-pub fn files(dir: &Path) -> Vec<String> {
+pub(crate) fn files(dir: &Path) -> Vec<String> {
     let mut names: Vec<_> = std::fs::read_dir(dir)
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
@@ -74,7 +74,7 @@ pub fn files(dir: &Path) -> Vec<String> {
 }
 
 /// Every file in a directory with its bytes, to see that nothing changed.
-pub fn snapshot(dir: &Path) -> Vec<(String, Vec<u8>)> {
+pub(crate) fn snapshot(dir: &Path) -> Vec<(String, Vec<u8>)> {
     files(dir)
         .into_iter()
         .map(|name| (name.clone(), std::fs::read(dir.join(name)).unwrap()))

@@ -62,7 +62,7 @@ fn a_batch_closes_at_its_records_and_at_its_bytes() {
         push(&mut inbox, 10).unwrap();
     }
     assert_eq!(take(&mut inbox).unwrap().records, 4);
-    push(&mut inbox, 8000).unwrap();
+    push(&mut inbox, 8110).unwrap();
     assert_eq!(take(&mut inbox).unwrap().records, 1);
     assert_eq!(take(&mut inbox).unwrap().offset, 8192);
 }
@@ -103,7 +103,7 @@ fn a_segment_takes_one_batch_however_small_it_is() {
 fn memory_is_bounded_and_one_large_record_passes_alone() {
     let limits = Limits { queue_bytes: 8192, segment_bytes: 1 << 20, ..limits() };
     let mut inbox = inbox_with_segment(limits);
-    push(&mut inbox, 8000).unwrap();
+    push(&mut inbox, 8128).unwrap();
     assert!(matches!(push(&mut inbox, 8000), Err(Blocked::Room)));
     assert!(inbox.is_blocked() && inbox.queued_bytes() == 8192);
     let fill = take(&mut inbox).unwrap();
