@@ -20,6 +20,8 @@ struct Inner {
     changes: Vec<String>,
     /// The first of these changes to fail, counted down; everything after it fails too.
     fail_at: Option<usize>,
+    /// What listing fails with.
+    list_fails: Option<io::ErrorKind>,
 }
 
 impl Memory {
@@ -54,6 +56,11 @@ impl Memory {
         self.inner().fail_at = index;
     }
 
+    /// Lets every listing fail.
+    pub(crate) fn fail_list(&self, kind: io::ErrorKind) {
+        self.inner().list_fails = Some(kind);
+    }
+
     /// A directory of its own with the same content.
     pub(crate) fn copy(&self) -> Memory {
         let copy = Memory::default();
@@ -85,6 +92,9 @@ impl Storage for Memory {
     }
 
     fn list(&self) -> Result<Vec<String>> {
+        if let Some(kind) = self.inner().list_fails {
+            return Err(Error::io("list", self.dir(), kind.into()));
+        }
         Ok(self.names())
     }
 

@@ -248,7 +248,7 @@ impl SegmentScanner {
     /// Verifies the batch at `at`; if it holds, the window has all of it.
     fn verify(&mut self, at: u64) -> Result<Result<BatchHeader, BatchError>> {
         let left = self.file_bytes.saturating_sub(at);
-        self.window.load(&*self.file, at, left.min(HEADER_SIZE as u64) as usize)?;
+        self.load(at, left.min(HEADER_SIZE as u64) as usize)?;
         let (header, stated) = match BatchHeader::parse(self.window.after(at)) {
             Ok(parsed) => parsed,
             Err(error) => return Ok(Err(error)),
@@ -264,7 +264,7 @@ impl SegmentScanner {
                 return Ok(Err(digest.err().unwrap_or(BatchError::Digest)));
             }
         }
-        self.window.load(&*self.file, at, len)?;
+        self.load(at, len)?;
         let bytes = self.window.after(at);
         Ok(decode(&bytes[..bytes.len().min(len)]).map(|batch| *batch.header()))
     }
@@ -282,7 +282,7 @@ impl SegmentScanner {
             if head_at + RECORD_HEAD_SIZE as u64 > end {
                 return Ok(Err(BatchError::Length));
             }
-            self.window.load(&*self.file, head_at, RECORD_HEAD_SIZE)?;
+            self.load(head_at, RECORD_HEAD_SIZE)?;
             let Some(head) = self.window.after(head_at).first_chunk() else {
                 return Ok(Err(BatchError::Length));
             };
@@ -297,7 +297,7 @@ impl SegmentScanner {
     fn find_magic(&mut self, from: u64, step: u64) -> Result<Option<u64>> {
         let mut at = from.next_multiple_of(step);
         while at + HEADER_SIZE as u64 <= self.file_bytes {
-            self.window.load(&*self.file, at, HEADER_SIZE)?;
+            self.load(at, HEADER_SIZE)?;
             let bytes = self.window.after(at);
             if bytes.len() < HEADER_SIZE {
                 return Ok(None);
@@ -313,10 +313,15 @@ impl SegmentScanner {
         Ok(None)
     }
 
+    fn load(&mut self, at: u64, len: usize) -> Result<()> {
+        let left = self.file_bytes.saturating_sub(at);
+        self.window.load(&*self.file, at, len, left)
+    }
+
     /// Whether the file is all zeros from `at` on.
     fn is_blank_from(&mut self, mut at: u64) -> Result<bool> {
         while at < self.file_bytes {
-            self.window.load(&*self.file, at, 1)?;
+            self.load(at, 1)?;
             let bytes = self.window.after(at);
             if bytes.is_empty() || bytes.iter().any(|&byte| byte != 0) {
                 // A file that became shorter meanwhile has nothing more to say.
@@ -349,14 +354,15 @@ struct Window {
 }
 
 impl Window {
-    /// Makes the window hold `len` bytes from `at` on, or what the file has of them. It grows
-    /// beyond its usual size only for such a `len`.
-    fn load(&mut self, file: &dyn StorageFile, at: u64, len: usize) -> Result<()> {
+    /// Makes the window hold `len` bytes from `at` on, or what the file has of them; `left` is
+    /// how many follow there. It grows beyond its usual size only for such a `len`.
+    fn load(&mut self, file: &dyn StorageFile, at: u64, len: usize, left: u64) -> Result<()> {
         if self.after(at).len() >= len {
             return Ok(());
         }
-        let size = len.max(WINDOW_BYTES);
-        if self.bytes.capacity() > 2 * size {
+        let usual = usize::try_from(left).map_or(WINDOW_BYTES, |left| left.min(WINDOW_BYTES));
+        let size = len.max(usual);
+        if self.bytes.capacity() > 2 * size.max(WINDOW_BYTES) {
             self.bytes = Vec::new();
         }
         self.bytes.resize(size, 0);

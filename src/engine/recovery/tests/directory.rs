@@ -31,6 +31,20 @@ fn nothing_begins_where_other_files_are_s_4() {
 }
 
 #[test]
+fn a_path_that_is_no_directory_is_no_log() {
+    for kind in [io::ErrorKind::NotFound, io::ErrorKind::NotADirectory] {
+        let memory = Memory::default();
+        memory.fail_list(kind);
+        let error = run(&memory, RecoveryPolicy::Strict, Mode::ReadOnly).unwrap_err();
+        assert!(matches!(error, Error::NotALog { .. }), "{error}");
+    }
+    let memory = Memory::default();
+    memory.fail_list(io::ErrorKind::PermissionDenied);
+    let error = run(&memory, RecoveryPolicy::Strict, Mode::ReadOnly).unwrap_err();
+    assert!(matches!(error, Error::Io { .. }), "{error}");
+}
+
+#[test]
 fn stand_alone_segments_need_no_state_s_5() {
     let memory = Memory::default();
     let mut bytes = Vec::new();
@@ -78,6 +92,22 @@ fn an_unreadable_state_is_corruption_under_both_policies_s_2() {
         policy: RecoveryPolicy::TolerateTail,
     };
     assert_eq!(facts.judge(), ("S-2", DirAction::Refuse));
+}
+
+#[test]
+fn a_stand_alone_file_cut_at_any_byte_is_read_up_to_there() {
+    let mut bytes = Vec::new();
+    for seq in [1, 3, 5] {
+        let records = [record(seq), record(seq + 1)];
+        bytes.extend(encode_stand_alone(records.iter().map(Vec::as_slice), seq, 0, 0).unwrap());
+    }
+    for cut in 0..=bytes.len() {
+        let memory = Memory::default();
+        memory.put(&segment_filename(ShardId::SINGLE, 1), bytes[..cut].to_vec());
+        let (seqs, recovered) = run(&memory, RecoveryPolicy::Strict, Mode::ReadOnly).unwrap();
+        assert_eq!(seqs.len(), cut * 3 / bytes.len() * 2, "cut at {cut}");
+        assert_ne!(recovered.report.verdict, Verdict::Corrupt);
+    }
 }
 
 #[test]

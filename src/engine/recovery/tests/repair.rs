@@ -47,6 +47,54 @@ fn a_pending_cut_is_finished_newest_file_first() {
 }
 
 #[test]
+fn a_reader_does_not_see_what_a_pending_cut_voids() {
+    let edit = |state: &mut State| {
+        (state.cut, state.cutting, state.last_seq) = (Some(2), true, 9);
+    };
+    let segments = [(1, segment(1).batch(1).batch(3).bytes), (5, segment(5).batch(1).bytes)];
+    let memory = log(edit, &segments);
+    let (seqs, recovered) = run(&memory, RecoveryPolicy::Strict, Mode::ReadOnly).unwrap();
+    assert_eq!(seqs, [1, 2]);
+    assert!(recovered.state.unwrap().current().cutting, "the file is as it was");
+    assert_eq!(memory.changes(), [""; 0]);
+}
+
+#[test]
+fn damage_behind_a_pending_cut_is_void_with_it() {
+    let edit = |state: &mut State| (state.cut, state.cutting) = (Some(2), true);
+    let mut bytes = segment(1).batch(2).batch(3).batch(1).bytes;
+    bytes[UNIT as usize + 70] ^= 1;
+    let memory = log(edit, &[(1, bytes)]);
+    assert_eq!(repair(&memory).report.verdict, Verdict::Clean);
+    is_settled(&memory, 3);
+}
+
+#[test]
+fn damage_before_a_pending_cut_is_still_corruption() {
+    let edit = |state: &mut State| {
+        (state.cut, state.cutting, state.last_seq) = (Some(4), true, 4);
+    };
+    let mut bytes = segment(1).batch(2).batch(3).batch(1).bytes;
+    bytes[UNIT as usize + 70] ^= 1;
+    let memory = log(edit, &[(1, bytes), (7, segment(7).batch(1).bytes)]);
+    let error = run(&memory, RecoveryPolicy::Strict, Mode::Repair).unwrap_err();
+    let Error::Corrupt(corruption) = error else { panic!("{error}") };
+    assert_eq!((corruption.first_seq, corruption.last_seq), (Seq::new(3), Seq::new(4)));
+    assert_eq!(memory.names().len(), 3, "nothing was removed yet");
+}
+
+#[test]
+fn a_visitor_that_fails_stops_the_recovery_before_anything_is_changed() {
+    let memory = log(no_state, &[(1, segment(1).batch(3).bytes(&[1; 50]).bytes)]);
+    let before = memory.get(&segment_filename(ShardId::SINGLE, 1));
+    let mut visit = |_: &ScannedBatch<'_>, _| Err(Error::ReadOnly);
+    let (strict, single) = (RecoveryPolicy::Strict, ShardId::SINGLE);
+    let error = recover(&memory, single, strict, Mode::Repair, &mut visit).unwrap_err();
+    assert!(matches!(error, Error::ReadOnly));
+    assert_eq!(memory.get(&segment_filename(ShardId::SINGLE, 1)), before);
+}
+
+#[test]
 fn a_cut_of_everything_leaves_a_log_that_begins_where_it_began() {
     let edit = |state: &mut State| {
         (state.first_seq, state.cut, state.cutting, state.last_seq) = (4, Some(3), true, 9);
