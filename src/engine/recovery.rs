@@ -19,7 +19,7 @@
 //!
 //! It does not look for records behind damage; that is for a salvage on request.
 
-mod repair;
+pub(crate) mod repair;
 mod report;
 mod survey;
 mod table;
@@ -91,7 +91,7 @@ pub(crate) fn recover(
     let survey = Survey::new(storage, shard, policy, mode, names)?;
     let (plan, mut recovered) = survey.run(visit)?;
     if mode == Mode::Repair {
-        repair::apply(storage, shard, &plan, &mut recovered)?;
+        repair::apply(storage, shard, &plan, &mut recovered.state)?;
     }
     recovered.report.elapsed = start.elapsed();
     Ok(recovered)

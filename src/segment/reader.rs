@@ -136,16 +136,6 @@ impl SegmentScanner {
         self.file_bytes
     }
 
-    /// The salt of the batches so far, once there was one.
-    pub(crate) fn salt(&self) -> Option<u64> {
-        self.salt
-    }
-
-    /// Where the next frame has to be.
-    pub(crate) fn offset(&self) -> u64 {
-        self.offset
-    }
-
     /// The sequence number that the next batch has to begin with.
     pub(crate) fn expected_seq(&self) -> u64 {
         self.expected_seq

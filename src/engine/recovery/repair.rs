@@ -6,8 +6,6 @@ use crate::format::State;
 use crate::io::{Access, Storage};
 use crate::replication::ShardId;
 
-use super::Recovered;
-
 /// What a survey wants changed.
 #[derive(Debug, Default)]
 pub(crate) struct Plan {
@@ -28,11 +26,20 @@ pub(crate) fn apply(
     storage: &dyn Storage,
     shard: ShardId,
     plan: &Plan,
-    recovered: &mut Recovered,
+    state: &mut Option<StateFile>,
 ) -> Result<()> {
     if let Some(first_seq) = plan.create_state {
-        recovered.state = Some(StateFile::create(storage, shard, first_seq)?);
+        *state = Some(StateFile::create(storage, shard, first_seq)?);
     }
+    carry_out(storage, plan, state.as_mut())
+}
+
+/// Carries out all of the plan but the making of `state`.
+pub(crate) fn carry_out(
+    storage: &dyn Storage,
+    plan: &Plan,
+    state: Option<&mut StateFile>,
+) -> Result<()> {
     for name in &plan.remove {
         storage.remove(name)?;
     }
@@ -47,7 +54,7 @@ pub(crate) fn apply(
         storage.remove(name)?;
         storage.sync_dir()?;
     }
-    if let (Some(last_seq), Some(file)) = (plan.end_at, &mut recovered.state) {
+    if let (Some(last_seq), Some(file)) = (plan.end_at, state) {
         let state = ended_at(file.current(), last_seq);
         if state != *file.current() {
             file.write(state)?;

@@ -102,7 +102,7 @@ impl<'a> Survey<'a> {
         let (state, file) = match found {
             Found::Valid(file) => (StateSeen::Valid, Some(file)),
             Found::Missing => (StateSeen::Missing, None),
-            Found::Unreadable(_) => (StateSeen::Unreadable, None),
+            Found::Unreadable => (StateSeen::Unreadable, None),
         };
         let segments = self.segments_seen()?;
         let facts = DirFacts { state, segments, foreign: foreign.is_some(), policy: self.policy };
@@ -114,7 +114,9 @@ impl<'a> Survey<'a> {
             CorruptionKind::StateUnreadable,
             Witness::Itself,
         );
-        match facts.judge().1 {
+        let (rule, action) = facts.judge();
+        self.report.rule = rule;
+        match action {
             DirAction::Use => {}
             DirAction::Begin | DirAction::Adopt => self.plan.create_state = Some(first),
             DirAction::Tolerate => {
@@ -299,6 +301,7 @@ impl<'a> Survey<'a> {
         let row = facts.judge();
         if self.report.verdict != Verdict::Corrupt {
             self.report.verdict = row.verdict;
+            self.report.rule = row.name;
         }
         let (Action::Refuse(witness) | Action::Tolerate(witness)) = row.action else {
             if row.action == Action::Cut {

@@ -69,7 +69,7 @@ fn tolerate(memory: &Memory) -> Recovered {
 
 /// The corruption that a strict repair fails with. The directory must be unchanged, and a
 /// read-only recovery must report the same.
-fn corruption(memory: &Memory, policy: RecoveryPolicy) -> Corruption {
+fn corruption(memory: &Memory, policy: RecoveryPolicy, rule: &str) -> Corruption {
     let before = memory.copy();
     let corruption = match run(memory, policy, Mode::Repair) {
         Err(Error::Corrupt(corruption)) => corruption,
@@ -80,12 +80,13 @@ fn corruption(memory: &Memory, policy: RecoveryPolicy) -> Corruption {
     }
     assert_eq!(memory.names(), before.names());
     let report = run(memory, policy, Mode::ReadOnly).unwrap().1.report;
+    assert_eq!(report.rule, rule);
     assert_eq!((report.verdict, report.corruption), (Verdict::Corrupt, Some(corruption.clone())));
     corruption
 }
 
-fn strict_corruption(memory: &Memory) -> (CorruptionKind, Witness, u64, u64, u64) {
-    let corruption = corruption(memory, RecoveryPolicy::Strict);
+fn strict_corruption(memory: &Memory, rule: &str) -> (CorruptionKind, Witness, u64, u64, u64) {
+    let corruption = corruption(memory, RecoveryPolicy::Strict, rule);
     let (first, last) = (corruption.first_seq.get(), corruption.last_seq.get());
     (corruption.kind, corruption.witness, corruption.offset, first, last)
 }

@@ -63,7 +63,7 @@ fn segments_of_an_engine_without_their_state_are_corruption_s_6() {
     let memory = log(no_state, &[(3, segment(3).batch(2).bytes)]);
     memory.remove("state").unwrap();
     memory.forget_changes();
-    let (kind, witness, ..) = strict_corruption(&memory);
+    let (kind, witness, ..) = strict_corruption(&memory, "S-6");
     assert_eq!((kind, witness), (CorruptionKind::StateUnreadable, Witness::Itself));
     assert_eq!(run(&memory, RecoveryPolicy::Strict, Mode::ReadOnly).unwrap().0, [3, 4]);
 }
@@ -83,7 +83,7 @@ fn an_unreadable_state_is_corruption_under_both_policies_s_2() {
     let memory = log(no_state, &[(1, segment(1).batch(2).bytes)]);
     memory.edit("state", |bytes| bytes[100] ^= 1);
     for policy in [RecoveryPolicy::Strict, RecoveryPolicy::TolerateTail] {
-        assert_eq!(corruption(&memory, policy).kind, CorruptionKind::StateUnreadable);
+        assert_eq!(corruption(&memory, policy, "S-2").kind, CorruptionKind::StateUnreadable);
     }
     let facts = DirFacts {
         state: StateSeen::Unreadable,

@@ -213,7 +213,7 @@ fn the_report_reads_well() {
     report.elapsed = std::time::Duration::from_millis(12);
     assert_eq!(
         report.to_string(),
-        "verdict:  corrupt: acknowledged records are damaged or missing\n\
+        "verdict:  corrupt: acknowledged records are damaged or missing (R-D2)\n\
          records:  3 (1 to 3)\n\
          segments: 1, batches: 1\n\
          bytes:    112, of which padding 0\n\
