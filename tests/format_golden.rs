@@ -85,7 +85,8 @@ fn corpus() -> Vec<(&'static str, Vec<u8>)> {
         ("batch_bad_digest.bin", edited(one(), |bytes| bytes[48] ^= 1)),
         ("batch_bad_watermark.bin", edited(one(), |bytes| bytes[32] ^= 1)),
         ("batch_bad_record.bin", edited(one(), |bytes| bytes[64 + 8 + 5 + 8 + 8] ^= 1)),
-        ("batch_newer_version.bin", edited(one(), |bytes| bytes[4] = 2)),
+        ("batch_newer_version.bin", edited(one(), |bytes| (bytes[4], bytes[48]) = (2, !bytes[48]))),
+        ("batch_bad_version.bin", edited(one(), |bytes| bytes[4] = 3)),
         ("segment_clean.bin", [one(), padded(4, 0x1111_2222_3333_4444)].concat()),
         ("segment_stale_salt.bin", [one(), padded(4, 0x5555_6666_7777_8888)].concat()),
         ("segment_stale_seq.bin", [one(), one()].concat()),
@@ -103,8 +104,15 @@ fn corpus() -> Vec<(&'static str, Vec<u8>)> {
             }),
         ),
         (
-            "state_newer_version.bin",
+            "state_bad_version.bin",
             edited(slots(&state(4), &state(5)), |bytes| bytes[SLOT_BYTES + 4] = 2),
+        ),
+        (
+            "state_newer_version.bin",
+            edited(slots(&state(4), &state(5)), |bytes| {
+                bytes[SLOT_BYTES + 4] = 2;
+                bytes[SLOT_BYTES + 80] ^= 1;
+            }),
         ),
     ]
 }
@@ -177,6 +185,7 @@ fn damaged_batches_are_classified_for_ever() {
         ("batch_bad_watermark.bin", BatchError::Digest),
         ("batch_bad_record.bin", BatchError::Record { index: 2 }),
         ("batch_newer_version.bin", BatchError::NewerVersion(2)),
+        ("batch_bad_version.bin", BatchError::NewerVersion(3)),
     ] {
         assert_eq!(decode(&read(name)).unwrap_err(), expected, "{name}");
     }
@@ -190,6 +199,7 @@ fn state_files_are_classified_for_ever() {
         ("state_new.bin", Ok((state(1), 0))),
         ("state_torn_slot.bin", Ok((state(4), 0))),
         ("state_unreadable.bin", Err(StateError::Digest)),
+        ("state_bad_version.bin", Ok((state(4), 0))),
         ("state_newer_version.bin", Err(StateError::NewerVersion(2))),
     ] {
         assert_eq!(newest(&read(name)), expected, "{name}");

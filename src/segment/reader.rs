@@ -18,8 +18,8 @@ use std::sync::Arc;
 
 use crate::error::Result;
 use crate::format::{
-    BatchError, BatchHeader, HEADER_SIZE, HeadDigest, MAGIC, RECORD_HEAD_SIZE, RecordHead, Records,
-    VerifiedBatch, decode,
+    BatchError, BatchHeader, DIGEST_AT, DIGEST_SIZE, HEADER_SIZE, HeadDigest, MAGIC,
+    RECORD_HEAD_SIZE, RecordHead, Records, VERSION, VERSION_AT, VerifiedBatch, decode,
 };
 use crate::io::StorageFile;
 
@@ -241,6 +241,9 @@ impl SegmentScanner {
         self.load(at, left.min(HEADER_SIZE as u64) as usize)?;
         let (header, stated) = match BatchHeader::parse(self.window.after(at)) {
             Ok(parsed) => parsed,
+            Err(BatchError::NewerVersion(_)) if self.is_version_damaged(at, left)? => {
+                return Ok(Err(BatchError::Digest));
+            }
             Err(error) => return Ok(Err(error)),
         };
         let needed = header.end_bytes();
@@ -249,7 +252,10 @@ impl SegmentScanner {
         }
         let Ok(len) = usize::try_from(needed) else { return Ok(Err(BatchError::Length)) };
         if len > WINDOW_BYTES {
-            let digest = self.digest_of_large(at, &header)?;
+            let Some(&bytes) = self.window.after(at).first_chunk() else {
+                return Ok(Err(BatchError::Short { needed }));
+            };
+            let digest = self.digest_of_heads(at, &bytes, &header)?;
             if digest != Ok(stated) {
                 return Ok(Err(digest.err().unwrap_or(BatchError::Digest)));
             }
@@ -259,13 +265,31 @@ impl SegmentScanner {
         Ok(decode(&bytes[..bytes.len().min(len)]).map(|batch| *batch.header()))
     }
 
-    /// The digest of a frame that the window does not hold, from its record heads alone.
-    fn digest_of_large(
+    /// Whether the batch at `at`, which states a newer version, would hold if it stated ours: then
+    /// the version is what is damaged.
+    fn is_version_damaged(&mut self, at: u64, left: u64) -> Result<bool> {
+        let Some(&bytes) = self.window.after(at).first_chunk::<HEADER_SIZE>() else {
+            return Ok(false);
+        };
+        let mut bytes = bytes;
+        bytes[VERSION_AT] = VERSION;
+        match BatchHeader::parse(&bytes) {
+            Ok((header, stated)) if header.end_bytes() <= left => {
+                Ok(self.digest_of_heads(at, &bytes, &header)? == Ok(stated))
+            }
+            _ => Ok(false),
+        }
+    }
+
+    /// The digest of a frame from its header and its record heads alone. They are read piece by
+    /// piece, because nothing of the frame is known to be true yet.
+    fn digest_of_heads(
         &mut self,
         at: u64,
+        bytes: &[u8; HEADER_SIZE],
         header: &BatchHeader,
-    ) -> Result<Result<[u8; 16], BatchError>> {
-        let mut digest = HeadDigest::new(&self.window.after(at)[..HEADER_SIZE - 16]);
+    ) -> Result<Result<[u8; DIGEST_SIZE], BatchError>> {
+        let mut digest = HeadDigest::new(&bytes[..DIGEST_AT]);
         let end = at + header.end_bytes();
         let mut head_at = at + HEADER_SIZE as u64;
         for _ in 0..header.records {

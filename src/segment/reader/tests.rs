@@ -96,6 +96,8 @@ fn a_batch_that_cannot_follow_is_damage() {
 fn a_newer_version_is_told_apart() {
     let mut bytes = SegmentBytes::new(1, 77).batch(1).batch(1).bytes;
     bytes[UNIT + 4] = 9;
+    assert_eq!(stop_of(&bytes, 1).kind, StopKind::Damaged, "all but the version is of ours");
+    bytes[UNIT + 48] ^= 1;
     assert_eq!(stop_of(&bytes, 1).kind, StopKind::NewerVersion(9));
 }
 
@@ -200,6 +202,7 @@ fn the_segments_of_the_corpus_are_classified_for_ever() {
         ("batch_empty_file.bin", 1, EndOfFile),
         ("batch_torn_in_header.bin", 1, Damaged),
         ("batch_newer_version.bin", 1, NewerVersion(2)),
+        ("batch_bad_version.bin", 1, Damaged),
     ] {
         let bytes = std::fs::read(format!("{corpus}/{name}")).unwrap();
         let mut scanner = scanner(&bytes, 1);

@@ -113,9 +113,10 @@ fn a_stand_alone_file_cut_at_any_byte_is_read_up_to_there() {
 #[test]
 fn files_of_a_newer_version_are_refused_by_name() {
     let state = log(no_state, &[]);
-    state.edit("state", |bytes| bytes[4] = 2);
+    state.edit("state", |bytes| (bytes[4], bytes[80]) = (2, !bytes[80]));
     let mut bytes = segment(1).batch(1).batch(1).bytes;
     bytes[UNIT as usize + 4] = 3;
+    bytes[UNIT as usize + 48] ^= 1;
     let batch = log(no_state, &[(1, bytes)]);
     for (memory, file, expected) in [(state, "state", 2), (batch, ".seg", 3)] {
         for mode in [Mode::Repair, Mode::ReadOnly] {
