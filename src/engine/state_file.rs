@@ -25,7 +25,7 @@ pub(crate) struct StateFile {
 pub(crate) enum Found {
     Valid(StateFile),
     Missing,
-    Unreadable(StateError),
+    Unreadable,
 }
 
 impl StateFile {
@@ -50,16 +50,14 @@ impl StateFile {
         let mut bytes = vec![0; 2 * SLOT_BYTES];
         let len = file.read_at(&mut bytes, 0)?;
         match newest(&bytes[..len]) {
-            Ok((current, _)) if current.shard != shard.get() => {
-                Ok(Found::Unreadable(StateError::Field("shard")))
-            }
+            Ok((current, _)) if current.shard != shard.get() => Ok(Found::Unreadable),
             Ok((current, slot)) => Ok(Found::Valid(StateFile { file, current, slot })),
             Err(StateError::NewerVersion(version)) => Err(Error::UnsupportedVersion {
                 path: storage.dir().join(&name),
                 version,
                 newest: VERSION,
             }),
-            Err(error) => Ok(Found::Unreadable(error)),
+            Err(_) => Ok(Found::Unreadable),
         }
     }
 
@@ -171,6 +169,6 @@ mod tests {
         StateFile::create(&memory, ShardId(3), 1).unwrap();
         memory.put("state", memory.get("s00003-state").unwrap());
         let found = StateFile::open(&memory, ShardId::SINGLE, &memory.names(), false).unwrap();
-        assert!(matches!(found, Found::Unreadable(StateError::Field("shard"))), "{found:?}");
+        assert!(matches!(found, Found::Unreadable), "{found:?}");
     }
 }

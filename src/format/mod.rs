@@ -73,6 +73,9 @@ pub const RECORD_HEAD_SIZE: usize = 8;
 /// The size of a batch's digest in bytes.
 pub const DIGEST_SIZE: usize = 16;
 
+/// Where the version lies in the header.
+pub(crate) const VERSION_AT: usize = MAGIC.len();
+
 /// Where the digest lies in the header; it covers what is before it.
 pub(crate) const DIGEST_AT: usize = HEADER_SIZE - DIGEST_SIZE;
 

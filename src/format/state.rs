@@ -132,7 +132,12 @@ impl State {
             return Err(StateError::Magic);
         }
         if slot[4] > VERSION {
-            return Err(StateError::NewerVersion(slot[4]));
+            // A slot that would hold if it stated our version is a damaged one.
+            let mut ours = *slot;
+            ours[4] = VERSION;
+            let is_ours = slot[DIGEST_AT..PAYLOAD_AT] == slot_digest(&ours);
+            let newer = StateError::NewerVersion(slot[4]);
+            return Err(if is_ours { StateError::Digest } else { newer });
         }
         if slot[DIGEST_AT..PAYLOAD_AT] != slot_digest(slot) {
             return Err(StateError::Digest);
@@ -294,8 +299,16 @@ mod tests {
         for at in [4, SLOT_BYTES + 4] {
             let mut bytes = slots(&state(4), &state(5));
             bytes[at] = 2;
+            bytes[at - 4 + DIGEST_AT] ^= 1;
             assert_eq!(newest(&bytes), Err(StateError::NewerVersion(2)));
         }
+    }
+
+    #[test]
+    fn a_flipped_bit_in_the_version_is_damage_and_not_a_newer_version() {
+        let mut bytes = slots(&state(4), &state(5));
+        bytes[SLOT_BYTES + 4] ^= 0x10;
+        assert_eq!(newest(&bytes), Ok((state(4), 0)));
     }
 
     proptest! {

@@ -18,8 +18,8 @@ use std::sync::Arc;
 
 use crate::error::Result;
 use crate::format::{
-    BatchError, BatchHeader, HEADER_SIZE, HeadDigest, MAGIC, RECORD_HEAD_SIZE, RecordHead, Records,
-    VerifiedBatch, decode,
+    BatchError, BatchHeader, DIGEST_AT, DIGEST_SIZE, HEADER_SIZE, HeadDigest, MAGIC,
+    RECORD_HEAD_SIZE, RecordHead, Records, VERSION, VERSION_AT, VerifiedBatch, decode,
 };
 use crate::io::StorageFile;
 
@@ -136,16 +136,6 @@ impl SegmentScanner {
         self.file_bytes
     }
 
-    /// The salt of the batches so far, once there was one.
-    pub(crate) fn salt(&self) -> Option<u64> {
-        self.salt
-    }
-
-    /// Where the next frame has to be.
-    pub(crate) fn offset(&self) -> u64 {
-        self.offset
-    }
-
     /// The sequence number that the next batch has to begin with.
     pub(crate) fn expected_seq(&self) -> u64 {
         self.expected_seq
@@ -190,12 +180,16 @@ impl SegmentScanner {
         let mut at = stop.offset;
         while let Some(candidate) = self.find_magic(at, step)? {
             at = candidate + step;
-            let Ok(header) = self.verify(candidate)? else { continue };
-            let unit = header.unit();
+            // The header is judged before the batch is read: what is no later batch by its own
+            // words costs nothing, however often it occurs.
+            let Ok((header, _)) = BatchHeader::parse(self.window.after(candidate)) else {
+                continue;
+            };
             if header.shard != self.shard
                 || header.first_seq <= stop.expected_seq
-                || !candidate.is_multiple_of(unit)
+                || !candidate.is_multiple_of(header.unit())
                 || self.salt.is_some_and(|salt| salt != header.salt)
+                || self.verify(candidate)?.is_err()
             {
                 continue;
             }
@@ -244,9 +238,12 @@ impl SegmentScanner {
     /// Verifies the batch at `at`; if it holds, the window has all of it.
     fn verify(&mut self, at: u64) -> Result<Result<BatchHeader, BatchError>> {
         let left = self.file_bytes.saturating_sub(at);
-        self.window.load(&*self.file, at, left.min(HEADER_SIZE as u64) as usize)?;
+        self.load(at, left.min(HEADER_SIZE as u64) as usize)?;
         let (header, stated) = match BatchHeader::parse(self.window.after(at)) {
             Ok(parsed) => parsed,
+            Err(BatchError::NewerVersion(_)) if self.is_version_damaged(at, left)? => {
+                return Ok(Err(BatchError::Digest));
+            }
             Err(error) => return Ok(Err(error)),
         };
         let needed = header.end_bytes();
@@ -255,30 +252,51 @@ impl SegmentScanner {
         }
         let Ok(len) = usize::try_from(needed) else { return Ok(Err(BatchError::Length)) };
         if len > WINDOW_BYTES {
-            let digest = self.digest_of_large(at, &header)?;
+            let Some(&bytes) = self.window.after(at).first_chunk() else {
+                return Ok(Err(BatchError::Short { needed }));
+            };
+            let digest = self.digest_of_heads(at, &bytes, &header)?;
             if digest != Ok(stated) {
                 return Ok(Err(digest.err().unwrap_or(BatchError::Digest)));
             }
         }
-        self.window.load(&*self.file, at, len)?;
+        self.load(at, len)?;
         let bytes = self.window.after(at);
         Ok(decode(&bytes[..bytes.len().min(len)]).map(|batch| *batch.header()))
     }
 
-    /// The digest of a frame that the window does not hold, from its record heads alone.
-    fn digest_of_large(
+    /// Whether the batch at `at`, which states a newer version, would hold if it stated ours: then
+    /// the version is what is damaged.
+    fn is_version_damaged(&mut self, at: u64, left: u64) -> Result<bool> {
+        let Some(&bytes) = self.window.after(at).first_chunk::<HEADER_SIZE>() else {
+            return Ok(false);
+        };
+        let mut bytes = bytes;
+        bytes[VERSION_AT] = VERSION;
+        match BatchHeader::parse(&bytes) {
+            Ok((header, stated)) if header.end_bytes() <= left => {
+                Ok(self.digest_of_heads(at, &bytes, &header)? == Ok(stated))
+            }
+            _ => Ok(false),
+        }
+    }
+
+    /// The digest of a frame from its header and its record heads alone. They are read piece by
+    /// piece, because nothing of the frame is known to be true yet.
+    fn digest_of_heads(
         &mut self,
         at: u64,
+        bytes: &[u8; HEADER_SIZE],
         header: &BatchHeader,
-    ) -> Result<Result<[u8; 16], BatchError>> {
-        let mut digest = HeadDigest::new(&self.window.after(at)[..HEADER_SIZE - 16]);
+    ) -> Result<Result<[u8; DIGEST_SIZE], BatchError>> {
+        let mut digest = HeadDigest::new(&bytes[..DIGEST_AT]);
         let end = at + header.end_bytes();
         let mut head_at = at + HEADER_SIZE as u64;
         for _ in 0..header.records {
             if head_at + RECORD_HEAD_SIZE as u64 > end {
                 return Ok(Err(BatchError::Length));
             }
-            self.window.load(&*self.file, head_at, RECORD_HEAD_SIZE)?;
+            self.load(head_at, RECORD_HEAD_SIZE)?;
             let Some(head) = self.window.after(head_at).first_chunk() else {
                 return Ok(Err(BatchError::Length));
             };
@@ -293,7 +311,7 @@ impl SegmentScanner {
     fn find_magic(&mut self, from: u64, step: u64) -> Result<Option<u64>> {
         let mut at = from.next_multiple_of(step);
         while at + HEADER_SIZE as u64 <= self.file_bytes {
-            self.window.load(&*self.file, at, HEADER_SIZE)?;
+            self.load(at, HEADER_SIZE)?;
             let bytes = self.window.after(at);
             if bytes.len() < HEADER_SIZE {
                 return Ok(None);
@@ -309,10 +327,15 @@ impl SegmentScanner {
         Ok(None)
     }
 
+    fn load(&mut self, at: u64, len: usize) -> Result<()> {
+        let left = self.file_bytes.saturating_sub(at);
+        self.window.load(&*self.file, at, len, left)
+    }
+
     /// Whether the file is all zeros from `at` on.
     fn is_blank_from(&mut self, mut at: u64) -> Result<bool> {
         while at < self.file_bytes {
-            self.window.load(&*self.file, at, 1)?;
+            self.load(at, 1)?;
             let bytes = self.window.after(at);
             if bytes.is_empty() || bytes.iter().any(|&byte| byte != 0) {
                 // A file that became shorter meanwhile has nothing more to say.
@@ -345,14 +368,15 @@ struct Window {
 }
 
 impl Window {
-    /// Makes the window hold `len` bytes from `at` on, or what the file has of them. It grows
-    /// beyond its usual size only for such a `len`.
-    fn load(&mut self, file: &dyn StorageFile, at: u64, len: usize) -> Result<()> {
+    /// Makes the window hold `len` bytes from `at` on, or what the file has of them; `left` is
+    /// how many follow there. It grows beyond its usual size only for such a `len`.
+    fn load(&mut self, file: &dyn StorageFile, at: u64, len: usize, left: u64) -> Result<()> {
         if self.after(at).len() >= len {
             return Ok(());
         }
-        let size = len.max(WINDOW_BYTES);
-        if self.bytes.capacity() > 2 * size {
+        let usual = usize::try_from(left).map_or(WINDOW_BYTES, |left| left.min(WINDOW_BYTES));
+        let size = len.max(usual);
+        if self.bytes.capacity() > 2 * size.max(WINDOW_BYTES) {
             self.bytes = Vec::new();
         }
         self.bytes.resize(size, 0);

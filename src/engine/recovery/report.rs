@@ -41,6 +41,8 @@ pub enum Verdict {
 pub struct Recovery {
     /// How the log ended.
     pub verdict: Verdict,
+    /// The row of the decision table that says so, such as `R-A1`; see `engine/recovery/table.rs`.
+    pub rule: &'static str,
     /// The segments that it has now.
     pub segments: u64,
     /// The batches in them.
@@ -81,7 +83,7 @@ impl fmt::Display for Recovery {
             Verdict::Corrupt => "corrupt: acknowledged records are damaged or missing",
             Verdict::Stale => "leftovers of a recycled segment at the end",
         };
-        writeln!(f, "verdict:  {verdict}")?;
+        writeln!(f, "verdict:  {verdict} ({})", self.rule)?;
         if self.records == 0 {
             writeln!(f, "records:  none, the next one is {}", self.last_seq.next())?;
         } else {

@@ -1,5 +1,6 @@
 //! The survey: reads a directory and says what is there and what should be changed.
 
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -101,7 +102,7 @@ impl<'a> Survey<'a> {
         let (state, file) = match found {
             Found::Valid(file) => (StateSeen::Valid, Some(file)),
             Found::Missing => (StateSeen::Missing, None),
-            Found::Unreadable(_) => (StateSeen::Unreadable, None),
+            Found::Unreadable => (StateSeen::Unreadable, None),
         };
         let segments = self.segments_seen()?;
         let facts = DirFacts { state, segments, foreign: foreign.is_some(), policy: self.policy };
@@ -113,7 +114,9 @@ impl<'a> Survey<'a> {
             CorruptionKind::StateUnreadable,
             Witness::Itself,
         );
-        match facts.judge().1 {
+        let (rule, action) = facts.judge();
+        self.report.rule = rule;
+        match action {
             DirAction::Use => {}
             DirAction::Begin | DirAction::Adopt => self.plan.create_state = Some(first),
             DirAction::Tolerate => {
@@ -206,8 +209,12 @@ impl<'a> Survey<'a> {
         let bound = self.bound(first_seq, next);
         let file = self.open(name, next.is_none())?;
         let mut scanner = SegmentScanner::new(file, self.shard.get(), first_seq)?;
-        let mut tail = Tail { name: Some(name.to_owned()), ..Tail::without_file(first_seq) };
-        tail.file_bytes = scanner.file_bytes();
+        let mut tail = Tail {
+            name: Some(name.to_owned()),
+            file_bytes: scanner.file_bytes(),
+            bound,
+            ..Tail::without_file(first_seq)
+        };
         let mut padding = 0;
         while tail.next_seq <= bound {
             let batch = match scanner.next_batch()? {
@@ -224,7 +231,7 @@ impl<'a> Survey<'a> {
             let header = batch.header();
             let counts = header.first_seq.max(self.state.first_seq)..=header.last_seq().min(bound);
             self.report.batches += 1;
-            self.report.records += counts.clone().count_of();
+            self.report.records += count_of(&counts);
             self.report.padding_bytes += padding;
             padding = header.frame_bytes() - header.end_bytes();
             tail.has_batch = true;
@@ -294,6 +301,7 @@ impl<'a> Survey<'a> {
         let row = facts.judge();
         if self.report.verdict != Verdict::Corrupt {
             self.report.verdict = row.verdict;
+            self.report.rule = row.name;
         }
         let (Action::Refuse(witness) | Action::Tolerate(witness)) = row.action else {
             if row.action == Action::Cut {
@@ -304,7 +312,7 @@ impl<'a> Survey<'a> {
         let of_batch = tail.later.filter(|_| later_proves);
         let last = match (next, of_batch) {
             (Some(next), _) => next - 1,
-            (None, Some(later)) => later.durable_seq.min(later.first_seq - 1),
+            (None, Some(later)) => later.durable_seq.min(later.first_seq - 1).min(tail.bound),
             (None, None) => checkpoint.max(self.state.last_seq),
         };
         let corruption = self.corruption(tail, (missing, last), witness, next.is_some());
@@ -382,6 +390,8 @@ struct Tail {
     bytes: u64,
     file_bytes: u64,
     next_seq: u64,
+    /// The last record that could count here.
+    bound: u64,
     has_batch: bool,
     later: Option<LaterBatch>,
 }
@@ -395,19 +405,14 @@ impl Tail {
             bytes: 0,
             file_bytes: 0,
             next_seq,
+            bound: u64::MAX,
             has_batch: false,
             later: None,
         }
     }
 }
 
-trait CountOf {
-    fn count_of(self) -> u64;
-}
-
-impl CountOf for std::ops::RangeInclusive<u64> {
-    /// How many numbers there are in it, without going through them.
-    fn count_of(self) -> u64 {
-        if self.is_empty() { 0 } else { self.end() - self.start() + 1 }
-    }
+/// How many numbers there are in a range, without going through them.
+fn count_of(range: &RangeInclusive<u64>) -> u64 {
+    if range.is_empty() { 0 } else { range.end() - range.start() + 1 }
 }

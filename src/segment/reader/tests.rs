@@ -96,6 +96,8 @@ fn a_batch_that_cannot_follow_is_damage() {
 fn a_newer_version_is_told_apart() {
     let mut bytes = SegmentBytes::new(1, 77).batch(1).batch(1).bytes;
     bytes[UNIT + 4] = 9;
+    assert_eq!(stop_of(&bytes, 1).kind, StopKind::Damaged, "all but the version is of ours");
+    bytes[UNIT + 48] ^= 1;
     assert_eq!(stop_of(&bytes, 1).kind, StopKind::NewerVersion(9));
 }
 
@@ -184,6 +186,33 @@ fn a_later_stand_alone_batch_is_found_at_any_byte() {
     assert_eq!(seqs, [1]);
     let later = scanner.later_witness(&stop).unwrap().unwrap();
     assert_eq!((later.offset, later.first_seq), (ends[1] as u64, 3));
+}
+
+#[test]
+fn the_segments_of_the_corpus_are_classified_for_ever() {
+    use StopKind::{Blank, Damaged, EndOfFile, NewerVersion, Stale};
+    let corpus = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/corpus");
+    for (name, next_seq, kind) in [
+        ("segment_clean.bin", 7, EndOfFile),
+        ("segment_stale_salt.bin", 4, Stale),
+        ("segment_stale_seq.bin", 4, Stale),
+        ("segment_blank_tail.bin", 4, Blank),
+        ("segment_torn_tail.bin", 4, Damaged),
+        ("batch_without_padding.bin", 4, EndOfFile),
+        ("batch_empty_file.bin", 1, EndOfFile),
+        ("batch_torn_in_header.bin", 1, Damaged),
+        ("batch_newer_version.bin", 1, NewerVersion(2)),
+        ("batch_bad_version.bin", 1, Damaged),
+    ] {
+        let bytes = std::fs::read(format!("{corpus}/{name}")).unwrap();
+        let mut scanner = scanner(&bytes, 1);
+        let stop = loop {
+            if let Scan::End(stop) = scanner.next_batch().unwrap() {
+                break stop;
+            }
+        };
+        assert_eq!((stop.expected_seq, stop.kind), (next_seq, kind), "{name}");
+    }
 }
 
 proptest! {

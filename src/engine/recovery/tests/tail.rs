@@ -1,0 +1,208 @@
+//! One test for each row of the table of tails.
+
+use super::*;
+
+#[test]
+fn a_log_that_ends_with_its_last_batch_is_clean_r_a1() {
+    let memory =
+        log(known_to(6), &[(1, segment(1).batch(3).bytes), (4, segment(4).batch(3).bytes)]);
+    let recovered = repair(&memory);
+    assert_eq!(recovered.report.rule, "R-A1");
+    assert_eq!(recovered.report.verdict, Verdict::Clean);
+    assert_eq!(recovered.next_seq, Seq::new(7));
+    assert_eq!((recovered.report.segments, recovered.report.batches), (2, 2));
+    assert_eq!(recovered.report.bytes_cut, 0);
+    is_settled(&memory, 7);
+}
+
+#[test]
+fn blocks_that_were_never_written_are_trimmed_and_not_counted_r_a2() {
+    let memory = log(no_state, &[(1, segment(1).batch(3).bytes(&[0; 9000]).bytes)]);
+    let recovered = repair(&memory);
+    assert_eq!(recovered.report.rule, "R-A2");
+    assert_eq!(recovered.report.verdict, Verdict::Clean);
+    assert_eq!((recovered.report.bytes_cut, recovered.report.cut_at), (0, None));
+    is_settled(&memory, 4);
+}
+
+#[test]
+fn records_behind_a_cut_are_void_r_a3() {
+    let bytes = segment(1).batch(3).batch(4).batch(1).bytes;
+    let memory = log(|state| state.cut = Some(5), &[(1, bytes)]);
+    let recovered = repair(&memory);
+    assert_eq!(recovered.report.rule, "R-A3");
+    assert_eq!(recovered.report.verdict, Verdict::Clean);
+    assert_eq!(recovered.segments[0].last_seq, Seq::new(5));
+    is_settled(&memory, 6);
+}
+
+#[test]
+fn leftovers_of_a_recycled_file_are_cut_r_b1() {
+    let old = SegmentBytes::new(1, 1).batch(1).batch(1).batch(1).bytes;
+    let new = segment(10).batch(2).bytes(&old[UNIT as usize..]).bytes;
+    let memory = log(|state| (state.first_seq, state.last_seq) = (10, 11), &[(10, new)]);
+    let recovered = repair(&memory);
+    assert_eq!(recovered.report.rule, "R-B1");
+    assert_eq!(recovered.report.verdict, Verdict::Stale);
+    assert_eq!(recovered.report.bytes_cut, 2 * UNIT);
+    is_settled(&memory, 12);
+}
+
+#[test]
+fn a_torn_batch_is_cut_at_the_last_valid_one_r_b2() {
+    let mut bytes = segment(1).batch(3).batch(2).bytes;
+    bytes[UNIT as usize + 70] ^= 1;
+    let memory = log(known_to(3), &[(1, bytes)]);
+    let recovered = repair(&memory);
+    assert_eq!(recovered.report.rule, "R-B2");
+    assert_eq!(recovered.report.verdict, Verdict::TornTail);
+    let path = "/memory/wal-00000000000000000001.seg".into();
+    assert_eq!(recovered.report.cut_at, Some((path, UNIT)));
+    assert_eq!(recovered.report.bytes_cut, UNIT);
+    is_settled(&memory, 4);
+}
+
+#[test]
+fn batches_that_overtook_a_torn_one_are_cut_with_it_r_b3() {
+    let segment = segment(1).batch(3).batch(1).durable(3).batch(1).batch(1);
+    let mut bytes = segment.bytes;
+    bytes[UNIT as usize..2 * UNIT as usize].fill(0);
+    for policy in [RecoveryPolicy::Strict, RecoveryPolicy::TolerateTail] {
+        let memory = log(known_to(3), &[(1, bytes.clone())]);
+        let recovered = run(&memory, policy, Mode::Repair).unwrap().1;
+        assert_eq!(recovered.report.rule, "R-B3");
+        assert_eq!(recovered.report.verdict, Verdict::TornTail);
+        assert_eq!(recovered.report.tolerated, None);
+        is_settled(&memory, 4);
+    }
+}
+
+#[test]
+fn damage_before_a_later_segment_is_corruption_r_c1() {
+    let mut bytes = segment(1).batch(3).batch(2).bytes;
+    bytes[UNIT as usize + 70] ^= 1;
+    let memory = log(no_state, &[(1, bytes), (6, segment(6).batch(1).bytes)]);
+    let expected = (CorruptionKind::Damaged, Witness::LaterSegment, UNIT, 4, 5);
+    assert_eq!(strict_corruption(&memory, "R-C1"), expected);
+    corruption(&memory, RecoveryPolicy::TolerateTail, "R-C1");
+}
+
+#[test]
+fn a_sealed_segment_that_is_blank_too_early_is_corruption_r_c1() {
+    let bytes = segment(1).batch(3).bytes(&[0; 4096]).bytes;
+    let memory = log(no_state, &[(1, bytes), (6, segment(6).batch(1).bytes)]);
+    let expected = (CorruptionKind::Missing, Witness::LaterSegment, UNIT, 4, 5);
+    assert_eq!(strict_corruption(&memory, "R-C1"), expected);
+}
+
+#[test]
+fn a_segment_missing_in_the_middle_is_corruption_r_c1() {
+    let memory = log(no_state, &[(1, segment(1).batch(3).bytes), (6, segment(6).batch(1).bytes)]);
+    let expected = (CorruptionKind::SegmentMissing, Witness::LaterSegment, 0, 4, 5);
+    assert_eq!(strict_corruption(&memory, "R-C1"), expected);
+}
+
+#[test]
+fn a_missing_first_segment_is_corruption_r_c1() {
+    let memory = log(no_state, &[(6, segment(6).batch(1).bytes)]);
+    let expected = (CorruptionKind::SegmentMissing, Witness::LaterSegment, 0, 1, 5);
+    assert_eq!(strict_corruption(&memory, "R-C1"), expected);
+    corruption(&memory, RecoveryPolicy::TolerateTail, "R-C1");
+}
+
+#[test]
+fn a_later_batch_that_was_written_afterwards_makes_damage_corruption_r_c2() {
+    let mut bytes = segment(1).batch(3).batch(2).batch(1).bytes;
+    bytes[UNIT as usize + 70] ^= 1;
+    let memory = log(no_state, &[(1, bytes)]);
+    let expected = (CorruptionKind::Damaged, Witness::LaterBatch, UNIT, 4, 5);
+    assert_eq!(strict_corruption(&memory, "R-C2"), expected);
+    corruption(&memory, RecoveryPolicy::TolerateTail, "R-C2");
+}
+
+#[test]
+fn a_lost_first_batch_is_noticed_although_the_salt_is_unknown_r_c2() {
+    let mut bytes = segment(1).batch(3).batch(2).bytes;
+    bytes[..UNIT as usize].fill(0);
+    let memory = log(no_state, &[(1, bytes)]);
+    let expected = (CorruptionKind::Damaged, Witness::LaterBatch, 0, 1, 3);
+    assert_eq!(strict_corruption(&memory, "R-C2"), expected);
+}
+
+#[test]
+fn a_checkpoint_makes_damage_corruption_r_c3() {
+    let mut bytes = segment(1).batch(3).batch(2).bytes;
+    bytes[UNIT as usize + 70] ^= 1;
+    let memory = log(checkpoint_at(4), &[(1, bytes)]);
+    let expected = (CorruptionKind::Damaged, Witness::Checkpoint, UNIT, 4, 4);
+    assert_eq!(strict_corruption(&memory, "R-C3"), expected);
+}
+
+#[test]
+fn a_close_makes_a_file_that_ends_early_corruption_r_c4() {
+    let bytes = segment(1).batch(3).bytes;
+    for bytes in [bytes.clone(), [&bytes[..], &[0; 4096]].concat()] {
+        let memory = log(known_to(5), &[(1, bytes)]);
+        let expected = (CorruptionKind::Missing, Witness::CleanClose, UNIT, 4, 5);
+        assert_eq!(strict_corruption(&memory, "R-C4"), expected);
+    }
+}
+
+#[test]
+fn a_close_makes_missing_files_corruption_r_c4() {
+    let expected = (CorruptionKind::SegmentMissing, Witness::CleanClose, 0, 1, 5);
+    assert_eq!(strict_corruption(&log(known_to(5), &[]), "R-C4"), expected);
+    let empty = log(known_to(5), &[(1, Vec::new())]);
+    let expected = (CorruptionKind::Missing, Witness::CleanClose, 0, 1, 5);
+    assert_eq!(strict_corruption(&empty, "R-C4"), expected);
+}
+
+#[test]
+fn records_lost_behind_a_cut_that_was_continued_are_corruption_r_c4() {
+    let edit = |state: &mut State| (state.cut, state.last_seq) = (Some(2), 9);
+    let memory = log(edit, &[(1, segment(1).batch(3).bytes)]);
+    let expected = (CorruptionKind::SegmentMissing, Witness::CleanClose, 0, 3, 9);
+    assert_eq!(strict_corruption(&memory, "R-C4"), expected);
+}
+
+#[test]
+fn valid_batches_behind_damage_are_not_tolerated_away_r_c4() {
+    let mut bytes = segment(1).batch(3).batch(1).durable(3).batch(1).bytes;
+    bytes[UNIT as usize + 70] ^= 1;
+    let memory = log(known_to(5), &[(1, bytes)]);
+    corruption(&memory, RecoveryPolicy::TolerateTail, "R-C4");
+}
+
+#[test]
+fn a_tail_below_the_checkpoint_is_cut_back_if_asked_for_r_d1() {
+    let mut bytes = segment(1).batch(3).batch(2).bytes;
+    bytes[UNIT as usize + 70] ^= 1;
+    let memory = log(checkpoint_at(5), &[(1, bytes)]);
+    let recovered = tolerate(&memory);
+    assert_eq!(recovered.report.rule, "R-D1");
+    let tolerated = recovered.report.tolerated.unwrap();
+    assert_eq!((tolerated.first_seq, tolerated.last_seq), (Seq::new(4), Seq::new(5)));
+    assert_eq!(recovered.report.bytes_cut, UNIT);
+    let state = recovered.state.unwrap();
+    assert_eq!(state.current().checkpoint.as_ref().unwrap().seq, 3);
+    is_settled(&memory, 4);
+}
+
+#[test]
+fn a_tail_below_the_close_is_cut_back_if_asked_for_r_d2() {
+    let edit = |state: &mut State| (state.last_seq, state.clean) = (5, true);
+    let memory = log(edit, &[(1, segment(1).batch(3).bytes)]);
+    let recovered = tolerate(&memory);
+    assert_eq!(recovered.report.rule, "R-D2");
+    assert_eq!(recovered.report.tolerated.unwrap().kind, CorruptionKind::Missing);
+    let state = recovered.state.unwrap();
+    assert_eq!((state.current().last_seq, state.current().clean), (3, false));
+    is_settled(&memory, 4);
+}
+
+#[test]
+fn all_files_gone_is_tolerated_if_asked_for_r_d2() {
+    let memory = log(known_to(5), &[]);
+    assert_eq!(tolerate(&memory).next_seq, Seq::FIRST);
+    is_settled(&memory, 1);
+}
