@@ -446,11 +446,12 @@ impl Driver {
             return;
         }
         self.pipeline.advance(&mut self.acknowledged);
-        if self.acknowledged.is_empty() {
+        let (written, durable) = (self.pipeline.written_seq(), self.pipeline.durable_seq());
+        let watermarks = &self.shared.watermarks;
+        if (written, durable) == (watermarks.written(), watermarks.durable()) {
             return;
         }
-        let watermarks = &self.shared.watermarks;
-        watermarks.publish(self.pipeline.written_seq(), self.pipeline.durable_seq());
+        watermarks.publish(written, durable);
         for (gate, level) in self.acknowledged.drain(..) {
             gate.open(level);
         }
