@@ -1,0 +1,65 @@
+//! `ringwal verify`: read everything, change nothing, say how the log stands.
+//!
+//! Exit codes: 0 for a clean log or a torn tail, 1 for a corrupt one, 2 for what is no log or
+//! cannot be read.
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use ringwal::replication::ShardId;
+use ringwal::{Error, Log, Recovery, Verdict};
+use serde_json::json;
+
+use crate::args::VerifyArgs;
+use crate::exit::{FAILED, Failure, USAGE};
+
+/// Runs it.
+pub(crate) fn run(args: &VerifyArgs) -> Result<ExitCode, Failure> {
+    let report = match Log::builder(&args.dir).shard(ShardId::new(args.shard)).verify() {
+        Ok(report) => report,
+        Err(error @ Error::Corrupt(_)) => return Err(error.into()),
+        Err(error) => {
+            eprintln!("ringwal: {error}");
+            return Ok(ExitCode::from(USAGE));
+        }
+    };
+    let mut out = io::stdout().lock();
+    let printed =
+        if args.json { writeln!(out, "{}", to_json(&report)) } else { writeln!(out, "{report}") };
+    printed.map_err(Failure::Output)?;
+    Ok(match report.verdict {
+        Verdict::Corrupt => ExitCode::from(FAILED),
+        _ => ExitCode::SUCCESS,
+    })
+}
+
+fn to_json(report: &Recovery) -> serde_json::Value {
+    let verdict = match report.verdict {
+        Verdict::Clean => "clean",
+        Verdict::TornTail => "torn-tail",
+        Verdict::Corrupt => "corrupt",
+        Verdict::Stale => "stale",
+    };
+    let corruption = report.corruption.as_ref().map(|corruption| {
+        json!({
+            "path": corruption.path.display().to_string(),
+            "offset": corruption.offset,
+            "first_seq": corruption.first_seq.get(),
+            "last_seq": corruption.last_seq.get(),
+            "message": corruption.to_string(),
+        })
+    });
+    json!({
+        "verdict": verdict,
+        "segments": report.segments,
+        "batches": report.batches,
+        "records": report.records,
+        "bytes": report.bytes,
+        "padding_bytes": report.padding_bytes,
+        "bytes_cut": report.bytes_cut,
+        "first_seq": report.first_seq.get(),
+        "last_seq": report.last_seq.get(),
+        "corruption": corruption,
+        "elapsed_seconds": report.elapsed.as_secs_f64(),
+    })
+}
