@@ -1,90 +1,17 @@
-//! The command as a process: what goes in comes out, what it acknowledged survives its death, and
-//! what it cannot do it says.
-//!
-//! Nothing here waits for time to pass: a process is killed after it printed a number of lines.
+//! The command as a process: what goes in comes out, and what it cannot do it says.
 
 #![cfg(feature = "cli")]
 // Helpers of tests may unwrap, too; clippy.toml reaches only the tests themselves.
 #![allow(clippy::unwrap_used)]
 
-use std::collections::BTreeMap;
+mod command;
+
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::io::BufRead;
 
-use tempfile::TempDir;
-
-const BACKENDS: [&str; 2] = ["auto", "std"];
-
-fn ringwal(args: &[&str], dir: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_ringwal"));
-    command.arg(args[0]).arg(dir).args(&args[1..]).stdin(Stdio::null());
-    command
-}
-
-/// Runs the command with `input` on its standard input.
-fn run_with(args: &[&str], dir: &Path, input: &[u8]) -> Output {
-    let mut command = ringwal(args, dir);
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = command.spawn().unwrap();
-    let mut stdin = child.stdin.take().unwrap();
-    let input = input.to_vec();
-    let writer = std::thread::spawn(move || {
-        // The command may end before it has read everything; then this fails, rightly.
-        let _ = stdin.write_all(&input);
-    });
-    let output = child.wait_with_output().unwrap();
-    writer.join().unwrap();
-    output
-}
-
-fn run(args: &[&str], dir: &Path) -> Output {
-    ringwal(args, dir).output().unwrap()
-}
-
-#[track_caller]
-fn assert_exit(output: &Output, code: i32) {
-    assert_eq!(
-        output.status.code(),
-        Some(code),
-        "stderr: {}\nstdout: {}",
-        stderr(output),
-        String::from_utf8_lossy(&output.stdout[..output.stdout.len().min(500)])
-    );
-}
-
-fn stderr(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stderr).into_owned()
-}
-
-/// A directory for a log, which is not there yet.
-fn new_dir() -> (TempDir, PathBuf) {
-    let parent = tempfile::tempdir().unwrap();
-    let dir = parent.path().join("log");
-    (parent, dir)
-}
-
-/// `SEQ DIGEST` lines as a map; a sequence number that comes twice is an error.
-fn parse_digests(text: &[u8]) -> BTreeMap<u64, String> {
-    let mut map = BTreeMap::new();
-    for line in text.lines() {
-        let line = line.unwrap();
-        let (seq, digest) = line.split_once(' ').unwrap_or_else(|| panic!("no digest: {line}"));
-        assert_eq!(digest.len(), 16, "{line}");
-        let before = map.insert(seq.parse().unwrap(), digest.to_owned());
-        assert_eq!(before, None, "acknowledged twice: {line}");
-    }
-    map
-}
-
-fn segments(dir: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
-    let mut paths: Vec<_> =
-        entries.filter(|path| path.extension().is_some_and(|ext| ext == "seg")).collect();
-    paths.sort();
-    paths
-}
+use command::{
+    BACKENDS, Writer, assert_exit, new_dir, parse_digests, run, run_with, segments, stderr,
+};
 
 #[test]
 fn lines_come_back_as_they_went_in() {
@@ -262,111 +189,48 @@ fn verify_tells_clean_from_corrupt_from_no_log() {
 }
 
 #[test]
-fn a_torn_tail_is_cut_and_reported() {
-    let (_parent, dir) = new_dir();
-    let mut writer = Writer::start(&["append", "--acks", "--window", "1"], &dir);
-    writer.send(b"one\ntwo\n");
-    let acked = writer.read_acks(2);
-    writer.child.kill().unwrap();
-    writer.child.wait().unwrap();
-    // What a write that was never acknowledged may leave behind.
-    let segment = segments(&dir).pop().unwrap();
-    let mut bytes = fs::read(&segment).unwrap();
-    let end = bytes.iter().rposition(|&byte| byte != 0).unwrap() / 4096 * 4096 + 4096;
-    bytes.resize(bytes.len().max(end + 4096), 0);
-    bytes[end..end + 40].copy_from_slice(&[0x5a; 40]);
-    fs::write(&segment, &bytes).unwrap();
-    assert_exit(&run(&["verify"], &dir), 0);
-    let recovered = run(&["recover", "--format", "digest"], &dir);
-    assert_exit(&recovered, 0);
-    assert_eq!(parse_digests(&recovered.stdout), parse_digests(&acked));
-    let again = run(&["verify", "--json"], &dir);
-    let report: serde_json::Value = serde_json::from_slice(&again.stdout).unwrap();
-    assert_eq!(report["verdict"], "clean");
-}
-
-#[test]
-fn a_killed_writer_loses_nothing_it_acknowledged() {
+fn many_segments_come_back_as_one_log() {
     for backend in BACKENDS {
         let (_parent, dir) = new_dir();
-        let mut acked = BTreeMap::new();
-        for (round, lines) in [1, 30, 400, 2000].into_iter().enumerate() {
-            let args = [
-                "append",
-                "--acks",
-                "--generate",
-                "1000000",
-                "--size",
-                "200",
-                "--threads",
-                "4",
-                "--window",
-                if round % 2 == 0 { "1" } else { "64" },
-                "--backend",
-                backend,
-                "--segment-bytes",
-                "1MiB",
-            ];
-            let mut writer = Writer::start(&args, &dir);
-            let mut printed = writer.read_acks(lines);
-            writer.child.kill().unwrap();
-            writer.child.wait().unwrap();
-            writer.stdout.read_to_end(&mut printed).unwrap();
-            let whole = printed.iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1);
-            acked.extend(parse_digests(&printed[..whole]));
-
-            let recovered = run(&["recover", "--format", "digest", "--backend", backend], &dir);
-            assert_exit(&recovered, 0);
-            let recovered = parse_digests(&recovered.stdout);
-            for (seq, digest) in &acked {
-                assert_eq!(recovered.get(seq), Some(digest), "{backend}: lost record {seq}");
-            }
-            let seqs: Vec<u64> = recovered.keys().copied().collect();
-            assert_eq!(seqs, (1..=seqs.len() as u64).collect::<Vec<_>>(), "{backend}: a hole");
-            // What was recovered without an acknowledgement stays, too.
-            acked = recovered;
-        }
-    }
-}
-
-#[cfg(unix)]
-#[test]
-fn sigterm_and_sigint_close_the_log() {
-    for (signal, name) in [(libc::SIGTERM, "SIGTERM"), (libc::SIGINT, "SIGINT")] {
-        let (_parent, dir) = new_dir();
-        let mut writer = Writer::start(&["append", "--acks"], &dir);
-        writer.send(b"one\ntwo\nthree\n");
-        let acked = writer.read_acks(3);
-        // Its input stays open: only the signal can end it.
-        writer.signal(signal);
-        let status = writer.child.wait().unwrap();
-        let mut said = String::new();
-        writer.child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
-        assert_eq!(status.code(), Some(0), "{said}");
-        assert!(said.contains(name), "{said}");
-        let verified = run(&["verify", "--json"], &dir);
-        let report: serde_json::Value = serde_json::from_slice(&verified.stdout).unwrap();
-        assert_eq!((&report["verdict"], &report["records"]), (&"clean".into(), &3.into()));
-        assert_eq!(run(&["dump", "--format", "digest"], &dir).stdout, acked);
+        let args = ["append", "--generate", "6000", "--size", "1000", "--segment-bytes", "1MiB"];
+        assert_exit(&run(&[&args[..], &["--backend", backend]].concat(), &dir), 0);
+        assert!(segments(&dir).len() > 5, "{backend}: {:?}", segments(&dir));
+        let dumped = run(&["dump"], &dir).stdout;
+        let numbers = dumped.lines().map(|line| {
+            let line = line.unwrap();
+            line.split(' ').next().and_then(|number| number.parse::<u32>().ok()).unwrap()
+        });
+        assert!(numbers.eq(1..=6000), "{backend}");
+        assert_exit(&run(&["verify"], &dir), 0);
     }
 }
 
 #[test]
-fn a_closed_standard_output_ends_it_without_a_false_acknowledgement() {
+fn a_record_over_the_limit_ends_it_after_those_before_it() {
     let (_parent, dir) = new_dir();
-    let args = ["append", "--acks", "--generate", "1000000"];
-    let mut writer = Writer::start(&args, &dir);
-    let printed = writer.read_acks(3);
-    drop(writer.stdout);
-    let status = writer.child.wait().unwrap();
-    let mut said = String::new();
-    writer.child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
-    assert_eq!(status.code(), Some(1), "{said}");
-    assert!(said.contains("standard output"), "{said}");
-    let kept = parse_digests(&run(&["dump", "--format", "digest"], &dir).stdout);
-    for (seq, digest) in parse_digests(&printed) {
-        assert_eq!(kept.get(&seq), Some(&digest));
+    let input = ["short\n", &"x".repeat(2000), "\nnever\n"].concat();
+    let args = ["append", "--acks", "--window", "1", "--record-bytes-max", "1KiB"];
+    let output = run_with(&args, &dir, input.as_bytes());
+    assert_exit(&output, 1);
+    assert!(stderr(&output).contains("over the limit"), "{}", stderr(&output));
+    assert_eq!(parse_digests(&output.stdout).len(), 1);
+    assert_eq!(run(&["dump"], &dir).stdout, b"short\n");
+}
+
+#[test]
+fn a_newer_format_is_refused_by_its_number() {
+    let (_parent, dir) = new_dir();
+    assert_exit(&run_with(&["append"], &dir, b"one\n"), 0);
+    let segment = segments(&dir).remove(0);
+    let mut bytes = fs::read(&segment).unwrap();
+    bytes[4] = 9;
+    fs::write(&segment, &bytes).unwrap();
+    for (args, code) in [(&["verify"][..], 2), (&["recover"], 1), (&["append"], 1)] {
+        let output = run(args, &dir);
+        assert_exit(&output, code);
+        assert!(stderr(&output).contains("version 9"), "{args:?}: {}", stderr(&output));
     }
+    assert!(fs::read(&segment).unwrap() == bytes);
 }
 
 #[test]
@@ -406,53 +270,4 @@ fn what_is_no_log_is_refused_and_left_alone() {
         fs::read_dir(parent.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(names, ["notes.txt"]);
     assert_eq!(fs::read(&file).unwrap(), b"no log");
-}
-
-/// A process that appends and can be talked to. It ends with its pipes at the latest.
-struct Writer {
-    child: Child,
-    stdout: BufReader<std::process::ChildStdout>,
-}
-
-impl Writer {
-    fn start(args: &[&str], dir: &Path) -> Writer {
-        let mut command = ringwal(args, dir);
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().unwrap();
-        let stdout = BufReader::new(child.stdout.take().unwrap());
-        Writer { child, stdout }
-    }
-
-    fn send(&mut self, bytes: &[u8]) {
-        let stdin = self.child.stdin.as_mut().unwrap();
-        stdin.write_all(bytes).unwrap();
-        stdin.flush().unwrap();
-    }
-
-    /// Reads so many acknowledgements.
-    fn read_acks(&mut self, lines: usize) -> Vec<u8> {
-        let mut acks = Vec::new();
-        for line in 0..lines {
-            if self.stdout.read_until(b'\n', &mut acks).unwrap() == 0 {
-                let mut said = String::new();
-                self.child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
-                panic!("it ended after {line} acknowledgements: {said}");
-            }
-        }
-        acks
-    }
-
-    #[cfg(unix)]
-    fn signal(&self, signal: libc::c_int) {
-        let pid = self.child.id().to_string();
-        let number = signal.to_string();
-        let status = Command::new("kill").args([format!("-{number}"), pid]).status().unwrap();
-        assert!(status.success());
-    }
-
-    /// Closes its input and waits for it.
-    fn end(mut self) -> std::process::ExitStatus {
-        drop(self.child.stdin.take());
-        self.child.wait().unwrap()
-    }
 }

@@ -10,13 +10,15 @@
 // Helpers of tests may unwrap, too; clippy.toml reaches only the tests themselves.
 #![allow(clippy::unwrap_used)]
 
+mod command;
+
 use std::fs;
 use std::io;
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-use tempfile::TempDir;
+use command::{new_dir, run, stderr};
 
 /// A system call, what the kernel answers, and how a message may name that.
 struct Refusal {
@@ -124,21 +126,9 @@ fn assert_names(refusal: &Refusal, output: &Output) {
     assert!(said.contains(refusal.name) || said.contains(&text), "{}: {said}", refusal.name);
 }
 
-fn stderr(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stderr).into_owned()
-}
-
 fn dump_lines(dir: &Path) -> usize {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_ringwal"));
-    let output = command.arg("dump").arg(dir).output().unwrap();
+    let output = run(&["dump"], dir);
     output.stdout.iter().filter(|byte| **byte == b'\n').count()
-}
-
-/// A directory for a log, which is not there yet.
-fn new_dir() -> (TempDir, PathBuf) {
-    let parent = tempfile::tempdir().unwrap();
-    let dir = parent.path().join("log");
-    (parent, dir)
 }
 
 /// All files of a directory, sorted by name.
