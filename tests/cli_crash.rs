@@ -122,9 +122,11 @@ fn sigterm_and_sigint_close_the_log() {
         let mut writer = Writer::start(&["append", "--acks"], &dir);
         writer.send(b"one\ntwo\nthree\n");
         let acked = writer.read_acks(3);
-        // Its input stays open: only the signal can end it.
+        // Its input stays open (waiting for a child would close it): only the signal can end it.
+        let input = writer.child.stdin.take();
         writer.signal(signal);
         let status = writer.child.wait().unwrap();
+        drop(input);
         let mut said = String::new();
         writer.child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
         assert_eq!(status.code(), Some(0), "{said}");
