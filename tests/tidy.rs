@@ -11,10 +11,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::Path;
 
-use text::{blank, functions, without_tests, words};
+use source::{Source, sources};
+use text::{blank, functions, inline_modules, words};
 
+#[path = "tidy/source.rs"]
+mod source;
 #[path = "tidy/text.rs"]
 mod text;
 
@@ -41,61 +43,6 @@ const COLUMNS_MAX: usize = 100;
 const FILE_LINES_WARN: usize = 450;
 const FILE_LINES_MAX: usize = 600;
 const FUNCTION_LINES_MAX: usize = 70;
-
-/// One file of the crate.
-struct Source {
-    /// From the crate's root, with forward slashes.
-    path: String,
-    text: String,
-    /// The text with comments, strings and characters blanked, line for line.
-    code: String,
-}
-
-impl Source {
-    fn new(path: &str, text: &str) -> Source {
-        Source { path: path.to_owned(), text: text.to_owned(), code: blank(text) }
-    }
-
-    /// The code without its test modules.
-    fn shipped(&self) -> String {
-        if self.is_test() { String::new() } else { without_tests(&self.code) }
-    }
-
-    fn is_test(&self) -> bool {
-        self.path.starts_with("tests/") || self.path.ends_with("/tests.rs")
-    }
-
-    fn complaint(&self, line: usize, what: impl std::fmt::Display) -> String {
-        format!("{}:{line}: {what}", self.path)
-    }
-}
-
-fn sources() -> Vec<Source> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let mut paths = Vec::new();
-    for top in ["src", "tests", "benches"] {
-        collect(&root.join(top), &mut paths);
-    }
-    paths.sort();
-    assert!(paths.len() > 10, "the source is not where it should be");
-    let read = |path: &std::path::PathBuf| {
-        let name = path.strip_prefix(root).unwrap().to_str().unwrap().replace('\\', "/");
-        Source::new(&name, &fs::read_to_string(path).unwrap())
-    };
-    paths.iter().map(read).collect()
-}
-
-fn collect(dir: &Path, paths: &mut Vec<std::path::PathBuf>) {
-    let Ok(entries) = fs::read_dir(dir) else { return };
-    for entry in entries {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            collect(&path, paths);
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            paths.push(path);
-        }
-    }
-}
 
 /// Runs a rule on every file.
 #[track_caller]
@@ -126,11 +73,15 @@ fn modules_use_their_own_layer_and_those_below() {
     assert_eq!(count("src/kv/mod.rs", "use crate::wal::WalHandle;"), 1);
     assert_eq!(count("src/format/mod.rs", "use crate::Seq; // crate::engine"), 0);
     assert_eq!(count("src/format/mod.rs", "use super::segment::name;"), 1);
+    assert_eq!(count("src/sys.rs", "mod linux { use super::Filesystem; }"), 0);
+    assert_eq!(count("src/sys.rs", "mod linux { use super::super::io; }"), 1);
     assert_eq!(count("src/segment/name.rs", "use super::spare; use crate::nowhere::x;"), 1);
 }
 
 fn layering(source: &Source, exports: &BTreeMap<String, String>) -> Vec<String> {
-    let Some(module) = top_module(&source.path) else { return Vec::new() };
+    let Some(module) = top_module(&source.path).filter(|_| !source.is_test) else {
+        return Vec::new();
+    };
     let Some(own) = layer(module) else {
         return vec![source.complaint(1, format!("{module} has no layer in tests/tidy.rs"))];
     };
@@ -187,22 +138,32 @@ fn root_exports(text: &str) -> BTreeMap<String, String> {
 fn root_paths(path: &str, code: &str) -> Vec<(usize, String)> {
     let inside = path.trim_start_matches("src/").trim_end_matches(".rs");
     let depth = inside.split('/').filter(|part| *part != "mod").count();
-    let up = "super::".repeat(depth);
+    let modules = inline_modules(code);
     let mut found = Vec::new();
-    for start in ["crate::", up.as_str()] {
-        for (at, _) in code.match_indices(start) {
-            let before = code[..at].chars().next_back();
-            if before.is_some_and(|c| c.is_alphanumeric() || "_:$".contains(c)) {
+    let starts = code.match_indices("crate::").chain(code.match_indices("super::"));
+    for (at, start) in starts {
+        let before = code[..at].chars().next_back();
+        if before.is_some_and(|c| c.is_alphanumeric() || "_:$".contains(c)) {
+            continue;
+        }
+        let mut rest = &code[at + start.len()..];
+        if start == "super::" {
+            let nested = modules.iter().filter(|module| module.contains(&at)).count();
+            let mut up = 1;
+            while let Some(further) = rest.strip_prefix(start) {
+                rest = further;
+                up += 1;
+            }
+            if up < depth + nested {
                 continue;
             }
-            let line = code[..at].matches('\n').count() + 1;
-            let rest = &code[at + start.len()..];
-            let names = match rest.strip_prefix('{') {
-                Some(group) => first_names(group),
-                None => words(rest).next().into_iter().collect(),
-            };
-            found.extend(names.into_iter().map(|name| (line, name.to_owned())));
         }
+        let names = match rest.strip_prefix('{') {
+            Some(group) => first_names(group),
+            None => words(rest).next().into_iter().collect(),
+        };
+        let line = code[..at].matches('\n').count() + 1;
+        found.extend(names.into_iter().map(|name| (line, name.to_owned())));
     }
     found.retain(|(_, name)| name != "super" && name != "self");
     found
@@ -289,6 +250,7 @@ fn shipped_code_gives_a_reason_where_it_may_panic() {
     assert_tidy(panics);
     assert_eq!(complaints(panics, "src/a.rs", "fn f() { x.unwrap(); }"), 1);
     assert_eq!(complaints(panics, "src/a.rs", "fn f() {\n\n x.expect(\"y\"); }"), 1);
+    assert_eq!(complaints(panics, "src/a.rs", "x.expect(\"the caller checked\")"), 0);
     assert_eq!(complaints(panics, "src/a.rs", "// Proven above.\nlet y = x.unwrap();"), 0);
     assert_eq!(complaints(panics, "src/a.rs", "/// x.unwrap()\nfn f() {}"), 0);
     let tested = "#[cfg(test)]\nmod tests {\n fn f() {\n\n x.unwrap(); }\n}\n";
@@ -296,15 +258,17 @@ fn shipped_code_gives_a_reason_where_it_may_panic() {
 }
 
 fn panics(source: &Source) -> Vec<String> {
+    const WORDS_OF_A_REASON: usize = 3;
     let shipped = source.shipped();
     let lines: Vec<&str> = source.text.lines().collect();
     let mut complaints = Vec::new();
     for (code, index) in shipped.lines().zip(0..) {
         let may_panic = code.contains(".unwrap()") || code.contains(".expect(");
         let above = lines[..index].iter().rev().take(3);
-        let reason = [lines[index]].iter().chain(above).any(|line| line.contains("//"));
-        if may_panic && !reason {
-            complaints.push(source.complaint(index + 1, "may panic, and no comment says why not"));
+        let commented = [lines[index]].iter().chain(above).any(|line| line.contains("//"));
+        let message = lines[index].split_once(".expect(\"").map_or("", |(_, message)| message);
+        if may_panic && !commented && words(message).count() < WORDS_OF_A_REASON {
+            complaints.push(source.complaint(index + 1, "may panic, and nothing says why not"));
         }
     }
     complaints
@@ -377,10 +341,15 @@ fn put_off(source: &Source) -> Vec<String> {
 fn every_file_says_what_it_is() {
     assert_tidy(module_docs);
     assert_eq!(complaints(module_docs, "src/a.rs", "use std::fs;\n//! Late.\n"), 1);
+    assert_eq!(complaints(module_docs, "src/a/tests.rs", "use super::*;\n"), 0);
     assert_eq!(complaints(module_docs, "src/a.rs", "\n#![cfg(x)]\n//! Early.\n"), 0);
 }
 
 fn module_docs(source: &Source) -> Vec<String> {
+    if source.is_test && source.path.starts_with("src/") {
+        // It is named for what it tests, which says the rest.
+        return Vec::new();
+    }
     let mut lines = source.text.lines();
     let first = lines.find(|line| !line.trim().is_empty() && !line.starts_with("#!["));
     let documented = first.is_some_and(|line| line.starts_with("//!"));
@@ -424,7 +393,7 @@ fn asserting_functions(sources: &[Source]) -> BTreeSet<String> {
     // Only what tests call: a library function of the same name as a helper proves nothing.
     let bodies: Vec<_> = sources
         .iter()
-        .filter(|source| source.is_test() || source.code.contains("#[cfg(test)]"))
+        .filter(|source| source.is_test || source.code.contains("#[cfg(test)]"))
         .flat_map(|source| functions(&source.code))
         .filter(|function| !function.attributes.contains("#[test]"))
         .collect();

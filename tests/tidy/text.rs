@@ -145,6 +145,16 @@ pub(crate) fn functions(code: &str) -> Vec<Function<'_>> {
     found
 }
 
+/// Where the modules lie that have their body in the file.
+pub(crate) fn inline_modules(code: &str) -> Vec<std::ops::Range<usize>> {
+    let found = code.match_indices("mod ").filter_map(|(at, _)| {
+        let open = at + code[at..].find(['{', ';'])?;
+        let close = code[open..].starts_with('{').then(|| closing_brace(&code[open..]))??;
+        Some(open..open + close)
+    });
+    found.collect()
+}
+
 /// Where the brace that opens `code` is closed.
 fn closing_brace(code: &str) -> Option<usize> {
     let mut depth = 0;
