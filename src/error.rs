@@ -210,10 +210,9 @@ impl fmt::Display for Error {
             Error::OutOfRange { op, seq, min, max } => {
                 write!(f, "{op} of sequence number {seq}: expected {min} to {max}")
             }
-            Error::Poisoned(cause) => write!(
-                f,
-                "the log stopped at its first failure and must be opened again: {cause}"
-            ),
+            Error::Poisoned(cause) => {
+                write!(f, "the log stopped at its first failure and must be opened again: {cause}")
+            }
             Error::QueueFull => {
                 write!(f, "the queue is full; wait for an earlier append or raise queue_bytes")
             }

@@ -1,11 +1,57 @@
-//! ringwal: a write-ahead log engine.
+//! ringwal is a write-ahead log engine: many threads append records, and an append returns its
+//! sequence number once that record, and every record before it, is durable.
+//!
+//! One ring thread drives io_uring: per batch, one linked write + fsync from an O_DIRECT aligned
+//! buffer. Where io_uring cannot be had, the portable backend on `std::fs` runs the same code
+//! path and keeps the same promise.
+//!
+//! ```
+//! use ringwal::Log;
+//!
+//! let dir = tempfile::tempdir()?;
+//! let log = Log::open(dir.path().join("log"))?;
+//! std::thread::scope(|scope| {
+//!     for worker in 0..4 {
+//!         let log = &log;
+//!         scope.spawn(move || log.append(format!("from worker {worker}")));
+//!     }
+//! });
+//! assert_eq!(log.durable_seq().get(), 4);
+//! log.close()?;
+//! # Ok::<(), ringwal::Error>(())
+//! ```
+//!
+//! Start at [`Log`]; [`format`](mod@format) has the bytes on disk, [`io`] the contract with the
+//! operating system.
 
 pub mod error;
+pub mod format;
 pub mod io;
 pub mod replication;
 
 mod buf;
+mod engine;
+mod gate;
+mod segment;
 mod seq;
+#[cfg(unix)]
+mod sys;
 
+pub use engine::Log;
+pub use engine::append::Ready;
+pub use engine::batch::Batch;
+pub use engine::checkpoint::Checkpoint;
+pub use engine::commit::{Commit, RecordRef};
+pub use engine::metrics::{Histogram, Metrics};
+pub use engine::options::{Builder, Durability};
+pub use engine::reader::{Reader, Record};
+pub use engine::recovery::{Recovery, RecoveryPolicy, Verdict};
+pub use engine::retention::Truncated;
 pub use error::{Corruption, CorruptionKind, Error, Result, Witness};
+pub use io::{Backend, BackendKind, Refusal, Strategy};
 pub use seq::Seq;
+
+/// The README's examples, run as doctests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -7,8 +7,8 @@
 //!   complete in any order, and buffers come back with the result. The commit path needs only
 //!   this.
 //!
-//! An implementation of both is a *backend*: [`std_fs`] on every platform and the io_uring one on
-//! Linux. The engine sees the traits alone, so a simulated disk can take their place.
+//! [`StdStorage`] is the storage of every platform. Queues are [`StdQueue`] on every platform and
+//! `UringQueue` on Linux; [`open_queue`] chooses, and says why. The engine sees the traits alone, so a simulated disk can take their place.
 //!
 //! What every implementation of [`IoQueue`] owes the engine:
 //!
@@ -33,6 +33,22 @@ use std::time::Duration;
 use crate::error::Result;
 
 pub use crate::buf::{AlignedBuf, BUF_ALIGN};
+pub use select::{Backend, BackendKind, QueueOptions, Refusal, open_queue};
+pub use std_fs::StdStorage;
+pub use std_queue::StdQueue;
+#[cfg(all(target_os = "linux", feature = "uring"))]
+pub use uring::UringQueue;
+
+mod housekeeper;
+mod select;
+mod std_fs;
+mod std_queue;
+#[cfg(test)]
+mod tests;
+#[cfg(all(target_os = "linux", feature = "uring"))]
+mod trial;
+#[cfg(all(target_os = "linux", feature = "uring"))]
+mod uring;
 
 /// The blocking plane: one directory and the files in it, by name.
 ///

@@ -1,0 +1,287 @@
+//! The append path, from a caller's bytes to a place in the open batch.
+//!
+//! The checksum is computed before the lock; under the lock a record gets its sequence number and
+//! is copied, once, into the aligned buffer that the disk will read. The driver is woken only if
+//! it said that it sleeps.
+
+use std::ops::RangeInclusive;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use crate::engine::batch::Batch;
+use crate::engine::commit::{Commit, RecordRef};
+use crate::engine::group_commit::inbox::{Blocked, Placed};
+use crate::engine::options::Durability;
+use crate::engine::{Log, shared::Shared};
+use crate::error::{Error, Result};
+use crate::format::RECORD_HEAD_SIZE;
+use crate::format::record::RecordHead;
+use crate::seq::Seq;
+
+/// What an append does when there is no room at once.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum WhenFull {
+    Wait,
+    Refuse,
+}
+
+/// Records on their way into a batch.
+struct Payload<'a> {
+    /// The head of a single record; an atomic batch has its heads in `bytes`.
+    head: Option<[u8; RECORD_HEAD_SIZE]>,
+    bytes: &'a [u8],
+    records: u32,
+    /// The length of the first record.
+    first_bytes: u32,
+}
+
+impl Payload<'_> {
+    fn len(&self) -> usize {
+        self.head.map_or(0, |head| head.len()) + self.bytes.len()
+    }
+
+    fn copy_to(&self, place: &mut [u8]) {
+        let (head, rest) = place.split_at_mut(self.head.map_or(0, |head| head.len()));
+        if let Some(bytes) = &self.head {
+            head.copy_from_slice(bytes);
+        }
+        rest.copy_from_slice(self.bytes);
+    }
+}
+
+impl Log {
+    /// Appends a record and blocks until it, and every record before it, is durable as the log's
+    /// [`Durability`] says. Empty records are legal.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::RecordTooLarge`] and [`Error::NoSpace`] before anything was written,
+    /// [`Error::Closed`], or [`Error::Poisoned`] with the first failure of the log: then it is
+    /// unknown whether the record will be there after reopening.
+    pub fn append(&self, record: impl AsRef<[u8]>) -> Result<Seq> {
+        self.append_with(record, self.options().durability)
+    }
+
+    /// [`append`](Self::append), with a durability of its own.
+    ///
+    /// # Errors
+    ///
+    /// As [`append`](Self::append).
+    pub fn append_with(&self, record: impl AsRef<[u8]>, durability: Durability) -> Result<Seq> {
+        self.append_async_with(record, durability)?.wait()
+    }
+
+    /// Appends a record and returns at once with a ticket. Blocks only while the queue is full.
+    ///
+    /// # Errors
+    ///
+    /// As [`append`](Self::append); a later failure comes out of the ticket.
+    pub fn append_async(&self, record: impl AsRef<[u8]>) -> Result<Commit> {
+        self.append_async_with(record, self.options().durability)
+    }
+
+    /// [`append_async`](Self::append_async), with a durability of its own.
+    ///
+    /// # Errors
+    ///
+    /// As [`append_async`](Self::append_async).
+    pub fn append_async_with(
+        &self,
+        record: impl AsRef<[u8]>,
+        durability: Durability,
+    ) -> Result<Commit> {
+        self.admit(&self.single(record.as_ref())?, durability, WhenFull::Wait)
+    }
+
+    /// [`append_async`](Self::append_async) that never blocks.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::QueueFull`] where `append_async` would wait, for memory or for the next segment
+    /// to be prepared; [`ready`](Self::ready) tells when to try again. Else as `append_async`.
+    pub fn try_append(&self, record: impl AsRef<[u8]>) -> Result<Commit> {
+        self.try_append_with(record, self.options().durability)
+    }
+
+    /// [`try_append`](Self::try_append), with a durability of its own.
+    ///
+    /// # Errors
+    ///
+    /// As [`try_append`](Self::try_append).
+    pub fn try_append_with(
+        &self,
+        record: impl AsRef<[u8]>,
+        durability: Durability,
+    ) -> Result<Commit> {
+        self.admit(&self.single(record.as_ref())?, durability, WhenFull::Refuse)
+    }
+
+    /// A future that is done when [`try_append`](Self::try_append) of a small record is worth
+    /// another try: there is room, or there is an error to be told.
+    pub fn ready(&self) -> Ready<'_> {
+        Ready { log: self }
+    }
+
+    /// Appends the records of `batch`, all or nothing, and blocks like [`append`](Self::append).
+    /// Returns their sequence numbers.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::BatchEmpty`], [`Error::BatchTooLarge`], and as [`append`](Self::append).
+    pub fn append_batch(&self, batch: &Batch) -> Result<RangeInclusive<Seq>> {
+        self.append_batch_with(batch, self.options().durability)
+    }
+
+    /// [`append_batch`](Self::append_batch), with a durability of its own.
+    ///
+    /// # Errors
+    ///
+    /// As [`append_batch`](Self::append_batch).
+    pub fn append_batch_with(
+        &self,
+        batch: &Batch,
+        durability: Durability,
+    ) -> Result<RangeInclusive<Seq>> {
+        let commit = self.append_batch_async_with(batch, durability)?;
+        commit.wait()?;
+        Ok(commit.seqs())
+    }
+
+    /// [`append_batch`](Self::append_batch) that returns at once with a ticket.
+    ///
+    /// # Errors
+    ///
+    /// As [`append_batch`](Self::append_batch).
+    pub fn append_batch_async(&self, batch: &Batch) -> Result<Commit> {
+        self.append_batch_async_with(batch, self.options().durability)
+    }
+
+    /// [`append_batch_async`](Self::append_batch_async), with a durability of its own.
+    ///
+    /// # Errors
+    ///
+    /// As [`append_batch`](Self::append_batch).
+    pub fn append_batch_async_with(
+        &self,
+        batch: &Batch,
+        durability: Durability,
+    ) -> Result<Commit> {
+        let bytes = batch.payload();
+        let Some(head) = bytes.first_chunk::<RECORD_HEAD_SIZE>() else {
+            return Err(Error::BatchEmpty);
+        };
+        let limit = self.options().batch_payload_max();
+        if bytes.len() > limit {
+            return Err(Error::BatchTooLarge { bytes: bytes.len() as u64, limit: limit as u64 });
+        }
+        let first_bytes = RecordHead::from_bytes(*head).len;
+        let payload = Payload { head: None, bytes, records: batch.records(), first_bytes };
+        self.admit(&payload, durability, WhenFull::Wait)
+    }
+
+    fn single<'a>(&self, record: &'a [u8]) -> Result<Payload<'a>> {
+        let limit = self.options().record_bytes_max;
+        if record.len() > limit {
+            let bytes = record.len() as u64;
+            return Err(Error::RecordTooLarge { bytes, limit: limit as u64 });
+        }
+        let head = RecordHead::of(record);
+        let first_bytes = head.len;
+        Ok(Payload { head: Some(head.to_bytes()), bytes: record, records: 1, first_bytes })
+    }
+
+    fn admit(&self, payload: &Payload<'_>, level: Durability, full: WhenFull) -> Result<Commit> {
+        let sync = level == Durability::Synced;
+        let shared = self.shared();
+        let mut refusals_before = None;
+        let mut inbox = shared.inbox();
+        let placed = loop {
+            let copy = |place: &mut [u8]| payload.copy_to(place);
+            let now = Instant::now();
+            match inbox.push(payload.records, payload.len(), sync, now, copy) {
+                Ok(placed) => break placed,
+                Err(Blocked::Ended(ended)) => return Err(ended.into()),
+                Err(Blocked::Room) if full == WhenFull::Wait => {
+                    inbox = shared.wait_for_room(inbox);
+                }
+                Err(Blocked::Room) => return Err(Error::QueueFull),
+                Err(Blocked::Segment) if full == WhenFull::Refuse => {
+                    let refusal = inbox.take_refusal();
+                    drop(inbox);
+                    shared.wake_driver();
+                    return Err(refusal.map_or(Error::QueueFull, |why| no_space(&why)));
+                }
+                Err(Blocked::Segment) => match refusals_before {
+                    None => {
+                        refusals_before = Some(inbox.refusals());
+                        drop(inbox);
+                        shared.wake_driver();
+                        inbox = shared.inbox();
+                    }
+                    Some(before) if inbox.refusals() > before => {
+                        let refusal = inbox.refusal();
+                        drop(inbox);
+                        return Err(refusal.map_or(Error::QueueFull, |why| no_space(&why)));
+                    }
+                    Some(_) => inbox = shared.wait_for_room(inbox),
+                },
+            }
+        };
+        drop(inbox);
+        if placed.wake {
+            shared.wake_driver();
+        }
+        Ok(commit(placed, payload, level))
+    }
+}
+
+fn commit(placed: Placed, payload: &Payload<'_>, durability: Durability) -> Commit {
+    let first_seq = Seq::new(placed.first_seq);
+    Commit {
+        first_seq,
+        last_seq: Seq::new(placed.first_seq + u64::from(payload.records) - 1),
+        record_ref: RecordRef {
+            seq: first_seq,
+            segment: Seq::new(placed.segment),
+            offset: placed.offset,
+            bytes: payload.first_bytes,
+        },
+        level: durability.level(),
+        gate: placed.gate,
+    }
+}
+
+/// The refusal of a segment, for one more caller.
+fn no_space(refusal: &Error) -> Error {
+    match refusal {
+        Error::NoSpace { path, bytes, source } => {
+            Error::NoSpace { path: path.clone(), bytes: *bytes, source: source.clone() }
+        }
+        _ => Error::QueueFull,
+    }
+}
+
+/// See [`Log::ready`].
+#[derive(Debug)]
+#[must_use = "a future does nothing until it is polled"]
+pub struct Ready<'a> {
+    log: &'a Log,
+}
+
+impl Future for Ready<'_> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        let shared: &Shared = self.log.shared();
+        let mut inbox = shared.inbox();
+        if !inbox.is_blocked() {
+            return Poll::Ready(());
+        }
+        let known = inbox.waiting_tasks.iter().any(|task| task.will_wake(context.waker()));
+        if !known {
+            inbox.waiting_tasks.push(context.waker().clone());
+        }
+        Poll::Pending
+    }
+}

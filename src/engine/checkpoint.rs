@@ -1,0 +1,79 @@
+//! Checkpoints: a durable note that the state up to a sequence number is safe elsewhere.
+
+use std::time::SystemTime;
+
+use crate::engine::Log;
+use crate::error::{Error, Result};
+use crate::format::state;
+use crate::seq::Seq;
+
+/// The last checkpoint of a log.
+///
+/// ```
+/// use ringwal::{Log, Seq};
+///
+/// let dir = tempfile::tempdir()?;
+/// let log = Log::open(dir.path().join("log"))?;
+/// let seq = log.append("one")?;
+/// log.checkpoint(seq, "snapshot-1")?;
+/// let checkpoint = log.last_checkpoint().expect("one was made");
+/// assert_eq!((checkpoint.seq, checkpoint.payload.as_slice()), (seq, &b"snapshot-1"[..]));
+/// # Ok::<(), ringwal::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Checkpoint {
+    /// Everything up to here is safe elsewhere.
+    pub seq: Seq,
+    /// When it was made, in nanoseconds since the Unix epoch.
+    pub time_nanos: u64,
+    /// The caller's own bytes.
+    pub payload: Vec<u8>,
+}
+
+impl Checkpoint {
+    /// The most bytes that a payload may have.
+    pub const PAYLOAD_BYTES_MAX: usize = state::PAYLOAD_MAX;
+}
+
+impl Log {
+    /// Notes durably that everything up to `seq` is safe elsewhere, with up to
+    /// [`Checkpoint::PAYLOAD_BYTES_MAX`] bytes of the caller's. A crash inside leaves the last
+    /// checkpoint. Nothing is truncated.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::OutOfRange`] when `seq` is not durable yet or lies before the last checkpoint,
+    /// [`Error::RecordTooLarge`] for the payload; neither changes anything. Else as
+    /// [`append`](Log::append).
+    pub fn checkpoint(&self, seq: Seq, payload: impl AsRef<[u8]>) -> Result<()> {
+        let payload = payload.as_ref();
+        let limit = Checkpoint::PAYLOAD_BYTES_MAX as u64;
+        if payload.len() as u64 > limit {
+            return Err(Error::RecordTooLarge { bytes: payload.len() as u64, limit });
+        }
+        let mut file = self.inner.state();
+        self.shared().check()?;
+        let durable_seq = self.durable_seq();
+        let mut state = file.current().clone();
+        let min = Seq::new(state.checkpoint.as_ref().map_or(0, |last| last.seq));
+        if seq < min || seq > durable_seq {
+            return Err(Error::OutOfRange { op: "checkpoint", seq, min, max: durable_seq });
+        }
+        let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        let time_nanos = since_epoch.map_or(0, |t| u64::try_from(t.as_nanos()).unwrap_or(0));
+        state.last_seq = state.last_seq.max(durable_seq.get());
+        state.clean = false;
+        state.checkpoint =
+            Some(state::Checkpoint { seq: seq.get(), time_nanos, payload: payload.to_vec() });
+        self.shared().or_poison(file.write(state))
+    }
+
+    /// The last checkpoint, if there is one.
+    pub fn last_checkpoint(&self) -> Option<Checkpoint> {
+        let file = self.inner.state();
+        let last = file.current().checkpoint.as_ref()?;
+        let (seq, time_nanos) = (Seq::new(last.seq), last.time_nanos);
+        Some(Checkpoint { seq, time_nanos, payload: last.payload.clone() })
+    }
+}

@@ -1,0 +1,234 @@
+//! Watermarks, and the ticket of an append.
+//!
+//! The watermark invariant, stated once: `durable <= written <= appended`; none decreases
+//! (but for an explicit truncation of the end); nothing is acknowledged as synced above durable;
+//! recovery never returns less than the last durable watermark that was published.
+
+use std::fmt;
+use std::future::Future;
+use std::ops::RangeInclusive;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use crate::engine::options::Durability;
+use crate::error::{Error, Result};
+use crate::gate::{Gate, Level};
+use crate::seq::Seq;
+
+/// The published watermarks and those who wait for them.
+#[derive(Debug, Default)]
+pub(crate) struct Watermarks {
+    written: AtomicU64,
+    durable: AtomicU64,
+    /// Who waits for the durable watermark to reach which sequence number.
+    waiters: Mutex<Vec<(u64, Arc<Gate>)>>,
+}
+
+impl Watermarks {
+    pub(crate) fn new(seq: u64) -> Watermarks {
+        Watermarks {
+            written: AtomicU64::new(seq),
+            durable: AtomicU64::new(seq),
+            waiters: Mutex::default(),
+        }
+    }
+
+    pub(crate) fn written(&self) -> u64 {
+        self.written.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn durable(&self) -> u64 {
+        self.durable.load(Ordering::Acquire)
+    }
+
+    /// Makes new values visible. Nobody is woken yet.
+    pub(crate) fn publish(&self, written: u64, durable: u64) {
+        debug_assert!(durable <= written);
+        self.written.store(written, Ordering::Release);
+        self.durable.store(durable, Ordering::Release);
+    }
+
+    /// Wakes who waits for the durable watermark, after it was published.
+    pub(crate) fn wake_reached(&self) {
+        let durable = self.durable();
+        let mut reached = Vec::new();
+        {
+            let mut waiters = self.waiters.lock().unwrap_or_else(PoisonError::into_inner);
+            waiters.retain(|(seq, gate)| {
+                let waits = *seq > durable;
+                if !waits {
+                    reached.push(Arc::clone(gate));
+                }
+                waits
+            });
+        }
+        for gate in reached {
+            gate.open(Level::Synced);
+        }
+    }
+
+    /// A gate that opens when the durable watermark reaches `seq`.
+    pub(crate) fn gate_for(&self, seq: u64) -> Arc<Gate> {
+        let gate = Gate::new();
+        {
+            let mut waiters = self.waiters.lock().unwrap_or_else(PoisonError::into_inner);
+            waiters.push((seq, Arc::clone(&gate)));
+        }
+        if self.durable() >= seq {
+            gate.open(Level::Synced);
+        }
+        gate
+    }
+
+    /// Fails everyone who waits.
+    pub(crate) fn fail(&self, cause: &Arc<Error>) {
+        let waiters = {
+            let mut waiters = self.waiters.lock().unwrap_or_else(PoisonError::into_inner);
+            std::mem::take(&mut *waiters)
+        };
+        for (_, gate) in waiters {
+            gate.fail(cause);
+        }
+    }
+}
+
+/// Where a record lies, for [`Log::read`](crate::Log::read).
+///
+/// It stays valid until the record is truncated away. The engine checks what it finds there: a
+/// stale or made-up one gives an error, never other bytes than the record's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RecordRef {
+    pub(crate) seq: Seq,
+    pub(crate) segment: Seq,
+    pub(crate) offset: u64,
+    pub(crate) bytes: u32,
+}
+
+impl RecordRef {
+    /// The record's sequence number.
+    pub fn seq(&self) -> Seq {
+        self.seq
+    }
+
+    /// The first sequence number of the record's segment, which names its file.
+    pub fn segment(&self) -> Seq {
+        self.segment
+    }
+
+    /// Where the record's 8-byte head begins in the segment, in bytes.
+    pub fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// The record's length in bytes.
+    pub fn bytes(&self) -> u32 {
+        self.bytes
+    }
+}
+
+/// The ticket of an append: its sequence number now, its acknowledgement later.
+///
+/// Wait for it with [`wait`](Self::wait) or `.await` it in any runtime. Dropping it cancels
+/// nothing: the record is on its way.
+///
+/// ```
+/// let dir = tempfile::tempdir()?;
+/// let log = ringwal::Log::open(dir.path().join("log"))?;
+/// let first = log.append_async("one")?;
+/// let second = log.append_async("two")?;
+/// assert_eq!(second.wait()?, first.seq().next());
+/// assert!(first.is_done()); // acknowledgement is in order
+/// # Ok::<(), ringwal::Error>(())
+/// ```
+#[must_use = "the record is acknowledged only when the commit is waited for"]
+pub struct Commit {
+    pub(crate) first_seq: Seq,
+    pub(crate) last_seq: Seq,
+    pub(crate) record_ref: RecordRef,
+    pub(crate) level: Option<Level>,
+    pub(crate) gate: Arc<Gate>,
+}
+
+impl Commit {
+    /// The sequence number of the record; of an atomic batch, that of its last one. It counts
+    /// only once the commit is done.
+    pub fn seq(&self) -> Seq {
+        self.last_seq
+    }
+
+    /// The sequence numbers of all records of an atomic batch.
+    pub fn seqs(&self) -> RangeInclusive<Seq> {
+        self.first_seq..=self.last_seq
+    }
+
+    /// Where the record lies; of an atomic batch, its first one.
+    pub fn record_ref(&self) -> RecordRef {
+        self.record_ref
+    }
+
+    /// Whether the record is acknowledged; false also after a failure.
+    pub fn is_done(&self) -> bool {
+        self.level.is_none_or(|level| self.gate.check(level).unwrap_or(false))
+    }
+
+    /// Blocks until the record is acknowledged.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Poisoned`] with the root cause when a write or sync failed before.
+    pub fn wait(&self) -> Result<Seq> {
+        if let Some(level) = self.level {
+            self.gate.wait(level, None)?;
+        }
+        Ok(self.last_seq)
+    }
+
+    /// Like [`wait`](Self::wait), for at most `timeout`; `None` when it passed.
+    ///
+    /// # Errors
+    ///
+    /// As [`wait`](Self::wait).
+    pub fn wait_timeout(&self, timeout: Duration) -> Result<Option<Seq>> {
+        let done = match self.level {
+            None => true,
+            Some(level) => self.gate.wait(level, Instant::now().checked_add(timeout))?,
+        };
+        Ok(done.then_some(self.last_seq))
+    }
+}
+
+impl Future for Commit {
+    type Output = Result<Seq>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<Seq>> {
+        match self.level {
+            None => Poll::Ready(Ok(self.last_seq)),
+            Some(level) => {
+                self.gate.poll(level, context.waker()).map(|done| done.map(|()| self.last_seq))
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Commit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Commit")
+            .field("seqs", &self.seqs())
+            .field("done", &self.is_done())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Durability {
+    /// What the gate must have reached; `None` for what needs no waiting.
+    pub(crate) fn level(self) -> Option<Level> {
+        match self {
+            Durability::Queued => None,
+            Durability::Written => Some(Level::Written),
+            Durability::Synced => Some(Level::Synced),
+        }
+    }
+}

@@ -1,0 +1,507 @@
+//! The driver: the only thread that writes batches. A thin loop around the pure group commit.
+//!
+//! ```text
+//!   controls -> [serve] -> inbox.take -> seal -> queue.submit    \
+//!                          pipeline.next_action -> queue.submit   > queue.wait -> [complete]
+//!                          inbox.spare_request -> queue.submit   /       |
+//!        wake <- publish the watermarks <- pipeline.advance <------------+
+//! ```
+//!
+//! Invariants:
+//! - D1 The watermarks are published before anyone is woken, and no lock is held while waking.
+//! - D2 The first failed operation ends the log with its cause. Nothing is submitted after it;
+//!   what is in flight is waited for, so that its buffers come back.
+//! - D3 A spare that cannot be made for lack of room is not a failure: it refuses the appends
+//!   that need it, before they have a sequence number.
+//!
+//! Threading: one thread owns the driver and with it the queue, all segment files and all
+//! buffers in flight.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use crossbeam_channel::{Receiver, Sender};
+use slab::Slab;
+
+use crate::engine::group_commit::inbox::{Fill, Taken};
+use crate::engine::group_commit::pipeline::{Acknowledgement, Action, Pipeline, Submission};
+use crate::engine::recovery::SegmentInfo;
+use crate::engine::shared::Shared;
+use crate::error::{Error, Result};
+use crate::format::batch::{self, BatchHeader};
+use crate::io::{Completion, FileId, IoQueue, Op, Strategy};
+use crate::replication::ShardId;
+use crate::segment::name::{segment_filename, spare_name};
+use crate::seq::Seq;
+
+/// A message to the driver.
+#[derive(Debug)]
+pub(crate) enum Control {
+    /// Someone waits for stable storage up to this sequence number.
+    WantDurable(u64),
+    /// The inbox was frozen by the sender. Make everything durable, seal the active segment and
+    /// answer.
+    Quiesce(Sender<Result<()>>),
+    /// The log was cut after this sequence number while it was quiesced; goes on from there.
+    Reset(u64, Sender<()>),
+    /// Everything was quiesced and the inbox has ended: remove the spares and end the thread.
+    Stop,
+}
+
+/// What the driver knows of a file that it writes.
+#[derive(Debug)]
+struct SegmentFile {
+    name: String,
+    salt: u64,
+}
+
+/// What an operation in flight is for.
+#[derive(Debug)]
+enum Task {
+    Write { id: u64, submitted: Instant, figures: Figures },
+    Sync { file: FileId, since: u64 },
+    Install { file: FileId, first_seq: u64, name: String },
+    Seal { first_seq: u64, last_seq: u64, bytes: u64 },
+    Prepare { file: FileId, name: String, bytes: u64, recycled: bool },
+    Discard,
+}
+
+/// A batch in figures.
+#[derive(Clone, Copy, Debug)]
+struct Figures {
+    records: u64,
+    record_bytes: u64,
+    written_bytes: u64,
+    padding_bytes: u64,
+    synced: bool,
+}
+
+/// What stays the same for the life of a driver.
+#[derive(Clone, Debug)]
+pub(crate) struct Setup {
+    pub(crate) shard: ShardId,
+    pub(crate) strategy: Strategy,
+    pub(crate) unit: u64,
+    pub(crate) fill_spares: bool,
+    pub(crate) depth: usize,
+    pub(crate) durable_seq: u64,
+}
+
+pub(crate) struct Driver {
+    shared: Arc<Shared>,
+    queue: Box<dyn IoQueue>,
+    controls: Receiver<Control>,
+    setup: Setup,
+    pipeline: Pipeline,
+    tasks: Slab<Task>,
+    files: HashMap<FileId, SegmentFile>,
+    next_file: FileId,
+    quiescing: Vec<Sender<Result<()>>>,
+    failure: Option<Arc<Error>>,
+    stopping: bool,
+    /// The queue itself failed and cannot be waited for.
+    queue_lost: bool,
+    last_time_nanos: u64,
+    heads: Vec<u8>,
+    done: Vec<Completion>,
+    acknowledged: Vec<Acknowledgement>,
+}
+
+impl Driver {
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        queue: Box<dyn IoQueue>,
+        controls: Receiver<Control>,
+        setup: Setup,
+    ) -> Driver {
+        let pipeline = Pipeline::new(setup.depth, setup.durable_seq);
+        Driver {
+            shared,
+            queue,
+            controls,
+            setup,
+            pipeline,
+            tasks: Slab::new(),
+            files: HashMap::new(),
+            next_file: 0,
+            quiescing: Vec::new(),
+            failure: None,
+            stopping: false,
+            queue_lost: false,
+            last_time_nanos: 0,
+            heads: Vec::new(),
+            done: Vec::new(),
+            acknowledged: Vec::new(),
+        }
+    }
+
+    /// Runs until [`Control::Stop`]. A panic in here would be a defect; it ends the log like a
+    /// failed write, so that nobody waits for ever.
+    pub(crate) fn run(mut self) {
+        let shared = Arc::clone(&self.shared);
+        let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            while self.step(None) {}
+        }));
+        if outcome.is_err() {
+            let source = std::io::Error::other("the ring thread panicked; this is a defect");
+            let cause = Arc::new(Error::io("run the ring thread", &shared.dir, source));
+            shared.poison(&cause);
+            self.pipeline.fail(&cause);
+        }
+    }
+
+    /// One round: what was asked for is started, and what completed is reported. Waits for
+    /// something to complete for at most `timeout`. Returns whether there will be another.
+    pub(crate) fn step(&mut self, timeout: Option<Duration>) -> bool {
+        while let Ok(control) = self.controls.try_recv() {
+            self.serve(control);
+        }
+        let mut timeout = timeout;
+        if self.failure.is_none() {
+            if let Some(not_before) = self.dispatch() {
+                let left = not_before.saturating_duration_since(Instant::now());
+                timeout = Some(timeout.map_or(left, |timeout| timeout.min(left)));
+            }
+        }
+        self.answer_quiesced();
+        if self.stopping && self.tasks.is_empty() {
+            return false;
+        }
+        if self.queue_lost {
+            return self.wait_for_control();
+        }
+        let mut done = std::mem::take(&mut self.done);
+        let waited = self.queue.wait(timeout, &mut done);
+        let completed_at = Instant::now();
+        for completion in done.drain(..) {
+            self.complete(completion);
+        }
+        self.done = done;
+        if let Err(error) = waited {
+            // The queue is gone: what was in flight will not complete.
+            self.fail(error);
+            self.tasks.clear();
+            self.queue_lost = true;
+        }
+        self.acknowledge(completed_at);
+        true
+    }
+
+    /// Without a queue there is nothing to wait for but messages.
+    fn wait_for_control(&mut self) -> bool {
+        match self.controls.recv() {
+            Ok(control) => self.serve(control),
+            Err(_) => return false,
+        }
+        true
+    }
+
+    fn serve(&mut self, control: Control) {
+        match control {
+            Control::WantDurable(seq) => {
+                self.shared.inbox().hurry(seq);
+                self.pipeline.want_durable(seq);
+            }
+            Control::Quiesce(reply) => {
+                self.pipeline.want_durable(self.shared.inbox().appended_seq());
+                self.quiescing.push(reply);
+            }
+            Control::Reset(seq, reply) => {
+                self.pipeline.reset(seq);
+                self.shared.watermarks.publish(seq, seq);
+                let _ = reply.send(());
+            }
+            Control::Stop => {
+                self.stopping = true;
+                for file in self.shared.inbox().take_spares() {
+                    self.discard(file);
+                }
+            }
+        }
+    }
+
+    /// Submits all that can be submitted. Returns when the open batch may go at the earliest, if
+    /// it only waits for more records.
+    fn dispatch(&mut self) -> Option<Instant> {
+        loop {
+            while let Some(action) = self.pipeline.next_action() {
+                self.act(action);
+            }
+            let mut inbox = self.shared.inbox();
+            let request = inbox.spare_request();
+            let taken = match self.pipeline.has_slot() {
+                true => inbox.take(Instant::now()),
+                false => Taken::Nothing,
+            };
+            let batch_left = matches!(taken, Taken::Batch(_));
+            inbox.driver_asleep = self.pipeline.has_slot() && !batch_left;
+            drop(inbox);
+            if let Some(bytes) = request {
+                self.prepare(bytes);
+            }
+            match taken {
+                Taken::Batch(fill) => self.submit_batch(*fill),
+                Taken::NotBefore(instant) => return Some(instant),
+                Taken::Nothing => return None,
+            }
+        }
+    }
+
+    fn submit_batch(&mut self, mut fill: Fill) {
+        let now = Instant::now();
+        let header = BatchHeader {
+            unit_log2: self.setup.unit.trailing_zeros() as u8,
+            shard: self.setup.shard.get(),
+            first_seq: fill.first_seq,
+            time_nanos: self.time_nanos(),
+            salt: self.files.get(&fill.file).map_or(0, |file| file.salt),
+            durable_seq: self.pipeline.durable_seq(),
+            records: fill.records,
+            payload_bytes: (fill.end - crate::format::HEADER_SIZE) as u32,
+        };
+        batch::seal(&mut fill.buf, &header, &mut self.heads);
+        let strategy = fill.sync.then_some(self.setup.strategy);
+        let payload = u64::from(header.payload_bytes);
+        let heads = u64::from(fill.records) * crate::format::RECORD_HEAD_SIZE as u64;
+        let figures = Figures {
+            records: u64::from(fill.records),
+            record_bytes: payload - heads,
+            written_bytes: header.frame_bytes(),
+            padding_bytes: header.frame_bytes() - header.end_bytes(),
+            synced: fill.sync,
+        };
+        let id = self.pipeline.submitted(Submission {
+            first_seq: fill.first_seq,
+            last_seq: fill.last_seq(),
+            file: fill.file,
+            segment: fill.segment,
+            end: fill.offset + header.end_bytes(),
+            strategy,
+            gate: Arc::clone(&fill.gate),
+        });
+        self.shared.metrics().queue_micros.record_micros(now - fill.opened);
+        self.submit(
+            Task::Write { id, submitted: now, figures },
+            Op::Write {
+                file: fill.file,
+                offset: fill.offset,
+                buf: fill.buf,
+                len: header.frame_bytes() as usize,
+                sync: strategy,
+            },
+        );
+    }
+
+    /// The wall-clock time of a batch, never before that of the batch before it.
+    fn time_nanos(&mut self) -> u64 {
+        let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        let nanos = since_epoch.map_or(0, |time| u64::try_from(time.as_nanos()).unwrap_or(0));
+        self.last_time_nanos = self.last_time_nanos.max(nanos);
+        self.last_time_nanos
+    }
+
+    fn act(&mut self, action: Action) {
+        match action {
+            Action::Sync { file, since } => {
+                self.submit(Task::Sync { file, since }, Op::Sync { file });
+            }
+            Action::Install { file, first_seq } => {
+                let to = segment_filename(self.setup.shard, first_seq);
+                let Some(segment) = self.files.get_mut(&file) else { return };
+                let from = std::mem::replace(&mut segment.name, to.clone());
+                self.submit(
+                    Task::Install { file, first_seq, name: to.clone() },
+                    Op::Install { file, from, to },
+                );
+            }
+            Action::Seal { file, first_seq, last_seq, bytes } => {
+                let Some(segment) = self.files.remove(&file) else { return };
+                self.submit(
+                    Task::Seal { first_seq, last_seq, bytes },
+                    Op::Seal { file, name: segment.name, bytes },
+                );
+            }
+        }
+    }
+
+    /// Starts a spare of `asked` bytes. The file is rounded up to whole units; what only the
+    /// rounding brought is not offered, so a tiny segment still holds no more than it was asked to.
+    fn prepare(&mut self, asked: u64) {
+        self.next_file += 1;
+        let file = self.next_file;
+        let name = spare_name(self.setup.shard, file);
+        let reuse = self.shared.recycled().pop();
+        let mut salt = [0; 8];
+        if let Err(error) = getrandom::fill(&mut salt) {
+            let source = std::io::Error::other(error);
+            return self.fail(Error::io("get random bytes for", &self.shared.dir, source));
+        }
+        // Salt 0 means a stand-alone batch.
+        let salt = u64::from_le_bytes(salt).max(1);
+        self.files.insert(file, SegmentFile { name: name.clone(), salt });
+        let bytes = asked.next_multiple_of(self.setup.unit);
+        let recycled = reuse.is_some();
+        self.submit(
+            Task::Prepare { file, name: name.clone(), bytes: asked, recycled },
+            Op::Prepare { file, name, reuse, bytes, fill: self.setup.fill_spares },
+        );
+    }
+
+    fn discard(&mut self, file: FileId) {
+        if let Some(segment) = self.files.remove(&file) {
+            self.submit(Task::Discard, Op::Discard { file, name: segment.name });
+        }
+    }
+
+    fn submit(&mut self, task: Task, op: Op) {
+        let token = self.tasks.insert(task) as u64;
+        self.queue.submit(token, op);
+    }
+
+    fn complete(&mut self, completion: Completion) {
+        if let Some(buf) = completion.buf {
+            let mut inbox = self.shared.inbox();
+            inbox.give_back(buf);
+            self.shared.announce_room(inbox);
+        }
+        let Some(task) = self.tasks.try_remove(completion.token as usize) else { return };
+        if let Task::Prepare { file, name, bytes, recycled } = task {
+            return self.prepared(file, &name, bytes, recycled, completion.result);
+        }
+        if let Err(error) = completion.result {
+            return self.fail(error);
+        }
+        match task {
+            Task::Write { id, submitted, figures } => {
+                self.pipeline.write_done(id);
+                self.count(figures, submitted);
+            }
+            Task::Sync { file, since } => {
+                self.pipeline.sync_done(file, since);
+                self.shared.metrics().separate_syncs += 1;
+            }
+            Task::Install { file, first_seq, name } => {
+                let first_seq = Seq::new(first_seq);
+                let info = SegmentInfo { first_seq, last_seq: Seq::NONE, bytes: 0, name };
+                self.shared.segments().push(info);
+                self.shared.metrics().rotations += 1;
+                self.pipeline.installed(file);
+            }
+            Task::Seal { first_seq, last_seq, bytes } => {
+                // Only now may the file be removed or recycled: nobody writes it any more.
+                let mut segments = self.shared.segments();
+                if let Some(sealed) = segments.iter_mut().find(|s| s.first_seq.get() == first_seq) {
+                    sealed.last_seq = Seq::new(last_seq);
+                    sealed.bytes = bytes;
+                }
+            }
+            Task::Prepare { .. } | Task::Discard => {}
+        }
+    }
+
+    fn prepared(&mut self, file: FileId, name: &str, bytes: u64, recycled: bool, r: Result<()>) {
+        match r {
+            Ok(()) => {
+                let mut metrics = self.shared.metrics();
+                metrics.spares_prepared += 1;
+                metrics.spares_recycled += u64::from(recycled);
+                drop(metrics);
+                if self.stopping {
+                    return self.discard(file);
+                }
+                let mut inbox = self.shared.inbox();
+                inbox.spare_ready(file, bytes);
+                self.shared.announce_room(inbox);
+            }
+            Err(error) => {
+                self.files.remove(&file);
+                if !error.is_shortage() {
+                    return self.fail(error);
+                }
+                self.shared.metrics().spares_refused += 1;
+                let refusal = refusal(error, self.shared.dir.join(name), bytes);
+                let mut inbox = self.shared.inbox();
+                inbox.spare_refused(Arc::new(refusal));
+                self.shared.announce_room(inbox);
+            }
+        }
+    }
+
+    fn count(&self, figures: Figures, submitted: Instant) {
+        let mut metrics = self.shared.metrics();
+        metrics.records += figures.records;
+        metrics.record_bytes += figures.record_bytes;
+        metrics.batches += 1;
+        metrics.written_bytes += figures.written_bytes;
+        metrics.padding_bytes += figures.padding_bytes;
+        metrics.synced_batches += u64::from(figures.synced);
+        metrics.batch_records.record(figures.records);
+        metrics.commit_micros.record_micros(submitted.elapsed());
+    }
+
+    /// D1.
+    fn acknowledge(&mut self, completed_at: Instant) {
+        if self.failure.is_some() {
+            return;
+        }
+        self.pipeline.advance(&mut self.acknowledged);
+        if self.acknowledged.is_empty() {
+            return;
+        }
+        let watermarks = &self.shared.watermarks;
+        watermarks.publish(self.pipeline.written_seq(), self.pipeline.durable_seq());
+        for (gate, level) in self.acknowledged.drain(..) {
+            gate.open(level);
+        }
+        watermarks.wake_reached();
+        let mut metrics = self.shared.metrics();
+        metrics.in_flight = self.pipeline.writing();
+        metrics.wake_micros.record_micros(completed_at.elapsed());
+    }
+
+    /// D2.
+    fn fail(&mut self, error: Error) {
+        if self.failure.is_some() {
+            return;
+        }
+        let cause = Arc::new(error);
+        self.shared.poison(&cause);
+        self.pipeline.fail(&cause);
+        self.failure = Some(cause);
+    }
+
+    fn answer_quiesced(&mut self) {
+        if self.quiescing.is_empty() {
+            return;
+        }
+        if let Some(cause) = &self.failure {
+            for reply in self.quiescing.drain(..) {
+                let _ = reply.send(Err(Error::Poisoned(Arc::clone(cause))));
+            }
+            return;
+        }
+        let moving = |task: &Task| !matches!(task, Task::Prepare { .. } | Task::Discard);
+        if !self.shared.inbox().is_empty() || self.tasks.iter().any(|(_, task)| moving(task)) {
+            return;
+        }
+        self.pipeline.retire();
+        while let Some(action) = self.pipeline.next_action() {
+            self.act(action);
+        }
+        if self.pipeline.is_idle() && !self.tasks.iter().any(|(_, task)| moving(task)) {
+            self.shared.inbox().leave_segment();
+            for reply in self.quiescing.drain(..) {
+                let _ = reply.send(Ok(()));
+            }
+        }
+    }
+}
+
+/// The answer to appends that need a segment for which there is no room.
+fn refusal(error: Error, path: std::path::PathBuf, bytes: u64) -> Error {
+    match error {
+        Error::Io { source, .. } => Error::NoSpace { path, bytes, source: Arc::new(source) },
+        other => other,
+    }
+}

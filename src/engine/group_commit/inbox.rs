@@ -1,0 +1,425 @@
+//! The inbox: where appenders put records, and where the driver takes whole batches from.
+//!
+//! Pure: no clock, no file, no thread. The engine keeps it behind one short lock.
+//!
+//! The inbox decides everything that is decided when a record arrives: its sequence number, its
+//! batch, and the very bytes of the segment that it will occupy. The last batch is *open* (it
+//! takes records); the ones before it are closed and wait for a slot. A batch knows its place
+//! because the one before it is closed, so its length is known.
+//!
+//! ```text
+//!   fills:   [closed 7..9] [closed 10..30] [open 31..]        spares: [next] ...
+//!   segment: |.... in flight ....|7..9|10..30|31.. ->    |limit
+//! ```
+//!
+//! Invariants:
+//! - I1 Sequence numbers are given densely, and only to records that have a place in a segment
+//!   that is prepared. A full disk therefore refuses a record before it gets a number.
+//! - I2 Records of one push lie in one batch.
+//! - I3 The bytes of lent buffers are bounded by the pool's limit (but one buffer may always go).
+//! - I4 A batch lies wholly in one segment. A segment takes at least one batch, however small.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::task::Waker;
+use std::time::{Duration, Instant};
+
+use crate::buf::{AlignedBuf, BufPool};
+use crate::error::Error;
+use crate::format::{HEADER_SIZE, RECORD_HEAD_SIZE};
+use crate::gate::Gate;
+use crate::io::FileId;
+
+/// What bounds batches and segments.
+#[derive(Clone, Debug)]
+pub(crate) struct Limits {
+    /// Batches begin at multiples of this, a power of two.
+    pub(crate) unit: u64,
+    /// Header and payload of a usual batch.
+    pub(crate) batch_bytes: usize,
+    /// Records in a batch, unless one push brings more.
+    pub(crate) batch_records: u32,
+    /// How long an open batch may wait for more records. Zero: not at all.
+    pub(crate) batch_delay: Duration,
+    /// The bytes of a segment, unless its first batch needs more.
+    pub(crate) segment_bytes: u64,
+    /// Spares to hold ready beside the active segment.
+    pub(crate) spares: usize,
+    /// All buffers together.
+    pub(crate) queue_bytes: usize,
+}
+
+/// A batch that takes or took records.
+#[derive(Debug)]
+pub(crate) struct Fill {
+    pub(crate) buf: AlignedBuf,
+    /// Header and payload so far.
+    pub(crate) end: usize,
+    pub(crate) records: u32,
+    pub(crate) first_seq: u64,
+    /// Some record of it asked for stable storage.
+    pub(crate) sync: bool,
+    pub(crate) opened: Instant,
+    pub(crate) gate: Arc<Gate>,
+    /// The segment, by file and by first sequence number.
+    pub(crate) file: FileId,
+    pub(crate) segment: u64,
+    /// Where the batch begins in the segment.
+    pub(crate) offset: u64,
+    limit: usize,
+    closed: bool,
+}
+
+impl Fill {
+    pub(crate) fn last_seq(&self) -> u64 {
+        self.first_seq + u64::from(self.records) - 1
+    }
+}
+
+/// Where records went.
+#[derive(Debug)]
+pub(crate) struct Placed {
+    pub(crate) first_seq: u64,
+    pub(crate) gate: Arc<Gate>,
+    pub(crate) segment: u64,
+    /// Where in the segment the first record's head lies.
+    pub(crate) offset: u64,
+    /// The driver sleeps and must be woken.
+    pub(crate) wake: bool,
+}
+
+/// Why records were not taken.
+#[derive(Debug)]
+pub(crate) enum Blocked {
+    /// Memory is used up, or the log stands still for a moment.
+    Room,
+    /// No prepared segment has room; one has been asked for, and the driver must be woken.
+    Segment,
+    /// For good.
+    Ended(Ended),
+}
+
+/// Why the inbox takes nothing any more.
+#[derive(Clone, Debug)]
+pub(crate) enum Ended {
+    Closed,
+    Poisoned(Arc<Error>),
+}
+
+impl From<Ended> for Error {
+    fn from(ended: Ended) -> Error {
+        match ended {
+            Ended::Closed => Error::Closed,
+            Ended::Poisoned(cause) => Error::Poisoned(cause),
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Active {
+    file: FileId,
+    first_seq: u64,
+    capacity: u64,
+    /// Where the next batch begins.
+    position: u64,
+}
+
+/// What [`Inbox::take`] found.
+#[derive(Debug)]
+pub(crate) enum Taken {
+    Batch(Box<Fill>),
+    /// The open batch waits for more records until then.
+    NotBefore(Instant),
+    Nothing,
+}
+
+#[derive(Debug)]
+pub(crate) struct Inbox {
+    limits: Limits,
+    pool: BufPool,
+    fills: VecDeque<Fill>,
+    next_seq: u64,
+    active: Option<Active>,
+    spares: Vec<(FileId, u64)>,
+    preparing: bool,
+    /// An append cannot go on without a segment of this many bytes.
+    wanted: Option<u64>,
+    /// How often a spare could not be prepared, and why the last time.
+    refusals: u64,
+    refusal: Option<Arc<Error>>,
+    frozen: u32,
+    ended: Option<Ended>,
+    /// Batches up to here are not delayed.
+    urgent_seq: u64,
+    /// The driver is about to sleep and wants to hear of a record.
+    pub(crate) driver_asleep: bool,
+    /// Threads that wait for room.
+    pub(crate) waiting_threads: u32,
+    /// Tasks that wait for room.
+    pub(crate) waiting_tasks: Vec<Waker>,
+}
+
+impl Inbox {
+    pub(crate) fn new(limits: Limits, next_seq: u64) -> Inbox {
+        assert!(limits.unit.is_power_of_two());
+        let pool = BufPool::new(limits.batch_bytes, limits.queue_bytes);
+        Inbox {
+            limits,
+            pool,
+            fills: VecDeque::new(),
+            next_seq,
+            active: None,
+            spares: Vec::new(),
+            preparing: false,
+            wanted: None,
+            refusals: 0,
+            refusal: None,
+            frozen: 0,
+            ended: None,
+            urgent_seq: 0,
+            driver_asleep: false,
+            waiting_threads: 0,
+            waiting_tasks: Vec::new(),
+        }
+    }
+
+    /// Takes `records` records of `bytes` payload bytes in all (heads included), which `copy`
+    /// writes, into one batch.
+    pub(crate) fn push(
+        &mut self,
+        records: u32,
+        bytes: usize,
+        sync: bool,
+        now: Instant,
+        copy: impl FnOnce(&mut [u8]),
+    ) -> Result<Placed, Blocked> {
+        if let Some(ended) = &self.ended {
+            return Err(Blocked::Ended(ended.clone()));
+        }
+        if self.frozen > 0 {
+            return Err(Blocked::Room);
+        }
+        if !self.open_takes(records, bytes) {
+            self.open_fill(bytes, now)?;
+        }
+        let Some(fill) = self.fills.back_mut() else { return Err(Blocked::Room) };
+        let at = fill.end;
+        copy(&mut fill.buf[at..at + bytes]);
+        fill.end += bytes;
+        fill.records += records;
+        fill.sync |= sync;
+        let first_seq = self.next_seq;
+        self.next_seq += u64::from(records);
+        Ok(Placed {
+            first_seq,
+            gate: Arc::clone(&fill.gate),
+            segment: fill.segment,
+            offset: fill.offset + at as u64,
+            wake: std::mem::take(&mut self.driver_asleep),
+        })
+    }
+
+    fn open_takes(&self, records: u32, bytes: usize) -> bool {
+        self.fills.back().is_some_and(|fill| {
+            !fill.closed
+                && fill.end + bytes <= fill.limit
+                && fill.records + records <= self.limits.batch_records
+        })
+    }
+
+    /// Whether a small record would have to wait now.
+    pub(crate) fn is_blocked(&self) -> bool {
+        if self.ended.is_some() || self.refusal.is_some() || self.open_takes(1, RECORD_HEAD_SIZE) {
+            return false;
+        }
+        let need = (HEADER_SIZE + RECORD_HEAD_SIZE) as u64;
+        let segment = self.active.as_ref().is_some_and(|a| self.next_place(a) + need <= a.capacity)
+            || !self.spares.is_empty()
+            || self.active.is_none() && !self.preparing;
+        self.frozen > 0 || !segment || !self.pool.has_room(HEADER_SIZE + RECORD_HEAD_SIZE)
+    }
+
+    /// Where the batch after the open one would begin.
+    fn next_place(&self, active: &Active) -> u64 {
+        match self.fills.back().filter(|fill| !fill.closed) {
+            Some(open) => open.offset + (open.end as u64).next_multiple_of(self.limits.unit),
+            None => active.position,
+        }
+    }
+
+    /// Closes the open batch and opens one that holds at least `bytes` of payload.
+    fn open_fill(&mut self, bytes: usize, now: Instant) -> Result<(), Blocked> {
+        let need = HEADER_SIZE + bytes;
+        if !self.pool.has_room(need) {
+            return Err(Blocked::Room);
+        }
+        let fits = self
+            .active
+            .as_ref()
+            .is_some_and(|active| self.next_place(active) + need as u64 <= active.capacity);
+        if !fits {
+            let Some(spare) = self.spares.iter().position(|&(_, size)| size >= need as u64) else {
+                let want = self.wanted.unwrap_or(0).max(need as u64);
+                self.wanted = Some(want);
+                return Err(Blocked::Segment);
+            };
+            let (file, capacity) = self.spares.remove(spare);
+            self.close_open();
+            self.active = Some(Active { file, first_seq: self.next_seq, capacity, position: 0 });
+        }
+        self.close_open();
+        let (Some(active), Some(buf)) = (&self.active, self.pool.take(need)) else {
+            return Err(Blocked::Room);
+        };
+        // Usual buffers may be larger than the batch limit (they are aligned), never smaller.
+        let usual = self.limits.batch_bytes.max(need).min(buf.len());
+        let left = usize::try_from(active.capacity - active.position).unwrap_or(usize::MAX);
+        self.fills.push_back(Fill {
+            buf,
+            end: HEADER_SIZE,
+            records: 0,
+            first_seq: self.next_seq,
+            sync: false,
+            opened: now,
+            gate: Gate::new(),
+            file: active.file,
+            segment: active.first_seq,
+            offset: active.position,
+            limit: usual.min(left),
+            closed: false,
+        });
+        Ok(())
+    }
+
+    fn close_open(&mut self) {
+        let Some(fill) = self.fills.back_mut().filter(|fill| !fill.closed) else { return };
+        fill.closed = true;
+        if let Some(active) = &mut self.active {
+            let padded = (fill.end as u64).next_multiple_of(self.limits.unit);
+            active.position = fill.offset + padded;
+        }
+    }
+
+    /// Takes the oldest batch for the disk.
+    pub(crate) fn take(&mut self, now: Instant) -> Taken {
+        let delay = self.limits.batch_delay;
+        let Some(front) = self.fills.front() else { return Taken::Nothing };
+        if !front.closed {
+            let urgent = front.first_seq <= self.urgent_seq || self.frozen > 0;
+            let full = front.records >= self.limits.batch_records;
+            if !delay.is_zero() && !urgent && !full && now < front.opened + delay {
+                return Taken::NotBefore(front.opened + delay);
+            }
+            self.close_open();
+        }
+        match self.fills.pop_front() {
+            Some(fill) => Taken::Batch(Box::new(fill)),
+            None => Taken::Nothing,
+        }
+    }
+
+    /// Takes the buffer of a finished batch back.
+    pub(crate) fn give_back(&mut self, buf: AlignedBuf) {
+        self.pool.give_back(buf);
+    }
+
+    /// The bytes of a segment that the driver should prepare now, if any.
+    pub(crate) fn spare_request(&mut self) -> Option<u64> {
+        if self.preparing || self.ended.is_some() {
+            return None;
+        }
+        let ahead = self.active.is_some()
+            && self.refusal.is_none()
+            && self.spares.len() < self.limits.spares;
+        let wanted = self.wanted.take();
+        if wanted.is_none() && !ahead {
+            return None;
+        }
+        self.preparing = true;
+        Some(self.limits.segment_bytes.max(wanted.unwrap_or(0)))
+    }
+
+    /// A spare of `capacity` bytes is there.
+    pub(crate) fn spare_ready(&mut self, file: FileId, capacity: u64) {
+        self.preparing = false;
+        self.refusal = None;
+        self.spares.push((file, capacity));
+    }
+
+    /// There is no room for a spare.
+    pub(crate) fn spare_refused(&mut self, cause: Arc<Error>) {
+        self.preparing = false;
+        self.refusals += 1;
+        self.refusal = Some(cause);
+    }
+
+    /// How often a spare was refused so far, to tell a later refusal from an earlier one.
+    pub(crate) fn refusals(&self) -> u64 {
+        self.refusals
+    }
+
+    /// Why a spare was refused last, unless one was prepared since.
+    pub(crate) fn refusal(&self) -> Option<Arc<Error>> {
+        self.refusal.clone()
+    }
+
+    /// The last refusal, told once to a caller that does not wait.
+    pub(crate) fn take_refusal(&mut self) -> Option<Arc<Error>> {
+        self.refusal.take()
+    }
+
+    /// All spares, for removal at close.
+    pub(crate) fn take_spares(&mut self) -> Vec<FileId> {
+        self.spares.drain(..).map(|(file, _)| file).collect()
+    }
+
+    /// Stops taking records until [`thaw`](Self::thaw); what is in the inbox still leaves it.
+    pub(crate) fn freeze(&mut self) {
+        self.frozen += 1;
+    }
+
+    pub(crate) fn thaw(&mut self) {
+        self.frozen = self.frozen.saturating_sub(1);
+    }
+
+    /// The next batch begins a new segment. The inbox must be empty.
+    pub(crate) fn leave_segment(&mut self) {
+        debug_assert!(self.fills.is_empty());
+        self.active = None;
+    }
+
+    /// Sequence numbers go on from `next_seq`. The inbox must be empty and the segment left.
+    pub(crate) fn reset_seq(&mut self, next_seq: u64) {
+        debug_assert!(self.fills.is_empty() && self.active.is_none());
+        self.next_seq = next_seq;
+    }
+
+    /// Ends the inbox: the first reason stays. Returns what was in it.
+    pub(crate) fn end(&mut self, reason: Ended) -> VecDeque<Fill> {
+        self.ended.get_or_insert(reason);
+        std::mem::take(&mut self.fills)
+    }
+
+    pub(crate) fn ended(&self) -> Option<Ended> {
+        self.ended.clone()
+    }
+
+    /// Does not delay batches up to `seq`.
+    pub(crate) fn hurry(&mut self, seq: u64) {
+        self.urgent_seq = self.urgent_seq.max(seq);
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.fills.is_empty()
+    }
+
+    /// The last sequence number given, 0 if none.
+    pub(crate) fn appended_seq(&self) -> u64 {
+        self.next_seq - 1
+    }
+
+    /// The bytes of buffers in use, in the inbox and in flight.
+    pub(crate) fn queued_bytes(&self) -> usize {
+        self.pool.lent_bytes()
+    }
+}

@@ -1,0 +1,269 @@
+//! The two state machines on their own, and together against a plain model of a disk.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::inbox::{Blocked, Fill, Inbox, Limits, Placed, Taken};
+use super::pipeline::{Action, Pipeline, Submission};
+use crate::error::Error;
+use crate::format::HEADER_SIZE;
+use crate::gate::Level;
+use crate::io::Strategy;
+
+fn limits() -> Limits {
+    Limits {
+        unit: 4096,
+        batch_bytes: 8192,
+        batch_records: 4,
+        batch_delay: Duration::ZERO,
+        segment_bytes: 16_384,
+        spares: 1,
+        queue_bytes: 32_768,
+    }
+}
+
+fn push(inbox: &mut Inbox, bytes: usize) -> Result<Placed, Blocked> {
+    inbox.push(1, bytes, true, Instant::now(), |place| place.fill(7))
+}
+
+fn take(inbox: &mut Inbox) -> Option<Box<Fill>> {
+    match inbox.take(Instant::now()) {
+        Taken::Batch(fill) => Some(fill),
+        _ => None,
+    }
+}
+
+/// An inbox with one segment to write to.
+fn inbox_with_segment(limits: Limits) -> Inbox {
+    let mut inbox = Inbox::new(limits, 1);
+    assert!(matches!(push(&mut inbox, 8), Err(Blocked::Segment)));
+    let bytes = inbox.spare_request().unwrap();
+    inbox.spare_ready(1, bytes);
+    inbox
+}
+
+#[test]
+fn records_share_a_batch_until_it_is_taken() {
+    let mut inbox = inbox_with_segment(limits());
+    for seq in 1..=3 {
+        assert_eq!(push(&mut inbox, 100).unwrap().first_seq, seq);
+    }
+    let fill = take(&mut inbox).unwrap();
+    assert_eq!((fill.first_seq, fill.records, fill.offset), (1, 3, 0));
+    assert_eq!(fill.end, HEADER_SIZE + 300);
+    let next = push(&mut inbox, 100).unwrap();
+    assert_eq!((next.first_seq, next.offset), (4, 4096 + HEADER_SIZE as u64));
+}
+
+#[test]
+fn a_batch_closes_at_its_records_and_at_its_bytes() {
+    let mut inbox = inbox_with_segment(limits());
+    for _ in 0..5 {
+        push(&mut inbox, 10).unwrap();
+    }
+    assert_eq!(take(&mut inbox).unwrap().records, 4);
+    push(&mut inbox, 8000).unwrap();
+    assert_eq!(take(&mut inbox).unwrap().records, 1);
+    assert_eq!(take(&mut inbox).unwrap().offset, 8192);
+}
+
+#[test]
+fn a_record_without_a_prepared_segment_gets_no_number() {
+    let mut inbox = inbox_with_segment(limits());
+    push(&mut inbox, 8000).unwrap();
+    push(&mut inbox, 8000).unwrap();
+    assert!(matches!(push(&mut inbox, 8000), Err(Blocked::Segment)));
+    assert_eq!(inbox.appended_seq(), 2);
+    let bytes = inbox.spare_request().unwrap();
+    let before = inbox.refusals();
+    inbox.spare_refused(Arc::new(Error::QueueFull));
+    assert_eq!(inbox.refusals(), before + 1);
+    assert!(inbox.spare_request().is_none(), "a refused spare is not retried by itself");
+    assert!(matches!(push(&mut inbox, 8000), Err(Blocked::Segment)));
+    assert_eq!(inbox.spare_request(), Some(bytes), "the next append asks again");
+    inbox.spare_ready(2, bytes);
+    let placed = push(&mut inbox, 8000).unwrap();
+    assert_eq!((placed.first_seq, placed.segment, placed.offset), (3, 3, HEADER_SIZE as u64));
+}
+
+#[test]
+fn a_segment_takes_one_batch_however_small_it_is() {
+    let mut inbox = inbox_with_segment(Limits { segment_bytes: 256, ..limits() });
+    push(&mut inbox, 29).unwrap();
+    assert!(take(&mut inbox).is_some());
+    assert!(matches!(push(&mut inbox, 29), Err(Blocked::Segment)));
+    assert_eq!(inbox.spare_request(), Some(256));
+    inbox.spare_ready(2, 256);
+    assert_eq!(push(&mut inbox, 29).unwrap().segment, 2);
+    assert!(matches!(push(&mut inbox, 5000), Err(Blocked::Segment)));
+    assert_eq!(inbox.spare_request(), Some(5064));
+}
+
+#[test]
+fn memory_is_bounded_and_one_large_record_passes_alone() {
+    let limits = Limits { queue_bytes: 8192, segment_bytes: 1 << 20, ..limits() };
+    let mut inbox = inbox_with_segment(limits);
+    push(&mut inbox, 8000).unwrap();
+    assert!(matches!(push(&mut inbox, 8000), Err(Blocked::Room)));
+    assert!(inbox.is_blocked() && inbox.queued_bytes() == 8192);
+    let fill = take(&mut inbox).unwrap();
+    assert!(matches!(push(&mut inbox, 100), Err(Blocked::Room)), "it is still in flight");
+    inbox.give_back(fill.buf);
+    assert!(!inbox.is_blocked());
+    push(&mut inbox, 100_000).unwrap();
+    assert!(matches!(push(&mut inbox, 100_000), Err(Blocked::Room)));
+}
+
+#[test]
+fn a_delay_holds_the_open_batch_until_it_is_full_or_late_or_urgent() {
+    let delay = Duration::from_millis(500);
+    let mut inbox = inbox_with_segment(Limits { batch_delay: delay, ..limits() });
+    let now = Instant::now();
+    inbox.push(1, 8, true, now, |_| ()).unwrap();
+    assert!(matches!(inbox.take(now), Taken::NotBefore(at) if at == now + delay));
+    assert!(matches!(inbox.take(now + delay), Taken::Batch(_)));
+    inbox.push(1, 8, true, now, |_| ()).unwrap();
+    inbox.hurry(2);
+    assert!(matches!(inbox.take(now), Taken::Batch(_)));
+    inbox.push(4, 32, true, now, |_| ()).unwrap();
+    assert!(matches!(inbox.take(now), Taken::Batch(_)));
+}
+
+/// A batch of one record for the pipeline.
+fn submit(pipeline: &mut Pipeline, seq: u64, file: u64, strategy: Option<Strategy>) -> u64 {
+    pipeline.submitted(Submission {
+        first_seq: seq,
+        last_seq: seq,
+        file,
+        segment: file,
+        end: seq * 4096,
+        strategy,
+        gate: crate::gate::Gate::new(),
+    })
+}
+
+fn acknowledged(pipeline: &mut Pipeline) -> Vec<Level> {
+    let mut out = Vec::new();
+    pipeline.advance(&mut out);
+    out.into_iter().map(|(_, level)| level).collect()
+}
+
+const LINKED: Option<Strategy> = Some(Strategy::LinkedFsync);
+
+#[test]
+fn nothing_is_acknowledged_before_its_segment_has_its_name() {
+    let mut pipeline = Pipeline::new(4, 0);
+    let id = submit(&mut pipeline, 1, 1, LINKED);
+    assert_eq!(pipeline.next_action(), Some(Action::Install { file: 1, first_seq: 1 }));
+    pipeline.write_done(id);
+    assert_eq!(acknowledged(&mut pipeline), []);
+    pipeline.installed(1);
+    assert_eq!(acknowledged(&mut pipeline), [Level::Synced]);
+    assert_eq!((pipeline.written_seq(), pipeline.durable_seq()), (1, 1));
+}
+
+#[test]
+fn acknowledgement_is_by_contiguous_prefix() {
+    let mut pipeline = Pipeline::new(4, 0);
+    let ids = [1, 2, 3].map(|seq| submit(&mut pipeline, seq, 1, LINKED));
+    pipeline.next_action();
+    pipeline.installed(1);
+    pipeline.write_done(ids[2]);
+    pipeline.write_done(ids[1]);
+    assert_eq!(acknowledged(&mut pipeline), []);
+    pipeline.write_done(ids[0]);
+    assert_eq!(acknowledged(&mut pipeline), [Level::Synced; 3]);
+    assert_eq!(pipeline.durable_seq(), 3);
+}
+
+#[test]
+fn a_segment_gets_its_name_only_when_all_before_it_is_durable() {
+    let mut pipeline = Pipeline::new(4, 0);
+    let first = submit(&mut pipeline, 1, 1, LINKED);
+    let second = submit(&mut pipeline, 2, 2, LINKED);
+    assert_eq!(pipeline.next_action(), Some(Action::Install { file: 1, first_seq: 1 }));
+    pipeline.installed(1);
+    pipeline.write_done(second);
+    assert_eq!(pipeline.next_action(), None, "record 1 is not durable yet");
+    pipeline.write_done(first);
+    assert_eq!(acknowledged(&mut pipeline), [Level::Synced]);
+    let seal = Action::Seal { file: 1, first_seq: 1, last_seq: 1, bytes: 4096 };
+    assert_eq!(pipeline.next_action(), Some(seal));
+    assert_eq!(pipeline.next_action(), Some(Action::Install { file: 2, first_seq: 2 }));
+    assert_eq!(acknowledged(&mut pipeline), []);
+    pipeline.installed(2);
+    assert_eq!(acknowledged(&mut pipeline), [Level::Synced]);
+}
+
+#[test]
+fn a_sync_covers_only_writes_that_were_complete_when_it_began() {
+    let mut pipeline = Pipeline::new(4, 0);
+    let written = submit(&mut pipeline, 1, 1, None);
+    pipeline.next_action();
+    pipeline.installed(1);
+    let synced = submit(&mut pipeline, 2, 1, LINKED);
+    pipeline.write_done(written); // after the sync of batch 2 was on its way
+    pipeline.write_done(synced);
+    assert_eq!(acknowledged(&mut pipeline), [Level::Written, Level::Written]);
+    assert_eq!((pipeline.written_seq(), pipeline.durable_seq()), (2, 0));
+    let Some(Action::Sync { file: 1, since }) = pipeline.next_action() else { panic!() };
+    assert_eq!(pipeline.next_action(), None, "one sync at a time");
+    pipeline.sync_done(1, since);
+    assert_eq!(acknowledged(&mut pipeline), [Level::Synced, Level::Synced]);
+    assert_eq!(pipeline.durable_seq(), 2);
+}
+
+#[test]
+fn a_data_sync_does_not_cover_its_neighbours() {
+    let mut pipeline = Pipeline::new(4, 0);
+    let written = submit(&mut pipeline, 1, 1, None);
+    pipeline.next_action();
+    pipeline.installed(1);
+    pipeline.write_done(written);
+    let synced = submit(&mut pipeline, 2, 1, Some(Strategy::Dsync));
+    pipeline.write_done(synced);
+    acknowledged(&mut pipeline);
+    assert_eq!(pipeline.durable_seq(), 0);
+    assert!(matches!(pipeline.next_action(), Some(Action::Sync { file: 1, .. })));
+}
+
+#[test]
+fn a_log_that_never_syncs_stays_small_and_can_still_be_flushed() {
+    let mut pipeline = Pipeline::new(1, 0);
+    for seq in 1..=1000 {
+        let id = submit(&mut pipeline, seq, 1, None);
+        if seq == 1 {
+            pipeline.next_action();
+            pipeline.installed(1);
+        }
+        assert!(!pipeline.has_slot());
+        pipeline.write_done(id);
+        assert_eq!(acknowledged(&mut pipeline), [Level::Written]);
+    }
+    assert!(format!("{pipeline:?}").len() < 4000, "a thousand batches became a few entries");
+    assert_eq!(pipeline.next_action(), None);
+    pipeline.want_durable(1000);
+    let Some(Action::Sync { file: 1, since }) = pipeline.next_action() else { panic!() };
+    pipeline.sync_done(1, since);
+    acknowledged(&mut pipeline);
+    assert_eq!(pipeline.durable_seq(), 1000);
+}
+
+#[test]
+fn unsynced_records_are_synced_before_the_next_segment_is_named() {
+    let mut pipeline = Pipeline::new(4, 0);
+    let first = submit(&mut pipeline, 1, 1, None);
+    pipeline.next_action();
+    pipeline.installed(1);
+    pipeline.write_done(first);
+    acknowledged(&mut pipeline);
+    assert_eq!(pipeline.next_action(), None);
+    let second = submit(&mut pipeline, 2, 2, None);
+    pipeline.write_done(second);
+    let Some(Action::Sync { file: 1, since }) = pipeline.next_action() else { panic!() };
+    assert_eq!(pipeline.next_action(), None);
+    pipeline.sync_done(1, since);
+    acknowledged(&mut pipeline);
+    assert!(matches!(pipeline.next_action(), Some(Action::Seal { file: 1, .. })));
+    assert!(matches!(pipeline.next_action(), Some(Action::Install { file: 2, .. })));
+}

@@ -1,0 +1,191 @@
+//! The engine: one log, from its handle down to the ring thread.
+//!
+//! | file | what it does |
+//! |---|---|
+//! | `options` | the builder; checks every option before the disk is touched |
+//! | `open` | opening (lock, recovery, ring thread) and closing |
+//! | `append`, `batch`, `commit` | a caller's side of an append: bytes in, ticket out |
+//! | `group_commit` | pure: which batch a record joins, what may be acknowledged |
+//! | `driver`, `shared` | the ring thread and what it shares with the handles |
+//! | `recovery`, `state_file` | what is on disk, and what to make of it |
+//! | `reader` | records back from disk |
+//! | `retention`, `checkpoint` | truncation at both ends, rotation, checkpoints |
+//! | `metrics` | figures |
+
+pub(crate) mod append;
+pub(crate) mod batch;
+pub(crate) mod checkpoint;
+pub(crate) mod commit;
+pub(crate) mod driver;
+pub(crate) mod group_commit;
+pub(crate) mod metrics;
+pub(crate) mod open;
+pub(crate) mod options;
+pub(crate) mod reader;
+pub(crate) mod recovery;
+pub(crate) mod retention;
+mod shared;
+pub(crate) mod state_file;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::engine::driver::Control;
+use crate::engine::metrics::Metrics;
+use crate::engine::open::Inner;
+use crate::engine::options::{Builder, Options};
+use crate::engine::recovery::Recovery;
+use crate::engine::shared::Shared;
+use crate::error::Result;
+use crate::gate::Level;
+use crate::io::Backend;
+use crate::seq::Seq;
+
+/// A write-ahead log: one ordered stream of records in one directory.
+///
+/// A handle is cheap to clone and may be used from any number of threads; their appends share
+/// batches. The log closes when it is told to ([`close`](Self::close)) or when the last handle is
+/// dropped.
+///
+/// ```
+/// use ringwal::Log;
+///
+/// let dir = tempfile::tempdir()?;
+/// let log = Log::open(dir.path().join("log"))?;
+/// let seq = log.append("it happened")?; // durable now, with everything before it
+/// assert_eq!(log.durable_seq(), seq);
+/// log.close()?;
+///
+/// let log = Log::open(dir.path().join("log"))?;
+/// let records = log.reader()?.collect::<Result<Vec<_>, _>>()?;
+/// assert_eq!(records[0].data(), b"it happened");
+/// # Ok::<(), ringwal::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct Log {
+    inner: Arc<Inner>,
+}
+
+impl Log {
+    /// Opens the log in `dir` with default options, or creates it there. The directory is created
+    /// if it is missing.
+    ///
+    /// # Errors
+    ///
+    /// As [`Builder::open`].
+    pub fn open(dir: impl AsRef<Path>) -> Result<Log> {
+        Log::builder(dir).open()
+    }
+
+    /// A builder for the log in `dir`.
+    pub fn builder(dir: impl AsRef<Path>) -> Builder {
+        Builder::new(PathBuf::from(dir.as_ref()))
+    }
+
+    /// Blocks until everything appended so far, by any thread, survives power loss, whatever
+    /// durability it was appended with. Returns the last sequence number of that.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Closed`](crate::Error::Closed) or [`Error::Poisoned`](crate::Error::Poisoned).
+    pub fn flush(&self) -> Result<Seq> {
+        let seq = self.appended_seq();
+        self.wait_durable(seq)?;
+        Ok(seq)
+    }
+
+    /// Blocks until the durable watermark has reached `seq`, which may lie in the future: then
+    /// someone else must append up to it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Closed`](crate::Error::Closed) or [`Error::Poisoned`](crate::Error::Poisoned).
+    pub fn wait_durable(&self, seq: Seq) -> Result<()> {
+        if self.durable_seq() >= seq {
+            return Ok(());
+        }
+        let shared = self.shared();
+        let gate = shared.watermarks.gate_for(seq.get());
+        // After the registration: whoever ends the log from here on fails this gate.
+        shared.check()?;
+        shared.control(Control::WantDurable(seq.get()));
+        gate.wait(Level::Synced, None).map(|_| ())
+    }
+
+    /// The first record that is still there; one more than [`appended_seq`](Self::appended_seq)
+    /// if there is none.
+    pub fn first_seq(&self) -> Seq {
+        let first = self.shared().segments().first().map(|segment| segment.first_seq);
+        first.unwrap_or_else(|| self.appended_seq().next())
+    }
+
+    /// The last sequence number that was given to a record, [`Seq::NONE`] if none was.
+    pub fn appended_seq(&self) -> Seq {
+        Seq::new(self.shared().inbox().appended_seq())
+    }
+
+    /// Everything up to here survives the death of this process.
+    pub fn written_seq(&self) -> Seq {
+        Seq::new(self.shared().watermarks.written())
+    }
+
+    /// Everything up to here survives power loss.
+    pub fn durable_seq(&self) -> Seq {
+        Seq::new(self.shared().watermarks.durable())
+    }
+
+    /// The figures since the log was opened.
+    pub fn metrics(&self) -> Metrics {
+        let queued_bytes = self.shared().inbox().queued_bytes();
+        let mut metrics = self.shared().metrics().clone();
+        metrics.queued_bytes = queued_bytes;
+        metrics
+    }
+
+    /// What executes I/O here, why, and what was refused.
+    pub fn backend(&self) -> &Backend {
+        &self.inner.backend
+    }
+
+    /// What opening found.
+    pub fn recovery(&self) -> &Recovery {
+        &self.inner.recovery
+    }
+
+    /// The log's directory.
+    pub fn dir(&self) -> &Path {
+        &self.options().dir
+    }
+
+    /// Makes everything durable, seals the active segment, marks the log as cleanly closed and
+    /// releases it. All clones of the handle are closed with it; closing again does nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Poisoned`](crate::Error::Poisoned) when the log had failed before; it is released
+    /// all the same.
+    pub fn close(&self) -> Result<()> {
+        self.inner.close()
+    }
+
+    fn shared(&self) -> &Shared {
+        &self.inner.shared
+    }
+
+    fn options(&self) -> &Options {
+        &self.inner.options
+    }
+}
+
+impl fmt::Debug for Log {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Log")
+            .field("dir", &self.dir())
+            .field("appended_seq", &self.appended_seq())
+            .field("durable_seq", &self.durable_seq())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,295 @@
+//! Opening and closing a log.
+//!
+//! Opening: options are checked, the directory is made or recognised, locked, recovered (which
+//! makes durable what it shows), and the ring thread is started; it makes its queue itself,
+//! because a ring belongs to the thread that created it. Closing goes the other way round.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+
+use crossbeam_channel::{Receiver, bounded, unbounded};
+
+use crate::engine::Log;
+use crate::engine::driver::{Control, Driver, Setup};
+use crate::engine::group_commit::inbox::{Ended, Inbox, Limits};
+use crate::engine::options::{Builder, Options};
+use crate::engine::reader::Reader;
+use crate::engine::recovery::{self, Mode, Recovered, Recovery};
+use crate::engine::shared::Shared;
+use crate::engine::state_file::StateFile;
+use crate::error::{Error, Result};
+use crate::io::std_fs::StdStorage;
+use crate::io::{Backend, IoQueue, LockGuard, QueueOptions, Storage, open_queue};
+use crate::segment::name;
+
+/// The number of the spare that probes the backend; the driver counts from 1.
+const PROBE_SPARE: u64 = 0;
+
+/// A log that is open.
+pub(crate) struct Inner {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) options: Options,
+    pub(crate) storage: Arc<dyn Storage>,
+    pub(crate) backend: Backend,
+    pub(crate) recovery: Recovery,
+    /// Also serialises everything that changes `state` or the list of segments from outside of
+    /// the commit path: truncation, rotation, checkpoints, closing.
+    state: Mutex<StateFile>,
+    life: Mutex<Life>,
+}
+
+/// What ends with the log.
+#[derive(Default)]
+struct Life {
+    thread: Option<JoinHandle<()>>,
+    lock: Option<Box<dyn LockGuard>>,
+}
+
+impl Builder {
+    /// Opens the log, or creates it; see [`Log::open`].
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Option`], [`Error::NotALog`], [`Error::Locked`], [`Error::UnsupportedVersion`],
+    /// [`Error::BackendRefused`], all of which change nothing on disk; [`Error::Corrupt`] for
+    /// damage that the [`RecoveryPolicy`](crate::RecoveryPolicy) does not tolerate, which changes
+    /// no segment; [`Error::Io`].
+    pub fn open(self) -> Result<Log> {
+        self.options.validate()?;
+        make_dir(&self.options)?;
+        let storage = Arc::new(StdStorage::new(&self.options.dir));
+        self.open_on(storage, open_queue)
+    }
+
+    /// Opens the log on any implementation of the two I/O planes. `make_queue` runs on the ring
+    /// thread.
+    pub(crate) fn open_on(
+        self,
+        storage: Arc<dyn Storage>,
+        make_queue: impl FnOnce(Arc<dyn Storage>, &QueueOptions, &str) -> Queue + Send + 'static,
+    ) -> Result<Log> {
+        let options = self.options;
+        let lock = storage.lock(&name::lock_name(options.shard))?;
+        let recovered = recovery::recover(&*storage, options.shard, options.policy, Mode::Repair)?;
+        let Recovered { state, segments, next_seq, mut report } = recovered;
+        let Some(state) = state else { return Err(Error::Closed) };
+        let durable_seq = next_seq.get() - 1;
+
+        let (started, thread) = start(&options, &storage, make_queue, segments, durable_seq)?;
+        let (shared, backend) = match started.recv() {
+            Ok(Ok(started)) => started,
+            Ok(Err(error)) => {
+                let _ = thread.join();
+                return Err(error);
+            }
+            Err(_) => {
+                let source = std::io::Error::other("the ring thread ended at once");
+                return Err(Error::io("start the ring thread", &options.dir, source));
+            }
+        };
+        report.backend = Some(backend.to_string());
+        let life = Mutex::new(Life { thread: Some(thread), lock: Some(lock) });
+        let state = Mutex::new(state);
+        let inner = Inner { shared, options, storage, backend, recovery: report, state, life };
+        Ok(Log { inner: Arc::new(inner) })
+    }
+
+    /// Reads everything and reports what opening would find, but changes nothing and needs no
+    /// lock. Damage is told in the report, not as an error.
+    ///
+    /// Beside a live writer the end of the log may look torn: batches are on their way.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotALog`], [`Error::UnsupportedVersion`], [`Error::Io`].
+    pub fn verify(self) -> Result<Recovery> {
+        let storage = StdStorage::new(&self.options.dir);
+        let (shard, policy) = (self.options.shard, self.options.policy);
+        Ok(recovery::recover(&storage, shard, policy, Mode::ReadOnly)?.report)
+    }
+
+    /// Opens the log to read only: the records that are valid on disk now, beside a live writer or
+    /// without one. Takes no lock and changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// As [`verify`](Self::verify).
+    pub fn read_only(self) -> Result<Reader> {
+        let storage: Arc<dyn Storage> = Arc::new(StdStorage::new(&self.options.dir));
+        let (shard, policy) = (self.options.shard, self.options.policy);
+        let recovered = recovery::recover(&*storage, shard, policy, Mode::ReadOnly)?;
+        Ok(Reader::of_segments(storage, shard, recovered.segments))
+    }
+}
+
+/// Makes the directory, durably, or checks that what is there may hold a log.
+fn make_dir(options: &Options) -> Result<()> {
+    let dir = &options.dir;
+    match fs::metadata(dir) {
+        Ok(found) if !found.is_dir() => {
+            let reason = "it is a file, not a directory".to_owned();
+            return Err(Error::NotALog { path: dir.clone(), reason });
+        }
+        Ok(_) => {}
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            fs::create_dir_all(dir).map_err(|e| Error::io("create the directory", dir, e))?;
+            // The new names must survive as well as what is written below them.
+            for parent in dir.ancestors().skip(1).take(2) {
+                let parent = if parent == Path::new("") { Path::new(".") } else { parent };
+                StdStorage::new(parent).sync_dir()?;
+            }
+        }
+        Err(error) => return Err(Error::io("look at", dir, error)),
+    }
+    let names = StdStorage::new(dir).list()?;
+    let ours = |n: &String| name::is_expected(n);
+    if let Some(foreign) = names.iter().find(|n| !ours(n)).filter(|_| !names.iter().any(ours)) {
+        let reason = format!("it has other files, such as {foreign:?}, and no segment");
+        return Err(Error::NotALog { path: dir.clone(), reason });
+    }
+    Ok(())
+}
+
+/// A queue and what is to be known of it.
+pub(crate) type Queue = Result<(Box<dyn IoQueue>, Backend)>;
+
+type Started = Result<(Arc<Shared>, Backend)>;
+
+/// Starts the ring thread, which answers with what it shares once its queue stands.
+fn start(
+    options: &Options,
+    storage: &Arc<dyn Storage>,
+    make_queue: impl FnOnce(Arc<dyn Storage>, &QueueOptions, &str) -> Queue + Send + 'static,
+    segments: Vec<recovery::SegmentInfo>,
+    durable_seq: u64,
+) -> Result<(Receiver<Started>, JoinHandle<()>)> {
+    let queue_options = QueueOptions {
+        kind: options.backend,
+        strategy: options.strategy,
+        direct_io: options.direct_io,
+        depth: options.queue_depth,
+        fill: options.preallocate,
+    };
+    let (options, storage) = (options.clone(), Arc::clone(storage));
+    let probe = name::spare_name(options.shard, PROBE_SPARE);
+    let (answer, started) = bounded(1);
+    let run = move || {
+        let (queue, backend) = match make_queue(storage, &queue_options, &probe) {
+            Ok(opened) => opened,
+            Err(error) => return drop(answer.send(Err(error))),
+        };
+        let limits = Limits {
+            unit: backend.unit_bytes,
+            batch_bytes: options.batch_bytes,
+            batch_records: options.batch_records as u32,
+            batch_delay: options.batch_delay,
+            segment_bytes: options.segment_bytes,
+            spares: options.spare_segments,
+            queue_bytes: options.queue_bytes,
+        };
+        let setup = Setup {
+            shard: options.shard,
+            strategy: backend.strategy,
+            unit: backend.unit_bytes,
+            fill_spares: backend.fill,
+            depth: options.queue_depth,
+            durable_seq,
+        };
+        let (sender, controls) = unbounded();
+        let inbox = Inbox::new(limits, durable_seq + 1);
+        let wake = queue.waker();
+        let shared = Shared::new(options.dir, inbox, durable_seq, segments, sender, wake);
+        let shared = Arc::new(shared);
+        let driver = Driver::new(Arc::clone(&shared), queue, controls, setup);
+        if answer.send(Ok((shared, backend))).is_ok() {
+            driver.run();
+        }
+    };
+    let thread = std::thread::Builder::new().name("ringwal-ring".to_owned()).spawn(run);
+    match thread {
+        Ok(thread) => Ok((started, thread)),
+        Err(source) => Err(Error::io("start the ring thread", ".", source)),
+    }
+}
+
+impl Inner {
+    pub(crate) fn state(&self) -> MutexGuard<'_, StateFile> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes no records until the guard is dropped, and makes everything so far durable in sealed
+    /// segments.
+    pub(crate) fn quiesce(&self) -> Result<Frozen<'_>> {
+        self.shared.check()?;
+        self.shared.inbox().freeze();
+        let frozen = Frozen { shared: &self.shared };
+        let (reply, answer) = bounded(1);
+        self.shared.control(Control::Quiesce(reply));
+        match answer.recv() {
+            Ok(result) => result.map(|()| frozen),
+            // The driver is gone: only a closed or a poisoned log has none.
+            Err(_) => Err(self.shared.check().err().unwrap_or(Error::Closed)),
+        }
+    }
+
+    pub(crate) fn close(&self) -> Result<()> {
+        let mut state = self.state();
+        let mut life = self.life.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(thread) = life.thread.take() else { return Ok(()) };
+        let quiesced = self.quiesce().map(drop_nothing);
+        let appended = {
+            let mut inbox = self.shared.inbox();
+            let appended = inbox.appended_seq();
+            inbox.end(Ended::Closed);
+            self.shared.announce_room(inbox);
+            appended
+        };
+        self.shared.watermarks.fail(&Arc::new(Error::Closed));
+        self.shared.control(Control::Stop);
+        let joined = thread.join();
+        let recycled = std::mem::take(&mut *self.shared.recycled());
+        let marked = quiesced.and_then(|()| {
+            for name in recycled {
+                self.storage.remove(&name)?;
+            }
+            let mut closed = state.current().clone();
+            closed.last_seq = appended;
+            closed.clean = true;
+            state.write(closed)
+        });
+        life.lock = None;
+        if joined.is_err() {
+            let source = std::io::Error::other("the ring thread panicked; this is a defect");
+            return Err(Error::io("join the ring thread", &self.options.dir, source));
+        }
+        marked
+    }
+}
+
+/// Leaves a quiesced log frozen: it is about to end.
+fn drop_nothing(frozen: Frozen<'_>) {
+    std::mem::forget(frozen);
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        // Whoever wants to know how it went calls `close`.
+        let _ = self.close();
+    }
+}
+
+/// A log that takes no records for a moment.
+pub(crate) struct Frozen<'a> {
+    shared: &'a Shared,
+}
+
+impl Drop for Frozen<'_> {
+    fn drop(&mut self) {
+        let mut inbox = self.shared.inbox();
+        inbox.thaw();
+        self.shared.announce_room(inbox);
+    }
+}

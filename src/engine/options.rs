@@ -1,0 +1,257 @@
+//! The options of a log, their bounds, and the builder that checks them.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::engine::Log;
+use crate::engine::recovery::RecoveryPolicy;
+use crate::error::{Error, Result};
+use crate::format::{HEADER_SIZE, RECORD_HEAD_SIZE};
+use crate::io::{BackendKind, Strategy};
+use crate::replication::ShardId;
+
+/// What an acknowledged record survives.
+///
+/// ```
+/// use ringwal::Durability;
+///
+/// assert_eq!(Durability::default(), Durability::Synced);
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Durability {
+    /// Nothing: the record is in this process's memory, on its way.
+    Queued,
+    /// The death of the process: the operating system has it and all before it.
+    Written,
+    /// Power loss: stable storage has it and all before it.
+    #[default]
+    Synced,
+}
+
+const KIB: u64 = 1 << 10;
+const MIB: u64 = 1 << 20;
+const GIB: u64 = 1 << 30;
+
+/// The largest `record_bytes_max`: a batch's payload length is a `u32`, and one write moves less
+/// than 2 GiB.
+const RECORD_BYTES_LIMIT: u64 = GIB;
+
+const _: () = assert!(
+    RECORD_BYTES_LIMIT + (HEADER_SIZE + RECORD_HEAD_SIZE) as u64 + 64 * MIB < u32::MAX as u64
+);
+
+#[derive(Clone, Debug)]
+pub(crate) struct Options {
+    pub(crate) dir: PathBuf,
+    pub(crate) segment_bytes: u64,
+    pub(crate) spare_segments: usize,
+    pub(crate) recycle_segments: usize,
+    pub(crate) batch_bytes: usize,
+    pub(crate) batch_records: usize,
+    pub(crate) batch_delay: Duration,
+    pub(crate) queue_bytes: usize,
+    pub(crate) queue_depth: usize,
+    pub(crate) record_bytes_max: usize,
+    pub(crate) durability: Durability,
+    pub(crate) backend: BackendKind,
+    pub(crate) strategy: Option<Strategy>,
+    pub(crate) direct_io: bool,
+    pub(crate) preallocate: Option<bool>,
+    pub(crate) shard: ShardId,
+    pub(crate) policy: RecoveryPolicy,
+}
+
+impl Options {
+    /// The most payload that one batch holds: the larger of a usual batch and one record of the
+    /// greatest size.
+    pub(crate) fn batch_payload_max(&self) -> usize {
+        self.batch_bytes.max(self.record_bytes_max + RECORD_HEAD_SIZE)
+    }
+
+    pub(crate) fn validate(&self) -> Result<()> {
+        between("segment_bytes", self.segment_bytes, 128, 64 * GIB)?;
+        between("spare_segments", self.spare_segments as u64, 0, 16)?;
+        between("recycle_segments", self.recycle_segments as u64, 0, 64)?;
+        between("batch_bytes", self.batch_bytes as u64, 4 * KIB, 64 * MIB)?;
+        between("batch_records", self.batch_records as u64, 1, MIB)?;
+        between("queue_depth", self.queue_depth as u64, 1, 128)?;
+        between("queue_bytes", self.queue_bytes as u64, self.batch_bytes as u64, 64 * GIB)?;
+        between("record_bytes_max", self.record_bytes_max as u64, 1, RECORD_BYTES_LIMIT)?;
+        if self.batch_delay > Duration::from_secs(1) {
+            return Err(Error::Option {
+                name: "batch_delay",
+                value: format!("{:?}", self.batch_delay),
+                expected: "0 to 1 s".to_owned(),
+            });
+        }
+        Ok(())
+    }
+}
+
+fn between(name: &'static str, value: u64, min: u64, max: u64) -> Result<()> {
+    if (min..=max).contains(&value) {
+        return Ok(());
+    }
+    let expected = format!("{min} to {max}");
+    Err(Error::Option { name, value: value.to_string(), expected })
+}
+
+/// Sets the options of a log and opens it.
+///
+/// Every option has a default that suits a service on a local disk; [`open`](Self::open) checks
+/// all of them before it touches the disk.
+///
+/// ```
+/// use ringwal::{Durability, Log};
+///
+/// let dir = tempfile::tempdir()?;
+/// let log = Log::builder(dir.path().join("log"))
+///     .segment_bytes(1 << 20)
+///     .durability(Durability::Written)
+///     .open()?;
+/// log.append("made for one process's death")?;
+/// log.close()?;
+/// # Ok::<(), ringwal::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+#[must_use = "a builder does nothing until it is opened"]
+pub struct Builder {
+    pub(crate) options: Options,
+}
+
+impl Builder {
+    pub(crate) fn new(dir: PathBuf) -> Builder {
+        Builder {
+            options: Options {
+                dir,
+                segment_bytes: 32 * MIB,
+                spare_segments: 1,
+                recycle_segments: 2,
+                batch_bytes: MIB as usize,
+                batch_records: 65_536,
+                batch_delay: Duration::ZERO,
+                queue_bytes: 16 * MIB as usize,
+                queue_depth: 2,
+                record_bytes_max: 64 * MIB as usize,
+                durability: Durability::Synced,
+                backend: BackendKind::Auto,
+                strategy: None,
+                direct_io: true,
+                preallocate: None,
+                shard: ShardId::SINGLE,
+                policy: RecoveryPolicy::Strict,
+            },
+        }
+    }
+
+    /// The bytes of a segment, 128 to 64 GiB; 32 MiB by default. A segment takes at least one
+    /// batch, so a larger record makes a larger segment. Small segments free space in small
+    /// steps; each costs a rename, two syncs and, where blocks are written beforehand, its size
+    /// in zeros.
+    pub fn segment_bytes(mut self, bytes: u64) -> Builder {
+        self.options.segment_bytes = bytes;
+        self
+    }
+
+    /// How many spare segments are held ready beside the active one, 0 to 16; 1 by default. With
+    /// 0, the first append of every segment waits until the segment was prepared.
+    pub fn spare_segments(mut self, count: usize) -> Builder {
+        self.options.spare_segments = count;
+        self
+    }
+
+    /// How many segments freed by [`truncate_before`](Log::truncate_before) are kept to become
+    /// spares, 0 to 64; 2 by default.
+    pub fn recycle_segments(mut self, count: usize) -> Builder {
+        self.options.recycle_segments = count;
+        self
+    }
+
+    /// The bytes of a batch, 4 KiB to 64 MiB; 1 MiB by default. It is the size of the aligned
+    /// buffers; a larger record gets one of its own.
+    pub fn batch_bytes(mut self, bytes: usize) -> Builder {
+        self.options.batch_bytes = bytes;
+        self
+    }
+
+    /// The records of a batch, 1 to 1,048,576; 65,536 by default.
+    pub fn batch_records(mut self, count: usize) -> Builder {
+        self.options.batch_records = count;
+        self
+    }
+
+    /// How long an open batch waits for more records although it could be written, 0 to 1 s; 0 by
+    /// default: while one batch is written, the next one fills, and that is delay enough.
+    pub fn batch_delay(mut self, delay: Duration) -> Builder {
+        self.options.batch_delay = delay;
+        self
+    }
+
+    /// The memory of all batches that are filling or in flight, `batch_bytes` to 64 GiB; 16 MiB by
+    /// default. When it is used up, [`append`](Log::append) waits and
+    /// [`try_append`](Log::try_append) says [`Error::QueueFull`]. One record always passes.
+    pub fn queue_bytes(mut self, bytes: usize) -> Builder {
+        self.options.queue_bytes = bytes;
+        self
+    }
+
+    /// How many batches may be in flight at once, 1 to 128; 2 by default.
+    pub fn queue_depth(mut self, depth: usize) -> Builder {
+        self.options.queue_depth = depth;
+        self
+    }
+
+    /// The largest record, 1 byte to 1 GiB; 64 MiB by default.
+    pub fn record_bytes_max(mut self, bytes: usize) -> Builder {
+        self.options.record_bytes_max = bytes;
+        self
+    }
+
+    /// What an acknowledged record survives; [`Durability::Synced`] by default. The `_with` forms
+    /// of the append methods choose for one record.
+    pub fn durability(mut self, durability: Durability) -> Builder {
+        self.options.durability = durability;
+        self
+    }
+
+    /// What executes I/O; [`BackendKind::Auto`] by default: io_uring where it can be had, else
+    /// `std::fs`. [`Log::backend`] says which one runs and why.
+    pub fn backend(mut self, kind: BackendKind) -> Builder {
+        self.options.backend = kind;
+        self
+    }
+
+    /// How a batch becomes durable; `None`, the default, measures at open and chooses.
+    pub fn strategy(mut self, strategy: Option<Strategy>) -> Builder {
+        self.options.strategy = strategy;
+        self
+    }
+
+    /// Whether io_uring writes go past the page cache where the file system lets them; true by
+    /// default.
+    pub fn direct_io(mut self, direct: bool) -> Builder {
+        self.options.direct_io = direct;
+        self
+    }
+
+    /// Whether the blocks of a segment are written beforehand; `None`, the default, does so
+    /// except on copy-on-write file systems, where it buys nothing. Without it a full disk can be
+    /// noticed only by a failing write, which ends the open log.
+    pub fn preallocate(mut self, preallocate: Option<bool>) -> Builder {
+        self.options.preallocate = preallocate;
+        self
+    }
+
+    /// Which of the logs in the directory; [`ShardId::SINGLE`] by default.
+    pub fn shard(mut self, shard: ShardId) -> Builder {
+        self.options.shard = shard;
+        self
+    }
+
+    /// What recovery does about damage to acknowledged data; [`RecoveryPolicy::Strict`] by
+    /// default.
+    pub fn recovery(mut self, policy: RecoveryPolicy) -> Builder {
+        self.options.policy = policy;
+        self
+    }
+}

@@ -1,0 +1,360 @@
+//! Records back from disk: in order, or one by its place.
+//!
+//! - A reader sees the records that were durable when it was made, and verifies every batch again.
+//! - It holds no lock and no segment: truncation goes on meanwhile, and a reader that comes to
+//!   where records were truncated says [`Error::Truncated`].
+//! - After an error it yields nothing more.
+//!
+//! It does not follow the end of the log: make another one from where it ended.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::Arc;
+
+use crate::engine::Log;
+use crate::engine::commit::RecordRef;
+use crate::engine::recovery::SegmentInfo;
+use crate::engine::shared::Shared;
+use crate::error::{Corruption, CorruptionKind, Error, Result, Witness};
+use crate::format::RECORD_HEAD_SIZE;
+use crate::format::record::RecordHead;
+use crate::io::{Access, Storage};
+use crate::replication::ShardId;
+use crate::segment::name::segment_filename;
+use crate::segment::reader::{Scan, SegmentScanner};
+use crate::seq::Seq;
+
+/// A record as it was read and verified.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    data: Vec<u8>,
+    record_ref: RecordRef,
+    time_nanos: u64,
+}
+
+impl Record {
+    /// Its sequence number.
+    pub fn seq(&self) -> Seq {
+        self.record_ref.seq
+    }
+
+    /// Its bytes.
+    pub fn data(&self) -> &[u8] {
+        &self.data
+    }
+
+    /// Its bytes, without a copy.
+    pub fn into_data(self) -> Vec<u8> {
+        self.data
+    }
+
+    /// Where it lies, for [`Log::read`].
+    pub fn record_ref(&self) -> RecordRef {
+        self.record_ref
+    }
+
+    /// When its batch was written, in nanoseconds since the Unix epoch by the writer's clock;
+    /// never less than that of a record before it in the same life of the log.
+    pub fn time_nanos(&self) -> u64 {
+        self.time_nanos
+    }
+}
+
+/// Where a reader learns which segments there are.
+#[derive(Clone)]
+enum Segments {
+    /// As they were when the log was looked at.
+    Fixed(Arc<[SegmentInfo]>),
+    /// Of the log that is open.
+    Live(Arc<Shared>),
+}
+
+impl Segments {
+    /// The segment that has `seq`, and the last sequence number that it may have.
+    fn find(&self, seq: Seq) -> Option<(SegmentInfo, Seq)> {
+        let find = |segments: &[SegmentInfo]| {
+            let at = segments.partition_point(|s| s.first_seq <= seq).checked_sub(1)?;
+            let segment = segments[at].clone();
+            let next = segments.get(at + 1).map(|next| next.first_seq.prev());
+            let own = Some(segment.last_seq).filter(|&last| last != Seq::NONE);
+            let last = own.or(next).unwrap_or(Seq::new(u64::MAX));
+            Some((segment, last))
+        };
+        match self {
+            Segments::Fixed(segments) => find(segments),
+            Segments::Live(shared) => find(&shared.segments()),
+        }
+    }
+
+    fn first_seq(&self) -> Seq {
+        let first = |segments: &[SegmentInfo]| segments.first().map(|s| s.first_seq);
+        let first = match self {
+            Segments::Fixed(segments) => first(segments),
+            Segments::Live(shared) => first(&shared.segments()),
+        };
+        first.unwrap_or(Seq::FIRST)
+    }
+}
+
+/// An iterator over records, in order.
+///
+/// ```
+/// use ringwal::{Log, Seq};
+///
+/// let dir = tempfile::tempdir()?;
+/// let log = Log::open(dir.path().join("log"))?;
+/// for word in ["a", "b", "c"] {
+///     log.append(word)?;
+/// }
+/// let mut reader = log.reader_from(Seq::new(2))?;
+/// assert_eq!(reader.next().expect("two records")?.data(), b"b");
+/// assert_eq!(reader.count(), 1);
+/// # Ok::<(), ringwal::Error>(())
+/// ```
+pub struct Reader {
+    storage: Arc<dyn Storage>,
+    shard: ShardId,
+    segments: Segments,
+    next: Seq,
+    end: Seq,
+    scan: Option<Position>,
+    ready: VecDeque<Record>,
+    failed: bool,
+}
+
+/// The segment that a reader is in.
+struct Position {
+    segment: Seq,
+    last_seq: Seq,
+    scanner: SegmentScanner,
+}
+
+impl Reader {
+    /// A reader over a log that is not open, or open elsewhere.
+    pub(crate) fn of_segments(
+        storage: Arc<dyn Storage>,
+        shard: ShardId,
+        segments: Vec<SegmentInfo>,
+    ) -> Reader {
+        let end = segments.last().map_or(Seq::NONE, |segment| segment.last_seq);
+        let next = segments.first().map_or(Seq::FIRST, |segment| segment.first_seq);
+        let segments = Segments::Fixed(segments.into());
+        Reader::new(storage, shard, segments, next, end)
+    }
+
+    fn new(
+        storage: Arc<dyn Storage>,
+        shard: ShardId,
+        segments: Segments,
+        next: Seq,
+        end: Seq,
+    ) -> Reader {
+        let (scan, ready, failed) = (None, VecDeque::new(), false);
+        Reader { storage, shard, segments, next, end, scan, ready, failed }
+    }
+
+    /// The sequence number of the next record.
+    pub fn next_seq(&self) -> Seq {
+        self.ready.front().map_or(self.next, Record::seq)
+    }
+
+    /// The last sequence number that this reader will yield.
+    pub fn end_seq(&self) -> Seq {
+        self.end
+    }
+
+    /// Goes to `seq`, forwards or backwards; past the end there is nothing to read.
+    pub fn seek(&mut self, seq: Seq) {
+        self.next = seq.max(Seq::FIRST);
+        self.scan = None;
+        self.ready.clear();
+        self.failed = false;
+    }
+
+    /// Reads the batch that has the next record.
+    fn load(&mut self) -> Result<()> {
+        let position = match self.scan.take() {
+            Some(position) if self.next <= position.last_seq => position,
+            _ => self.enter()?,
+        };
+        let Position { segment, last_seq, mut scanner } = position;
+        let until = last_seq.min(self.end);
+        let offset = match scanner.next_batch()? {
+            Scan::Batch(batch) => {
+                let time_nanos = batch.header().time_nanos;
+                for record in batch.records() {
+                    let seq = Seq::new(record.seq);
+                    if seq < self.next || seq > until {
+                        continue;
+                    }
+                    let offset = batch.offset() + u64::from(record.offset);
+                    let bytes = record.bytes.len() as u32;
+                    let record_ref = RecordRef { seq, segment, offset, bytes };
+                    let data = record.bytes.to_vec();
+                    self.ready.push_back(Record { data, record_ref, time_nanos });
+                    self.next = seq.next();
+                }
+                self.scan = Some(Position { segment, last_seq, scanner });
+                return Ok(());
+            }
+            Scan::End(stop) => stop.offset,
+        };
+        // What stopped the scan is damage, unless the file was truncated or recycled meanwhile.
+        self.check_live(segment)?;
+        let path = self.path(segment);
+        let range = (self.next, until);
+        let kind = CorruptionKind::Damaged;
+        Err(Error::Corrupt(Corruption::new(path, offset, range, kind, Witness::Itself)))
+    }
+
+    /// Opens the segment that has the next record.
+    fn enter(&mut self) -> Result<Position> {
+        let Some((segment, last_seq)) = self.segments.find(self.next) else {
+            return Err(self.truncated());
+        };
+        let (first_seq, name) = (segment.first_seq, segment.name);
+        if last_seq < self.next {
+            return Err(self.truncated());
+        }
+        let file = match self.storage.open(&name, Access::Read) {
+            Ok(file) => Arc::from(file),
+            Err(error) => {
+                self.check_live(first_seq)?;
+                return Err(error);
+            }
+        };
+        let scanner = SegmentScanner::new(file, self.shard.get(), first_seq.get())?;
+        Ok(Position { segment: first_seq, last_seq, scanner })
+    }
+
+    /// An error if the segment is not part of the log any more.
+    fn check_live(&self, segment: Seq) -> Result<()> {
+        match self.segments.find(segment) {
+            Some((found, _)) if found.first_seq == segment => Ok(()),
+            _ => Err(self.truncated()),
+        }
+    }
+
+    fn truncated(&self) -> Error {
+        Error::Truncated { seq: self.next, first_seq: self.segments.first_seq() }
+    }
+
+    fn path(&self, segment: Seq) -> std::path::PathBuf {
+        self.storage.dir().join(segment_filename(self.shard, segment.get()))
+    }
+}
+
+impl Iterator for Reader {
+    type Item = Result<Record>;
+
+    fn next(&mut self) -> Option<Result<Record>> {
+        loop {
+            if let Some(record) = self.ready.pop_front() {
+                return Some(Ok(record));
+            }
+            if self.failed || self.next > self.end {
+                return None;
+            }
+            if let Err(error) = self.load() {
+                self.failed = true;
+                return Some(Err(error));
+            }
+        }
+    }
+}
+
+impl std::iter::FusedIterator for Reader {}
+
+impl fmt::Debug for Reader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reader")
+            .field("next_seq", &self.next_seq())
+            .field("end_seq", &self.end)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Log {
+    /// A reader over all records that are durable now.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Closed`] or [`Error::Poisoned`].
+    pub fn reader(&self) -> Result<Reader> {
+        self.shared().check()?;
+        Ok(self.reader_at(self.first_seq()))
+    }
+
+    /// A reader over the records from `seq` on that are durable now. It is empty when `seq` is
+    /// the next one to come.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Truncated`] when `seq` was truncated away, [`Error::OutOfRange`] when it lies
+    /// further ahead, and as [`reader`](Self::reader).
+    pub fn reader_from(&self, seq: Seq) -> Result<Reader> {
+        self.shared().check()?;
+        let (min, max) = (self.first_seq(), self.durable_seq().next());
+        if seq < min && seq > Seq::NONE {
+            return Err(Error::Truncated { seq, first_seq: min });
+        }
+        if seq < min || seq > max {
+            return Err(Error::OutOfRange { op: "reader_from", seq, min, max });
+        }
+        Ok(self.reader_at(seq))
+    }
+
+    fn reader_at(&self, seq: Seq) -> Reader {
+        let segments = Segments::Live(Arc::clone(&self.inner.shared));
+        let storage = Arc::clone(&self.inner.storage);
+        Reader::new(storage, self.options().shard, segments, seq, self.durable_seq())
+    }
+
+    /// Reads one record by its place, with one positional read, and verifies it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Truncated`] when the record is gone, [`Error::OutOfRange`] when it is not written
+    /// yet, [`Error::Corrupt`] when its bytes are damaged.
+    pub fn read(&self, place: RecordRef) -> Result<Record> {
+        self.shared().check()?;
+        let seq = place.seq;
+        let segments = Segments::Live(Arc::clone(&self.inner.shared));
+        let gone = || Error::Truncated { seq, first_seq: self.first_seq() };
+        let (min, max) = (self.first_seq(), self.written_seq());
+        if seq > max {
+            return Err(Error::OutOfRange { op: "read", seq, min, max });
+        }
+        let live = |(found, last): &(SegmentInfo, Seq)| {
+            found.first_seq == place.segment && seq <= *last
+        };
+        let Some((segment, _)) = segments.find(seq).filter(live) else { return Err(gone()) };
+        let storage = &self.inner.storage;
+        let mut data = vec![0; RECORD_HEAD_SIZE + place.bytes as usize];
+        let read = storage
+            .open(&segment.name, Access::Read)
+            .and_then(|file| file.read_at(&mut data, place.offset));
+        let verified = match &read {
+            Ok(bytes) if *bytes == data.len() => match data.split_first_chunk() {
+                Some((head, record)) => {
+                    let head = RecordHead::from_bytes(*head);
+                    head.len == place.bytes && head.matches(record)
+                }
+                None => false,
+            },
+            _ => false,
+        };
+        if verified {
+            data.drain(..RECORD_HEAD_SIZE);
+            return Ok(Record { data, record_ref: place, time_nanos: 0 });
+        }
+        if segments.find(seq).filter(live).is_none() {
+            return Err(gone());
+        }
+        read?;
+        let path = storage.dir().join(segment.name);
+        let kind = CorruptionKind::Damaged;
+        let damage = Corruption::new(path, place.offset, (seq, seq), kind, Witness::Itself);
+        Err(Error::Corrupt(damage))
+    }
+}

@@ -1,0 +1,165 @@
+//! What a log keeps: rotation, and truncation at both ends.
+//!
+//! Both truncations are decided by one write of `state`; what follows only tidies up, and
+//! recovery finishes it after a crash.
+//!
+//! - T1 `truncate_before` frees whole sealed segments. `state` names the first live record before
+//!   a file goes, so truncation is told from loss. Oldest files go first.
+//! - T2 `truncate_after` may cut inside a batch. `state` names the cut before a file is touched;
+//!   from then on nothing after it counts, whatever still lies on disk. Newest files go first.
+//! - T3 A file is recycled only after its old name is durably gone.
+
+use crate::engine::Log;
+use crate::engine::driver::Control;
+use crate::engine::recovery::{self, SegmentInfo};
+use crate::error::{Error, Result};
+use crate::segment::name::spare_name;
+use crate::seq::Seq;
+
+/// The number of a recycled segment's name is its first sequence number with this bit set; the
+/// driver's spares count from 1, far below.
+const RECYCLED: u64 = 1 << 63;
+
+/// What [`Log::truncate_before`] freed.
+///
+/// ```
+/// use ringwal::{Log, Seq};
+///
+/// let dir = tempfile::tempdir()?;
+/// let log = Log::open(dir.path().join("log"))?;
+/// log.append("old")?;
+/// log.rotate()?;
+/// log.append("new")?;
+/// let freed = log.truncate_before(Seq::new(2))?;
+/// assert_eq!((freed.segments, freed.first_seq), (1, Seq::new(2)));
+/// # Ok::<(), ringwal::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Truncated {
+    /// How many segments went.
+    pub segments: usize,
+    /// How many bytes they had.
+    pub bytes: u64,
+    /// The first record that is still there.
+    pub first_seq: Seq,
+}
+
+impl Log {
+    /// Seals the active segment: the next record begins a new one. Appends wait meanwhile. Does
+    /// nothing when the active segment has no records.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Closed`] or [`Error::Poisoned`].
+    pub fn rotate(&self) -> Result<()> {
+        let _state = self.inner.state();
+        self.inner.quiesce().map(drop)
+    }
+
+    /// Frees every sealed segment that has only records before `seq`. The active segment stays;
+    /// [`rotate`](Self::rotate) first to free that as well. When it returns, what is freed is
+    /// gone for good.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::OutOfRange`] when `seq` is beyond the first sequence number to come after the
+    /// durable watermark; then nothing changes. Else as [`append`](Self::append).
+    pub fn truncate_before(&self, seq: Seq) -> Result<Truncated> {
+        let mut file = self.inner.state();
+        self.shared().check()?;
+        let max = self.durable_seq().next();
+        if seq > max {
+            let min = Seq::FIRST;
+            return Err(Error::OutOfRange { op: "truncate_before", seq, min, max });
+        }
+        let (freed, first_seq) = {
+            let segments = self.shared().segments();
+            let goes = |s: &&SegmentInfo| s.last_seq != Seq::NONE && s.last_seq < seq;
+            let freed: Vec<SegmentInfo> = segments.iter().take_while(goes).cloned().collect();
+            let kept = segments.get(freed.len()).map(|segment| segment.first_seq);
+            let first_seq = kept.or(freed.last().map(|segment| segment.last_seq.next()));
+            (freed, first_seq)
+        };
+        let first_seq = first_seq.unwrap_or_else(|| self.appended_seq().next());
+        let bytes = freed.iter().map(|segment| segment.bytes).sum();
+        let outcome = Truncated { segments: freed.len(), bytes, first_seq };
+        if freed.is_empty() {
+            return Ok(outcome);
+        }
+        let mut state = file.current().clone();
+        state.first_seq = first_seq.get();
+        state.last_seq = state.last_seq.max(self.durable_seq().get());
+        state.clean = false;
+        self.shared().or_poison(file.write(state))?;
+        self.shared().segments().drain(..freed.len());
+        let removed = self.remove_or_recycle(&freed);
+        self.shared().or_poison(removed)?;
+        Ok(outcome)
+    }
+
+    /// T1, T3.
+    fn remove_or_recycle(&self, freed: &[SegmentInfo]) -> Result<()> {
+        let storage = &self.inner.storage;
+        let kept = self.shared().recycled().len();
+        let room = self.options().recycle_segments.saturating_sub(kept);
+        let mut recycled = Vec::new();
+        for segment in freed {
+            if recycled.len() < room && self.inner.backend.fill {
+                let spare = spare_name(self.options().shard, RECYCLED | segment.first_seq.get());
+                storage.rename(&segment.name, &spare)?;
+                recycled.push(spare);
+            } else {
+                storage.remove(&segment.name)?;
+            }
+        }
+        storage.sync_dir()?;
+        self.shared().recycled().extend(recycled);
+        Ok(())
+    }
+
+    /// Removes every record after `seq`, durably: the next append gets `seq + 1`. Appends wait
+    /// meanwhile. Tickets and [`RecordRef`](crate::RecordRef)s of removed records become invalid.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::OutOfRange`] when `seq` lies beyond what was appended, before what is still
+    /// there, or before the last checkpoint; then nothing changes. Else as
+    /// [`append`](Self::append).
+    pub fn truncate_after(&self, seq: Seq) -> Result<()> {
+        let mut file = self.inner.state();
+        let frozen = self.inner.quiesce()?;
+        let checkpoint = file.current().checkpoint.as_ref().map_or(0, |last| last.seq);
+        let min = self.first_seq().prev().max(Seq::new(checkpoint));
+        let max = self.appended_seq();
+        if seq < min || seq > max {
+            return Err(Error::OutOfRange { op: "truncate_after", seq, min, max });
+        }
+        if seq == max {
+            return Ok(());
+        }
+        let mut state = file.current().clone();
+        state.cut = Some(seq.get());
+        state.cutting = true;
+        state.last_seq = seq.get();
+        state.clean = false;
+        let shared = self.shared();
+        shared.or_poison(file.write(state))?;
+        let cut = recovery::finish_cut(&*self.inner.storage, self.options().shard, &mut file);
+        let cut_segment = shared.or_poison(cut)?;
+        {
+            let mut segments = shared.segments();
+            segments.retain(|segment| segment.first_seq <= seq);
+            if let (Some(last), Some(bytes)) = (segments.last_mut(), cut_segment) {
+                last.last_seq = seq;
+                last.bytes = bytes;
+            }
+        }
+        let (reply, answer) = crossbeam_channel::bounded(1);
+        shared.control(Control::Reset(seq.get(), reply));
+        let _ = answer.recv();
+        shared.inbox().reset_seq(seq.get() + 1);
+        drop(frozen);
+        Ok(())
+    }
+}

@@ -1,0 +1,137 @@
+//! What the handles of a log and its driver share.
+//!
+//! Lock order: the segment table and the metrics are leaves; nothing else is locked while one of
+//! them is held. The inbox is locked for the length of one copy at most, and never across a wake.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+use crossbeam_channel::Sender;
+
+use crate::engine::commit::Watermarks;
+use crate::engine::driver::Control;
+use crate::engine::group_commit::inbox::{Ended, Inbox};
+use crate::engine::metrics::Metrics;
+use crate::engine::recovery::SegmentInfo;
+use crate::error::{Error, Result};
+use crate::io::Wake;
+
+pub(crate) struct Shared {
+    pub(crate) dir: PathBuf,
+    inbox: Mutex<Inbox>,
+    /// Threads wait here for room in the inbox.
+    room: Condvar,
+    pub(crate) watermarks: Watermarks,
+    segments: Mutex<Vec<SegmentInfo>>,
+    metrics: Mutex<Metrics>,
+    /// Retired files that may become spares.
+    recycled: Mutex<Vec<String>>,
+    controls: Sender<Control>,
+    wake: Arc<dyn Wake>,
+}
+
+impl Shared {
+    pub(crate) fn new(
+        dir: PathBuf,
+        inbox: Inbox,
+        durable_seq: u64,
+        segments: Vec<SegmentInfo>,
+        controls: Sender<Control>,
+        wake: Arc<dyn Wake>,
+    ) -> Shared {
+        Shared {
+            dir,
+            inbox: Mutex::new(inbox),
+            room: Condvar::new(),
+            watermarks: Watermarks::new(durable_seq),
+            segments: Mutex::new(segments),
+            metrics: Mutex::default(),
+            recycled: Mutex::default(),
+            controls,
+            wake,
+        }
+    }
+
+    pub(crate) fn inbox(&self) -> MutexGuard<'_, Inbox> {
+        self.inbox.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The live segments, oldest first; the active one has no last sequence number.
+    pub(crate) fn segments(&self) -> MutexGuard<'_, Vec<SegmentInfo>> {
+        self.segments.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn metrics(&self) -> MutexGuard<'_, Metrics> {
+        self.metrics.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn recycled(&self) -> MutexGuard<'_, Vec<String>> {
+        self.recycled.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn wake_driver(&self) {
+        self.wake.wake();
+    }
+
+    /// Sends the driver a message. One that has ended answers by dropping it.
+    pub(crate) fn control(&self, control: Control) {
+        let _ = self.controls.send(control);
+        self.wake.wake();
+    }
+
+    /// Waits until something changed in the inbox.
+    pub(crate) fn wait_for_room<'a>(
+        &self,
+        mut inbox: MutexGuard<'a, Inbox>,
+    ) -> MutexGuard<'a, Inbox> {
+        inbox.waiting_threads += 1;
+        let mut inbox = self.room.wait(inbox).unwrap_or_else(PoisonError::into_inner);
+        inbox.waiting_threads -= 1;
+        inbox
+    }
+
+    /// Releases the inbox and wakes whoever waits for a change in it.
+    pub(crate) fn announce_room(&self, mut inbox: MutexGuard<'_, Inbox>) {
+        let threads = inbox.waiting_threads > 0;
+        let tasks = std::mem::take(&mut inbox.waiting_tasks);
+        drop(inbox);
+        if threads {
+            self.room.notify_all();
+        }
+        for task in tasks {
+            // A waker is foreign code: its panic must not end the driver.
+            let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| task.wake()));
+        }
+    }
+
+    /// Ends the log at its first failure: whoever waits or comes later gets `cause`.
+    pub(crate) fn poison(&self, cause: &Arc<Error>) {
+        let mut inbox = self.inbox();
+        let fills = inbox.end(Ended::Poisoned(Arc::clone(cause)));
+        self.announce_room(inbox);
+        for fill in fills {
+            fill.gate.fail(cause);
+        }
+        self.watermarks.fail(cause);
+    }
+
+    /// An error if the log is poisoned or closed.
+    pub(crate) fn check(&self) -> Result<()> {
+        match self.inbox().ended() {
+            Some(ended) => Err(ended.into()),
+            None => Ok(()),
+        }
+    }
+
+    /// Does `work` on the disk; a failure of it ends the log, as every failed write does.
+    pub(crate) fn or_poison<T>(&self, work: Result<T>) -> Result<T> {
+        work.map_err(|error| {
+            if error.is_shortage() {
+                return error;
+            }
+            let cause = Arc::new(error);
+            self.poison(&cause);
+            Error::Poisoned(cause)
+        })
+    }
+}

@@ -1,0 +1,225 @@
+//! The engine on queues that fail on demand.
+
+use std::io;
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use crate::engine::Log;
+use crate::engine::options::{Builder, Durability};
+use crate::error::{Error, Result};
+use crate::io::std_fs::StdStorage;
+use crate::io::{BackendKind, Completion, IoQueue, Op, Wake, open_queue};
+use crate::seq::Seq;
+
+/// Which operation fails, and how.
+#[derive(Clone, Debug)]
+struct Fault {
+    kind: &'static str,
+    /// The n-th of its kind, from 0.
+    nth: usize,
+    error: io::ErrorKind,
+    /// And all of its kind after it.
+    for_good: bool,
+}
+
+/// A queue in front of a real one.
+struct Faulty {
+    inner: Box<dyn IoQueue>,
+    fault: Arc<Mutex<Option<Fault>>>,
+    seen: Arc<AtomicUsize>,
+    log: Arc<Mutex<Vec<&'static str>>>,
+    failed: Vec<Completion>,
+}
+
+fn kind(op: &Op) -> &'static str {
+    match op {
+        Op::Prepare { .. } => "prepare",
+        Op::Write { sync: None, .. } => "write",
+        Op::Write { .. } => "write and sync",
+        Op::Sync { .. } => "sync",
+        Op::Install { .. } => "install",
+        Op::Seal { .. } => "seal",
+        Op::Discard { .. } => "discard",
+    }
+}
+
+impl IoQueue for Faulty {
+    fn submit(&mut self, token: u64, op: Op) {
+        let kind = kind(&op);
+        self.log.lock().unwrap().push(kind);
+        let fault = self.fault.lock().unwrap().clone().filter(|fault| fault.kind == kind);
+        if let Some(fault) = fault {
+            let nth = self.seen.fetch_add(1, Ordering::SeqCst);
+            if nth == fault.nth || fault.for_good && nth > fault.nth {
+                let source = io::Error::new(fault.error, "injected");
+                let result = Err(Error::io(kind, "injected", source));
+                let buf = match op {
+                    Op::Write { buf, .. } => Some(buf),
+                    _ => None,
+                };
+                return self.failed.push(Completion { token, result, buf });
+            }
+        }
+        self.inner.submit(token, op);
+    }
+
+    fn wait(&mut self, timeout: Option<Duration>, done: &mut Vec<Completion>) -> Result<()> {
+        if self.failed.is_empty() {
+            return self.inner.wait(timeout, done);
+        }
+        done.append(&mut self.failed);
+        self.inner.wait(Some(Duration::ZERO), done)
+    }
+
+    fn in_flight(&self) -> usize {
+        self.inner.in_flight() + self.failed.len()
+    }
+
+    fn waker(&self) -> Arc<dyn Wake> {
+        self.inner.waker()
+    }
+}
+
+struct Rig {
+    log: Log,
+    fault: Arc<Mutex<Option<Fault>>>,
+    ops: Arc<Mutex<Vec<&'static str>>>,
+}
+
+fn rig(dir: &Path, builder: impl FnOnce(Builder) -> Builder, fault: Option<Fault>) -> Rig {
+    let fault = Arc::new(Mutex::new(fault));
+    let ops: Arc<Mutex<Vec<&'static str>>> = Arc::default();
+    let storage = Arc::new(StdStorage::new(dir));
+    let (queue_fault, queue_ops) = (Arc::clone(&fault), Arc::clone(&ops));
+    let log = builder(Log::builder(dir).segment_bytes(65_536).backend(BackendKind::Std))
+        .open_on(storage, move |storage, options, spare| {
+            let (inner, backend) = open_queue(storage, options, spare)?;
+            let queue = Faulty {
+                inner,
+                fault: queue_fault,
+                seen: Arc::default(),
+                log: queue_ops,
+                failed: Vec::new(),
+            };
+            Ok((Box::new(queue), backend))
+        })
+        .unwrap();
+    Rig { log, fault, ops }
+}
+
+fn fault(kind: &'static str, nth: usize, error: io::ErrorKind) -> Option<Fault> {
+    Some(Fault { kind, nth, error, for_good: false })
+}
+
+fn records(dir: &Path) -> Vec<Vec<u8>> {
+    let log = Log::open(dir).unwrap();
+    log.reader().unwrap().map(|record| record.unwrap().into_data()).collect()
+}
+
+#[test]
+fn the_first_failed_operation_is_final_and_its_cause_reaches_everyone() {
+    for kind in ["write and sync", "install"] {
+        let dir = tempfile::tempdir().unwrap();
+        let rig = rig(dir.path(), |b| b, fault(kind, 0, io::ErrorKind::Other));
+        let first = rig.log.append_async("one").unwrap();
+        let error = first.wait().unwrap_err();
+        assert!(error.to_string().contains("injected"), "{error}");
+        assert!(matches!(error.root_cause(), Error::Io { op, .. } if *op == kind), "{error}");
+        let before = rig.ops.lock().unwrap().len();
+        for _ in 0..3 {
+            assert!(matches!(rig.log.append("two"), Err(Error::Poisoned(_))), "{kind}");
+            assert!(matches!(rig.log.flush(), Err(Error::Poisoned(_))));
+            assert!(matches!(rig.log.rotate(), Err(Error::Poisoned(_))));
+            let checkpoint = rig.log.checkpoint(Seq::NONE, "");
+            assert!(matches!(checkpoint, Err(Error::Poisoned(_))));
+        }
+        assert_eq!(rig.ops.lock().unwrap().len(), before, "{kind}: nothing is retried");
+        assert!(matches!(rig.log.close(), Err(Error::Poisoned(_))));
+        drop(rig);
+        assert!(records(dir.path()).len() <= 1);
+    }
+}
+
+#[test]
+fn what_was_acknowledged_before_a_failure_is_there_after_reopening() {
+    for kind in ["write and sync", "write", "sync", "install", "seal"] {
+        for nth in 0..4 {
+            let dir = tempfile::tempdir().unwrap();
+            let rig = rig(dir.path(), |b| b.segment_bytes(8192), fault(kind, nth, io::ErrorKind::Other));
+            let mut acknowledged = 0;
+            for n in 0..12_u64 {
+                let level = if kind == "write" || kind == "sync" && n % 3 != 2 {
+                    Durability::Written
+                } else {
+                    Durability::Synced
+                };
+                match rig.log.append_with(n.to_le_bytes(), level) {
+                    Ok(seq) => acknowledged = seq.get(),
+                    Err(error) => assert!(matches!(error, Error::Poisoned(_)), "{error}"),
+                }
+            }
+            let failed = rig.log.close();
+            assert_eq!(rig.log.append("more").is_err(), true);
+            drop((failed, rig));
+            let found = records(dir.path());
+            assert!(found.len() as u64 >= acknowledged, "{kind} {nth}: {acknowledged}");
+            for (n, record) in found.iter().enumerate() {
+                assert_eq!(record, &(n as u64).to_le_bytes(), "{kind} {nth}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_full_disk_refuses_appends_until_there_is_room() {
+    let dir = tempfile::tempdir().unwrap();
+    let full = Fault {
+        kind: "prepare",
+        nth: 1,
+        error: io::ErrorKind::StorageFull,
+        for_good: true,
+    };
+    let rig = rig(dir.path(), |b| b.segment_bytes(8192).spare_segments(0), Some(full));
+    let record = [7_u8; 3000];
+    rig.log.append(record).unwrap();
+    rig.log.append(record).unwrap();
+    for _ in 0..3 {
+        let error = rig.log.append(record).unwrap_err();
+        assert!(matches!(error, Error::NoSpace { .. }), "{error}");
+        assert!(error.to_string().contains("again once there is room"));
+        assert_eq!(rig.log.appended_seq(), Seq::new(2), "no number was given");
+    }
+    *rig.fault.lock().unwrap() = None;
+    assert_eq!(rig.log.append(record).unwrap(), Seq::new(3));
+    rig.log.close().unwrap();
+    assert_eq!(records(dir.path()).len(), 3);
+}
+
+#[test]
+fn try_append_never_waits_and_tells_of_a_full_disk() {
+    let dir = tempfile::tempdir().unwrap();
+    let full =
+        Fault { kind: "prepare", nth: 0, error: io::ErrorKind::StorageFull, for_good: true };
+    let rig = rig(dir.path(), |b| b, Some(full));
+    assert!(matches!(rig.log.try_append("one"), Err(Error::QueueFull)));
+    let refused = loop {
+        match rig.log.try_append("one") {
+            Err(Error::QueueFull) => std::thread::yield_now(),
+            other => break other,
+        }
+    };
+    assert!(matches!(refused, Err(Error::NoSpace { .. })), "{refused:?}");
+}
+
+#[test]
+fn a_log_dropped_with_batches_in_flight_flushes_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let rig = rig(dir.path(), |b| b, None);
+    for n in 0..100_u64 {
+        drop(rig.log.append_async_with(n.to_le_bytes(), Durability::Queued).unwrap());
+    }
+    drop(rig);
+    assert_eq!(records(dir.path()).len(), 100);
+}

@@ -1,0 +1,444 @@
+//! A batch: the header, its digest, and the records behind it.
+//!
+//! Writing goes in two steps, because records arrive one by one and the header is known last:
+//! [`push_record`] lays records into the frame, [`seal`] puts the header in front of them.
+//! Reading is [`decode`], all or nothing.
+
+use std::fmt;
+
+use super::{
+    DIGEST_AT, DIGEST_SIZE, HEADER_SIZE, MAGIC, RECORD_HEAD_SIZE, RecordHead, UNIT_LOG2_MAX,
+    UNIT_LOG2_MIN, VERSION, array_at, u16_at, u32_at, u64_at,
+};
+
+/// What the header of a batch says, but for the digest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BatchHeader {
+    /// Log2 of the unit that the frame is padded to; 0 if it is not padded.
+    pub unit_log2: u8,
+    /// The shard that it belongs to.
+    pub shard: u16,
+    /// The sequence number of its first record.
+    pub first_seq: u64,
+    /// The wall-clock time at which it was sealed, in nanoseconds since the Unix epoch.
+    pub time_nanos: u64,
+    /// What tells this life of the file from an earlier one; 0 in a stand-alone batch.
+    pub salt: u64,
+    /// The durable watermark known when it was sealed.
+    pub durable_seq: u64,
+    /// How many records it has.
+    pub records: u32,
+    /// How many bytes they take, heads included.
+    pub payload_bytes: u32,
+}
+
+impl BatchHeader {
+    /// Reads a header and the digest it states. Only plausibility is checked, the digest is not.
+    ///
+    /// # Errors
+    ///
+    /// When the bytes cannot be a header of this version.
+    pub fn parse(bytes: &[u8]) -> Result<(BatchHeader, [u8; DIGEST_SIZE]), BatchError> {
+        let Some(bytes) = bytes.get(..HEADER_SIZE) else {
+            return Err(BatchError::Short { needed: HEADER_SIZE as u64 });
+        };
+        if bytes.iter().all(|&byte| byte == 0) {
+            return Err(BatchError::Blank);
+        }
+        if bytes[..4] != MAGIC || bytes[4] == 0 {
+            return Err(BatchError::Magic);
+        }
+        if bytes[4] > VERSION {
+            return Err(BatchError::NewerVersion(bytes[4]));
+        }
+        let unit_log2 = bytes[5] & UNIT_MASK;
+        if bytes[5] & !UNIT_MASK != 0 {
+            return Err(BatchError::Flags);
+        }
+        let header = BatchHeader {
+            unit_log2,
+            shard: u16_at(bytes, 6),
+            first_seq: u64_at(bytes, 8),
+            time_nanos: u64_at(bytes, 16),
+            salt: u64_at(bytes, 24),
+            durable_seq: u64_at(bytes, 32),
+            records: u32_at(bytes, 40),
+            payload_bytes: u32_at(bytes, 44),
+        };
+        header.check()?;
+        Ok((header, array_at(bytes, DIGEST_AT)))
+    }
+
+    /// The header as it lies on disk.
+    pub fn encode(&self, digest: [u8; DIGEST_SIZE]) -> [u8; HEADER_SIZE] {
+        let mut bytes = [0; HEADER_SIZE];
+        bytes[..4].copy_from_slice(&MAGIC);
+        bytes[4] = VERSION;
+        bytes[5] = self.unit_log2 & UNIT_MASK;
+        bytes[6..8].copy_from_slice(&self.shard.to_le_bytes());
+        bytes[8..16].copy_from_slice(&self.first_seq.to_le_bytes());
+        bytes[16..24].copy_from_slice(&self.time_nanos.to_le_bytes());
+        bytes[24..32].copy_from_slice(&self.salt.to_le_bytes());
+        bytes[32..40].copy_from_slice(&self.durable_seq.to_le_bytes());
+        bytes[40..44].copy_from_slice(&self.records.to_le_bytes());
+        bytes[44..48].copy_from_slice(&self.payload_bytes.to_le_bytes());
+        bytes[DIGEST_AT..].copy_from_slice(&digest);
+        bytes
+    }
+
+    /// The sequence number of the last record.
+    pub fn last_seq(&self) -> u64 {
+        self.first_seq.saturating_add(u64::from(self.records).saturating_sub(1))
+    }
+
+    /// The unit that the frame starts at a multiple of and is padded to; 1 if it is not padded.
+    pub fn unit(&self) -> u64 {
+        1 << self.unit_log2
+    }
+
+    /// The bytes from the frame's start to the end of the payload.
+    pub fn end_bytes(&self) -> u64 {
+        HEADER_SIZE as u64 + u64::from(self.payload_bytes)
+    }
+
+    /// The bytes of the whole frame, padding included.
+    pub fn frame_bytes(&self) -> u64 {
+        self.end_bytes().next_multiple_of(self.unit())
+    }
+
+    fn check(&self) -> Result<(), BatchError> {
+        if self.unit_log2 != 0 && !(UNIT_LOG2_MIN..=UNIT_LOG2_MAX).contains(&self.unit_log2) {
+            return Err(BatchError::Unit);
+        }
+        let Some(more) = self.records.checked_sub(1) else { return Err(BatchError::Count) };
+        if self.first_seq == 0 || self.first_seq.checked_add(u64::from(more)).is_none() {
+            return Err(BatchError::Count);
+        }
+        if u64::from(self.payload_bytes) < u64::from(self.records) * RECORD_HEAD_SIZE as u64 {
+            return Err(BatchError::Length);
+        }
+        Ok(())
+    }
+}
+
+/// The digest of a batch: over the header before the digest, then all record heads.
+pub fn digest(header: &[u8], heads: &[u8]) -> [u8; DIGEST_SIZE] {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(header);
+    hasher.update(heads);
+    array_at(hasher.finalize().as_bytes(), 0)
+}
+
+/// Lays a record into a frame at `at` and returns where the next one goes.
+///
+/// # Panics
+///
+/// If the frame is too small.
+pub fn push_record(frame: &mut [u8], at: usize, head: RecordHead, bytes: &[u8]) -> usize {
+    let body = at + RECORD_HEAD_SIZE;
+    let end = body + bytes.len();
+    frame[at..body].copy_from_slice(&head.to_bytes());
+    frame[body..end].copy_from_slice(bytes);
+    end
+}
+
+/// Closes a frame whose records were laid from byte 64 on: writes the header with its digest and
+/// zeroes the padding. `heads` is scratch space, kept by the caller so that nothing is allocated.
+///
+/// # Panics
+///
+/// If the header does not describe what lies in the frame.
+pub fn seal(frame: &mut [u8], header: &BatchHeader, heads: &mut Vec<u8>) {
+    header.check().expect("a header that can be read again");
+    let (end, padded) = (to_index(header.end_bytes()), to_index(header.frame_bytes()));
+    heads.clear();
+    let mut walk = Heads::new(&frame[HEADER_SIZE..end], header.records);
+    for (head, _) in &mut walk {
+        heads.extend_from_slice(&head);
+    }
+    assert!(walk.is_exact(), "the records fill the payload exactly");
+    let unsigned = header.encode([0; DIGEST_SIZE]);
+    let signed = header.encode(digest(&unsigned[..DIGEST_AT], heads));
+    frame[..HEADER_SIZE].copy_from_slice(&signed);
+    frame[end..padded].fill(0);
+}
+
+/// Verifies the batch at the start of `bytes`, wholly: the digest and every CRC. What follows its
+/// payload is not looked at, so the padding may be missing.
+///
+/// # Errors
+///
+/// The first thing that is wrong.
+pub fn decode(bytes: &[u8]) -> Result<VerifiedBatch<'_>, BatchError> {
+    let (header, stated) = BatchHeader::parse(bytes)?;
+    let needed = header.end_bytes();
+    if (bytes.len() as u64) < needed {
+        return Err(BatchError::Short { needed });
+    }
+    let payload = &bytes[HEADER_SIZE..to_index(needed)];
+    let mut digest = HeadDigest::new(&bytes[..DIGEST_AT]);
+    let mut walk = Heads::new(payload, header.records);
+    for (head, _) in &mut walk {
+        digest.push(&head);
+    }
+    if !walk.is_exact() {
+        return Err(BatchError::Length);
+    }
+    if digest.finish() != stated {
+        return Err(BatchError::Digest);
+    }
+    for (index, (head, body)) in (0..).zip(Heads::new(payload, header.records)) {
+        if !RecordHead::from_bytes(head).matches(body) {
+            return Err(BatchError::Record { index });
+        }
+    }
+    Ok(VerifiedBatch { header, payload })
+}
+
+/// A batch whose every byte was verified.
+#[derive(Clone, Copy, Debug)]
+pub struct VerifiedBatch<'a> {
+    header: BatchHeader,
+    payload: &'a [u8],
+}
+
+impl<'a> VerifiedBatch<'a> {
+    /// The batch that [`decode`] found valid in these bytes before, without another pass.
+    pub(crate) fn verified_before(header: BatchHeader, bytes: &'a [u8]) -> VerifiedBatch<'a> {
+        VerifiedBatch { header, payload: &bytes[HEADER_SIZE..to_index(header.end_bytes())] }
+    }
+
+    /// Its header.
+    pub fn header(&self) -> &BatchHeader {
+        &self.header
+    }
+
+    /// Its records, in order.
+    pub fn records(&self) -> Records<'a> {
+        let heads = Heads::new(self.payload, self.header.records);
+        Records { heads, seq: self.header.first_seq }
+    }
+}
+
+/// A record in a verified batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RecordView<'a> {
+    /// Its sequence number.
+    pub seq: u64,
+    /// Where its head lies, in bytes from the frame's start.
+    pub offset: u32,
+    /// Its bytes.
+    pub bytes: &'a [u8],
+}
+
+/// The records of a [`VerifiedBatch`], in order.
+#[derive(Clone, Debug)]
+pub struct Records<'a> {
+    heads: Heads<'a>,
+    seq: u64,
+}
+
+impl<'a> Iterator for Records<'a> {
+    type Item = RecordView<'a>;
+
+    fn next(&mut self) -> Option<RecordView<'a>> {
+        let at = HEADER_SIZE + self.heads.at;
+        let (_, bytes) = self.heads.next()?;
+        let seq = self.seq;
+        self.seq = seq.wrapping_add(1);
+        // Within u32 but for the last 64 of 2^32 bytes, where no record starts.
+        Some(RecordView { seq, offset: at as u32, bytes })
+    }
+}
+
+/// Walks record heads in a payload of which nothing is known; stops at what does not fit.
+#[derive(Clone, Debug)]
+struct Heads<'a> {
+    payload: &'a [u8],
+    at: usize,
+    left: u32,
+}
+
+impl<'a> Heads<'a> {
+    fn new(payload: &'a [u8], records: u32) -> Heads<'a> {
+        Heads { payload, at: 0, left: records }
+    }
+
+    /// After the walk: whether all records were there and nothing else.
+    fn is_exact(&self) -> bool {
+        self.left == 0 && self.at == self.payload.len()
+    }
+}
+
+impl<'a> Iterator for Heads<'a> {
+    type Item = ([u8; RECORD_HEAD_SIZE], &'a [u8]);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.left == 0 {
+            return None;
+        }
+        let rest = &self.payload[self.at..];
+        let head: [u8; RECORD_HEAD_SIZE] = *rest.first_chunk()?;
+        let len = RecordHead::from_bytes(head).len as usize;
+        let body = rest[RECORD_HEAD_SIZE..].get(..len)?;
+        self.at += RECORD_HEAD_SIZE + len;
+        self.left -= 1;
+        Some((head, body))
+    }
+}
+
+/// A digest whose record heads arrive one by one. Heads are handed to the hash in runs: one call
+/// for each would cost more than the hash.
+#[derive(Debug)]
+pub(crate) struct HeadDigest {
+    hasher: blake3::Hasher,
+    run: [u8; HEAD_RUN_BYTES],
+    used: usize,
+}
+
+impl HeadDigest {
+    /// The digest of a batch whose header begins with these 48 bytes.
+    pub(crate) fn new(header: &[u8]) -> HeadDigest {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(header);
+        HeadDigest { hasher, run: [0; HEAD_RUN_BYTES], used: 0 }
+    }
+
+    /// Takes the next record's head in.
+    pub(crate) fn push(&mut self, head: &[u8; RECORD_HEAD_SIZE]) {
+        self.run[self.used..self.used + RECORD_HEAD_SIZE].copy_from_slice(head);
+        self.used += RECORD_HEAD_SIZE;
+        if self.used == self.run.len() {
+            self.hasher.update(&self.run);
+            self.used = 0;
+        }
+    }
+
+    /// The digest of all heads so far.
+    pub(crate) fn finish(mut self) -> [u8; DIGEST_SIZE] {
+        self.hasher.update(&self.run[..self.used]);
+        array_at(self.hasher.finalize().as_bytes(), 0)
+    }
+}
+
+/// A whole batch in one go: not padded, with no salt and no watermark. Such batches laid end to
+/// end are a valid segment.
+///
+/// # Errors
+///
+/// [`BatchError::Count`] without a record or with a first number of zero, [`BatchError::Length`]
+/// when they do not fit into one batch.
+///
+/// ```
+/// use ringwal::format::{decode, encode_stand_alone};
+///
+/// let bytes = encode_stand_alone([b"one".as_slice(), b"two"], 1, 0, 0)?;
+/// let batch = decode(&bytes)?;
+/// assert_eq!(batch.records().map(|record| record.bytes).collect::<Vec<_>>(), [b"one", b"two"]);
+/// # Ok::<(), ringwal::format::BatchError>(())
+/// ```
+pub fn encode_stand_alone<'a>(
+    records: impl IntoIterator<Item = &'a [u8]>,
+    first_seq: u64,
+    time_nanos: u64,
+    shard: u16,
+) -> Result<Vec<u8>, BatchError> {
+    let mut frame = vec![0; HEADER_SIZE];
+    let mut count: u32 = 0;
+    for bytes in records {
+        let end = frame.len() + RECORD_HEAD_SIZE + bytes.len();
+        if u32::try_from(end - HEADER_SIZE).is_err() {
+            return Err(BatchError::Length);
+        }
+        frame.extend_from_slice(&RecordHead::of(bytes).to_bytes());
+        frame.extend_from_slice(bytes);
+        // Every record takes 8 bytes of a payload below 2^32, so the count cannot overflow.
+        count += 1;
+    }
+    let payload_bytes = u32::try_from(frame.len() - HEADER_SIZE).map_err(|_| BatchError::Length)?;
+    let header = BatchHeader {
+        unit_log2: 0,
+        shard,
+        first_seq,
+        time_nanos,
+        salt: 0,
+        durable_seq: 0,
+        records: count,
+        payload_bytes,
+    };
+    header.check()?;
+    seal(&mut frame, &header, &mut Vec::new());
+    Ok(frame)
+}
+
+/// Why bytes are not a valid batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum BatchError {
+    /// The bytes end too early.
+    Short {
+        /// How many are needed, as far as is known.
+        needed: u64,
+    },
+    /// The header's 64 bytes are all zero: nothing was ever written here.
+    Blank,
+    /// It does not begin as a batch does.
+    Magic,
+    /// It was written by a newer version.
+    NewerVersion(
+        /// The version that it states.
+        u8,
+    ),
+    /// It has flags that this version does not know.
+    Flags,
+    /// The unit is out of range.
+    Unit,
+    /// The record count or a sequence number is out of range.
+    Count,
+    /// Its lengths contradict each other.
+    Length,
+    /// The digest does not hold.
+    Digest,
+    /// A record's checksum does not hold.
+    Record {
+        /// Which record, from 0.
+        index: u32,
+    },
+}
+
+impl fmt::Display for BatchError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            BatchError::Short { needed } => write!(f, "the batch needs {needed} bytes"),
+            BatchError::Blank => write!(f, "nothing was written here"),
+            BatchError::Magic => write!(f, "not the beginning of a batch"),
+            BatchError::NewerVersion(version) => {
+                write!(f, "the batch has format version {version}, newer than {VERSION}")
+            }
+            BatchError::Flags => write!(f, "the batch has unknown flags"),
+            BatchError::Unit => write!(f, "the padding unit is out of range"),
+            BatchError::Count => write!(f, "the record count or sequence number is out of range"),
+            BatchError::Length => write!(f, "the lengths in the batch contradict each other"),
+            BatchError::Digest => write!(f, "the batch digest does not hold"),
+            BatchError::Record { index } => {
+                write!(f, "the checksum of record {index} of the batch does not hold")
+            }
+        }
+    }
+}
+
+impl std::error::Error for BatchError {}
+
+/// The bits of byte 5 that hold the unit.
+const UNIT_MASK: u8 = 0x1f;
+
+/// How many bytes of record heads are hashed at once.
+const HEAD_RUN_BYTES: usize = 128 * RECORD_HEAD_SIZE;
+
+/// A length below 2^33; every platform that can hold the batch has a `usize` for it.
+fn to_index(bytes: u64) -> usize {
+    usize::try_from(bytes).expect("a batch that fits the address space")
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,103 @@
+//! The bytes on disk, as values: pure functions, no file and no clock.
+//!
+//! A segment file is a run of batch *frames* with nothing before them:
+//!
+//! ```text
+//! | frame | frame | frame | blank or stale blocks of a file made beforehand ...
+//!
+//! frame:   | header, 64 | payload | zeros up to a multiple of the unit |
+//! payload: | record head, 8 | bytes | record head, 8 | bytes | ...
+//!
+//! header, little-endian
+//!  at bytes
+//!   0    4  magic RWAL
+//!   4    1  version
+//!   5    1  low 5 bits: log2 of the unit, 0 = not padded; high 3 bits: flags, zero
+//!   6    2  shard
+//!   8    8  first sequence number
+//!  16    8  wall-clock time of the batch, nanoseconds since the Unix epoch
+//!  24    8  salt: random, one per life of a file; 0 in a stand-alone batch
+//!  32    8  durable watermark known when the batch was sealed
+//!  40    4  records
+//!  44    4  payload bytes
+//!  48   16  digest: BLAKE3, cut to 16 bytes, over bytes 0..48 and all record heads
+//!
+//! record head, little-endian
+//!   0    4  length of the bytes
+//!   4    4  CRC-32C over the length and the bytes
+//! ```
+//!
+//! A frame is valid by itself when
+//!
+//! 1. magic, version and flags are those of this version;
+//! 2. the unit is none or 512 bytes to 16 MiB;
+//! 3. it has at least one record, the first number is at least 1 and the last one fits;
+//! 4. the records fill the payload exactly;
+//! 5. the digest holds, which covers every length and every CRC;
+//! 6. every CRC holds, which covers every byte of the payload.
+//!
+//! The zeros after the payload are covered by nothing and matter to nobody. Whether a valid frame
+//! *counts* at the place where it lies (its sequence number, its salt) is for whoever scans the
+//! segment to decide.
+//!
+//! Types carry trust: bytes, then a parsed [`BatchHeader`] of which nothing is trusted yet, then a
+//! [`VerifiedBatch`], the only one whose records can be read.
+//!
+//! The other file is `state`, two slots that are written alternately; see [`State`].
+
+mod batch;
+mod record;
+mod state;
+
+pub use batch::{
+    BatchError, BatchHeader, RecordView, Records, VerifiedBatch, decode, digest,
+    encode_stand_alone, push_record, seal,
+};
+pub use record::{RecordCrc, RecordHead};
+pub use state::{Checkpoint, PAYLOAD_MAX, SLOT_BYTES, State, StateError, newest};
+
+pub(crate) use batch::HeadDigest;
+
+/// The first bytes of every batch.
+pub const MAGIC: [u8; 4] = *b"RWAL";
+
+/// The format version that this crate writes, and the newest one it reads.
+pub const VERSION: u8 = 1;
+
+/// The size of a batch header in bytes.
+pub const HEADER_SIZE: usize = 64;
+
+/// The size of a record's head in bytes.
+pub const RECORD_HEAD_SIZE: usize = 8;
+
+/// The size of a batch's digest in bytes.
+pub const DIGEST_SIZE: usize = 16;
+
+/// Where the digest lies in the header; it covers what is before it.
+pub(crate) const DIGEST_AT: usize = HEADER_SIZE - DIGEST_SIZE;
+
+/// The least and the greatest unit of a padded batch, as log2.
+pub(crate) const UNIT_LOG2_MIN: u8 = 9;
+pub(crate) const UNIT_LOG2_MAX: u8 = 24;
+
+const _: () = assert!(HEADER_SIZE == 4 + 1 + 1 + 2 + 4 * 8 + 2 * 4 + DIGEST_SIZE);
+const _: () = assert!(HEADER_SIZE <= 1 << UNIT_LOG2_MIN, "a header fits the least unit");
+const _: () = assert!(UNIT_LOG2_MAX < 1 << 5, "the unit fits its 5 bits");
+
+fn u16_at(bytes: &[u8], at: usize) -> u16 {
+    u16::from_le_bytes(array_at(bytes, at))
+}
+
+fn u32_at(bytes: &[u8], at: usize) -> u32 {
+    u32::from_le_bytes(array_at(bytes, at))
+}
+
+fn u64_at(bytes: &[u8], at: usize) -> u64 {
+    u64::from_le_bytes(array_at(bytes, at))
+}
+
+fn array_at<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
+    let mut array = [0; N];
+    array.copy_from_slice(&bytes[at..at + N]);
+    array
+}

@@ -1,0 +1,334 @@
+//! The `state` file: two slots, written alternately, of which the newest valid one counts.
+//!
+//! ```text
+//! | slot 0, 4096 | slot 1, 4096 |
+//!
+//! slot, little-endian
+//!  at bytes
+//!   0    4  magic RWST
+//!   4    1  version
+//!   5    1  bit 0 clean, bit 1 cutting, bit 2 cut is set, bit 3 checkpoint is set
+//!   6    2  shard
+//!   8    8  generation
+//!  16   16  log id
+//!  32    8  first live sequence number
+//!  40    8  last sequence number known to be durable
+//!  48    8  cut
+//!  56    8  checkpoint: sequence number
+//!  64    8  checkpoint: time, nanoseconds since the Unix epoch
+//!  72    4  checkpoint: payload bytes
+//!  76    4  zero
+//!  80   16  digest: BLAKE3, cut to 16 bytes, over all of the slot but these bytes
+//!  96    n  checkpoint: payload; zeros up to the end
+//! ```
+//!
+//! A slot is never written while it is the one that counts, so a torn write costs nothing.
+
+use std::fmt;
+
+use super::{DIGEST_SIZE, array_at, u16_at, u32_at, u64_at};
+
+/// The size of a slot in bytes; the file has two.
+pub const SLOT_BYTES: usize = 4096;
+
+/// The most bytes that a checkpoint's payload may have.
+pub const PAYLOAD_MAX: usize = 3072;
+
+/// What a log knows about itself beside its segments.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct State {
+    /// Grows by one with every write; the slot with the greatest one counts.
+    pub generation: u64,
+    /// Random, given once.
+    pub log_id: [u8; 16],
+    /// The shard that it belongs to.
+    pub shard: u16,
+    /// The first live record; what is before it was truncated away.
+    pub first_seq: u64,
+    /// The last record that was known to be durable.
+    pub last_seq: u64,
+    /// Whether the log was closed cleanly at `last_seq`.
+    pub clean: bool,
+    /// Where the last cut of the end was: of a segment that begins at or before it, only records
+    /// up to it count.
+    pub cut: Option<u64>,
+    /// Whether files beyond the cut may still be there.
+    pub cutting: bool,
+    /// The newest checkpoint.
+    pub checkpoint: Option<Checkpoint>,
+}
+
+/// A place up to which the user has applied the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Checkpoint {
+    /// The last record that it covers.
+    pub seq: u64,
+    /// When it was made, in nanoseconds since the Unix epoch.
+    pub time_nanos: u64,
+    /// The user's bytes, at most [`PAYLOAD_MAX`].
+    pub payload: Vec<u8>,
+}
+
+impl State {
+    /// The state of a new log.
+    pub fn new(log_id: [u8; 16], shard: u16, first_seq: u64) -> State {
+        State {
+            generation: 0,
+            log_id,
+            shard,
+            first_seq,
+            last_seq: first_seq.saturating_sub(1),
+            clean: false,
+            cut: None,
+            cutting: false,
+            checkpoint: None,
+        }
+    }
+
+    /// The slot as it lies on disk.
+    ///
+    /// # Panics
+    ///
+    /// If the checkpoint's payload exceeds [`PAYLOAD_MAX`].
+    pub fn encode(&self) -> Box<[u8; SLOT_BYTES]> {
+        let mut slot = Box::new([0; SLOT_BYTES]);
+        slot[..4].copy_from_slice(&MAGIC);
+        slot[4] = VERSION;
+        slot[5] = [
+            (FLAG_CLEAN, self.clean),
+            (FLAG_CUTTING, self.cutting),
+            (FLAG_CUT, self.cut.is_some()),
+            (FLAG_CHECKPOINT, self.checkpoint.is_some()),
+        ]
+        .iter()
+        .fold(0, |flags, &(flag, is_set)| if is_set { flags | flag } else { flags });
+        slot[6..8].copy_from_slice(&self.shard.to_le_bytes());
+        slot[8..16].copy_from_slice(&self.generation.to_le_bytes());
+        slot[16..32].copy_from_slice(&self.log_id);
+        slot[32..40].copy_from_slice(&self.first_seq.to_le_bytes());
+        slot[40..48].copy_from_slice(&self.last_seq.to_le_bytes());
+        slot[48..56].copy_from_slice(&self.cut.unwrap_or(0).to_le_bytes());
+        if let Some(checkpoint) = &self.checkpoint {
+            let len = checkpoint.payload.len();
+            assert!(len <= PAYLOAD_MAX, "a checkpoint payload of at most {PAYLOAD_MAX} bytes");
+            slot[56..64].copy_from_slice(&checkpoint.seq.to_le_bytes());
+            slot[64..72].copy_from_slice(&checkpoint.time_nanos.to_le_bytes());
+            slot[72..76].copy_from_slice(&(len as u32).to_le_bytes());
+            slot[PAYLOAD_AT..PAYLOAD_AT + len].copy_from_slice(&checkpoint.payload);
+        }
+        let digest = slot_digest(&slot);
+        slot[DIGEST_AT..PAYLOAD_AT].copy_from_slice(&digest);
+        slot
+    }
+
+    /// Reads a slot and verifies it.
+    ///
+    /// # Errors
+    ///
+    /// The first thing that is wrong.
+    pub fn decode(bytes: &[u8]) -> Result<State, StateError> {
+        let Some(slot) = bytes.first_chunk::<SLOT_BYTES>() else { return Err(StateError::Short) };
+        if slot[..4] != MAGIC || slot[4] == 0 {
+            return Err(StateError::Magic);
+        }
+        if slot[4] > VERSION {
+            return Err(StateError::NewerVersion(slot[4]));
+        }
+        if slot[DIGEST_AT..PAYLOAD_AT] != slot_digest(slot) {
+            return Err(StateError::Digest);
+        }
+        let flags = slot[5];
+        if flags & !FLAGS != 0 {
+            return Err(StateError::Field("flags"));
+        }
+        let first_seq = u64_at(slot, 32);
+        if first_seq == 0 {
+            return Err(StateError::Field("first live sequence number"));
+        }
+        let cut = (flags & FLAG_CUT != 0).then(|| u64_at(slot, 48));
+        let cutting = flags & FLAG_CUTTING != 0;
+        if cutting && cut.is_none() {
+            return Err(StateError::Field("cut"));
+        }
+        Ok(State {
+            generation: u64_at(slot, 8),
+            log_id: array_at(slot, 16),
+            shard: u16_at(slot, 6),
+            first_seq,
+            last_seq: u64_at(slot, 40),
+            clean: flags & FLAG_CLEAN != 0,
+            cut,
+            cutting,
+            checkpoint: decode_checkpoint(slot, flags)?,
+        })
+    }
+}
+
+fn decode_checkpoint(slot: &[u8], flags: u8) -> Result<Option<Checkpoint>, StateError> {
+    if flags & FLAG_CHECKPOINT == 0 {
+        return Ok(None);
+    }
+    let len = u32_at(slot, 72) as usize;
+    if len > PAYLOAD_MAX {
+        return Err(StateError::Field("checkpoint payload length"));
+    }
+    Ok(Some(Checkpoint {
+        seq: u64_at(slot, 56),
+        time_nanos: u64_at(slot, 64),
+        payload: slot[PAYLOAD_AT..PAYLOAD_AT + len].to_vec(),
+    }))
+}
+
+fn slot_digest(slot: &[u8; SLOT_BYTES]) -> [u8; DIGEST_SIZE] {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(&slot[..DIGEST_AT]);
+    hasher.update(&slot[PAYLOAD_AT..]);
+    array_at(hasher.finalize().as_bytes(), 0)
+}
+
+/// Of the slots in a `state` file, the state that counts and the index of its slot.
+///
+/// # Errors
+///
+/// [`StateError::NewerVersion`] if either slot has one; else, if neither is valid, what is wrong
+/// with the first.
+pub fn newest(slots: &[u8]) -> Result<(State, usize), StateError> {
+    let decoded = [0, 1].map(|index| State::decode(slots.get(index * SLOT_BYTES..).unwrap_or(&[])));
+    for slot in &decoded {
+        if let Err(newer @ StateError::NewerVersion(_)) = slot {
+            return Err(*newer);
+        }
+    }
+    match decoded {
+        [Ok(first), Ok(second)] if second.generation > first.generation => Ok((second, 1)),
+        [Ok(first), _] => Ok((first, 0)),
+        [Err(_), Ok(second)] => Ok((second, 1)),
+        [Err(error), Err(_)] => Err(error),
+    }
+}
+
+/// Why bytes are not a valid slot of a `state` file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum StateError {
+    /// The bytes end too early.
+    Short,
+    /// It does not begin as a slot does.
+    Magic,
+    /// It was written by a newer version.
+    NewerVersion(
+        /// The version that it states.
+        u8,
+    ),
+    /// The digest does not hold.
+    Digest,
+    /// A field is out of range although the digest holds.
+    Field(
+        /// Which one.
+        &'static str,
+    ),
+}
+
+impl fmt::Display for StateError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StateError::Short => write!(f, "the state slot ends early"),
+            StateError::Magic => write!(f, "not the beginning of a state slot"),
+            StateError::NewerVersion(version) => {
+                write!(f, "the state slot has format version {version}, newer than {VERSION}")
+            }
+            StateError::Digest => write!(f, "the digest of the state slot does not hold"),
+            StateError::Field(name) => write!(f, "the {name} in the state slot is out of range"),
+        }
+    }
+}
+
+impl std::error::Error for StateError {}
+
+const MAGIC: [u8; 4] = *b"RWST";
+const VERSION: u8 = 1;
+const DIGEST_AT: usize = 80;
+const PAYLOAD_AT: usize = DIGEST_AT + DIGEST_SIZE;
+const FLAG_CLEAN: u8 = 1;
+const FLAG_CUTTING: u8 = 2;
+const FLAG_CUT: u8 = 4;
+const FLAG_CHECKPOINT: u8 = 8;
+const FLAGS: u8 = FLAG_CLEAN | FLAG_CUTTING | FLAG_CUT | FLAG_CHECKPOINT;
+
+const _: () = assert!(PAYLOAD_AT + PAYLOAD_MAX <= SLOT_BYTES, "a checkpoint fits its slot");
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn state(generation: u64) -> State {
+        State { generation, last_seq: 7, cut: Some(5), ..State::new([9; 16], 2, 3) }
+    }
+
+    fn slots(first: &State, second: &State) -> Vec<u8> {
+        [first.encode().as_slice(), second.encode().as_slice()].concat()
+    }
+
+    #[test]
+    fn the_slot_with_the_greater_generation_counts() {
+        assert_eq!(newest(&slots(&state(4), &state(5))), Ok((state(5), 1)));
+        assert_eq!(newest(&slots(&state(6), &state(5))), Ok((state(6), 0)));
+    }
+
+    #[test]
+    fn a_torn_slot_leaves_the_other_one() {
+        let mut bytes = slots(&state(4), &state(5));
+        bytes[SLOT_BYTES + 100] ^= 1;
+        assert_eq!(newest(&bytes), Ok((state(4), 0)));
+        assert_eq!(newest(&bytes[..SLOT_BYTES]), Ok((state(4), 0)));
+        bytes[40] ^= 1;
+        assert_eq!(newest(&bytes), Err(StateError::Digest));
+        assert_eq!(newest(&[]), Err(StateError::Short));
+        assert_eq!(newest(&[0; 2 * SLOT_BYTES]), Err(StateError::Magic));
+    }
+
+    #[test]
+    fn a_newer_version_in_either_slot_is_not_overruled() {
+        for at in [4, SLOT_BYTES + 4] {
+            let mut bytes = slots(&state(4), &state(5));
+            bytes[at] = 2;
+            assert_eq!(newest(&bytes), Err(StateError::NewerVersion(2)));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_state_is_read_as_it_was_written(
+            (generation, last_seq, seq, time_nanos) in any::<(u64, u64, u64, u64)>(),
+            (clean, cutting) in any::<(bool, bool)>(),
+            cut in any::<Option<u64>>(),
+            payload in prop::option::of(prop::collection::vec(any::<u8>(), 0..PAYLOAD_MAX)),
+        ) {
+            let state = State {
+                last_seq,
+                clean,
+                cut,
+                cutting: cutting && cut.is_some(),
+                checkpoint: payload.map(|payload| Checkpoint { seq, time_nanos, payload }),
+                ..state(generation)
+            };
+            prop_assert_eq!(State::decode(state.encode().as_slice()), Ok(state));
+        }
+
+        #[test]
+        fn a_flipped_bit_is_detected(bit in 0..SLOT_BYTES * 8) {
+            let mut slot = state(1).encode();
+            slot[bit / 8] ^= 1 << (bit % 8);
+            prop_assert!(State::decode(slot.as_slice()).is_err());
+        }
+
+        #[test]
+        fn any_bytes_are_decoded_without_a_panic(
+            bytes in prop::collection::vec(any::<u8>(), 0..2 * SLOT_BYTES),
+        ) {
+            let _ = newest(&bytes);
+        }
+    }
+}

@@ -1,0 +1,246 @@
+//! A gate: one word that all appenders of a batch wait on. An unsafe island (the futex call).
+//!
+//! A gate opens in steps, from pending to written to synced, or fails for good. Opening it costs
+//! one system call for any number of sleeping threads, none if nobody sleeps, plus one
+//! [`Waker::wake`] per waiting task, outside of any lock.
+//!
+//! Invariants:
+//! 1. The word only grows, and `FAILED` is its greatest value.
+//! 2. A sleeper announces itself in `sleepers` before it looks at the word for the last time, and
+//!    whoever opens looks at `sleepers` after it stored the word (both sequentially consistent),
+//!    so no wake-up is lost.
+//! 3. The failure is stored before the word says `FAILED`.
+//!
+//! Threading: any number of waiters, one thread opens.
+
+#![allow(unsafe_code)]
+
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::task::{Poll, Waker};
+use std::time::Instant;
+
+use crate::error::{Error, Result};
+
+/// How far what a gate stands for has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u32)]
+pub(crate) enum Level {
+    /// The operating system has it.
+    Written = 1,
+    /// Stable storage has it.
+    Synced = 2,
+}
+
+const PENDING: u32 = 0;
+const FAILED: u32 = 3;
+
+#[derive(Debug, Default)]
+pub(crate) struct Gate {
+    word: AtomicU32,
+    sleepers: AtomicU32,
+    wakers: Mutex<Vec<Waker>>,
+    failure: OnceLock<Arc<Error>>,
+}
+
+impl Gate {
+    pub(crate) fn new() -> Arc<Gate> {
+        Arc::new(Gate::default())
+    }
+
+    /// Whether the gate has reached `level`; an error once it failed before that.
+    pub(crate) fn check(&self, level: Level) -> Result<bool> {
+        match self.word.load(Ordering::SeqCst) {
+            FAILED => Err(self.failed()),
+            word => Ok(word >= level as u32),
+        }
+    }
+
+    /// Blocks until the gate has reached `level`, failed, or `deadline` passed (`Ok(false)`).
+    pub(crate) fn wait(&self, level: Level, deadline: Option<Instant>) -> Result<bool> {
+        if self.check(level)? {
+            return Ok(true);
+        }
+        self.sleepers.fetch_add(1, Ordering::SeqCst);
+        let outcome = self.sleep(level, deadline);
+        self.sleepers.fetch_sub(1, Ordering::SeqCst);
+        outcome
+    }
+
+    fn sleep(&self, level: Level, deadline: Option<Instant>) -> Result<bool> {
+        loop {
+            let seen = self.word.load(Ordering::SeqCst);
+            if seen == FAILED {
+                return Err(self.failed());
+            }
+            if seen >= level as u32 {
+                return Ok(true);
+            }
+            let timeout = match deadline.map(|at| at.checked_duration_since(Instant::now())) {
+                None => None,
+                Some(Some(left)) => Some(left),
+                Some(None) => return Ok(false),
+            };
+            futex::wait(&self.word, seen, timeout);
+        }
+    }
+
+    /// Like [`wait`](Self::wait) for a task: `waker` is called when there is news.
+    pub(crate) fn poll(&self, level: Level, waker: &Waker) -> Poll<Result<()>> {
+        match self.check(level) {
+            Ok(true) => return Poll::Ready(Ok(())),
+            Err(error) => return Poll::Ready(Err(error)),
+            Ok(false) => {}
+        }
+        {
+            let mut wakers = self.wakers.lock().unwrap_or_else(PoisonError::into_inner);
+            if !wakers.iter().any(|known| known.will_wake(waker)) {
+                wakers.push(waker.clone());
+            }
+        }
+        // The gate may have opened between the first look and the registration.
+        match self.check(level) {
+            Ok(true) => Poll::Ready(Ok(())),
+            Err(error) => Poll::Ready(Err(error)),
+            Ok(false) => Poll::Pending,
+        }
+    }
+
+    /// Opens the gate up to `level` and wakes whoever waits.
+    pub(crate) fn open(&self, level: Level) {
+        self.advance(level as u32);
+    }
+
+    /// Fails the gate for everyone who still waits.
+    pub(crate) fn fail(&self, cause: &Arc<Error>) {
+        if self.word.load(Ordering::SeqCst) < Level::Synced as u32 {
+            let _ = self.failure.set(Arc::clone(cause));
+            self.advance(FAILED);
+        }
+    }
+
+    fn advance(&self, word: u32) {
+        if self.word.fetch_max(word, Ordering::SeqCst) >= word {
+            return;
+        }
+        if self.sleepers.load(Ordering::SeqCst) > 0 {
+            futex::wake_all(&self.word);
+        }
+        let wakers = {
+            let mut wakers = self.wakers.lock().unwrap_or_else(PoisonError::into_inner);
+            std::mem::take(&mut *wakers)
+        };
+        for waker in wakers {
+            // A waker is foreign code: its panic must not end the thread that wakes the others.
+            let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| waker.wake()));
+        }
+    }
+
+    fn failed(&self) -> Error {
+        match self.failure.get() {
+            Some(cause) if matches!(**cause, Error::Closed) => Error::Closed,
+            Some(cause) => Error::Poisoned(Arc::clone(cause)),
+            None => Error::Closed,
+        }
+    }
+}
+
+const _: () = assert!(PENDING < Level::Written as u32 && (Level::Synced as u32) < FAILED);
+
+#[cfg(target_os = "linux")]
+mod futex {
+    use std::sync::atomic::AtomicU32;
+    use std::time::Duration;
+
+    /// Sleeps while `word` holds `seen`; may return for no reason.
+    pub(super) fn wait(word: &AtomicU32, seen: u32, timeout: Option<Duration>) {
+        let timeout = timeout.map(|timeout| libc::timespec {
+            tv_sec: libc::time_t::try_from(timeout.as_secs()).unwrap_or(libc::time_t::MAX),
+            tv_nsec: timeout.subsec_nanos().into(),
+        });
+        let timeout = timeout.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
+        let op = libc::FUTEX_WAIT | libc::FUTEX_PRIVATE_FLAG;
+        // SAFETY: FUTEX_WAIT reads an aligned u32, which the borrow keeps alive, and a timespec
+        // that is either null or alive in this frame. Every error is answered by looking again.
+        unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), op, seen, timeout) };
+    }
+
+    /// Wakes everyone who sleeps on `word`.
+    pub(super) fn wake_all(word: &AtomicU32) {
+        let op = libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG;
+        // SAFETY: FUTEX_WAKE uses the address as a key only.
+        unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), op, i32::MAX) };
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+mod futex {
+    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::sync::{Condvar, Mutex, PoisonError};
+    use std::time::Duration;
+
+    /// One room for all gates: a portable stand-in for a futex, on platforms for development.
+    static ROOM: (Mutex<()>, Condvar) = (Mutex::new(()), Condvar::new());
+
+    pub(super) fn wait(word: &AtomicU32, seen: u32, timeout: Option<Duration>) {
+        let guard = ROOM.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if word.load(Ordering::SeqCst) != seen {
+            return;
+        }
+        match timeout {
+            Some(timeout) => drop(ROOM.1.wait_timeout(guard, timeout)),
+            None => drop(ROOM.1.wait(guard)),
+        }
+    }
+
+    pub(super) fn wake_all(_word: &AtomicU32) {
+        drop(ROOM.0.lock().unwrap_or_else(PoisonError::into_inner));
+        ROOM.1.notify_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn every_sleeper_is_woken_at_its_level() {
+        let gate = Gate::new();
+        std::thread::scope(|scope| {
+            let waiters: Vec<_> = (0..8)
+                .map(|n| {
+                    let level = if n % 2 == 0 { Level::Written } else { Level::Synced };
+                    scope.spawn(|| gate.wait(level, None))
+                })
+                .collect();
+            gate.open(Level::Written);
+            gate.open(Level::Synced);
+            for waiter in waiters {
+                assert!(waiter.join().unwrap().unwrap());
+            }
+        });
+    }
+
+    #[test]
+    fn a_failure_reaches_waiters_but_not_what_was_synced_before() {
+        let cause = Arc::new(Error::Closed);
+        let gate = Gate::new();
+        gate.open(Level::Written);
+        assert!(gate.wait(Level::Written, None).unwrap());
+        gate.fail(&cause);
+        assert!(matches!(gate.wait(Level::Synced, None), Err(Error::Poisoned(_))));
+
+        let synced = Gate::new();
+        synced.open(Level::Synced);
+        synced.fail(&cause);
+        assert!(synced.wait(Level::Synced, None).unwrap());
+    }
+
+    #[test]
+    fn a_deadline_that_passed_is_no_failure() {
+        let gate = Gate::new();
+        let deadline = Instant::now() + Duration::from_millis(1);
+        assert!(!gate.wait(Level::Synced, Some(deadline)).unwrap());
+    }
+}

@@ -1,0 +1,244 @@
+//! Chooses the backend by trying it where the log is, and reports what it found.
+//!
+//! A kernel that has io_uring may still refuse it to this process, and a file system may refuse
+//! direct I/O at the first write only. So nothing is concluded from versions: the ring is set up,
+//! asked for its operations, and writes to a small file in the log's directory. Every refusal is
+//! kept, with what to do about it, and never weakens the promise: the std backend makes the same.
+
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::error::{Error, Result};
+use crate::io::{BUF_ALIGN, IoQueue, StdQueue, Storage, Strategy};
+use crate::sys;
+
+/// Which backend to run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum BackendKind {
+    /// io_uring where it works, else std.
+    #[default]
+    Auto,
+    /// io_uring; opening the log fails where it is refused.
+    Uring,
+    /// Blocking calls of the standard library.
+    Std,
+}
+
+impl fmt::Display for BackendKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            BackendKind::Auto => "auto",
+            BackendKind::Uring => "io_uring",
+            BackendKind::Std => "std",
+        })
+    }
+}
+
+/// What [`open_queue`] is asked for.
+#[derive(Clone, Debug)]
+pub struct QueueOptions {
+    /// Which backend.
+    pub kind: BackendKind,
+    /// How batches become durable; `None` chooses by measuring.
+    pub strategy: Option<Strategy>,
+    /// Whether to go around the page cache where that works.
+    pub direct_io: bool,
+    /// How many writes will be in flight at once.
+    pub depth: usize,
+    /// Whether to write a segment's blocks beforehand; `None` does so unless the file system
+    /// copies on write.
+    pub fill: Option<bool>,
+}
+
+impl Default for QueueOptions {
+    fn default() -> QueueOptions {
+        QueueOptions {
+            kind: BackendKind::Auto,
+            strategy: None,
+            direct_io: true,
+            depth: 2,
+            fill: None,
+        }
+    }
+}
+
+/// What runs, and why: the answer of [`open_queue`].
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Backend {
+    /// What runs; never [`BackendKind::Auto`].
+    pub kind: BackendKind,
+    /// How batches become durable.
+    pub strategy: Strategy,
+    /// Whether writes go around the page cache.
+    pub direct_io: bool,
+    /// Writes start at multiples of this and are multiples of it.
+    pub unit_bytes: u64,
+    /// Whether a segment's blocks are written beforehand.
+    pub fill: bool,
+    /// The file system's name.
+    pub filesystem: String,
+    /// The flags of the ring in words; empty without one.
+    pub ring_flags: String,
+    /// What was tried and refused.
+    pub refused: Vec<Refusal>,
+    /// The median time of one small durable write by each strategy, where that was measured.
+    pub measured: Vec<(Strategy, Duration)>,
+    /// Why this strategy.
+    pub reason: String,
+}
+
+/// Something that was tried and refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Refusal {
+    /// What was tried.
+    pub step: String,
+    /// The operating system's number for its answer.
+    pub errno: Option<i32>,
+    /// The answer in words.
+    pub message: String,
+    /// What to do about it.
+    pub advice: String,
+}
+
+impl Refusal {
+    pub(crate) fn new(step: impl Into<String>, answer: &io::Error, advice: String) -> Refusal {
+        let (step, message) = (step.into(), answer.to_string());
+        Refusal { step, errno: answer.raw_os_error(), message, advice }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} was refused: {}", self.step, self.message)?;
+        if !self.advice.is_empty() {
+            write!(f, "; {}", self.advice)?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Backend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "backend: {}", self.kind)?;
+        if !self.ring_flags.is_empty() {
+            write!(f, " ({})", self.ring_flags)?;
+        }
+        write!(f, "\nstrategy: {}, {}", self.strategy, self.reason)?;
+        for (strategy, median) in &self.measured {
+            write!(f, "\n  measured {strategy}: {:.0} us", median.as_secs_f64() * 1e6)?;
+        }
+        let direct = if self.direct_io { "yes" } else { "no, through the page cache" };
+        write!(f, "\ndirect I/O: {direct}; unit {} bytes", self.unit_bytes)?;
+        let fill = if self.fill { "written beforehand" } else { "not written beforehand" };
+        write!(f, "\nfile system: {}; the blocks of segments are {fill}", self.filesystem)?;
+        for refusal in &self.refused {
+            write!(f, "\n{refusal}")?;
+        }
+        Ok(())
+    }
+}
+
+/// Opens the queue that `options` ask for on `storage`.
+///
+/// To try io_uring it makes a small file of the name `spare_name` and removes it again; a file of
+/// that name is taken for the leftover of a crash.
+///
+/// # Errors
+///
+/// [`Error::BackendRefused`] when io_uring was asked for and is refused; otherwise what the
+/// storage fails with.
+pub fn open_queue(
+    storage: Arc<dyn Storage>,
+    options: &QueueOptions,
+    spare_name: &str,
+) -> Result<(Box<dyn IoQueue>, Backend)> {
+    let filesystem = sys::filesystem(storage.dir());
+    let fill = options.fill.unwrap_or(!filesystem.copy_on_write);
+    let mut refused = Vec::new();
+    if options.kind != BackendKind::Std {
+        match uring(&storage, options, &filesystem, spare_name, &mut refused)? {
+            Some((queue, mut backend)) => {
+                backend.fill = fill;
+                backend.refused = refused;
+                return Ok((queue, backend));
+            }
+            None if options.kind == BackendKind::Uring => {
+                let lines: Vec<String> = refused.iter().map(Refusal::to_string).collect();
+                let reason = format!("the io_uring backend cannot run: {}", lines.join("; "));
+                return Err(Error::BackendRefused { reason });
+            }
+            None => {}
+        }
+    }
+    let queue = StdQueue::new(storage)?;
+    let backend = Backend {
+        kind: BackendKind::Std,
+        strategy: Strategy::WriteThenSync,
+        direct_io: false,
+        unit_bytes: BUF_ALIGN as u64,
+        fill,
+        filesystem: filesystem.name,
+        ring_flags: String::new(),
+        refused,
+        measured: Vec::new(),
+        reason: "the only one of the std backend".to_owned(),
+    };
+    Ok((Box::new(queue), backend))
+}
+
+#[cfg(all(target_os = "linux", feature = "uring"))]
+use crate::io::trial::uring;
+
+#[cfg(not(all(target_os = "linux", feature = "uring")))]
+fn uring(
+    _storage: &Arc<dyn Storage>,
+    _options: &QueueOptions,
+    _filesystem: &sys::Filesystem,
+    _name: &str,
+    refused: &mut Vec<Refusal>,
+) -> Result<Option<(Box<dyn IoQueue>, Backend)>> {
+    if cfg!(target_os = "linux") {
+        let answer = io::Error::new(io::ErrorKind::Unsupported, "this build leaves it out");
+        let advice = "build with the feature `uring`".to_owned();
+        refused.push(Refusal::new("io_uring", &answer, advice));
+    } else {
+        let answer = io::Error::new(io::ErrorKind::Unsupported, "it exists on Linux only");
+        refused.push(Refusal::new("io_uring", &answer, String::new()));
+    }
+    Ok(None)
+}
+
+/// Where a test can have the ring refused.
+#[cfg(all(target_os = "linux", feature = "uring"))]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RefuseAt {
+    Setup,
+    Opcode,
+    DirectWrite,
+    TestWrite,
+}
+
+#[cfg(all(test, target_os = "linux", feature = "uring"))]
+thread_local! {
+    /// What is refused on this thread, with which errno.
+    pub(crate) static REFUSE: std::cell::Cell<Option<(RefuseAt, i32)>> =
+        const { std::cell::Cell::new(None) };
+}
+
+/// The error that a test asked for at this point.
+#[cfg(all(target_os = "linux", feature = "uring"))]
+pub(crate) fn refused_by_test(at: RefuseAt) -> Option<io::Error> {
+    #[cfg(test)]
+    if let Some((asked, errno)) = REFUSE.get()
+        && asked == at
+    {
+        return Some(io::Error::from_raw_os_error(errno));
+    }
+    let _ = at;
+    None
+}

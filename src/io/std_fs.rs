@@ -1,0 +1,377 @@
+//! The blocking plane on `std::fs`: [`StdStorage`], on every platform.
+//!
+//! What it promises beyond the contract of [`Storage`]:
+//! 1. A refused [`lock`](Storage::lock) changes nothing: the lock file is never truncated before
+//!    the lock is held.
+//! 2. [`sync`](StorageFile::sync) is the cheaper fdatasync only while this handle did not change
+//!    the length of the file.
+//! 3. [`write_zeros`](StorageFile::write_zeros) touches exactly the bytes it is asked to; bytes
+//!    before and after share blocks with it unharmed.
+//!
+//! Threading: everything may be shared between threads.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use crate::error::{Error, Result};
+use crate::io::{Access, AlignedBuf, LockGuard, Storage, StorageFile};
+
+/// A directory of the file system.
+#[derive(Debug)]
+pub struct StdStorage {
+    dir: PathBuf,
+}
+
+impl StdStorage {
+    /// The storage of `dir`, which has to exist when it is used.
+    pub fn new(dir: impl Into<PathBuf>) -> StdStorage {
+        StdStorage { dir: dir.into() }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        debug_assert!(!name.is_empty() && !name.contains(['/', '\\']), "{name:?} is not a name");
+        self.dir.join(name)
+    }
+}
+
+impl Storage for StdStorage {
+    fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    fn list(&self) -> Result<Vec<String>> {
+        let failed = |source| Error::io("list", &self.dir, source);
+        let mut names = Vec::new();
+        for entry in std::fs::read_dir(&self.dir).map_err(failed)? {
+            // A name that is not text is none of ours, but it is there.
+            names.push(entry.map_err(failed)?.file_name().to_string_lossy().into_owned());
+        }
+        Ok(names)
+    }
+
+    fn open(&self, name: &str, access: Access) -> Result<Box<dyn StorageFile>> {
+        let path = self.path(name);
+        let mut options = OpenOptions::new();
+        options.read(true);
+        let op = match access {
+            Access::Read => "open",
+            Access::Write => {
+                options.write(true);
+                "open"
+            }
+            Access::Create => {
+                options.write(true).create_new(true);
+                "create"
+            }
+        };
+        let file = options.open(&path).map_err(|source| Error::io(op, &path, source))?;
+        let bytes = file.metadata().map_err(|source| Error::io("stat", &path, source))?.len();
+        let resized = AtomicBool::new(access == Access::Create);
+        Ok(Box::new(StdFile { file, path, bytes: AtomicU64::new(bytes), resized }))
+    }
+
+    fn rename(&self, from: &str, to: &str) -> Result<()> {
+        let from = self.path(from);
+        std::fs::rename(&from, self.path(to)).map_err(|source| Error::io("rename", from, source))
+    }
+
+    fn remove(&self, name: &str) -> Result<()> {
+        let path = self.path(name);
+        std::fs::remove_file(&path).map_err(|source| Error::io("remove", path, source))
+    }
+
+    fn sync_dir(&self) -> Result<()> {
+        sync_dir(&self.dir).map_err(|source| Error::io("sync directory", &self.dir, source))
+    }
+
+    fn lock(&self, name: &str) -> Result<Box<dyn LockGuard>> {
+        let path = self.path(name);
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&path)
+            .map_err(|source| Error::io("open", &path, source))?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                return Err(Error::Locked { pid: read_pid(&file), path });
+            }
+            Err(TryLockError::Error(source)) => return Err(Error::io("lock", path, source)),
+        }
+        let pid = format!("{}\n", std::process::id());
+        file.set_len(0)
+            .and_then(|()| write_all_at(&file, pid.as_bytes(), 0))
+            .map_err(|source| Error::io("write", &path, source))?;
+        Ok(Box::new(StdLock { _file: file }))
+    }
+}
+
+/// Holds the lock of an open file, which ends when the file is closed.
+#[derive(Debug)]
+struct StdLock {
+    _file: File,
+}
+
+impl LockGuard for StdLock {}
+
+fn read_pid(file: &File) -> Option<u32> {
+    let mut bytes = [0; 16];
+    let len = read_at(file, &mut bytes, 0).ok()?;
+    std::str::from_utf8(bytes.get(..len)?).ok()?.trim().parse().ok()
+}
+
+/// An open file, with what this handle knows of its length.
+#[derive(Debug)]
+struct StdFile {
+    file: File,
+    path: PathBuf,
+    bytes: AtomicU64,
+    resized: AtomicBool,
+}
+
+impl StdFile {
+    fn failed(&self, op: &'static str) -> impl Fn(io::Error) -> Error {
+        move |source| Error::io(op, &self.path, source)
+    }
+
+    fn wrote_to(&self, end: u64) {
+        if self.bytes.fetch_max(end, Ordering::Relaxed) < end {
+            self.resized.store(true, Ordering::Release);
+        }
+    }
+
+    /// Writes zeros around the page cache from `from`, and returns how far it came: to `to`, or
+    /// to where direct I/O is refused.
+    #[cfg(target_os = "linux")]
+    fn write_zeros_direct(&self, zeros: &[u8], from: u64, to: u64) -> io::Result<u64> {
+        use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+        let opened = OpenOptions::new().write(true).custom_flags(libc::O_DIRECT).open(&self.path);
+        let Ok(direct) = opened else { return Ok(from) };
+        let (mine, other) = (self.file.metadata()?, direct.metadata()?);
+        // The name may have gone to another file since this one was opened.
+        if (mine.dev(), mine.ino()) != (other.dev(), other.ino()) {
+            return Ok(from);
+        }
+        let mut at = from;
+        while at < to {
+            match direct.write_at(chunk(zeros, to - at), at) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(written) => at += written as u64,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) if error.raw_os_error() == Some(libc::EINVAL) => break,
+                Err(error) => return Err(error),
+            }
+            if !at.is_multiple_of(ZERO_UNIT) {
+                break;
+            }
+        }
+        Ok(at)
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn write_zeros_direct(&self, _zeros: &[u8], from: u64, _to: u64) -> io::Result<u64> {
+        Ok(from)
+    }
+
+    fn write_zeros_buffered(&self, zeros: &[u8], from: u64, to: u64) -> io::Result<()> {
+        let mut at = from;
+        while at < to {
+            let piece = chunk(zeros, to - at);
+            write_all_at(&self.file, piece, at)?;
+            at += piece.len() as u64;
+        }
+        Ok(())
+    }
+}
+
+impl StorageFile for StdFile {
+    fn bytes(&self) -> Result<u64> {
+        Ok(self.file.metadata().map_err(self.failed("stat"))?.len())
+    }
+
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<usize> {
+        read_at(&self.file, buf, offset).map_err(self.failed("read"))
+    }
+
+    fn write_at(&self, data: &[u8], offset: u64) -> Result<()> {
+        self.wrote_to(offset + data.len() as u64);
+        write_all_at(&self.file, data, offset).map_err(self.failed("write"))
+    }
+
+    fn write_zeros(&self, from: u64, to: u64) -> Result<()> {
+        if from >= to {
+            return Ok(());
+        }
+        self.wrote_to(to);
+        let zeros = AlignedBuf::zeroed(ZERO_CHUNK.min((to - from) as usize));
+        // The unaligned ends share their blocks with bytes that stay, so they go through the
+        // page cache; what lies between need not.
+        let head = from.next_multiple_of(ZERO_UNIT).min(to);
+        let tail = (to - to % ZERO_UNIT).max(head);
+        self.write_zeros_buffered(&zeros, from, head)
+            .and_then(|()| self.write_zeros_direct(&zeros, head, tail))
+            .and_then(|at| self.write_zeros_buffered(&zeros, at, to))
+            .map_err(self.failed("write"))
+    }
+
+    fn set_bytes(&self, bytes: u64) -> Result<()> {
+        self.resized.store(true, Ordering::Release);
+        self.file.set_len(bytes).map_err(self.failed("resize"))?;
+        self.bytes.store(bytes, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn sync(&self) -> Result<()> {
+        // Nothing is retried after a failed sync, so the flag need not survive one.
+        let synced = if self.resized.swap(false, Ordering::AcqRel) {
+            self.file.sync_all()
+        } else {
+            self.file.sync_data()
+        };
+        synced.map_err(self.failed("sync"))
+    }
+
+    fn drop_cache(&self) {
+        #[cfg(target_os = "linux")]
+        crate::sys::drop_cache(&self.file);
+    }
+}
+
+fn chunk(zeros: &[u8], bytes: u64) -> &[u8] {
+    let len = (zeros.len() as u64).min(bytes) as usize;
+    zeros.get(..len).unwrap_or(zeros)
+}
+
+const ZERO_CHUNK: usize = 1 << 20;
+const ZERO_UNIT: u64 = crate::io::BUF_ALIGN as u64;
+const _: () = assert!((ZERO_CHUNK as u64).is_multiple_of(ZERO_UNIT));
+
+#[cfg(unix)]
+fn write_all_at(file: &File, data: &[u8], offset: u64) -> io::Result<()> {
+    std::os::unix::fs::FileExt::write_all_at(file, data, offset)
+}
+
+#[cfg(unix)]
+fn read_once(file: &File, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+    std::os::unix::fs::FileExt::read_at(file, buf, offset)
+}
+
+#[cfg(windows)]
+fn write_all_at(file: &File, mut data: &[u8], mut offset: u64) -> io::Result<()> {
+    while !data.is_empty() {
+        match std::os::windows::fs::FileExt::seek_write(file, data, offset) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(written) => {
+                data = data.get(written..).unwrap_or_default();
+                offset += written as u64;
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+#[cfg(windows)]
+fn read_once(file: &File, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+    std::os::windows::fs::FileExt::seek_read(file, buf, offset)
+}
+
+fn read_at(file: &File, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+    let mut len = 0;
+    while let Some(rest) = buf.get_mut(len..).filter(|rest| !rest.is_empty()) {
+        match read_once(file, rest, offset + len as u64) {
+            Ok(0) => break,
+            Ok(read) => len += read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(len)
+}
+
+#[cfg(unix)]
+fn sync_dir(dir: &Path) -> io::Result<()> {
+    File::open(dir)?.sync_all()
+}
+
+// Other systems have no such operation; their file systems log changes of names in order.
+#[cfg(not(unix))]
+fn sync_dir(_dir: &Path) -> io::Result<()> {
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn storage() -> (tempfile::TempDir, StdStorage) {
+        let dir = tempfile::tempdir().unwrap();
+        let storage = StdStorage::new(dir.path());
+        (dir, storage)
+    }
+
+    #[test]
+    fn zeros_fill_exactly_the_asked_range() {
+        let (_dir, storage) = storage();
+        let file = storage.open("a", Access::Create).unwrap();
+        file.write_at(&[7; 5000], 0).unwrap();
+        file.write_zeros(4990, 3 << 20 | 5).unwrap();
+        file.write_at(&[7], 3 << 20 | 5).unwrap();
+        file.write_zeros(4991, 3 << 20 | 5).unwrap();
+        file.sync().unwrap();
+        file.drop_cache();
+        let mut bytes = vec![1; (3 << 20) + 100];
+        let len = file.read_at(&mut bytes, 0).unwrap();
+        assert_eq!(len, (3 << 20) + 6);
+        assert!(bytes[..4990].iter().all(|&b| b == 7));
+        assert!(bytes[4990..len - 1].iter().all(|&b| b == 0));
+        assert_eq!(bytes[len - 1], 7);
+        file.write_zeros(5, 5).unwrap();
+    }
+
+    #[test]
+    fn zeros_go_to_the_open_file_although_its_name_went_to_another() {
+        let (_dir, storage) = storage();
+        let file = storage.open("a", Access::Create).unwrap();
+        storage.rename("a", "b").unwrap();
+        let other = storage.open("a", Access::Create).unwrap();
+        file.write_zeros(0, 1 << 20).unwrap();
+        assert_eq!(file.bytes().unwrap(), 1 << 20);
+        assert_eq!(other.bytes().unwrap(), 0);
+    }
+
+    #[test]
+    fn a_second_lock_is_refused_with_the_pid_and_changes_nothing() {
+        let (dir, storage) = storage();
+        let guard = storage.lock("lock").unwrap();
+        let before = std::fs::read(dir.path().join("lock")).ok();
+        match storage.lock("lock") {
+            Err(Error::Locked { pid, path }) => {
+                assert!(pid.is_none() || pid == Some(std::process::id()));
+                assert_eq!(path, dir.path().join("lock"));
+            }
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(std::fs::read(dir.path().join("lock")).ok(), before);
+        drop(guard);
+        storage.lock("lock").unwrap();
+    }
+
+    #[test]
+    fn create_refuses_a_taken_name_and_read_a_missing_one() {
+        let (_dir, storage) = storage();
+        storage.open("a", Access::Create).unwrap();
+        assert!(storage.open("a", Access::Create).is_err());
+        assert!(storage.open("b", Access::Read).is_err());
+        storage.rename("a", "b").unwrap();
+        storage.sync_dir().unwrap();
+        assert_eq!(storage.list().unwrap(), ["b"]);
+        storage.remove("b").unwrap();
+        assert!(storage.list().unwrap().is_empty());
+    }
+}

@@ -1,0 +1,248 @@
+//! The completion plane on blocking calls: [`StdQueue`], on every platform.
+//!
+//! 1. Writes run in [`wait`](IoQueue::wait), on the caller's thread, in the order of their
+//!    submission. Then every file that some of them (or an [`Op::Sync`]) wants durable is synced
+//!    once, then all of them complete: batches that queued up share one sync.
+//! 2. A wait never blocks while there is something to write, to sync or to hand out.
+//! 3. Every [`Strategy`](crate::Strategy) is write-then-sync here.
+//!
+//! Dropping it drops writes that no wait has started, and joins the background threads.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::error::{Error, Result};
+use crate::io::housekeeper::{Done, Housekeeper, Job, Outcome};
+use crate::io::{Access, AlignedBuf, Completion, FileId, IoQueue, Op, Storage, StorageFile, Wake};
+
+/// An [`IoQueue`] over any [`Storage`].
+pub struct StdQueue {
+    storage: Arc<dyn Storage>,
+    files: HashMap<FileId, OpenFile>,
+    pending: Vec<Pending>,
+    failed: Vec<Completion>,
+    housekeeper: Housekeeper<Box<dyn StorageFile>>,
+    wake: Arc<StdWake>,
+    in_flight: usize,
+}
+
+struct OpenFile {
+    name: String,
+    io: Arc<dyn StorageFile>,
+}
+
+struct Pending {
+    token: u64,
+    file: FileId,
+    // Kept from the submission on: a later seal may close the number before the write runs.
+    io: Arc<dyn StorageFile>,
+    name: String,
+    write: Option<Write>,
+    sync: bool,
+}
+
+struct Write {
+    offset: u64,
+    buf: AlignedBuf,
+    len: usize,
+}
+
+impl StdQueue {
+    /// A queue for the files of `storage`, with its two background threads.
+    ///
+    /// # Errors
+    ///
+    /// When no thread can be started.
+    pub fn new(storage: Arc<dyn Storage>) -> Result<StdQueue> {
+        let wake = Arc::new(StdWake::default());
+        let opener = {
+            let storage = storage.clone();
+            Box::new(move |name: &str| storage.open(name, Access::Write))
+        };
+        let as_wake: Arc<dyn Wake> = wake.clone();
+        let housekeeper = Housekeeper::new(&storage, opener, &as_wake)?;
+        Ok(StdQueue {
+            storage,
+            files: HashMap::new(),
+            pending: Vec::new(),
+            failed: Vec::new(),
+            housekeeper,
+            wake,
+            in_flight: 0,
+        })
+    }
+
+    fn push(&mut self, token: u64, file: FileId, write: Option<Write>, sync: bool) {
+        match self.files.get(&file) {
+            Some(open) => {
+                let (io, name) = (open.io.clone(), open.name.clone());
+                self.pending.push(Pending { token, file, io, name, write, sync });
+            }
+            None => {
+                let result = Err(not_open(&*self.storage, file));
+                self.failed.push(Completion { token, result, buf: write.map(|write| write.buf) });
+            }
+        }
+    }
+
+    fn run(&mut self, done: &mut Vec<Completion>) {
+        let pending = std::mem::take(&mut self.pending);
+        let mut results: Vec<Result<()>> = Vec::with_capacity(pending.len());
+        let mut to_sync: Vec<(FileId, &Pending)> = Vec::new();
+        for op in &pending {
+            let result = op
+                .write
+                .as_ref()
+                .map_or(Ok(()), |write| op.io.write_at(&write.buf[..write.len], write.offset));
+            if op.sync && result.is_ok() && !to_sync.iter().any(|&(file, _)| file == op.file) {
+                to_sync.push((op.file, op));
+            }
+            results.push(result.map_err(|error| self.named(error, &op.name)));
+        }
+        let synced: HashMap<FileId, Result<()>> = to_sync
+            .into_iter()
+            .map(|(file, op)| (file, op.io.sync().map_err(|error| self.named(error, &op.name))))
+            .collect();
+        for (op, mut result) in pending.into_iter().zip(results) {
+            if let (true, Ok(()), Some(Err(error))) = (op.sync, &result, synced.get(&op.file)) {
+                result = Err(repeat(error));
+            }
+            let buf = op.write.map(|write| write.buf);
+            done.push(Completion { token: op.token, result, buf });
+        }
+    }
+
+    fn collect(&mut self, done: &mut Vec<Completion>) {
+        done.append(&mut self.failed);
+        while let Some(Outcome { token, result }) = self.housekeeper.poll() {
+            let result = result.map(|outcome| match outcome {
+                Done::Prepared { file, name, opened } => {
+                    self.files.insert(file, OpenFile { name, io: opened.into() });
+                }
+                Done::Installed { file, name } => {
+                    if let Some(open) = self.files.get_mut(&file) {
+                        open.name = name;
+                    }
+                }
+                Done::Closed => {}
+            });
+            done.push(Completion { token, result, buf: None });
+        }
+    }
+
+    // The file was opened by the spare's name; the error should tell the one it has now.
+    fn named(&self, error: Error, name: &str) -> Error {
+        match error {
+            Error::Io { op, source, .. } => Error::io(op, self.storage.dir().join(name), source),
+            other => other,
+        }
+    }
+}
+
+impl IoQueue for StdQueue {
+    fn submit(&mut self, token: u64, op: Op) {
+        self.in_flight += 1;
+        match op {
+            Op::Write { file, offset, buf, len, sync } => {
+                assert!(len <= buf.len(), "a write of {len} bytes from a buffer of {}", buf.len());
+                self.push(token, file, Some(Write { offset, buf, len }), sync.is_some());
+            }
+            Op::Sync { file } => self.push(token, file, None, true),
+            Op::Prepare { file, name, reuse, bytes, fill } => {
+                self.housekeeper.start(token, Job::Prepare { file, name, reuse, bytes, fill });
+            }
+            Op::Install { file, from, to } => {
+                self.housekeeper.start(token, Job::Install { file, from, to });
+            }
+            Op::Seal { file, name, bytes } => {
+                self.files.remove(&file);
+                self.housekeeper.start(token, Job::Seal { name, bytes });
+            }
+            Op::Discard { file, name } => {
+                self.files.remove(&file);
+                self.housekeeper.start(token, Job::Discard { name });
+            }
+        }
+    }
+
+    fn wait(&mut self, timeout: Option<Duration>, done: &mut Vec<Completion>) -> Result<()> {
+        let before = done.len();
+        let woken = self.wake.take();
+        self.run(done);
+        self.collect(done);
+        if done.len() == before && !woken {
+            self.wake.wait(timeout);
+            self.collect(done);
+        }
+        self.in_flight -= done.len() - before;
+        Ok(())
+    }
+
+    fn in_flight(&self) -> usize {
+        self.in_flight
+    }
+
+    fn waker(&self) -> Arc<dyn Wake> {
+        self.wake.clone()
+    }
+}
+
+/// The error of an operation on a number that is no open file.
+pub(super) fn not_open(storage: &dyn Storage, file: FileId) -> Error {
+    let what = std::io::Error::other(format!("file number {file} is not open"));
+    Error::io("write", storage.dir(), what)
+}
+
+/// The same error once more, for another operation that failed with it.
+pub(super) fn repeat(error: &Error) -> Error {
+    match error {
+        Error::Io { op, path, source } => {
+            let source = match source.raw_os_error() {
+                Some(errno) => std::io::Error::from_raw_os_error(errno),
+                None => std::io::Error::new(source.kind(), source.to_string()),
+            };
+            Error::io(op, path, source)
+        }
+        other => Error::io("sync", "", std::io::Error::other(other.to_string())),
+    }
+}
+
+/// A flag that sticks until a wait takes it.
+#[derive(Default)]
+struct StdWake {
+    woken: Mutex<bool>,
+    changed: Condvar,
+}
+
+impl StdWake {
+    fn take(&self) -> bool {
+        std::mem::take(&mut *self.woken.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn wait(&self, timeout: Option<Duration>) {
+        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        let mut woken = self.woken.lock().unwrap_or_else(PoisonError::into_inner);
+        while !*woken {
+            woken = match deadline {
+                None => self.changed.wait(woken).unwrap_or_else(PoisonError::into_inner),
+                Some(deadline) => {
+                    let left = deadline.saturating_duration_since(Instant::now());
+                    if left.is_zero() {
+                        return;
+                    }
+                    let waited = self.changed.wait_timeout(woken, left);
+                    waited.unwrap_or_else(PoisonError::into_inner).0
+                }
+            };
+        }
+        *woken = false;
+    }
+}
+
+impl Wake for StdWake {
+    fn wake(&self) {
+        *self.woken.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.changed.notify_one();
+    }
+}

@@ -1,0 +1,419 @@
+//! One suite for every backend, strategy and depth.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::*;
+use crate::error::Error;
+
+const UNIT: u64 = 4096;
+const SEGMENT: u64 = 64 * UNIT;
+const PATIENCE: Duration = Duration::from_secs(60);
+
+struct Case {
+    name: String,
+    dir: tempfile::TempDir,
+    queue: Box<dyn IoQueue>,
+    strategy: Strategy,
+    depth: usize,
+    token: u64,
+}
+
+impl Case {
+    fn new(kind: BackendKind, strategy: Strategy, depth: usize, direct_io: bool) -> Option<Case> {
+        let dir = tempfile::tempdir().unwrap();
+        let storage = Arc::new(StdStorage::new(dir.path()));
+        let options =
+            QueueOptions { kind, strategy: Some(strategy), direct_io, depth, ..Default::default() };
+        let name = format!("{kind} {strategy} depth {depth} direct {direct_io}");
+        match open_queue(storage, &options, "spare-trial.tmp") {
+            Ok((queue, backend)) => {
+                assert!(backend.to_string().contains("backend: "), "{name}");
+                assert_eq!(backend.kind, kind, "{name}");
+                assert!(names(dir.path()).is_empty(), "{name}: the trial left a file");
+                Some(Case { name, dir, queue, strategy, depth, token: 0 })
+            }
+            Err(Error::BackendRefused { reason }) => {
+                println!("SKIPPED {name}: {reason}");
+                None
+            }
+            Err(other) => panic!("{name}: {other}"),
+        }
+    }
+
+    fn submit(&mut self, op: Op) -> u64 {
+        self.token += 1;
+        self.queue.submit(self.token, op);
+        self.token
+    }
+
+    fn wait_for(&mut self, count: usize) -> Vec<Completion> {
+        let started = Instant::now();
+        let mut done = Vec::new();
+        while done.len() < count {
+            assert!(started.elapsed() < PATIENCE, "{}: {} of {count}", self.name, done.len());
+            self.queue.wait(Some(PATIENCE), &mut done).unwrap();
+        }
+        assert_eq!(done.len(), count, "{}", self.name);
+        done.sort_by_key(|completion| completion.token);
+        done
+    }
+
+    fn run(&mut self, op: Op) -> Result<()> {
+        let token = self.submit(op);
+        let done = self.wait_for(1).remove(0);
+        assert_eq!(done.token, token, "{}", self.name);
+        done.result
+    }
+
+    fn prepare(&mut self, file: FileId, fill: bool) {
+        let name = spare(file);
+        self.run(Op::Prepare { file, name, reuse: None, bytes: SEGMENT, fill }).unwrap();
+    }
+
+    fn write(&mut self, file: FileId, unit: u64, sync: Option<Strategy>) -> u64 {
+        let op = Op::Write { file, offset: unit * UNIT, buf: block(unit), len: 4096, sync };
+        self.submit(op)
+    }
+
+    fn read(&self, name: &str) -> Vec<u8> {
+        std::fs::read(self.dir.path().join(name)).unwrap()
+    }
+}
+
+fn spare(file: FileId) -> String {
+    format!("spare-{file}.tmp")
+}
+
+fn block(unit: u64) -> AlignedBuf {
+    let mut buf = AlignedBuf::zeroed(4096);
+    buf.fill(unit as u8 + 1);
+    buf
+}
+
+fn names(dir: &Path) -> Vec<String> {
+    let mut names = StdStorage::new(dir).list().unwrap();
+    names.sort();
+    names
+}
+
+/// Runs a test on every backend, strategy and depth, with and without direct I/O.
+fn for_every_queue(test: impl Fn(Case)) {
+    let mut ran = 0;
+    for depth in [1, 2, 16] {
+        let std = (BackendKind::Std, Strategy::WriteThenSync, true);
+        let ring = Strategy::ALL.into_iter().flat_map(|strategy| {
+            [true, false].map(|direct| (BackendKind::Uring, strategy, direct))
+        });
+        for (kind, strategy, direct) in std::iter::once(std).chain(ring) {
+            if let Some(case) = Case::new(kind, strategy, depth, direct) {
+                test(case);
+                ran += 1;
+            }
+        }
+    }
+    assert!(ran >= 3, "std runs everywhere");
+}
+
+#[test]
+fn a_segment_lives_from_prepare_to_seal() {
+    for_every_queue(|mut case| {
+        let sync = Some(case.strategy);
+        case.prepare(1, true);
+        assert_eq!(case.read(&spare(1)), vec![0; SEGMENT as usize], "{}", case.name);
+        case.run(Op::Install { file: 1, from: spare(1), to: "a.seg".into() }).unwrap();
+        assert_eq!(names(case.dir.path()), ["a.seg"], "{}", case.name);
+
+        let token = case.write(1, 0, sync);
+        let done = case.wait_for(1).remove(0);
+        assert_eq!(done.token, token);
+        done.result.unwrap();
+        assert_eq!(&done.buf.unwrap()[..], &[1; 4096][..], "{}", case.name);
+        let plain = case.write(1, 1, None);
+        assert_eq!(case.wait_for(1)[0].token, plain);
+        case.run(Op::Sync { file: 1 }).unwrap();
+
+        case.run(Op::Seal { file: 1, name: "a.seg".into(), bytes: 2 * UNIT - 7 }).unwrap();
+        let mut expected = vec![1; 4096];
+        expected.extend([2; 4089]);
+        assert_eq!(case.read("a.seg"), expected, "{}", case.name);
+        assert!(case.run(Op::Sync { file: 1 }).is_err(), "{}: it is closed", case.name);
+        assert_eq!(case.queue.in_flight(), 0);
+    });
+}
+
+#[test]
+fn a_retired_file_keeps_its_content_and_gets_the_missing_blocks() {
+    for_every_queue(|mut case| {
+        let retired = case.dir.path().join("old.seg");
+        std::fs::write(&retired, vec![9; 5000]).unwrap();
+        let reuse = Some("old.seg".into());
+        case.run(Op::Prepare { file: 7, name: spare(7), reuse, bytes: SEGMENT, fill: true })
+            .unwrap();
+        let bytes = case.read(&spare(7));
+        assert_eq!(bytes.len() as u64, SEGMENT);
+        assert!(bytes[..5000].iter().all(|&byte| byte == 9), "{}", case.name);
+        assert!(bytes[5000..].iter().all(|&byte| byte == 0), "{}", case.name);
+        case.run(Op::Discard { file: 7, name: spare(7) }).unwrap();
+        assert!(names(case.dir.path()).is_empty(), "{}", case.name);
+    });
+}
+
+#[test]
+fn a_spare_that_cannot_be_prepared_leaves_nothing_and_does_not_end_the_queue() {
+    for_every_queue(|mut case| {
+        let reuse = Some("missing.seg".into());
+        let op = Op::Prepare { file: 1, name: spare(1), reuse, bytes: SEGMENT, fill: true };
+        assert!(matches!(case.run(op), Err(Error::Io { op: "rename", .. })), "{}", case.name);
+        assert!(names(case.dir.path()).is_empty(), "{}", case.name);
+
+        std::fs::write(case.dir.path().join(spare(2)), "taken").unwrap();
+        let op = Op::Prepare { file: 2, name: spare(2), reuse: None, bytes: SEGMENT, fill: true };
+        assert!(matches!(case.run(op), Err(Error::Io { op: "create", .. })), "{}", case.name);
+        assert_eq!(case.read(&spare(2)), b"taken", "what was there is not ours to remove");
+        case.prepare(3, true);
+    });
+}
+
+#[test]
+fn many_writes_in_flight_all_complete_with_their_own_buffers() {
+    for_every_queue(|mut case| {
+        case.prepare(1, true);
+        case.prepare(2, true);
+        let sync = Some(case.strategy);
+        let rounds = 3 * case.depth as u64 + 5;
+        // Two files, from the last block to the first, far more than fit at once.
+        let mut expected = Vec::new();
+        for unit in (0..rounds).rev() {
+            for file in [1, 2] {
+                expected.push((case.write(file, unit, sync), unit));
+            }
+        }
+        assert_eq!(case.queue.in_flight(), expected.len());
+        for (done, (token, unit)) in case.wait_for(expected.len()).into_iter().zip(expected) {
+            assert_eq!(done.token, token, "{}", case.name);
+            done.result.unwrap();
+            assert!(done.buf.unwrap().iter().all(|&byte| byte == unit as u8 + 1));
+        }
+        assert_eq!(case.queue.in_flight(), 0);
+        for file in [1, 2] {
+            let bytes = case.read(&spare(file));
+            for unit in 0..rounds {
+                let at = (unit * UNIT) as usize;
+                assert_eq!(bytes[at..at + 4096], block(unit)[..], "{} {unit}", case.name);
+            }
+        }
+    });
+}
+
+#[test]
+fn mixed_strategies_and_plain_writes_share_a_queue() {
+    for_every_queue(|mut case| {
+        case.prepare(1, false);
+        let mut unit = 0;
+        for _ in 0..4 {
+            for sync in Strategy::ALL.map(Some).into_iter().chain([None]) {
+                case.write(1, unit, sync);
+                unit += 1;
+            }
+            case.submit(Op::Sync { file: 1 });
+        }
+        for done in case.wait_for(20) {
+            done.result.unwrap();
+        }
+        let bytes = case.read(&spare(1));
+        for unit in 0..16 {
+            let at = unit * 4096;
+            assert_eq!(bytes[at..at + 4096], block(unit as u64)[..], "{} {unit}", case.name);
+        }
+    });
+}
+
+#[test]
+fn a_long_write_of_many_units_is_one_operation() {
+    for_every_queue(|mut case| {
+        case.prepare(1, true);
+        let mut buf = AlignedBuf::zeroed(SEGMENT as usize);
+        for (index, byte) in buf.iter_mut().enumerate() {
+            *byte = (index / 512) as u8;
+        }
+        let expected = buf.to_vec();
+        let len = buf.len();
+        case.run(Op::Write { file: 1, offset: 0, buf, len, sync: Some(case.strategy) }).unwrap();
+        assert_eq!(case.read(&spare(1)), expected, "{}", case.name);
+    });
+}
+
+#[test]
+fn a_write_to_a_number_that_is_not_open_gives_the_buffer_back() {
+    for_every_queue(|mut case| {
+        case.write(99, 3, Some(case.strategy));
+        let done = case.wait_for(1).remove(0);
+        assert!(done.result.unwrap_err().to_string().contains("99"), "{}", case.name);
+        assert_eq!(&done.buf.unwrap()[..], &block(3)[..]);
+        assert_eq!(case.queue.in_flight(), 0);
+    });
+}
+
+/// A device that has no room for anything stands in for a file.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_failed_write_reports_its_own_error_and_the_name_the_file_has_now() {
+    for_every_queue(|mut case| {
+        // The device takes no direct I/O.
+        if case.name.contains("io_uring") && case.name.contains("direct true") {
+            return;
+        }
+        let dir = case.dir.path().to_path_buf();
+        std::os::unix::fs::symlink("/dev/full", dir.join("full")).unwrap();
+        let reuse = Some("full".into());
+        case.run(Op::Prepare { file: 1, name: spare(1), reuse, bytes: 0, fill: false }).unwrap();
+        case.run(Op::Install { file: 1, from: spare(1), to: "a.seg".into() }).unwrap();
+        case.prepare(2, true);
+        let sync = Some(case.strategy);
+        let failing = case.write(1, 0, sync);
+        case.write(2, 0, sync);
+        for done in case.wait_for(2) {
+            match done.result {
+                Err(Error::Io { op, path, source }) if done.token == failing => {
+                    assert_eq!(source.raw_os_error(), Some(libc::ENOSPC), "{}", case.name);
+                    assert_eq!(op, "write");
+                    assert_eq!(path, dir.join("a.seg"), "{}", case.name);
+                }
+                Ok(()) if done.token != failing => {}
+                other => panic!("{}: {other:?}", case.name),
+            }
+            assert!(done.buf.is_some());
+        }
+    });
+}
+
+#[test]
+fn a_wake_before_the_wait_is_not_lost_and_wakes_are_merged() {
+    for_every_queue(|mut case| {
+        let waker = case.queue.waker();
+        let mut done = Vec::new();
+        for _ in 0..3 {
+            waker.wake();
+            waker.wake();
+            // For ever, unless woken.
+            case.queue.wait(None, &mut done).unwrap();
+        }
+        assert!(done.is_empty());
+    });
+}
+
+#[test]
+fn a_wake_from_another_thread_ends_a_wait() {
+    for_every_queue(|mut case| {
+        let waker = case.queue.waker();
+        let (send, receive) = crossbeam_channel::bounded(0);
+        std::thread::scope(|scope| {
+            scope.spawn(move || {
+                for item in 0..200 {
+                    // The hand-over says that the thread is about to wait.
+                    send.send(item).unwrap();
+                    waker.wake();
+                }
+            });
+            let mut done = Vec::new();
+            for item in 0..200 {
+                assert_eq!(receive.recv(), Ok(item));
+                case.queue.wait(None, &mut done).unwrap();
+            }
+        });
+    });
+}
+
+#[test]
+fn a_wait_ends_at_its_timeout_and_not_before() {
+    for_every_queue(|mut case| {
+        let mut done = Vec::new();
+        let started = Instant::now();
+        case.queue.wait(Some(Duration::from_millis(5)), &mut done).unwrap();
+        assert!(started.elapsed() >= Duration::from_millis(5), "{}", case.name);
+        case.queue.wait(Some(Duration::ZERO), &mut done).unwrap();
+        assert!(done.is_empty());
+    });
+}
+
+#[test]
+fn dropping_a_queue_waits_for_what_it_started() {
+    for_every_queue(|mut case| {
+        case.prepare(1, true);
+        let count = case.depth as u64;
+        for unit in 0..count {
+            case.write(1, unit, Some(case.strategy));
+        }
+        let mut done = Vec::new();
+        case.queue.wait(Some(Duration::ZERO), &mut done).unwrap();
+        case.submit(Op::Install { file: 1, from: spare(1), to: "a.seg".into() });
+        let Case { queue, dir, name, .. } = case;
+        drop(queue);
+        drop(done);
+        let bytes = std::fs::read(dir.path().join("a.seg")).unwrap();
+        for unit in 0..count {
+            let at = (unit * UNIT) as usize;
+            assert_eq!(bytes[at..at + 4096], block(unit)[..], "{name} {unit}");
+        }
+    });
+}
+
+#[test]
+fn dropping_a_queue_with_work_that_no_wait_started_does_not_hang() {
+    for_every_queue(|mut case| {
+        case.prepare(1, true);
+        case.write(1, 0, Some(case.strategy));
+        let op = Op::Prepare { file: 2, name: spare(2), reuse: None, bytes: 1 << 40, fill: true };
+        case.submit(op);
+    });
+}
+
+#[test]
+fn std_is_chosen_on_request_and_says_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = QueueOptions { kind: BackendKind::Std, ..Default::default() };
+    let (_queue, backend) =
+        open_queue(Arc::new(StdStorage::new(dir.path())), &options, "spare-trial.tmp").unwrap();
+    assert_eq!((backend.kind, backend.strategy), (BackendKind::Std, Strategy::WriteThenSync));
+    assert!(backend.refused.is_empty());
+    assert_eq!(backend.unit_bytes, 4096);
+    let text = backend.to_string();
+    for part in ["backend: std", "strategy: write-then-sync", "file system: "] {
+        assert!(text.contains(part), "{text}");
+    }
+}
+
+#[test]
+fn filling_beforehand_can_be_overridden() {
+    for fill in [true, false] {
+        let dir = tempfile::tempdir().unwrap();
+        let options = QueueOptions { fill: Some(fill), ..Default::default() };
+        let storage = Arc::new(StdStorage::new(dir.path()));
+        let (_queue, backend) = open_queue(storage, &options, "spare-trial.tmp").unwrap();
+        assert_eq!(backend.fill, fill);
+    }
+}
+
+#[test]
+fn a_directory_that_is_not_there_is_an_error_and_not_a_refusal() {
+    let dir = tempfile::tempdir().unwrap();
+    let storage = Arc::new(StdStorage::new(dir.path().join("missing")));
+    let opened = open_queue(storage, &QueueOptions::default(), "spare-trial.tmp");
+    if cfg!(all(target_os = "linux", feature = "uring")) {
+        assert!(matches!(opened, Err(Error::Io { op: "create", .. })));
+    }
+}
+
+#[cfg(not(all(target_os = "linux", feature = "uring")))]
+#[test]
+fn a_build_without_io_uring_refuses_it_with_a_reason() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = QueueOptions { kind: BackendKind::Uring, ..Default::default() };
+    let storage = Arc::new(StdStorage::new(dir.path()));
+    match open_queue(storage, &options, "spare-trial.tmp") {
+        Err(Error::BackendRefused { reason }) => assert!(reason.contains("io_uring")),
+        other => panic!("{:?}", other.map(|(_, backend)| backend)),
+    }
+}

@@ -1,0 +1,367 @@
+//! Tries io_uring in the log's directory: sets a ring up, writes a small file through it, and
+//! measures the strategies against each other.
+//!
+//! The file is written with zeros first, as segments are, so that what is measured is the
+//! overwrite of a written block. It is removed whatever comes of the trial.
+
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::error::{Error, Result};
+use crate::io::select::{Refusal, RefuseAt, refused_by_test};
+use crate::io::uring::{SetupRefused, UringQueue, open_for_commits};
+use crate::io::{
+    Access, AlignedBuf, BUF_ALIGN, Backend, BackendKind, FileId, IoQueue, Op, QueueOptions,
+    Storage, Strategy,
+};
+use crate::sys::{self, Filesystem};
+
+/// The ring's queue and what it can do, or `None` with the reasons in `refused`.
+///
+/// # Errors
+///
+/// What the storage fails with when the file to try with cannot be made.
+pub(super) fn uring(
+    storage: &Arc<dyn Storage>,
+    options: &QueueOptions,
+    filesystem: &Filesystem,
+    name: &str,
+    refused: &mut Vec<Refusal>,
+) -> Result<Option<(Box<dyn IoQueue>, Backend)>> {
+    let file = TrialFile::new(storage, name)?;
+    let mut unit = None;
+    if options.direct_io {
+        match direct_unit(storage, filesystem, name) {
+            Ok(found) => unit = Some(found),
+            Err((answer, advice)) => refused.push(Refusal::new("direct I/O", &answer, advice)),
+        }
+    }
+    let mut found = attempt(storage, options, name, unit, refused);
+    if found.is_none() && unit.take().is_some() && only_direct_was_refused(refused) {
+        found = attempt(storage, options, name, None, refused);
+    }
+    drop(file);
+    let Some((queue, strategy, measured, reason)) = found else { return Ok(None) };
+    let backend = Backend {
+        kind: BackendKind::Uring,
+        strategy,
+        direct_io: unit.is_some(),
+        unit_bytes: unit.unwrap_or(BUF_ALIGN as u64),
+        fill: false,
+        filesystem: filesystem.name.clone(),
+        ring_flags: queue.ring_flags(),
+        refused: Vec::new(),
+        measured,
+        reason,
+    };
+    Ok(Some((Box::new(queue), backend)))
+}
+
+/// A file of zeros that is gone when this is dropped.
+struct TrialFile<'a> {
+    storage: &'a Arc<dyn Storage>,
+    name: &'a str,
+}
+
+impl<'a> TrialFile<'a> {
+    fn new(storage: &'a Arc<dyn Storage>, name: &'a str) -> Result<TrialFile<'a>> {
+        // Whatever has this name is the leftover of a crash. If it cannot be removed, creating
+        // the new one says so.
+        let _absent = storage.remove(name);
+        let file = storage.open(name, Access::Create)?;
+        let trial = TrialFile { storage, name };
+        file.write_zeros(0, TRIAL_BYTES)?;
+        file.sync()?;
+        Ok(trial)
+    }
+}
+
+impl Drop for TrialFile<'_> {
+    fn drop(&mut self) {
+        // A leftover is a spare by its name; the next open removes it.
+        let _leftover = self.storage.remove(self.name);
+    }
+}
+
+/// The unit of direct writes here, or who refuses them and what to do.
+fn direct_unit(
+    storage: &Arc<dyn Storage>,
+    filesystem: &Filesystem,
+    name: &str,
+) -> std::result::Result<u64, (io::Error, String)> {
+    let buffered = "writes go through the page cache, with the same promise".to_owned();
+    let unsupported =
+        |why: String| (io::Error::new(io::ErrorKind::Unsupported, why), buffered.clone());
+    if let Some(source) = refused_by_test(RefuseAt::DirectWrite) {
+        return Err((source, buffered));
+    }
+    let file = match open_for_commits(&storage.dir().join(name), true) {
+        Ok(file) => file,
+        Err(Error::Io { source, .. }) => return Err((source, buffered)),
+        Err(other) => return Err(unsupported(other.to_string())),
+    };
+    let mut unit = BUF_ALIGN as u64;
+    match sys::direct_alignment(&file) {
+        _ if filesystem.copy_on_write => {
+            return Err(unsupported(format!("{} copies on write", filesystem.name)));
+        }
+        Some(known) if known.offset == 0 || known.mem == 0 => {
+            return Err(unsupported(format!("{} does not do it here", filesystem.name)));
+        }
+        Some(known) if known.mem as usize > BUF_ALIGN => {
+            let why = format!("it needs memory at multiples of {} bytes", known.mem);
+            return Err(unsupported(why));
+        }
+        Some(known) => unit = unit.max(u64::from(known.offset)),
+        None if filesystem.direct_known => {}
+        None => {
+            return Err(unsupported(format!("{} does not tell its alignment", filesystem.name)));
+        }
+    }
+    if unit > TRIAL_BYTES / 2 {
+        return Err(unsupported(format!("its unit of {unit} bytes is too large")));
+    }
+    let zeros = AlignedBuf::zeroed(unit as usize);
+    std::os::unix::fs::FileExt::write_all_at(&file, &zeros, 0)
+        .map_err(|source| (source, buffered.clone()))?;
+    Ok(unit)
+}
+
+type Found = (UringQueue, Strategy, Vec<(Strategy, Duration)>, String);
+
+/// Sets a ring up and writes through it.
+fn attempt(
+    storage: &Arc<dyn Storage>,
+    options: &QueueOptions,
+    name: &str,
+    unit: Option<u64>,
+    refused: &mut Vec<Refusal>,
+) -> Option<Found> {
+    let mut refuse =
+        |step: String, source: &io::Error| refused.push(Refusal::new(step, source, advice(source)));
+    let mut queue = match UringQueue::new(storage.clone(), options.depth, unit.is_some()) {
+        Ok(queue) => queue,
+        Err(SetupRefused { step, source }) => {
+            refuse(step, &source);
+            return None;
+        }
+    };
+    let path = storage.dir().join(name);
+    match open_for_commits(&path, unit.is_some()) {
+        Ok(file) => queue.adopt(TRIAL_FILE, name, file),
+        Err(error) => {
+            refuse("opening the test file".to_owned(), &answer_of(error));
+            return None;
+        }
+    }
+    let mut trial = Writes { queue: &mut queue, unit: unit.unwrap_or(BUF_ALIGN as u64), next: 0 };
+    let mut usable = Vec::new();
+    let wanted: Vec<Strategy> =
+        options.strategy.map_or_else(|| Strategy::ALL.to_vec(), |strategy| vec![strategy]);
+    let started = Instant::now();
+    for strategy in wanted {
+        match trial.write(strategy) {
+            Ok(took) => usable.push((strategy, vec![took])),
+            Err(error) => {
+                let step = format!("an io_uring test write by the strategy {strategy}");
+                refuse(step, &answer_of(error));
+            }
+        }
+    }
+    let &(only, _) = usable.first()?;
+    if let Some(asked) = options.strategy {
+        queue.release(TRIAL_FILE);
+        return Some((queue, asked, Vec::new(), "as asked for".to_owned()));
+    }
+    while started.elapsed() < MEASURE_FOR && usable[0].1.len() <= ROUNDS {
+        for (strategy, times) in &mut usable {
+            // A failure here comes after a success: not a refusal but a fault, which the first
+            // real write will meet as well.
+            if let Ok(took) = trial.write(*strategy) {
+                times.push(took);
+            }
+        }
+    }
+    queue.release(TRIAL_FILE);
+    let measured: Vec<(Strategy, Duration)> =
+        usable.into_iter().map(|(strategy, times)| (strategy, median(times))).collect();
+    let (strategy, reason) = choose(&measured).unwrap_or((only, String::new()));
+    Some((queue, strategy, measured, reason))
+}
+
+struct Writes<'a> {
+    queue: &'a mut UringQueue,
+    unit: u64,
+    next: u64,
+}
+
+impl Writes<'_> {
+    /// Writes one unit durably; returns how long it took.
+    fn write(&mut self, strategy: Strategy) -> Result<Duration> {
+        if let Some(source) = refused_by_test(RefuseAt::TestWrite) {
+            return Err(Error::io("write", "", source));
+        }
+        let offset = self.next * self.unit % TRIAL_BYTES;
+        self.next += 1;
+        let len = self.unit as usize;
+        let buf = AlignedBuf::zeroed(len);
+        let started = Instant::now();
+        let sync = Some(strategy);
+        self.queue.submit(self.next, Op::Write { file: TRIAL_FILE, offset, buf, len, sync });
+        let mut done = Vec::new();
+        while done.is_empty() {
+            self.queue.wait(None, &mut done)?;
+        }
+        let took = started.elapsed();
+        done.into_iter().try_for_each(|completion| completion.result)?;
+        Ok(took)
+    }
+}
+
+fn answer_of(error: Error) -> io::Error {
+    match error {
+        Error::Io { source, .. } => source,
+        other => io::Error::other(other.to_string()),
+    }
+}
+
+fn only_direct_was_refused(refused: &[Refusal]) -> bool {
+    let last = refused.last();
+    last.is_some_and(|last| last.step.contains("test") && last.errno == Some(libc::EINVAL))
+}
+
+// The first write of a strategy also starts threads and warms caches, so it counts only when
+// there is no other.
+fn median(mut times: Vec<Duration>) -> Duration {
+    if times.len() > 1 {
+        times.remove(0);
+    }
+    times.sort_unstable();
+    times.get(times.len() / 2).copied().unwrap_or_default()
+}
+
+/// The strategy for these medians, and why.
+///
+/// Write-then-sync is the one to beat: it has no hand-over to a worker thread and stays itself
+/// when all processors are busy. A linked sync runs on a worker, so it has to be clearly faster
+/// alone to be no slower in company. A durable write through a ring completes on a queue of the
+/// kernel that is bound to one processor, and it collapses when that one is busy: what an idle
+/// machine measures at open says the least about it, so it has to win by a factor of two.
+fn choose(measured: &[(Strategy, Duration)]) -> Option<(Strategy, String)> {
+    let of = |wanted| measured.iter().find(|&&(strategy, _)| strategy == wanted).map(|m| m.1);
+    let Some(base) = of(Strategy::WriteThenSync) else {
+        let &(strategy, _) = measured.iter().min_by_key(|(_, median)| *median)?;
+        return Some((strategy, "the fastest that works here".to_owned()));
+    };
+    let better = |strategy, share: f64| {
+        of(strategy).filter(|median| *median < base.mul_f64(share)).map(|median| (strategy, median))
+    };
+    let winner = [better(Strategy::LinkedFsync, 0.8), better(Strategy::Dsync, 0.5)]
+        .into_iter()
+        .flatten()
+        .min_by_key(|&(_, median)| median);
+    Some(match winner {
+        Some((strategy, _)) => (strategy, "clearly the fastest when measured at open".to_owned()),
+        None => {
+            let reason = "as no other was clearly faster when measured at open";
+            (Strategy::WriteThenSync, reason.to_owned())
+        }
+    })
+}
+
+/// What to do about an answer of the kernel.
+fn advice(source: &io::Error) -> String {
+    let fallback = "appends work all the same through std";
+    match source.raw_os_error() {
+        Some(libc::EPERM | libc::EACCES) => {
+            let sysctl = std::fs::read_to_string("/proc/sys/kernel/io_uring_disabled");
+            match sysctl.as_deref().map(str::trim) {
+                Ok("1") => "sysctl kernel.io_uring_disabled is 1: it is allowed to members of the \
+                            group kernel.io_uring_group and to CAP_SYS_ADMIN only; join it or set \
+                            the sysctl to 0"
+                    .to_owned(),
+                Ok("2") => {
+                    "sysctl kernel.io_uring_disabled is 2: it is off for everyone; set it to 0"
+                        .to_owned()
+                }
+                other => format!(
+                    "sysctl kernel.io_uring_disabled is {}, so a seccomp filter refuses it, as \
+                     those of containers do: allow io_uring_setup, io_uring_enter and \
+                     io_uring_register there",
+                    other.unwrap_or("absent")
+                ),
+            }
+        }
+        Some(libc::ENOSYS) => "the kernel or the sandbox has no io_uring (a container's seccomp \
+                               filter and gVisor answer this too): allow io_uring_setup, \
+                               io_uring_enter and io_uring_register"
+            .to_owned(),
+        Some(libc::ENOMEM) => {
+            "raise the limit on locked memory (ulimit -l, LimitMEMLOCK=) or lower the depth"
+                .to_owned()
+        }
+        Some(libc::EMFILE | libc::ENFILE) => {
+            "raise the limit on open files (ulimit -n, LimitNOFILE=)".to_owned()
+        }
+        Some(libc::EOPNOTSUPP) => {
+            format!("the platform or the file system does not support it; {fallback}")
+        }
+        Some(libc::EINVAL) => format!("the kernel may be too old (5.11 is the least); {fallback}"),
+        _ => fallback.to_owned(),
+    }
+}
+
+/// The number of the trial's file in the queue; engines count from the other end.
+const TRIAL_FILE: FileId = FileId::MAX;
+const TRIAL_BYTES: u64 = 1 << 17;
+const ROUNDS: usize = 8;
+const MEASURE_FOR: Duration = Duration::from_millis(50);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn us(linked: u64, dsync: u64, then_sync: u64) -> Vec<(Strategy, Duration)> {
+        let medians = [linked, dsync, then_sync].map(Duration::from_micros);
+        Strategy::ALL.into_iter().zip(medians).collect()
+    }
+
+    #[test]
+    fn write_then_sync_stays_unless_another_is_clearly_faster() {
+        let cases = [
+            ("all alike", us(100, 100, 100), Strategy::WriteThenSync),
+            ("linked a little faster", us(85, 100, 100), Strategy::WriteThenSync),
+            ("linked clearly faster", us(75, 100, 100), Strategy::LinkedFsync),
+            ("dsync somewhat faster", us(100, 60, 100), Strategy::WriteThenSync),
+            ("dsync twice as fast", us(100, 40, 100), Strategy::Dsync),
+            ("both better, dsync best", us(70, 40, 100), Strategy::Dsync),
+            ("both better, linked best", us(30, 40, 100), Strategy::LinkedFsync),
+        ];
+        for (name, medians, expected) in cases {
+            assert_eq!(choose(&medians).unwrap().0, expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn without_write_then_sync_the_fastest_is_taken() {
+        let mut medians = us(30, 20, 10);
+        medians.pop();
+        assert_eq!(choose(&medians).unwrap().0, Strategy::Dsync);
+        assert_eq!(choose(&[]), None);
+    }
+
+    #[test]
+    fn the_first_time_counts_only_when_it_is_alone() {
+        let ms = Duration::from_millis;
+        assert_eq!(median(vec![ms(9)]), ms(9));
+        assert_eq!(median(vec![ms(9), ms(1), ms(3), ms(2)]), ms(2));
+    }
+
+    #[test]
+    fn every_refusal_has_advice() {
+        for errno in [libc::EPERM, libc::ENOSYS, libc::ENOMEM, libc::EMFILE, libc::EINVAL, 5] {
+            assert!(!advice(&io::Error::from_raw_os_error(errno)).is_empty());
+        }
+    }
+}

@@ -1,0 +1,435 @@
+//! The completion plane on io_uring: [`UringQueue`]. Linux only. An unsafe island.
+//!
+//! ```text
+//! submit ──▶ backlog ──▶ pushed ──enter──▶ kernel ──reap──▶ done
+//!               slab: every operation from submit to done, with its buffer and its file
+//! ```
+//!
+//! 1. A buffer whose address the kernel may have is owned by the slab, untouched, until the
+//!    completion is reaped. Where that cannot be known any more, it is leaked.
+//! 2. One `io_uring_enter` per turn of a wait both submits and waits.
+//! 3. A thread that blocks does it inside of enter, with a read of an eventfd standing, so that
+//!    [`Wake`] reaches it there. The eventfd is written only while the thread is asleep.
+//! 4. The first failure of the ring itself is final: a cut chain, a lost completion, an answer of
+//!    enter that does not go away.
+//! 5. No entry is ever drained or hard-linked: both run a sync whose write failed.
+//!
+//! Threading: the ring accepts one thread only, the one that made it; the type is not `Send`.
+
+#![allow(unsafe_code)]
+
+mod op;
+mod probe;
+mod ring;
+#[cfg(test)]
+mod tests;
+
+use std::cell::RefCell;
+use std::collections::{HashMap, VecDeque};
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use io_uring::{opcode, types};
+use slab::Slab;
+
+use crate::error::{Error, Result};
+use crate::io::housekeeper::{Done, Housekeeper, Job, Outcome};
+use crate::io::std_queue::{not_open, repeat};
+use crate::io::{Completion, FileId, IoQueue, Op, Storage, Wake};
+use crate::sys;
+use op::{CommitFile, GENERATION_MASK, Kind, RingOp, Step, WAKE};
+pub(crate) use probe::SetupRefused;
+use ring::{Entered, Ring};
+
+/// An [`IoQueue`] over a ring of the Linux kernel. [`open_queue`](crate::io::open_queue) makes
+/// them.
+pub struct UringQueue {
+    storage: Arc<dyn Storage>,
+    ring: Ring,
+    ops: Slab<RingOp>,
+    generation: u32,
+    backlog: VecDeque<usize>,
+    started: usize,
+    started_max: usize,
+    written: Vec<usize>,
+    files: HashMap<FileId, Rc<CommitFile>>,
+    failed: Vec<Completion>,
+    housekeeper: Housekeeper<File>,
+    housekeeping: usize,
+    signal: Arc<Signal>,
+    // The target of the standing read; `None` while there is no such read.
+    wake_buf: Option<Box<[u8; 8]>>,
+    wake_handed: bool,
+    failure: Option<Arc<Error>>,
+    reaped: Vec<(u64, i32)>,
+}
+
+impl UringQueue {
+    /// A queue for about `depth` writes in flight, whose files are opened for direct I/O if
+    /// `direct`.
+    pub(crate) fn new(
+        storage: Arc<dyn Storage>,
+        depth: usize,
+        direct: bool,
+    ) -> std::result::Result<UringQueue, SetupRefused> {
+        let depth = depth.clamp(1, DEPTH_MAX);
+        // Two entries for each write and one for the standing read.
+        let entries = (2 * depth + 1).next_power_of_two().max(8) as u32;
+        let ring = Ring::new(entries)?;
+        let event =
+            sys::eventfd().map_err(|source| SetupRefused { step: "eventfd".to_owned(), source })?;
+        let signal = Arc::new(Signal { state: AtomicU32::new(AWAKE), event });
+        let opener = {
+            let storage = storage.clone();
+            Box::new(move |name: &str| open_for_commits(&storage.dir().join(name), direct))
+        };
+        let wake: Arc<dyn Wake> = signal.clone();
+        let housekeeper = Housekeeper::new(&storage, opener, &wake).map_err(|error| {
+            let source = io::Error::other(error.to_string());
+            SetupRefused { step: "background threads".to_owned(), source }
+        })?;
+        Ok(UringQueue {
+            storage,
+            started_max: (ring.capacity() - 1) / 2,
+            ring,
+            ops: Slab::with_capacity(depth),
+            generation: 0,
+            backlog: VecDeque::new(),
+            started: 0,
+            written: Vec::new(),
+            files: HashMap::new(),
+            failed: Vec::new(),
+            housekeeper,
+            housekeeping: 0,
+            signal,
+            wake_buf: None,
+            wake_handed: false,
+            failure: None,
+            reaped: Vec::new(),
+        })
+    }
+
+    /// The flags that the ring was set up with, in words.
+    pub(crate) fn ring_flags(&self) -> String {
+        let skips = if self.ring.skips_success { "one completion" } else { "two completions" };
+        format!("{}; {skips} per linked batch", self.ring.flags)
+    }
+
+    fn add(&mut self, token: u64, file: FileId, kind: Kind) {
+        let Some(open) = self.files.get(&file) else {
+            let result = Err(not_open(&*self.storage, file));
+            let buf = match kind {
+                Kind::Write { buf, .. } => Some(buf),
+                Kind::Sync => None,
+            };
+            self.failed.push(Completion { token, result, buf });
+            return;
+        };
+        self.generation = (self.generation + 1) & GENERATION_MASK;
+        let key = self.ops.insert(RingOp::new(token, open.clone(), kind, self.generation));
+        self.backlog.push_back(key);
+    }
+
+    fn push_backlog(&mut self) {
+        if self.wake_buf.is_none() {
+            let mut buf = Box::new([0; 8]);
+            let fd = types::Fd(self.signal.event.as_raw_fd());
+            let read = opcode::Read::new(fd, buf.as_mut_ptr(), 8).build().user_data(WAKE);
+            // SAFETY: the buffer and the eventfd are kept in `self` until the read completed;
+            // `drop` sees to it at the end.
+            if unsafe { self.ring.push(WAKE, &[read]) } {
+                self.wake_buf = Some(buf);
+            }
+        }
+        while self.started < self.started_max {
+            let Some(&key) = self.backlog.front() else { break };
+            let Some(op) = self.ops.get_mut(key) else { break };
+            let (chain, len) = op.entries(key, self.ring.skips_success);
+            // SAFETY: the buffer and the file are owned by the slab's operation until it is
+            // finished, and operations that cannot be finished are leaked.
+            if !unsafe { self.ring.push(key as u64, chain.get(..len).unwrap_or(&chain)) } {
+                break;
+            }
+            self.started += 1;
+            self.backlog.pop_front();
+        }
+    }
+
+    fn enter(&mut self, submit: bool, want: u32, timeout: Option<Duration>) -> Result<Entered> {
+        let (ops, wake_handed) = (&mut self.ops, &mut self.wake_handed);
+        let entered = self.ring.enter(submit, want, timeout, |owner| match owner {
+            WAKE => *wake_handed = true,
+            key => {
+                if let Some(op) = ops.get_mut(key as usize) {
+                    op.handed = true;
+                }
+            }
+        });
+        match entered {
+            Ok(Entered::Cut(key)) => {
+                // Its write runs, and perhaps never says so: nobody may touch the buffer again.
+                if let Some(op) = self.ops.try_remove(key as usize) {
+                    std::mem::forget(op);
+                }
+                let what = "the kernel took only a part of a linked write and sync";
+                Err(self.ring_error(io::Error::other(what)))
+            }
+            Ok(entered) => Ok(entered),
+            Err(source) => Err(self.ring_error(source)),
+        }
+    }
+
+    fn ring_error(&self, source: io::Error) -> Error {
+        Error::io("io_uring_enter", self.storage.dir(), source)
+    }
+
+    /// Takes completions in; returns whether there were any.
+    fn reap(&mut self, done: &mut Vec<Completion>) -> bool {
+        let mut reaped = std::mem::take(&mut self.reaped);
+        self.ring.reap(&mut reaped);
+        let some = !reaped.is_empty();
+        for (user_data, res) in reaped.drain(..) {
+            if user_data == WAKE {
+                self.wake_buf = None;
+                self.wake_handed = false;
+                continue;
+            }
+            let (key, generation, part) = op::parse_user_data(user_data);
+            let Some(op) = self.ops.get_mut(key) else { continue };
+            if op.generation != generation {
+                continue;
+            }
+            match op.complete(part, res, self.ring.skips_success) {
+                Step::More => {}
+                Step::Written => self.written.push(key),
+                Step::Finished => self.finish(key, done),
+            }
+        }
+        self.reaped = reaped;
+        self.sync_written(done);
+        some
+    }
+
+    fn finish(&mut self, key: usize, done: &mut Vec<Completion>) {
+        let (token, result, buf) = self.ops.remove(key).finish();
+        self.started -= 1;
+        done.push(Completion { token, result, buf });
+    }
+
+    /// Syncs each file that has new writes of the write-then-sync strategy, once, and ends them.
+    fn sync_written(&mut self, done: &mut Vec<Completion>) {
+        let mut written = std::mem::take(&mut self.written);
+        while let Some(&first) = written.first() {
+            let Some(file) = self.ops.get(first).map(|op| op.file.clone()) else { break };
+            let synced = file.file.sync_data().map_err(|source| file.failed("sync", source));
+            written.retain(|&key| {
+                let same = self.ops.get(key).is_some_and(|op| Rc::ptr_eq(&op.file, &file));
+                if same {
+                    let (token, _, buf) = self.ops.remove(key).finish();
+                    self.started -= 1;
+                    let result = synced.as_ref().map(|&()| ()).map_err(repeat);
+                    done.push(Completion { token, result, buf });
+                }
+                !same
+            });
+        }
+        written.clear();
+        self.written = written;
+    }
+
+    fn collect(&mut self, done: &mut Vec<Completion>) {
+        done.append(&mut self.failed);
+        while let Some(Outcome { token, result }) = self.housekeeper.poll() {
+            self.housekeeping -= 1;
+            let result = result.map(|outcome| match outcome {
+                Done::Prepared { file, name, opened } => self.adopt(file, &name, opened),
+                Done::Installed { file, name } => {
+                    if let Some(open) = self.files.get(&file) {
+                        open.path.replace(self.storage.dir().join(name));
+                    }
+                }
+                Done::Closed => {}
+            });
+            done.push(Completion { token, result, buf: None });
+        }
+    }
+
+    /// Makes `opened` the file of that number.
+    pub(crate) fn adopt(&mut self, file: FileId, name: &str, opened: File) {
+        let path = RefCell::new(self.storage.dir().join(name));
+        self.files.insert(file, Rc::new(CommitFile { file: opened, path }));
+    }
+
+    /// Closes a file that was adopted.
+    pub(crate) fn release(&mut self, file: FileId) {
+        self.files.remove(&file);
+    }
+
+    fn turn(&mut self, timeout: Option<Duration>, done: &mut Vec<Completion>) -> Result<()> {
+        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        let before = done.len();
+        let (mut woken, mut busy) = (false, 0);
+        loop {
+            self.push_backlog();
+            self.collect(done);
+            let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
+            let timed_out = left.is_some_and(|left| left.is_zero());
+            let mut block = done.len() == before && !timed_out;
+            if block && !self.signal.fall_asleep() {
+                (woken, block) = (true, false);
+            }
+            let entered = self.enter(true, u32::from(block), left.filter(|_| block));
+            woken |= block && self.signal.wake_up();
+            let entered = entered?;
+            let progress = self.reap(done);
+            self.collect(done);
+            match entered {
+                // Reaping made room, or something in flight has to end first.
+                Entered::Busy(source) if !progress => {
+                    busy += 1;
+                    if busy > BUSY_MAX {
+                        return Err(self.ring_error(source));
+                    }
+                    self.enter(false, 1, Some(BUSY_PAUSE))?;
+                    self.reap(done);
+                }
+                Entered::Busy(_) | Entered::Interrupted => {}
+                _ if timed_out => return Ok(()),
+                _ => {}
+            }
+            if done.len() > before || woken {
+                return Ok(());
+            }
+        }
+    }
+}
+
+impl IoQueue for UringQueue {
+    fn submit(&mut self, token: u64, op: Op) {
+        let job = match op {
+            Op::Write { file, offset, buf, len, sync } => {
+                assert!(len <= buf.len(), "a write of {len} bytes from a buffer of {}", buf.len());
+                let len = u32::try_from(len).expect("a write is shorter than 4 GiB");
+                return self.add(token, file, Kind::Write { buf, offset, len, sync });
+            }
+            Op::Sync { file } => return self.add(token, file, Kind::Sync),
+            Op::Prepare { file, name, reuse, bytes, fill } => {
+                Job::Prepare { file, name, reuse, bytes, fill }
+            }
+            Op::Install { file, from, to } => Job::Install { file, from, to },
+            Op::Seal { file, name, bytes } => {
+                self.files.remove(&file);
+                Job::Seal { name, bytes }
+            }
+            Op::Discard { file, name } => {
+                self.files.remove(&file);
+                Job::Discard { name }
+            }
+        };
+        self.housekeeping += 1;
+        self.housekeeper.start(token, job);
+    }
+
+    fn wait(&mut self, timeout: Option<Duration>, done: &mut Vec<Completion>) -> Result<()> {
+        if let Some(failure) = &self.failure {
+            return Err(Error::Poisoned(failure.clone()));
+        }
+        self.turn(timeout, done).inspect_err(|error| {
+            self.failure = Some(Arc::new(repeat(error)));
+        })
+    }
+
+    fn in_flight(&self) -> usize {
+        self.ops.len() + self.failed.len() + self.housekeeping
+    }
+
+    fn waker(&self) -> Arc<dyn Wake> {
+        self.signal.clone()
+    }
+}
+
+impl Drop for UringQueue {
+    fn drop(&mut self) {
+        // What the kernel was not given stays with us; what it was given is waited for.
+        let mut done = Vec::new();
+        self.signal.ring();
+        while self.wake_handed || self.ops.iter().any(|(_, op)| op.handed) {
+            match self.enter(false, 1, None) {
+                Ok(_) => self.reap(&mut done),
+                Err(_) => break,
+            };
+        }
+        if self.wake_handed {
+            std::mem::forget(self.wake_buf.take());
+        }
+        for op in std::mem::take(&mut self.ops).into_iter().map(|(_, op)| op) {
+            if op.handed {
+                std::mem::forget(op);
+            }
+        }
+    }
+}
+
+/// Opens a file for the writes of a ring.
+pub(crate) fn open_for_commits(path: &Path, direct: bool) -> Result<File> {
+    let mut options = OpenOptions::new();
+    options.write(true);
+    if direct {
+        options.custom_flags(libc::O_DIRECT);
+    }
+    options.open(path).map_err(|source| Error::io("open", path, source))
+}
+
+/// Whether the queue's thread sleeps, and the eventfd that ends it.
+struct Signal {
+    state: AtomicU32,
+    event: File,
+}
+
+impl Signal {
+    /// Announces that the thread is about to block; false if it was woken since it last was awake.
+    fn fall_asleep(&self) -> bool {
+        let asleep =
+            self.state.compare_exchange(AWAKE, ASLEEP, Ordering::AcqRel, Ordering::Acquire);
+        if asleep.is_err() {
+            self.state.swap(AWAKE, Ordering::AcqRel);
+        }
+        asleep.is_ok()
+    }
+
+    /// Ends the announcement; true if a wake came.
+    fn wake_up(&self) -> bool {
+        self.state.swap(AWAKE, Ordering::AcqRel) == WOKEN
+    }
+
+    fn ring(&self) {
+        // Any number but zero wakes, in either byte order. The counter cannot fill up and block:
+        // it is written once per sleep, and the standing read empties it.
+        let _written = (&self.event).write(&1u64.to_le_bytes());
+    }
+}
+
+impl Wake for Signal {
+    fn wake(&self) {
+        if self.state.swap(WOKEN, Ordering::AcqRel) == ASLEEP {
+            self.ring();
+        }
+    }
+}
+
+const AWAKE: u32 = 0;
+const ASLEEP: u32 = 1;
+const WOKEN: u32 = 2;
+
+/// The most writes in flight; it bounds the locked memory of the ring.
+const DEPTH_MAX: usize = 1024;
+
+const BUSY_MAX: u32 = 200;
+const BUSY_PAUSE: Duration = Duration::from_millis(5);

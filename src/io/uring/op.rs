@@ -1,0 +1,276 @@
+//! What the kernel has in hand: the operations in flight, their buffers, and the entries that
+//! describe them.
+//!
+//! 1. An operation owns its buffer and keeps its file open from the push of its entries until its
+//!    last completion is reaped.
+//! 2. A completion finds its operation by slot *and* generation, so that one that comes late
+//!    or twice can never be taken for that of another operation in the same slot.
+//! 3. The verdict of a chain is its first failure. `ECANCELED` is the consequence of one, never
+//!    the verdict itself.
+
+use std::cell::RefCell;
+use std::fs::File;
+use std::io;
+use std::os::fd::AsRawFd;
+use std::path::PathBuf;
+use std::rc::Rc;
+
+use io_uring::squeue::{Entry, Flags};
+use io_uring::{opcode, types};
+
+use crate::buf::AlignedBuf;
+use crate::error::{Error, Result};
+use crate::io::Strategy;
+
+/// A file that is open for commits.
+#[derive(Debug)]
+pub(super) struct CommitFile {
+    pub(super) file: File,
+    /// Its path by now; it changes when a spare becomes a segment.
+    pub(super) path: RefCell<PathBuf>,
+}
+
+impl CommitFile {
+    pub(super) fn failed(&self, op: &'static str, source: io::Error) -> Error {
+        Error::io(op, self.path.borrow().clone(), source)
+    }
+}
+
+/// An operation that the ring executes.
+#[derive(Debug)]
+pub(super) struct RingOp {
+    pub(super) token: u64,
+    pub(super) file: Rc<CommitFile>,
+    pub(super) kind: Kind,
+    /// Tells this use of the slot from others.
+    pub(super) generation: u32,
+    /// Whether the kernel took it, so that completions are due.
+    pub(super) handed: bool,
+    write_ok: bool,
+    error: Option<Error>,
+}
+
+#[derive(Debug)]
+pub(super) enum Kind {
+    Write { buf: AlignedBuf, offset: u64, len: u32, sync: Option<Strategy> },
+    Sync,
+}
+
+/// Which entry of a chain a completion is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Part {
+    Write,
+    Sync,
+}
+
+/// What a completion did to its operation.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    /// More completions are due.
+    More,
+    /// Written, and the queue's thread has to sync the file.
+    Written,
+    /// Done, well or not.
+    Finished,
+}
+
+impl RingOp {
+    pub(super) fn new(token: u64, file: Rc<CommitFile>, kind: Kind, generation: u32) -> RingOp {
+        RingOp { token, file, kind, generation, handed: false, write_ok: false, error: None }
+    }
+
+    /// The entries of the operation in slot `key`: one, or a linked pair. Their addresses point
+    /// into `self`'s buffer.
+    pub(super) fn entries(&mut self, key: usize, skips_success: bool) -> ([Entry; 2], usize) {
+        let fd = types::Fd(self.file.file.as_raw_fd());
+        let sync = opcode::Fsync::new(fd)
+            .flags(types::FsyncFlags::DATASYNC)
+            .build()
+            .user_data(user_data(key, self.generation, Part::Sync));
+        let Kind::Write { buf, offset, len, sync: strategy } = &mut self.kind else {
+            return ([sync.clone(), sync], 1);
+        };
+        let mut write = opcode::Write::new(fd, buf.as_mut_ptr().cast_const(), *len).offset(*offset);
+        if *strategy == Some(Strategy::Dsync) {
+            write = write.rw_flags(libc::RWF_DSYNC);
+        }
+        let write = write.build().user_data(user_data(key, self.generation, Part::Write));
+        if *strategy != Some(Strategy::LinkedFsync) {
+            return ([write, sync], 1);
+        }
+        let mut flags = Flags::IO_LINK;
+        if skips_success {
+            flags |= Flags::SKIP_SUCCESS;
+        }
+        ([write.flags(flags), sync], 2)
+    }
+
+    /// Takes the completion of a part in.
+    pub(super) fn complete(&mut self, part: Part, res: i32, skips_success: bool) -> Step {
+        let chain = matches!(self.kind, Kind::Write { sync: Some(Strategy::LinkedFsync), .. });
+        match part {
+            Part::Write => {
+                let Kind::Write { len, sync, .. } = &self.kind else { return Step::More };
+                let verdict = written(res, *len);
+                let then_sync = *sync == Some(Strategy::WriteThenSync);
+                self.write_ok = verdict.is_ok();
+                if let Err(source) = verdict {
+                    self.fail("write", source);
+                }
+                match (chain, self.write_ok) {
+                    // A skipping chain that fails posts this completion alone.
+                    (true, ok) if ok || !skips_success => Step::More,
+                    (false, true) if then_sync => Step::Written,
+                    _ => Step::Finished,
+                }
+            }
+            Part::Sync => {
+                if res < 0 && self.error.is_none() {
+                    self.fail("sync", sync_error(res));
+                } else if res > 0 {
+                    let odd = io::Error::other(format!("the kernel answered {res} to a sync"));
+                    self.fail("sync", odd);
+                } else if res == 0 && chain && !skips_success && !self.write_ok {
+                    // A sync that passed without its write proves nothing.
+                    self.fail("write", io::Error::other("the sync ran without its write"));
+                }
+                Step::Finished
+            }
+        }
+    }
+
+    /// The first failure stays.
+    pub(super) fn fail(&mut self, op: &'static str, source: io::Error) {
+        if self.error.is_none() {
+            self.error = Some(self.file.failed(op, source));
+        }
+    }
+
+    /// Ends the operation: the verdict and the buffer.
+    pub(super) fn finish(self) -> (u64, Result<()>, Option<AlignedBuf>) {
+        let buf = match self.kind {
+            Kind::Write { buf, .. } => Some(buf),
+            Kind::Sync => None,
+        };
+        (self.token, self.error.map_or(Ok(()), Err), buf)
+    }
+}
+
+fn written(res: i32, len: u32) -> io::Result<()> {
+    match u32::try_from(res) {
+        Ok(written) if written == len => Ok(()),
+        Ok(written) => {
+            let what = format!("only {written} of {len} bytes were written");
+            Err(io::Error::new(io::ErrorKind::WriteZero, what))
+        }
+        Err(_) => Err(io::Error::from_raw_os_error(res.saturating_neg())),
+    }
+}
+
+fn sync_error(res: i32) -> io::Error {
+    match res.saturating_neg() {
+        libc::ECANCELED => io::Error::other("the kernel cancelled the sync without a cause"),
+        errno => io::Error::from_raw_os_error(errno),
+    }
+}
+
+/// Slot, generation and part in one word: 32, 31 and 1 bit.
+pub(super) fn user_data(key: usize, generation: u32, part: Part) -> u64 {
+    let key = u32::try_from(key).expect("fewer slots than a ring has entries");
+    u64::from(key) << 32 | u64::from(generation & GENERATION_MASK) << 1 | u64::from(part as u8)
+}
+
+/// Takes [`user_data`] apart.
+pub(super) fn parse_user_data(user_data: u64) -> (usize, u32, Part) {
+    let part = if user_data & 1 == 0 { Part::Write } else { Part::Sync };
+    ((user_data >> 32) as usize, (user_data >> 1) as u32 & GENERATION_MASK, part)
+}
+
+pub(super) const GENERATION_MASK: u32 = u32::MAX >> 1;
+
+/// The one completion that is of no operation: the read that wakes the thread.
+pub(super) const WAKE: u64 = u64::MAX;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn op(sync: Option<Strategy>) -> RingOp {
+        let file = Rc::new(CommitFile {
+            file: tempfile::tempfile().unwrap(),
+            path: RefCell::new("segment".into()),
+        });
+        let buf = AlignedBuf::zeroed(4096);
+        RingOp::new(1, file, Kind::Write { buf, offset: 0, len: 4096, sync }, 0)
+    }
+
+    fn errno(op: RingOp) -> Option<i32> {
+        match op.finish().1 {
+            Err(Error::Io { source, .. }) => source.raw_os_error(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn user_data_comes_apart_as_it_was_put_together() {
+        for (key, generation, part) in
+            [(0, 0, Part::Write), (7, GENERATION_MASK, Part::Sync), (1 << 20, 5, Part::Sync)]
+        {
+            let word = user_data(key, generation, part);
+            assert_ne!(word, WAKE);
+            assert_eq!(parse_user_data(word), (key, generation, part));
+        }
+    }
+
+    #[test]
+    fn a_skipping_chain_ends_with_its_one_completion() {
+        let mut good = op(Some(Strategy::LinkedFsync));
+        assert_eq!(good.complete(Part::Sync, 0, true), Step::Finished);
+        assert!(good.finish().1.is_ok());
+        let mut bad = op(Some(Strategy::LinkedFsync));
+        assert_eq!(bad.complete(Part::Write, -libc::EIO, true), Step::Finished);
+        assert_eq!(errno(bad), Some(libc::EIO));
+    }
+
+    #[test]
+    fn a_chain_with_two_completions_reports_the_write_and_not_the_cancelled_sync() {
+        let mut bad = op(Some(Strategy::LinkedFsync));
+        assert_eq!(bad.complete(Part::Write, -libc::ENOSPC, false), Step::More);
+        assert_eq!(bad.complete(Part::Sync, -libc::ECANCELED, false), Step::Finished);
+        assert_eq!(errno(bad), Some(libc::ENOSPC));
+        let mut good = op(Some(Strategy::LinkedFsync));
+        assert_eq!(good.complete(Part::Write, 4096, false), Step::More);
+        assert_eq!(good.complete(Part::Sync, 0, false), Step::Finished);
+        assert!(good.finish().1.is_ok());
+    }
+
+    #[test]
+    fn a_sync_that_ran_without_its_write_is_no_success() {
+        let mut chain = op(Some(Strategy::LinkedFsync));
+        assert_eq!(chain.complete(Part::Sync, 0, false), Step::Finished);
+        assert!(chain.finish().1.is_err());
+    }
+
+    #[test]
+    fn short_writes_failed_syncs_and_bare_cancellations_are_errors() {
+        for sync in [None, Some(Strategy::Dsync), Some(Strategy::WriteThenSync)] {
+            let mut short = op(sync);
+            assert_eq!(short.complete(Part::Write, 512, true), Step::Finished);
+            assert!(short.finish().1.unwrap_err().to_string().contains("512 of 4096"));
+        }
+        let mut unsynced = op(Some(Strategy::LinkedFsync));
+        unsynced.complete(Part::Sync, -libc::EIO, true);
+        assert_eq!(errno(unsynced), Some(libc::EIO));
+        let mut cancelled = op(Some(Strategy::LinkedFsync));
+        cancelled.complete(Part::Sync, -libc::ECANCELED, true);
+        assert_eq!(errno(cancelled), None);
+    }
+
+    #[test]
+    fn a_write_that_the_thread_syncs_is_not_finished_by_its_completion() {
+        let mut write = op(Some(Strategy::WriteThenSync));
+        assert_eq!(write.complete(Part::Write, 4096, true), Step::Written);
+        let mut plain = op(None);
+        assert_eq!(plain.complete(Part::Write, 4096, true), Step::Finished);
+    }
+}

@@ -1,0 +1,217 @@
+//! What only the ring can do wrong, and what can refuse it.
+
+use std::sync::Arc;
+
+use super::ring::Fault;
+use super::*;
+use crate::buf::AlignedBuf;
+use crate::io::select::{REFUSE, RefuseAt};
+use crate::io::{Backend, BackendKind, QueueOptions, StdStorage, Strategy, open_queue};
+
+fn queue(depth: usize) -> Option<(tempfile::TempDir, UringQueue)> {
+    let dir = tempfile::tempdir().unwrap();
+    let storage = Arc::new(StdStorage::new(dir.path()));
+    match UringQueue::new(storage, depth, false) {
+        Ok(mut queue) => {
+            let file = File::create(dir.path().join("a.seg")).unwrap();
+            queue.adopt(1, "a.seg", file);
+            Some((dir, queue))
+        }
+        Err(SetupRefused { step, source }) => {
+            let name = std::thread::current().name().unwrap_or("?").to_owned();
+            println!("SKIPPED {name}: {step}: {source}");
+            None
+        }
+    }
+}
+
+fn write(queue: &mut UringQueue, token: u64, sync: Option<Strategy>) {
+    let mut buf = AlignedBuf::zeroed(4096);
+    buf.fill(token as u8);
+    queue.submit(token, Op::Write { file: 1, offset: token * 4096, buf, len: 4096, sync });
+}
+
+fn wait_for(queue: &mut UringQueue, count: usize) -> Vec<Completion> {
+    let mut done = Vec::new();
+    while done.len() < count {
+        queue.wait(None, &mut done).unwrap();
+    }
+    done
+}
+
+#[test]
+fn a_cut_chain_ends_the_queue_and_is_never_acknowledged() {
+    let Some((_dir, mut queue)) = queue(4) else { return };
+    write(&mut queue, 1, Some(Strategy::LinkedFsync));
+    wait_for(&mut queue, 1);
+    // The standing read may or may not be renewed in the same enter; three entries are a chain
+    // and a half either way, or a read, a chain, and half of the next.
+    for token in 2..5 {
+        write(&mut queue, token, Some(Strategy::LinkedFsync));
+    }
+    let renewed = queue.wake_buf.is_none() as u32;
+    queue.ring.fault = Some(Fault::Submit(3 + renewed));
+    let mut done = Vec::new();
+    let error = loop {
+        if let Err(error) = queue.wait(None, &mut done) {
+            break error;
+        }
+    };
+    assert!(error.to_string().contains("only a part"), "{error}");
+    assert!(done.iter().all(|completion| completion.token == 2));
+    assert!(matches!(queue.wait(None, &mut done), Err(Error::Poisoned(_))));
+    drop(queue);
+}
+
+#[test]
+fn a_short_submit_between_chains_only_delays_the_rest() {
+    let Some((_dir, mut queue)) = queue(4) else { return };
+    write(&mut queue, 1, Some(Strategy::LinkedFsync));
+    wait_for(&mut queue, 1);
+    for token in 2..5 {
+        write(&mut queue, token, Some(Strategy::LinkedFsync));
+    }
+    let renewed = queue.wake_buf.is_none() as u32;
+    queue.ring.fault = Some(Fault::Submit(2 + renewed));
+    for completion in wait_for(&mut queue, 3) {
+        completion.result.unwrap();
+    }
+}
+
+#[test]
+fn a_busy_kernel_is_tried_again_and_nothing_is_lost() {
+    for errno in [libc::EAGAIN, libc::EBUSY, libc::EINTR] {
+        let Some((_dir, mut queue)) = queue(2) else { return };
+        for strategy in Strategy::ALL {
+            queue.ring.fault = Some(Fault::Errno(errno, 5));
+            write(&mut queue, 1, Some(strategy));
+            write(&mut queue, 2, Some(strategy));
+            for completion in wait_for(&mut queue, 2) {
+                completion.result.unwrap();
+            }
+        }
+    }
+}
+
+#[test]
+fn an_enter_that_fails_for_good_ends_the_queue_with_the_errno() {
+    let Some((dir, mut queue)) = queue(2) else { return };
+    write(&mut queue, 1, Some(Strategy::LinkedFsync));
+    queue.ring.fault = Some(Fault::Errno(libc::EBADR, 1));
+    match queue.wait(None, &mut Vec::new()) {
+        Err(Error::Io { op, source, path }) => {
+            assert_eq!((op, source.raw_os_error()), ("io_uring_enter", Some(libc::EBADR)));
+            assert_eq!(path, dir.path());
+        }
+        other => panic!("{other:?}"),
+    }
+    assert!(queue.wait(None, &mut Vec::new()).is_err());
+}
+
+#[test]
+fn without_skipped_completions_a_chain_waits_for_both() {
+    let Some((_dir, mut queue)) = queue(4) else { return };
+    queue.ring.skips_success = false;
+    for token in 1..9 {
+        write(&mut queue, token, Some(Strategy::LinkedFsync));
+    }
+    let done = wait_for(&mut queue, 8);
+    assert_eq!(done.len(), 8);
+    assert!(done.iter().all(|completion| completion.result.is_ok()));
+    assert_eq!(queue.in_flight(), 0);
+
+    // And the failure of the write is told, not the cancelled sync.
+    let read_only = File::open(queue.storage.dir().join("a.seg")).unwrap();
+    for skips_success in [false, true] {
+        queue.ring.skips_success = skips_success;
+        queue.adopt(1, "a.seg", read_only.try_clone().unwrap());
+        write(&mut queue, 1, Some(Strategy::LinkedFsync));
+        match wait_for(&mut queue, 1).remove(0).result {
+            Err(Error::Io { op: "write", source, .. }) => {
+                assert_eq!(source.raw_os_error(), Some(libc::EBADF));
+            }
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(queue.in_flight(), 0);
+    }
+}
+
+#[test]
+fn a_ring_without_any_modern_flag_works_as_well() {
+    for rung in 0..probe::rungs() {
+        probe::FIRST_RUNG.set(rung);
+        let made = queue(2);
+        probe::FIRST_RUNG.set(0);
+        let Some((_dir, mut queue)) = made else { return };
+        for strategy in Strategy::ALL {
+            for token in 0..4 {
+                write(&mut queue, token, Some(strategy));
+            }
+            for completion in wait_for(&mut queue, 4) {
+                completion.result.unwrap();
+            }
+        }
+        queue.waker().wake();
+        queue.wait(None, &mut Vec::new()).unwrap();
+    }
+}
+
+fn open_refusing(at: RefuseAt, errno: i32, kind: BackendKind) -> Result<Backend> {
+    let dir = tempfile::tempdir().unwrap();
+    let storage = Arc::new(StdStorage::new(dir.path()));
+    let options = QueueOptions { kind, ..Default::default() };
+    REFUSE.set(Some((at, errno)));
+    let opened = open_queue(storage.clone(), &options, "spare-trial.tmp");
+    REFUSE.set(None);
+    assert!(storage.list().unwrap().is_empty(), "the trial left a file");
+    opened.map(|(_queue, backend)| backend)
+}
+
+#[test]
+fn whatever_refuses_the_ring_auto_falls_back_and_explains() {
+    for at in [RefuseAt::Setup, RefuseAt::Opcode, RefuseAt::TestWrite] {
+        for errno in [libc::EPERM, libc::ENOSYS, libc::EOPNOTSUPP, libc::ENOMEM, libc::EINVAL] {
+            let backend = open_refusing(at, errno, BackendKind::Auto).unwrap();
+            assert_eq!(backend.kind, BackendKind::Std, "{at:?} {errno}");
+            let refusal = backend
+                .refused
+                .iter()
+                .find(|refusal| refusal.errno == Some(errno))
+                .unwrap_or_else(|| panic!("{at:?} {errno}: {backend}"));
+            assert!(!refusal.advice.is_empty());
+            assert!(backend.to_string().contains("was refused"), "{backend}");
+        }
+    }
+}
+
+#[test]
+fn a_refused_ring_that_was_asked_for_is_an_error_with_the_reason() {
+    match open_refusing(RefuseAt::Setup, libc::EPERM, BackendKind::Uring) {
+        Err(Error::BackendRefused { reason }) => {
+            assert!(reason.contains("io_uring_disabled"), "{reason}");
+            assert!(reason.contains("os error 1"), "{reason}");
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn refused_direct_io_leaves_the_ring_with_the_page_cache() {
+    let Some(_works) = queue(1) else { return };
+    let backend = open_refusing(RefuseAt::DirectWrite, libc::EINVAL, BackendKind::Auto).unwrap();
+    assert_eq!(backend.kind, BackendKind::Uring);
+    assert!(!backend.direct_io);
+    assert_eq!(backend.refused[0].step, "direct I/O");
+}
+
+#[test]
+fn auto_measures_every_strategy_and_says_why_it_took_one() {
+    let Some(_works) = queue(1) else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let storage = Arc::new(StdStorage::new(dir.path()));
+    let (_queue, backend) =
+        open_queue(storage, &QueueOptions::default(), "spare-trial.tmp").unwrap();
+    println!("{backend}");
+    assert_eq!(backend.measured.len(), 3);
+    assert!(!backend.reason.is_empty() && !backend.ring_flags.is_empty());
+}

@@ -1,0 +1,388 @@
+//! A forward scan over one segment file: batch after batch, and where and why it stops.
+//!
+//! 1. A batch counts only if it is valid by itself ([`crate::format`]), lies at a multiple of its
+//!    unit, has the shard, begins with the sequence number that is expected next, and has the
+//!    salt of the file's first batch.
+//! 2. Nothing is allocated by what a damaged length says: lengths are held against the file's
+//!    length first, and a frame larger than the window is only loaded after its digest was
+//!    verified from small reads of its record heads.
+//! 3. A stop is only believed when the bytes were read in that very call, so that a scan of a file
+//!    that is being written can go on later, from where it stopped.
+//!
+//! Threading: a scanner has one owner; the file may be written meanwhile.
+//!
+//! It does not judge whether a stop is the end of the log or damage; that is for recovery.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::error::Result;
+use crate::format::{
+    BatchError, BatchHeader, HEADER_SIZE, HeadDigest, MAGIC, RECORD_HEAD_SIZE, RecordHead, Records,
+    VerifiedBatch, decode,
+};
+use crate::io::StorageFile;
+
+/// A scan over one segment.
+pub(crate) struct SegmentScanner {
+    file: Arc<dyn StorageFile>,
+    file_bytes: u64,
+    shard: u16,
+    salt: Option<u64>,
+    unit: Option<u64>,
+    offset: u64,
+    expected_seq: u64,
+    window: Window,
+}
+
+/// What a step of the scan found.
+#[derive(Debug)]
+pub(crate) enum Scan<'a> {
+    /// The next batch that counts.
+    Batch(ScannedBatch<'a>),
+    /// No further batch counts.
+    End(Stop),
+}
+
+/// A batch that counts, and where it lies.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ScannedBatch<'a> {
+    batch: VerifiedBatch<'a>,
+    offset: u64,
+}
+
+impl<'a> ScannedBatch<'a> {
+    /// Its header.
+    pub(crate) fn header(&self) -> &BatchHeader {
+        self.batch.header()
+    }
+
+    /// Where the frame starts in the file.
+    pub(crate) fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// Its records, in order.
+    pub(crate) fn records(&self) -> Records<'a> {
+        self.batch.records()
+    }
+}
+
+/// Where and why a scan stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Stop {
+    /// Where the next frame would have to be.
+    pub(crate) offset: u64,
+    /// The sequence number that it would have to begin with.
+    pub(crate) expected_seq: u64,
+    /// What is there instead.
+    pub(crate) kind: StopKind,
+}
+
+/// What is there instead of the next batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum StopKind {
+    /// The file ends here.
+    EndOfFile,
+    /// Only zeros, up to the end of the file.
+    Blank,
+    /// A valid batch of an earlier life of the file.
+    Stale,
+    /// No valid batch, or one that cannot follow.
+    Damaged,
+    /// A batch of this newer version.
+    NewerVersion(u8),
+}
+
+/// A valid batch behind a stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct LaterBatch {
+    /// Where its frame starts.
+    pub(crate) offset: u64,
+    /// Its first record.
+    pub(crate) first_seq: u64,
+    /// Its last record.
+    pub(crate) last_seq: u64,
+    /// What was known to be durable when it was written.
+    pub(crate) durable_seq: u64,
+}
+
+impl SegmentScanner {
+    /// A scan of a whole segment, whose name says that it begins with `first_seq`.
+    pub(crate) fn new(
+        file: Arc<dyn StorageFile>,
+        shard: u16,
+        first_seq: u64,
+    ) -> Result<SegmentScanner> {
+        SegmentScanner::resume(file, shard, None, 0, first_seq)
+    }
+
+    /// A scan from a frame in the middle on; `salt` is that of the batches before, where known.
+    pub(crate) fn resume(
+        file: Arc<dyn StorageFile>,
+        shard: u16,
+        salt: Option<u64>,
+        offset: u64,
+        expected_seq: u64,
+    ) -> Result<SegmentScanner> {
+        let file_bytes = file.bytes()?;
+        let window = Window::default();
+        let unit = None;
+        Ok(SegmentScanner { file, file_bytes, shard, salt, unit, offset, expected_seq, window })
+    }
+
+    /// The file's length when it was last looked at.
+    pub(crate) fn file_bytes(&self) -> u64 {
+        self.file_bytes
+    }
+
+    /// The salt of the batches so far, once there was one.
+    pub(crate) fn salt(&self) -> Option<u64> {
+        self.salt
+    }
+
+    /// Where the next frame has to be.
+    pub(crate) fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// The sequence number that the next batch has to begin with.
+    pub(crate) fn expected_seq(&self) -> u64 {
+        self.expected_seq
+    }
+
+    /// The next batch that counts, or why there is none. May be called again after a stop.
+    pub(crate) fn next_batch(&mut self) -> Result<Scan<'_>> {
+        if self.window.bytes.is_empty() {
+            self.file_bytes = self.file.bytes()?;
+        }
+        self.window.fresh = false;
+        let found = match self.examine()? {
+            Err(_) if !self.window.fresh => {
+                self.window.forget();
+                self.file_bytes = self.file.bytes()?;
+                self.examine()?
+            }
+            found => found,
+        };
+        let offset = self.offset;
+        let header = match found {
+            Ok(header) => header,
+            Err(kind) => {
+                self.window.forget();
+                return Ok(Scan::End(Stop { offset, expected_seq: self.expected_seq, kind }));
+            }
+        };
+        self.salt = Some(header.salt);
+        self.unit = Some(header.unit());
+        self.offset += header.frame_bytes();
+        self.expected_seq = header.last_seq().saturating_add(1);
+        let bytes = self.window.after(offset);
+        let batch = VerifiedBatch::verified_before(header, bytes);
+        Ok(Scan::Batch(ScannedBatch { batch, offset }))
+    }
+
+    /// Searches what is behind a stop for batches that were written after the one that is not
+    /// there. Of those it returns the one whose durable watermark is the greatest.
+    pub(crate) fn later_witness(&mut self, stop: &Stop) -> Result<Option<LaterBatch>> {
+        let step = self.unit.unwrap_or(1);
+        let mut best: Option<LaterBatch> = None;
+        let mut at = stop.offset;
+        while let Some(candidate) = self.find_magic(at, step)? {
+            at = candidate + step;
+            let Ok(header) = self.verify(candidate)? else { continue };
+            let unit = header.unit();
+            if header.shard != self.shard
+                || header.first_seq <= stop.expected_seq
+                || !candidate.is_multiple_of(unit)
+                || self.salt.is_some_and(|salt| salt != header.salt)
+            {
+                continue;
+            }
+            at = (candidate + header.frame_bytes()).next_multiple_of(step);
+            if best.is_none_or(|best| header.durable_seq > best.durable_seq) {
+                best = Some(LaterBatch {
+                    offset: candidate,
+                    first_seq: header.first_seq,
+                    last_seq: header.last_seq(),
+                    durable_seq: header.durable_seq,
+                });
+            }
+        }
+        self.window.forget();
+        Ok(best)
+    }
+
+    /// Whether the batch at the current offset counts, and what is there if not.
+    fn examine(&mut self) -> Result<Result<BatchHeader, StopKind>> {
+        if self.offset >= self.file_bytes {
+            return Ok(Err(StopKind::EndOfFile));
+        }
+        let header = match self.verify(self.offset)? {
+            Ok(header) => header,
+            Err(BatchError::NewerVersion(version)) => {
+                return Ok(Err(StopKind::NewerVersion(version)));
+            }
+            Err(BatchError::Blank | BatchError::Short { .. }) => {
+                let blank = self.is_blank_from(self.offset)?;
+                return Ok(Err(if blank { StopKind::Blank } else { StopKind::Damaged }));
+            }
+            Err(_) => return Ok(Err(StopKind::Damaged)),
+        };
+        if header.shard != self.shard {
+            return Ok(Err(StopKind::Damaged));
+        }
+        if header.first_seq < self.expected_seq || self.salt.is_some_and(|s| s != header.salt) {
+            return Ok(Err(StopKind::Stale));
+        }
+        if header.first_seq > self.expected_seq || !self.offset.is_multiple_of(header.unit()) {
+            return Ok(Err(StopKind::Damaged));
+        }
+        Ok(Ok(header))
+    }
+
+    /// Verifies the batch at `at`; if it holds, the window has all of it.
+    fn verify(&mut self, at: u64) -> Result<Result<BatchHeader, BatchError>> {
+        let left = self.file_bytes.saturating_sub(at);
+        self.window.load(&*self.file, at, left.min(HEADER_SIZE as u64) as usize)?;
+        let (header, stated) = match BatchHeader::parse(self.window.after(at)) {
+            Ok(parsed) => parsed,
+            Err(error) => return Ok(Err(error)),
+        };
+        let needed = header.end_bytes();
+        if needed > left {
+            return Ok(Err(BatchError::Short { needed }));
+        }
+        let Ok(len) = usize::try_from(needed) else { return Ok(Err(BatchError::Length)) };
+        if len > WINDOW_BYTES {
+            let digest = self.digest_of_large(at, &header)?;
+            if digest != Ok(stated) {
+                return Ok(Err(digest.err().unwrap_or(BatchError::Digest)));
+            }
+        }
+        self.window.load(&*self.file, at, len)?;
+        let bytes = self.window.after(at);
+        Ok(decode(&bytes[..bytes.len().min(len)]).map(|batch| *batch.header()))
+    }
+
+    /// The digest of a frame that the window does not hold, from its record heads alone.
+    fn digest_of_large(
+        &mut self,
+        at: u64,
+        header: &BatchHeader,
+    ) -> Result<Result<[u8; 16], BatchError>> {
+        let mut digest = HeadDigest::new(&self.window.after(at)[..HEADER_SIZE - 16]);
+        let end = at + header.end_bytes();
+        let mut head_at = at + HEADER_SIZE as u64;
+        for _ in 0..header.records {
+            if head_at + RECORD_HEAD_SIZE as u64 > end {
+                return Ok(Err(BatchError::Length));
+            }
+            self.window.load(&*self.file, head_at, RECORD_HEAD_SIZE)?;
+            let Some(head) = self.window.after(head_at).first_chunk() else {
+                return Ok(Err(BatchError::Length));
+            };
+            digest.push(head);
+            let len = RecordHead::from_bytes(*head).len;
+            head_at += RECORD_HEAD_SIZE as u64 + u64::from(len);
+        }
+        Ok(if head_at == end { Ok(digest.finish()) } else { Err(BatchError::Length) })
+    }
+
+    /// The next multiple of `step` from `from` on at which a batch seems to begin.
+    fn find_magic(&mut self, from: u64, step: u64) -> Result<Option<u64>> {
+        let mut at = from.next_multiple_of(step);
+        while at + HEADER_SIZE as u64 <= self.file_bytes {
+            self.window.load(&*self.file, at, HEADER_SIZE)?;
+            let bytes = self.window.after(at);
+            if bytes.len() < HEADER_SIZE {
+                return Ok(None);
+            }
+            let places = bytes.len() - (HEADER_SIZE - 1);
+            let stride = usize::try_from(step).unwrap_or(usize::MAX);
+            let mut candidates = (0..places).step_by(stride);
+            if let Some(found) = candidates.find(|&i| bytes[i..].starts_with(&MAGIC)) {
+                return Ok(Some(at + found as u64));
+            }
+            at = (at + places as u64).next_multiple_of(step);
+        }
+        Ok(None)
+    }
+
+    /// Whether the file is all zeros from `at` on.
+    fn is_blank_from(&mut self, mut at: u64) -> Result<bool> {
+        while at < self.file_bytes {
+            self.window.load(&*self.file, at, 1)?;
+            let bytes = self.window.after(at);
+            if bytes.is_empty() || bytes.iter().any(|&byte| byte != 0) {
+                // A file that became shorter meanwhile has nothing more to say.
+                return Ok(bytes.is_empty());
+            }
+            at += bytes.len() as u64;
+        }
+        Ok(true)
+    }
+}
+
+impl fmt::Debug for SegmentScanner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SegmentScanner")
+            .field("file", &self.file)
+            .field("offset", &self.offset)
+            .field("expected_seq", &self.expected_seq)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A part of the file in memory.
+#[derive(Default)]
+struct Window {
+    bytes: Vec<u8>,
+    /// Where `bytes[0]` lies in the file.
+    start: u64,
+    /// Whether it was read since this was last set to false.
+    fresh: bool,
+}
+
+impl Window {
+    /// Makes the window hold `len` bytes from `at` on, or what the file has of them. It grows
+    /// beyond its usual size only for such a `len`.
+    fn load(&mut self, file: &dyn StorageFile, at: u64, len: usize) -> Result<()> {
+        if self.after(at).len() >= len {
+            return Ok(());
+        }
+        let size = len.max(WINDOW_BYTES);
+        if self.bytes.capacity() > 2 * size {
+            self.bytes = Vec::new();
+        }
+        self.bytes.resize(size, 0);
+        self.start = at;
+        self.fresh = true;
+        let read = match file.read_at(&mut self.bytes, at) {
+            Ok(read) => read,
+            Err(error) => {
+                self.bytes.clear();
+                return Err(error);
+            }
+        };
+        self.bytes.truncate(read);
+        Ok(())
+    }
+
+    /// What it holds from `at` on.
+    fn after(&self, at: u64) -> &[u8] {
+        let skip = at.checked_sub(self.start).and_then(|skip| usize::try_from(skip).ok());
+        skip.and_then(|skip| self.bytes.get(skip..)).unwrap_or(&[])
+    }
+
+    fn forget(&mut self) {
+        self.bytes.clear();
+        self.fresh = false;
+    }
+}
+
+/// How much of the file is read at once.
+const WINDOW_BYTES: usize = 1 << 20;
+
+#[cfg(test)]
+mod tests;

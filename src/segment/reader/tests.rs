@@ -1,0 +1,211 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::format::encode_stand_alone;
+use crate::io::{Access, Storage};
+use crate::memory::{Memory, SegmentBytes, record};
+
+const UNIT: usize = 4096;
+
+fn scanner(bytes: &[u8], first_seq: u64) -> SegmentScanner {
+    let memory = Memory::default();
+    memory.put("segment", bytes.to_vec());
+    open(&memory, first_seq)
+}
+
+fn open(memory: &Memory, first_seq: u64) -> SegmentScanner {
+    let file: Arc<dyn StorageFile> = Arc::from(memory.open("segment", Access::Read).unwrap());
+    SegmentScanner::new(file, 0, first_seq).unwrap()
+}
+
+/// The records of all batches, and the stop.
+fn scan(scanner: &mut SegmentScanner) -> (Vec<u64>, Stop) {
+    let mut seqs = Vec::new();
+    loop {
+        match scanner.next_batch().unwrap() {
+            Scan::Batch(batch) => {
+                for view in batch.records() {
+                    assert!(view.bytes.len() > 1000 || view.bytes == record(view.seq));
+                    seqs.push(view.seq);
+                }
+            }
+            Scan::End(stop) => return (seqs, stop),
+        }
+    }
+}
+
+fn stop_of(bytes: &[u8], first_seq: u64) -> Stop {
+    scan(&mut scanner(bytes, first_seq)).1
+}
+
+#[test]
+fn batches_are_read_to_the_end_of_the_file() {
+    let segment = SegmentBytes::new(5, 77).batch(3).batch(1).batch(2);
+    let (seqs, stop) = scan(&mut scanner(&segment.bytes, 5));
+    assert_eq!(seqs, [5, 6, 7, 8, 9, 10]);
+    let offset = 3 * UNIT as u64;
+    assert_eq!(stop, Stop { offset, expected_seq: 11, kind: StopKind::EndOfFile });
+}
+
+#[test]
+fn the_last_batch_needs_no_padding() {
+    let segment = SegmentBytes::new(1, 77).batch(1).batch(1);
+    let (seqs, stop) = scan(&mut scanner(&segment.bytes[..UNIT + 100], 1));
+    assert_eq!(seqs, [1, 2]);
+    assert_eq!(stop.kind, StopKind::EndOfFile);
+}
+
+#[test]
+fn zeros_to_the_end_are_blank_and_anything_else_is_damage() {
+    let segment = SegmentBytes::new(1, 77).batch(1);
+    for zeros in [1, 63, 64, 3 << 20] {
+        let mut bytes = segment.clone().bytes(&vec![0; zeros]).bytes;
+        let stop = stop_of(&bytes, 1);
+        assert_eq!((stop.offset, stop.kind), (UNIT as u64, StopKind::Blank));
+        *bytes.last_mut().unwrap() = 1;
+        assert_eq!(stop_of(&bytes, 1).kind, StopKind::Damaged);
+    }
+}
+
+#[test]
+fn a_batch_of_an_earlier_life_is_stale() {
+    let old = SegmentBytes::new(1, 11).batch(1).batch(1).batch(1);
+    let new = SegmentBytes::new(50, 22).batch(1);
+    let bytes = [&new.bytes[..], &old.bytes[UNIT..]].concat();
+    assert_eq!(stop_of(&bytes, 50).kind, StopKind::Stale);
+    assert_eq!(stop_of(&old.bytes, 50).kind, StopKind::Stale, "not one batch of the new life");
+    let same_seq = SegmentBytes::new(51, 11).batch(1);
+    let bytes = [&new.bytes[..], &same_seq.bytes].concat();
+    assert_eq!(stop_of(&bytes, 50).kind, StopKind::Stale, "another salt alone");
+}
+
+#[test]
+fn a_batch_that_cannot_follow_is_damage() {
+    let ahead = SegmentBytes::new(9, 77).batch(1);
+    assert_eq!(stop_of(&ahead.bytes, 5).kind, StopKind::Damaged, "a gap");
+    let mut bytes = SegmentBytes::new(1, 77).batch(1).bytes;
+    bytes[500] = 0;
+    let unaligned = [encode_stand_alone([record(1).as_slice()], 1, 0, 0).unwrap(), bytes].concat();
+    let stop = stop_of(&unaligned, 1);
+    assert_eq!((stop.expected_seq, stop.kind), (2, StopKind::Stale), "seq 1 again");
+    let other_shard = encode_stand_alone([record(1).as_slice()], 1, 0, 9).unwrap();
+    assert_eq!(stop_of(&other_shard, 1).kind, StopKind::Damaged);
+}
+
+#[test]
+fn a_newer_version_is_told_apart() {
+    let mut bytes = SegmentBytes::new(1, 77).batch(1).batch(1).bytes;
+    bytes[UNIT + 4] = 9;
+    assert_eq!(stop_of(&bytes, 1).kind, StopKind::NewerVersion(9));
+}
+
+#[test]
+fn a_frame_larger_than_the_window_is_read_and_the_next_one_too() {
+    let large = vec![3; 5 << 20];
+    let large = [large.as_slice(), &large];
+    let mut bytes = encode_stand_alone([record(1).as_slice()], 1, 0, 0).unwrap();
+    bytes.extend(encode_stand_alone(large, 2, 0, 0).unwrap());
+    bytes.extend(encode_stand_alone([record(4).as_slice()], 4, 0, 0).unwrap());
+    let (seqs, stop) = scan(&mut scanner(&bytes, 1));
+    assert_eq!((seqs, stop.kind), (vec![1, 2, 3, 4], StopKind::EndOfFile));
+    bytes[200] ^= 1;
+    assert_eq!(stop_of(&bytes, 1).expected_seq, 2);
+}
+
+#[test]
+fn a_length_that_lies_allocates_nothing() {
+    let mut bytes = encode_stand_alone([record(1).as_slice()], 1, 0, 0).unwrap();
+    bytes[44..48].copy_from_slice(&(60_u32 << 20).to_le_bytes());
+    bytes.resize(64 << 20, 0);
+    let mut scanner = scanner(&bytes, 1);
+    assert_eq!(scan(&mut scanner).1.kind, StopKind::Damaged);
+    assert!(scanner.window.bytes.capacity() <= 2 * WINDOW_BYTES);
+}
+
+#[test]
+fn a_scan_goes_on_when_the_file_has_grown_or_was_overwritten() {
+    let segment = SegmentBytes::new(1, 77).batch(1);
+    let memory = Memory::default();
+    memory.put("segment", segment.clone().bytes(&[0; UNIT]).bytes);
+    let mut scanner = open(&memory, 1);
+    assert_eq!(scan(&mut scanner).1.kind, StopKind::Blank);
+    let longer = segment.batch(1).batch(1);
+    memory.edit("segment", |bytes| *bytes = longer.bytes);
+    assert_eq!(scan(&mut scanner).0, [2, 3]);
+}
+
+#[test]
+fn a_scan_resumes_in_the_middle() {
+    let segment = SegmentBytes::new(1, 77).batch(2).batch(2);
+    let memory = Memory::default();
+    memory.put("segment", segment.bytes);
+    for (salt, expected) in [(Some(77), vec![3, 4]), (None, vec![3, 4]), (Some(78), vec![])] {
+        let file: Arc<dyn StorageFile> = Arc::from(memory.open("segment", Access::Read).unwrap());
+        let mut scanner = SegmentScanner::resume(file, 0, salt, UNIT as u64, 3).unwrap();
+        assert_eq!(scan(&mut scanner).0, expected);
+    }
+}
+
+#[test]
+fn the_later_batch_with_the_greatest_watermark_is_found() {
+    let segment = SegmentBytes::new(1, 77).batch(1).batch(2).durable(1).batch(1).durable(3);
+    let mut bytes = segment.batch(2).durable(2).batch(1).bytes;
+    bytes[UNIT + 70] ^= 1;
+    let mut scanner = scanner(&bytes, 1);
+    let (seqs, stop) = scan(&mut scanner);
+    assert_eq!((seqs, stop.kind), (vec![1], StopKind::Damaged));
+    let later = scanner.later_witness(&stop).unwrap();
+    let offset = 3 * UNIT as u64;
+    let found = LaterBatch { offset, first_seq: 5, last_seq: 6, durable_seq: 3 };
+    assert_eq!(later, Some(found));
+}
+
+#[test]
+fn leftovers_are_no_later_batches() {
+    let old = SegmentBytes::new(1, 11).batch(1).batch(1).batch(1);
+    let new = SegmentBytes::new(50, 22).batch(1);
+    let bytes = [&new.bytes[..], &old.bytes[UNIT..]].concat();
+    let mut scanner = scanner(&bytes, 50);
+    let (_, stop) = scan(&mut scanner);
+    assert_eq!(scanner.later_witness(&stop).unwrap(), None);
+}
+
+#[test]
+fn a_later_stand_alone_batch_is_found_at_any_byte() {
+    let mut bytes = Vec::new();
+    let mut ends = Vec::new();
+    for seq in 1..=4 {
+        bytes.extend(encode_stand_alone([record(seq).as_slice()], seq, 0, 0).unwrap());
+        ends.push(bytes.len());
+    }
+    bytes[ends[0] + 70] ^= 1;
+    let mut scanner = scanner(&bytes, 1);
+    let (seqs, stop) = scan(&mut scanner);
+    assert_eq!(seqs, [1]);
+    let later = scanner.later_witness(&stop).unwrap().unwrap();
+    assert_eq!((later.offset, later.first_seq), (ends[1] as u64, 3));
+}
+
+proptest! {
+    #[test]
+    fn any_file_is_scanned_without_a_panic(
+        noise in prop::collection::vec(any::<u8>(), 0..400),
+        keep in 0..3 * UNIT,
+    ) {
+        let segment = SegmentBytes::new(1, 77).batch(3).batch(1).batch(2);
+        let bytes = [&segment.bytes[..keep], &noise].concat();
+        let mut scanner = scanner(&bytes, 1);
+        let (seqs, stop) = scan(&mut scanner);
+        prop_assert_eq!(seqs.len() as u64 + 1, stop.expected_seq);
+        scanner.later_witness(&stop).unwrap();
+    }
+
+    #[test]
+    fn a_file_cut_anywhere_gives_a_prefix_of_its_batches(cut in 0..3 * UNIT) {
+        let segment = SegmentBytes::new(1, 77).batch(3).batch(1).batch(2);
+        let (seqs, stop) = scan(&mut scanner(&segment.bytes[..cut], 1));
+        let expected: Vec<u64> = (1..stop.expected_seq).collect();
+        prop_assert!([0, 3, 4, 6].contains(&seqs.len()));
+        prop_assert_eq!(seqs, expected);
+    }
+}

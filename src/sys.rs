@@ -1,0 +1,293 @@
+//! The few system calls that the standard library has no safe form of. An unsafe island.
+//!
+//! Each function here is safe to call with any arguments; each unsafe block holds one call and
+//! states why it is sound. What a platform does not have is absent or answers "unknown", so that
+//! callers need no platform knowledge beyond that.
+//!
+//! Threading: all of these may be called from any thread.
+
+#![allow(unsafe_code)]
+
+use std::path::Path;
+
+/// What is known of the file system below a directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Filesystem {
+    /// Its name, for messages.
+    pub(crate) name: String,
+    /// Whether an overwrite goes to new blocks, so that writing blocks beforehand buys nothing.
+    pub(crate) copy_on_write: bool,
+    /// Whether it is a local journaling file system that is known to implement direct I/O itself,
+    /// rather than to emulate it or to pass it on.
+    pub(crate) direct_known: bool,
+}
+
+impl Filesystem {
+    fn new(name: impl Into<String>, copy_on_write: bool, direct_known: bool) -> Filesystem {
+        Filesystem { name: name.into(), copy_on_write, direct_known }
+    }
+}
+
+/// The file system that `path` is on; its name is `unknown` where that cannot be told.
+pub(crate) fn filesystem(path: &Path) -> Filesystem {
+    platform::filesystem(path).unwrap_or_else(|| Filesystem::new("unknown", false, false))
+}
+
+/// Whether `path` is on a file system that never overwrites in place.
+#[allow(dead_code, reason = "the tools ask for this alone")]
+pub(crate) fn is_copy_on_write(path: &Path) -> bool {
+    filesystem(path).copy_on_write
+}
+
+#[cfg(unix)]
+fn c_path(path: &Path) -> Option<std::ffi::CString> {
+    use std::os::unix::ffi::OsStrExt;
+    std::ffi::CString::new(path.as_os_str().as_bytes()).ok()
+}
+
+#[cfg(any(target_os = "linux", target_os = "macos"))]
+fn statfs(path: &Path) -> Option<libc::statfs> {
+    let path = c_path(path)?;
+    let mut answer = std::mem::MaybeUninit::<libc::statfs>::zeroed();
+    // SAFETY: `path` is a C string that lives through the call and `answer` has room for one
+    // `statfs`.
+    let code = unsafe { libc::statfs(path.as_ptr(), answer.as_mut_ptr()) };
+    if code != 0 {
+        return None;
+    }
+    // SAFETY: it was zeroed, which is a valid value of this plain C struct, and then filled.
+    Some(unsafe { answer.assume_init() })
+}
+
+#[cfg(target_os = "linux")]
+mod platform {
+    use std::path::Path;
+
+    use super::Filesystem;
+
+    pub(super) fn filesystem(path: &Path) -> Option<Filesystem> {
+        let magic = super::statfs(path)?.f_type as u64 & 0xffff_ffff;
+        let known = KNOWN.iter().find(|known| known.0 == magic);
+        Some(match known {
+            Some(&(_, name, copy_on_write, direct)) => Filesystem::new(name, copy_on_write, direct),
+            None => Filesystem::new(format!("unknown ({magic:#x})"), false, false),
+        })
+    }
+
+    // Magic, name, copy on write, direct I/O of its own.
+    const KNOWN: [(u64, &str, bool, bool); 14] = [
+        (0xef53, "ext4", false, true),
+        (0x5846_5342, "xfs", false, true),
+        (0xf2f5_2010, "f2fs", false, true),
+        (0x3153_464a, "jfs", false, true),
+        (0x9123_683e, "btrfs", true, false),
+        (0x2fc1_2fc1, "zfs", true, false),
+        (0xca45_1a4e, "bcachefs", true, false),
+        (0x0102_1994, "tmpfs", false, false),
+        (0x8584_58f6, "ramfs", false, false),
+        (0x794c_7630, "overlayfs", false, false),
+        (0x6573_5546, "fuse", false, false),
+        (0x6969, "nfs", false, false),
+        (0xff53_4d42, "cifs", false, false),
+        (0xfe53_4d42, "smb2", false, false),
+    ];
+}
+
+#[cfg(target_os = "macos")]
+mod platform {
+    use std::path::Path;
+
+    use super::Filesystem;
+
+    pub(super) fn filesystem(path: &Path) -> Option<Filesystem> {
+        let answer = super::statfs(path)?;
+        let name: Vec<u8> =
+            answer.f_fstypename.iter().map(|&c| c as u8).take_while(|&c| c != 0).collect();
+        let name = String::from_utf8_lossy(&name).into_owned();
+        let copy_on_write = name == "apfs";
+        Some(Filesystem::new(name, copy_on_write, false))
+    }
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "macos")))]
+mod platform {
+    use std::path::Path;
+
+    use super::Filesystem;
+
+    pub(super) fn filesystem(_path: &Path) -> Option<Filesystem> {
+        None
+    }
+}
+
+#[cfg(target_os = "linux")]
+pub(crate) use linux::drop_cache;
+#[cfg(all(target_os = "linux", any(feature = "uring", test)))]
+pub(crate) use linux::{direct_alignment, eventfd};
+#[cfg(target_os = "linux")]
+#[allow(unused_imports, reason = "the gate of the engine sleeps on it")]
+pub(crate) use linux::{futex_wait, futex_wake_all};
+
+#[cfg(target_os = "linux")]
+mod linux {
+    use std::fs::File;
+    use std::os::fd::AsRawFd;
+    #[cfg(any(feature = "uring", test))]
+    use std::os::fd::{FromRawFd, OwnedFd};
+    use std::sync::atomic::AtomicU32;
+    use std::time::Duration;
+
+    #[cfg(any(feature = "uring", test))]
+    /// What direct I/O on a file asks for, in bytes.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub(crate) struct DirectAlignment {
+        /// The alignment of memory; zero where direct I/O is not supported.
+        pub(crate) mem: u32,
+        /// The alignment of offsets and lengths; zero where direct I/O is not supported.
+        pub(crate) offset: u32,
+    }
+
+    #[cfg(any(feature = "uring", test))]
+    /// What direct I/O on `file` asks for, or `None` where the kernel or the file system does not
+    /// tell (before 6.1 none does).
+    pub(crate) fn direct_alignment(file: &File) -> Option<DirectAlignment> {
+        let mut answer = std::mem::MaybeUninit::<libc::statx>::zeroed();
+        // SAFETY: the path is a constant empty C string, the descriptor is open, and `answer` has
+        // room for one `statx`.
+        let code = unsafe {
+            libc::statx(
+                file.as_raw_fd(),
+                c"".as_ptr(),
+                libc::AT_EMPTY_PATH,
+                libc::STATX_DIOALIGN,
+                answer.as_mut_ptr(),
+            )
+        };
+        if code != 0 {
+            return None;
+        }
+        // SAFETY: it was zeroed, which is a valid value of this plain C struct, and then filled.
+        let answer = unsafe { answer.assume_init() };
+        if answer.stx_mask & libc::STATX_DIOALIGN == 0 {
+            return None;
+        }
+        Some(DirectAlignment { mem: answer.stx_dio_mem_align, offset: answer.stx_dio_offset_align })
+    }
+
+    /// Asks the kernel to forget what it has cached of `file`. Dirty pages stay.
+    pub(crate) fn drop_cache(file: &File) {
+        // SAFETY: the call takes numbers only, and the descriptor is open.
+        let _hint =
+            unsafe { libc::posix_fadvise(file.as_raw_fd(), 0, 0, libc::POSIX_FADV_DONTNEED) };
+    }
+
+    /// A new eventfd whose counter is zero. Blocking on purpose: a ring answers a read of a
+    /// non-blocking one at once instead of waiting for it.
+    #[cfg(any(feature = "uring", test))]
+    pub(crate) fn eventfd() -> std::io::Result<File> {
+        // SAFETY: the call takes numbers only.
+        let fd = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC) };
+        if fd < 0 {
+            return Err(std::io::Error::last_os_error());
+        }
+        // SAFETY: the kernel just gave us this descriptor, so nobody else owns it.
+        Ok(File::from(unsafe { OwnedFd::from_raw_fd(fd) }))
+    }
+
+    /// Sleeps while `word` is `expected`, until a wake or `timeout` (`None`: for ever). May return
+    /// at any time; the caller looks again.
+    #[allow(dead_code, reason = "the gate of the engine sleeps on it")]
+    pub(crate) fn futex_wait(word: &AtomicU32, expected: u32, timeout: Option<Duration>) {
+        let timeout = timeout.map(|timeout| libc::timespec {
+            tv_sec: timeout.as_secs().min(i32::MAX as u64) as libc::time_t,
+            // Below 1e9, so it fits every width that this field has.
+            tv_nsec: timeout.subsec_nanos() as _,
+        });
+        let timeout_ptr = timeout.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
+        // SAFETY: `word` is borrowed through the call, the kernel only reads it, and the timeout
+        // is null or points to a local that lives through the call.
+        let _code = unsafe {
+            libc::syscall(
+                libc::SYS_futex,
+                word.as_ptr(),
+                libc::FUTEX_WAIT | libc::FUTEX_PRIVATE_FLAG,
+                expected,
+                timeout_ptr,
+            )
+        };
+    }
+
+    /// Wakes everyone who sleeps on `word`.
+    #[allow(dead_code, reason = "the gate of the engine sleeps on it")]
+    pub(crate) fn futex_wake_all(word: &AtomicU32) {
+        // SAFETY: the kernel uses the address of `word` as a key only.
+        let _woken = unsafe {
+            libc::syscall(
+                libc::SYS_futex,
+                word.as_ptr(),
+                libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG,
+                i32::MAX,
+            )
+        };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_file_system_of_a_directory_has_a_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let found = filesystem(dir.path());
+        assert!(!found.name.is_empty());
+        assert_eq!(found.copy_on_write, is_copy_on_write(dir.path()));
+    }
+
+    #[test]
+    fn a_path_that_does_not_exist_is_on_an_unknown_file_system() {
+        assert_eq!(filesystem(Path::new("/does/not/exist")).name, "unknown");
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn direct_alignments_are_powers_of_two_or_unknown() {
+        let file = tempfile::tempfile().unwrap();
+        if let Some(known) = direct_alignment(&file) {
+            assert!(known.mem == 0 || known.mem.is_power_of_two());
+            assert!(known.offset == 0 || known.offset.is_power_of_two());
+        }
+        drop_cache(&file);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn an_eventfd_counts() {
+        use std::io::{Read, Write};
+        let mut event = eventfd().unwrap();
+        event.write_all(&1u64.to_le_bytes()).unwrap();
+        event.write_all(&1u64.to_le_bytes()).unwrap();
+        let mut bytes = [0; 8];
+        event.read_exact(&mut bytes).unwrap();
+        assert_ne!(bytes, [0; 8]);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_futex_wait_ends_on_a_changed_word_a_timeout_and_a_wake() {
+        use std::sync::atomic::{AtomicU32, Ordering};
+        use std::time::Duration;
+        let word = AtomicU32::new(1);
+        futex_wait(&word, 0, None);
+        futex_wait(&word, 1, Some(Duration::from_millis(1)));
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while word.load(Ordering::Acquire) == 1 {
+                    futex_wait(&word, 1, None);
+                }
+            });
+            word.store(2, Ordering::Release);
+            futex_wake_all(&word);
+        });
+    }
+}

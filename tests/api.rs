@@ -1,0 +1,428 @@
+//! What the public API promises, sentence by sentence, on every backend, strategy and depth.
+
+mod common;
+
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
+use std::time::Duration;
+
+use common::{contents, files, variants};
+use ringwal::{Batch, Durability, Error, Log, Seq, Verdict};
+
+#[test]
+fn many_threads_get_dense_numbers_and_everything_is_there_after_reopening() {
+    for variant in variants("many_threads") {
+        let dir = tempfile::tempdir().unwrap();
+        let log = variant.builder(dir.path()).open().unwrap();
+        let mut seqs: Vec<u64> = std::thread::scope(|scope| {
+            let workers: Vec<_> = (0..8)
+                .map(|worker: u64| {
+                    let log = log.clone();
+                    scope.spawn(move || {
+                        (0..50)
+                            .map(|n| {
+                                let record = [worker.to_le_bytes(), u64::to_le_bytes(n)].concat();
+                                let seq = log.append(&record).unwrap();
+                                assert!(log.durable_seq() >= seq);
+                                seq.get()
+                            })
+                            .collect::<Vec<_>>()
+                    })
+                })
+                .collect();
+            workers.into_iter().flat_map(|worker| worker.join().unwrap()).collect()
+        });
+        seqs.sort_unstable();
+        assert_eq!(seqs, (1..=400).collect::<Vec<_>>(), "{variant:?}");
+        let before = contents(&log);
+        drop(log);
+        let log = variant.builder(dir.path()).open().unwrap();
+        assert_eq!(log.recovery().verdict, Verdict::Clean);
+        assert_eq!(contents(&log), before, "{variant:?}");
+        assert_eq!(log.append("next").unwrap(), Seq::new(401));
+    }
+}
+
+#[test]
+fn a_log_of_one_backend_opens_under_every_other() {
+    let all = variants("opens_under_every_other");
+    let dir = tempfile::tempdir().unwrap();
+    for (n, variant) in all.iter().enumerate() {
+        let log = variant.builder(dir.path()).open().unwrap();
+        assert_eq!(contents(&log).len(), n);
+        log.append(format!("{variant:?}")).unwrap();
+        log.close().unwrap();
+    }
+}
+
+#[test]
+fn records_of_every_size_up_to_the_limit_come_back() {
+    for variant in variants("every_size") {
+        let dir = tempfile::tempdir().unwrap();
+        let limit = 3 << 20;
+        let log = variant
+            .builder(dir.path())
+            .batch_bytes(4096)
+            .queue_bytes(8192)
+            .record_bytes_max(limit)
+            .open()
+            .unwrap();
+        let sizes = [0, 1, 4023, 4024, 4025, 4096, 65_536, 1 << 20, limit];
+        for (n, &size) in sizes.iter().enumerate() {
+            log.append(vec![n as u8; size]).unwrap();
+        }
+        let too_large = log.append(vec![0; limit + 1]);
+        assert!(matches!(too_large, Err(Error::RecordTooLarge { .. })));
+        log.close().unwrap();
+        let log = variant.builder(dir.path()).open().unwrap();
+        let found: Vec<_> = contents(&log).iter().map(Vec::len).collect();
+        assert_eq!(found, sizes, "{variant:?}");
+    }
+}
+
+#[test]
+fn an_atomic_batch_has_consecutive_numbers_and_lies_in_one_batch_on_disk() {
+    for variant in variants("atomic_batch") {
+        let dir = tempfile::tempdir().unwrap();
+        let log = variant.builder(dir.path()).batch_records(2).open().unwrap();
+        log.append("before").unwrap();
+        let mut batch = Batch::new();
+        for n in 0..100_u8 {
+            batch.push([n; 100]).unwrap();
+        }
+        let batches = log.metrics().batches;
+        assert_eq!(log.append_batch(&batch).unwrap(), Seq::new(2)..=Seq::new(101));
+        assert_eq!(log.metrics().batches, batches + 1);
+        assert!(matches!(log.append_batch(&Batch::new()), Err(Error::BatchEmpty)));
+        assert_eq!(contents(&log)[100], [99; 100]);
+    }
+}
+
+#[test]
+fn tickets_can_be_waited_for_timed_out_and_dropped() {
+    for variant in variants("tickets") {
+        let dir = tempfile::tempdir().unwrap();
+        let log = variant.builder(dir.path()).open().unwrap();
+        let commits: Vec<_> = (0..500_u32).map(|n| log.append_async(n.to_le_bytes()).unwrap()).collect();
+        let last = commits.last().unwrap();
+        let seq = loop {
+            if let Some(seq) = last.wait_timeout(Duration::from_millis(1)).unwrap() {
+                break seq;
+            }
+        };
+        assert_eq!(seq, Seq::new(500));
+        assert!(commits.iter().all(ringwal::Commit::is_done));
+        drop(log.append_async("dropped").unwrap());
+        assert_eq!(log.flush().unwrap(), Seq::new(501));
+        assert_eq!(contents(&log).len(), 501);
+    }
+}
+
+struct Flag(AtomicBool, std::thread::Thread);
+
+impl Wake for Flag {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::SeqCst);
+        self.1.unpark();
+    }
+}
+
+/// The smallest runtime there is.
+fn block_on<F: Future>(future: F) -> F::Output {
+    let flag = Arc::new(Flag(AtomicBool::new(true), std::thread::current()));
+    let waker = Waker::from(Arc::clone(&flag));
+    let mut future = pin!(future);
+    loop {
+        if flag.0.swap(false, Ordering::SeqCst) {
+            if let Poll::Ready(output) = future.as_mut().poll(&mut Context::from_waker(&waker)) {
+                return output;
+            }
+        } else {
+            std::thread::park();
+        }
+    }
+}
+
+#[test]
+fn tickets_can_be_awaited_without_a_runtime() {
+    for variant in variants("awaited") {
+        let dir = tempfile::tempdir().unwrap();
+        let log = variant.builder(dir.path()).batch_bytes(4096).queue_bytes(8192).open().unwrap();
+        block_on(async {
+            for n in 0..200_u64 {
+                let commit = loop {
+                    match log.try_append([n as u8; 1000]) {
+                        Ok(commit) => break commit,
+                        Err(Error::QueueFull) => log.ready().await,
+                        Err(error) => panic!("{error}"),
+                    }
+                };
+                if n % 7 == 0 {
+                    assert_eq!(commit.await.unwrap(), Seq::new(n + 1));
+                }
+            }
+        });
+        assert_eq!(log.flush().unwrap(), Seq::new(200));
+    }
+}
+
+#[test]
+fn every_durability_is_acknowledged_and_flush_makes_all_of_it_durable() {
+    for variant in variants("every_durability") {
+        let dir = tempfile::tempdir().unwrap();
+        let log = variant.builder(dir.path()).segment_bytes(16_384).open().unwrap();
+        let levels = [Durability::Queued, Durability::Written, Durability::Synced];
+        for n in 0..60_usize {
+            let seq = log.append_with([n as u8; 500], levels[n % 7 % 3]).unwrap();
+            match levels[n % 7 % 3] {
+                Durability::Queued => assert!(log.appended_seq() >= seq),
+                Durability::Written => assert!(log.written_seq() >= seq),
+                Durability::Synced => assert!(log.durable_seq() >= seq),
+            }
+            assert!(log.durable_seq() <= log.written_seq());
+        }
+        assert_eq!(log.flush().unwrap(), Seq::new(60));
+        assert_eq!(log.durable_seq(), Seq::new(60), "{variant:?}");
+        log.close().unwrap();
+        assert_eq!(contents(&variant.builder(dir.path()).open().unwrap()).len(), 60);
+    }
+}
+
+#[test]
+fn a_clean_close_leaves_trimmed_segments_and_nothing_else() {
+    for variant in variants("clean_close") {
+        let dir = tempfile::tempdir().unwrap();
+        let log = variant.builder(dir.path()).segment_bytes(16_384).open().unwrap();
+        for n in 0..20_u8 {
+            log.append([n; 3000]).unwrap();
+        }
+        log.close().unwrap();
+        let names = files(dir.path());
+        assert!(names.iter().filter(|name| name.starts_with("wal-")).count() > 3, "{names:?}");
+        for name in names {
+            if name.starts_with("wal-") {
+                let bytes = std::fs::read(dir.path().join(&name)).unwrap();
+                assert_eq!(bytes.len() % 4096, 64 + 8 + 3000, "{name} ends with its last batch");
+            } else {
+                assert!(["lock", "state"].contains(&name.as_str()), "{name}");
+            }
+        }
+    }
+}
+
+#[test]
+fn an_open_without_appends_leaves_no_segment() {
+    let dir = tempfile::tempdir().unwrap();
+    Log::open(dir.path()).unwrap().close().unwrap();
+    assert_eq!(files(dir.path()), ["lock", "state"]);
+}
+
+#[test]
+fn a_record_is_read_by_its_place() {
+    for variant in variants("read_by_place") {
+        let dir = tempfile::tempdir().unwrap();
+        let log = variant.builder(dir.path()).open().unwrap();
+        let mut places = Vec::new();
+        for n in 0..100_u8 {
+            let commit = log.append_async(vec![n; usize::from(n) * 40]).unwrap();
+            commit.wait().unwrap();
+            places.push(commit.record_ref());
+        }
+        for (n, place) in places.iter().enumerate() {
+            assert_eq!(log.read(*place).unwrap().data(), vec![n as u8; n * 40]);
+        }
+        for record in log.reader().unwrap() {
+            let record = record.unwrap();
+            assert_eq!(record.record_ref(), places[record.seq().get() as usize - 1]);
+        }
+        log.rotate().unwrap();
+        let freed = log.truncate_before(Seq::new(101)).unwrap();
+        assert_eq!(freed.first_seq, Seq::new(101));
+        assert!(matches!(log.read(places[3]), Err(Error::Truncated { .. })));
+    }
+}
+
+#[test]
+fn truncation_frees_segments_and_recycles_some_of_them() {
+    for variant in variants("truncation_frees") {
+        let dir = tempfile::tempdir().unwrap();
+        let log = variant.builder(dir.path()).segment_bytes(8192).recycle_segments(2).open().unwrap();
+        for round in 0..10_u64 {
+            for n in 0..10_u8 {
+                log.append([n; 3000]).unwrap();
+            }
+            let keep = log.durable_seq();
+            let freed = log.truncate_before(keep).unwrap();
+            assert!(freed.segments > 0, "round {round}");
+            assert_eq!(log.first_seq(), freed.first_seq);
+            assert!(freed.first_seq <= keep);
+            assert!(matches!(log.reader_from(Seq::FIRST), Err(Error::Truncated { .. })));
+        }
+        let names = files(dir.path());
+        assert!(names.len() < 12, "{names:?}");
+        let first = log.first_seq();
+        let kept = contents(&log);
+        log.close().unwrap();
+        let log = variant.builder(dir.path()).open().unwrap();
+        assert_eq!((log.first_seq(), contents(&log)), (first, kept), "{variant:?}");
+    }
+}
+
+#[test]
+fn a_reader_survives_the_truncation_of_what_it_reads() {
+    for variant in variants("reader_survives") {
+        let dir = tempfile::tempdir().unwrap();
+        let log = variant.builder(dir.path()).segment_bytes(8192).open().unwrap();
+        for n in 0..40_u8 {
+            log.append([n; 3000]).unwrap();
+        }
+        let mut reader = log.reader().unwrap();
+        assert_eq!(reader.next().unwrap().unwrap().seq(), Seq::FIRST);
+        log.truncate_before(Seq::new(40)).unwrap();
+        for n in 0..40_u8 {
+            log.append([n; 3000]).unwrap(); // overwrites what was recycled
+        }
+        let rest: Vec<_> = reader.by_ref().collect();
+        let (last, before) = rest.split_last().unwrap();
+        assert!(before.iter().all(Result::is_ok));
+        assert!(matches!(last, Err(Error::Truncated { .. })), "{last:?}");
+        assert!(reader.next().is_none(), "nothing comes after an error");
+    }
+}
+
+#[test]
+fn the_end_can_be_cut_inside_a_batch_and_the_numbers_are_used_again() {
+    for variant in variants("cut_inside") {
+        let dir = tempfile::tempdir().unwrap();
+        let log = variant.builder(dir.path()).segment_bytes(16_384).open().unwrap();
+        let mut batch = Batch::new();
+        for n in 0..10_u8 {
+            batch.push([n; 1000]).unwrap();
+        }
+        for _ in 0..5 {
+            log.append_batch(&batch).unwrap();
+        }
+        let gone = log.append_async("gone").unwrap();
+        gone.wait().unwrap();
+        log.truncate_after(Seq::new(25)).unwrap();
+        assert_eq!((log.appended_seq(), log.durable_seq()), (Seq::new(25), Seq::new(25)));
+        assert_eq!(contents(&log).len(), 25);
+        assert!(log.read(gone.record_ref()).is_err());
+        assert_eq!(log.append("again").unwrap(), Seq::new(26));
+        log.close().unwrap();
+        for _ in 0..2 {
+            let log = variant.builder(dir.path()).open().unwrap();
+            assert_eq!(log.recovery().verdict, Verdict::Clean, "{}", log.recovery());
+            let found = contents(&log);
+            assert_eq!((found.len(), found[24][0], found[25].as_slice()), (26, 4, &b"again"[..]));
+            log.truncate_after(Seq::new(26)).unwrap();
+            log.close().unwrap();
+        }
+        let log = variant.builder(dir.path()).open().unwrap();
+        log.truncate_after(Seq::NONE).unwrap();
+        assert_eq!(contents(&log).len(), 0);
+        drop(log);
+        let log = variant.builder(dir.path()).open().unwrap();
+        assert_eq!(log.append("first").unwrap(), Seq::FIRST);
+    }
+}
+
+#[test]
+fn a_checkpoint_survives_and_does_not_go_backwards() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = Log::open(dir.path()).unwrap();
+    assert!(log.last_checkpoint().is_none());
+    for _ in 0..10 {
+        log.append("x").unwrap();
+    }
+    log.checkpoint(Seq::new(5), "five").unwrap();
+    let backwards = log.checkpoint(Seq::new(4), "four");
+    assert!(matches!(backwards, Err(Error::OutOfRange { .. })), "{backwards:?}");
+    let ahead = log.checkpoint(Seq::new(11), "eleven");
+    assert!(matches!(ahead, Err(Error::OutOfRange { .. })), "{ahead:?}");
+    let cut = log.truncate_after(Seq::new(4));
+    assert!(matches!(cut, Err(Error::OutOfRange { .. })), "{cut:?}");
+    log.checkpoint(Seq::new(7), [7; 3072]).unwrap();
+    assert!(matches!(log.checkpoint(Seq::new(7), [7; 3073]), Err(Error::RecordTooLarge { .. })));
+    drop(log);
+    let log = Log::open(dir.path()).unwrap();
+    let last = log.last_checkpoint().unwrap();
+    assert_eq!((last.seq, last.payload), (Seq::new(7), vec![7; 3072]));
+}
+
+#[test]
+fn whoever_waits_hears_of_the_close() {
+    for variant in variants("hears_of_close") {
+        let dir = tempfile::tempdir().unwrap();
+        let log = variant.builder(dir.path()).open().unwrap();
+        std::thread::scope(|scope| {
+            let future = scope.spawn(|| log.wait_durable(Seq::new(1_000_000)));
+            let writers: Vec<_> = (0..4)
+                .map(|_| {
+                    scope.spawn(|| {
+                        loop {
+                            if let Err(error) = log.append("x") {
+                                return error;
+                            }
+                        }
+                    })
+                })
+                .collect();
+            while log.durable_seq() < Seq::new(10) {
+                std::thread::yield_now();
+            }
+            log.close().unwrap();
+            assert!(matches!(future.join().unwrap(), Err(Error::Closed)));
+            for writer in writers {
+                let error = writer.join().unwrap();
+                assert!(matches!(error, Error::Closed), "{error}");
+            }
+        });
+        let durable = log.durable_seq();
+        assert!(matches!(log.append("late"), Err(Error::Closed)));
+        log.close().unwrap();
+        drop(log);
+        let log = variant.builder(dir.path()).open().unwrap();
+        assert_eq!(log.appended_seq(), durable, "{variant:?}");
+    }
+}
+
+#[test]
+fn a_full_queue_blocks_append_and_refuses_try_append() {
+    for variant in variants("full_queue") {
+        let dir = tempfile::tempdir().unwrap();
+        let log = variant.builder(dir.path()).batch_bytes(4096).queue_bytes(4096).open().unwrap();
+        log.append("prepares the first segment").unwrap();
+        let mut refused = 0;
+        for _ in 0..2000 {
+            match log.try_append([1; 3000]) {
+                Ok(commit) => drop(commit),
+                Err(Error::QueueFull) => refused += 1,
+                Err(error) => panic!("{error}"),
+            }
+        }
+        assert!(refused > 0, "one batch of memory cannot take 2,000 at once");
+        log.append([2; 3000]).unwrap();
+        assert!(log.metrics().queued_bytes <= 4096);
+    }
+}
+
+#[test]
+fn the_metrics_add_up() {
+    for variant in variants("metrics") {
+        let dir = tempfile::tempdir().unwrap();
+        let log = variant.builder(dir.path()).open().unwrap();
+        for n in 0..100_usize {
+            log.append(vec![0; n]).unwrap();
+        }
+        let metrics = log.metrics();
+        assert_eq!((metrics.records, metrics.record_bytes), (100, 4950));
+        assert_eq!(metrics.batch_records.sum(), 100);
+        let framed = 64 * metrics.batches + 8 * metrics.records + metrics.record_bytes;
+        assert_eq!(metrics.written_bytes, framed + metrics.padding_bytes);
+        assert_eq!(metrics.synced_batches, metrics.batches);
+    }
+}
