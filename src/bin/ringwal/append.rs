@@ -37,11 +37,9 @@ pub(crate) fn run(args: &AppendArgs) -> Result<ExitCode, Failure> {
     let (tally, appended) = append_all(&shared, args.threads.get());
     let flushed = log.flush();
     let elapsed = start.elapsed();
-    let (metrics, backend) = (log.metrics(), log.backend());
-    progress.clear();
-    drop(shared);
     let closed = log.close();
-    let (metrics, backend) = (&metrics, &backend);
+    progress.clear();
+    let (metrics, backend) = (&log.metrics(), log.backend());
     let summary = Summary { tally: &tally, metrics, backend, elapsed, stopped: stop.reason() };
     eprintln!("{summary}");
     appended?;

@@ -53,7 +53,7 @@ impl fmt::Display for Failure {
             Failure::Log(error) => {
                 error.root_cause().fmt(f)?;
                 if let Error::Option { name, .. } = error.root_cause() {
-                    write!(f, " (see --{} in --help)", name.replace('_', "-"))?;
+                    write!(f, " ({})", flag(name))?;
                 }
                 Ok(())
             }
@@ -61,6 +61,15 @@ impl fmt::Display for Failure {
             Failure::Output(error) => write!(f, "standard output: {error}"),
             Failure::Setup(what, error) => write!(f, "{what}: {error}"),
         }
+    }
+}
+
+/// The flag that sets an option of the engine.
+fn flag(option: &str) -> String {
+    match option {
+        "batch_delay" => "--batch-delay-us".to_owned(),
+        "queue_depth" => "--depth".to_owned(),
+        other => format!("--{}", other.replace('_', "-")),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use ringwal::Metrics;
+use ringwal::{Backend, Metrics};
 
 use crate::worker::Tally;
 
@@ -12,7 +12,7 @@ pub(crate) struct Summary<'a> {
     pub(crate) tally: &'a Tally,
     pub(crate) metrics: &'a Metrics,
     /// What runs, how it makes batches durable, and why.
-    pub(crate) backend: &'a dyn fmt::Display,
+    pub(crate) backend: &'a Backend,
     pub(crate) elapsed: Duration,
     /// Why it ended before the input did.
     pub(crate) stopped: Option<&'static str>,
@@ -24,33 +24,33 @@ impl fmt::Display for Summary<'_> {
         let seconds = self.elapsed.as_secs_f64();
         let rate = |amount: u64| amount as f64 / seconds.max(f64::MIN_POSITIVE);
         if let Some(reason) = self.stopped {
-            writeln!(f, "stopped by {reason}")?;
+            writeln!(f, "stopped:  by {reason}")?;
         }
         writeln!(
             f,
-            "records  {} acknowledged, {} bytes, in {seconds:.3} s: {:.0} records/s, {:.2} MiB/s",
+            "records:  {} acknowledged, {} bytes, in {seconds:.3} s: {:.0} records/s, {:.2} MiB/s",
             tally.records,
             tally.bytes,
             rate(tally.records),
             rate(tally.bytes) / MIB,
         )?;
         if let Some((first, last)) = tally.seqs {
-            writeln!(f, "seq      {first} to {last}")?;
+            writeln!(f, "seq:      {first} to {last}")?;
         }
         let wait = |quantile| Nanos(tally.wait_nanos.value_at_quantile(quantile));
-        writeln!(f, "wait     p50 {}, p99 {}, p99.9 {}", wait(0.5), wait(0.99), wait(0.999))?;
+        writeln!(f, "wait:     p50 {}, p99 {}, p99.9 {}", wait(0.5), wait(0.99), wait(0.999))?;
         writeln!(
             f,
-            "batches  {}, {:.1} records each on average",
+            "batches:  {}, {:.1} records each on average",
             metrics.batches,
             metrics.records as f64 / (metrics.batches.max(1)) as f64,
         )?;
         writeln!(
             f,
-            "written  {} bytes, of which {} padding",
+            "written:  {} bytes, of which {} padding",
             metrics.written_bytes, metrics.padding_bytes,
         )?;
-        write!(f, "backend  {}", self.backend)
+        write!(f, "{}", self.backend)
     }
 }
 

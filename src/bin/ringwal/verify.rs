@@ -4,10 +4,11 @@
 //! cannot be read.
 
 use std::io::{self, Write};
+use std::path::Path;
 use std::process::ExitCode;
 
 use ringwal::replication::ShardId;
-use ringwal::{Error, Log, Recovery, Verdict};
+use ringwal::{Corruption, Error, Log, Recovery, Verdict};
 use serde_json::json;
 
 use crate::args::VerifyArgs;
@@ -39,16 +40,9 @@ fn to_json(report: &Recovery) -> serde_json::Value {
         Verdict::TornTail => "torn-tail",
         Verdict::Corrupt => "corrupt",
         Verdict::Stale => "stale",
+        _ => "unknown",
     };
-    let corruption = report.corruption.as_ref().map(|corruption| {
-        json!({
-            "path": corruption.path.display().to_string(),
-            "offset": corruption.offset,
-            "first_seq": corruption.first_seq.get(),
-            "last_seq": corruption.last_seq.get(),
-            "message": corruption.to_string(),
-        })
-    });
+    let cut_at = report.cut_at.as_ref();
     json!({
         "verdict": verdict,
         "segments": report.segments,
@@ -56,10 +50,26 @@ fn to_json(report: &Recovery) -> serde_json::Value {
         "records": report.records,
         "bytes": report.bytes,
         "padding_bytes": report.padding_bytes,
-        "bytes_cut": report.bytes_cut,
         "first_seq": report.first_seq.get(),
         "last_seq": report.last_seq.get(),
-        "corruption": corruption,
+        "bytes_cut": report.bytes_cut,
+        "cut_at": cut_at.map(|(path, offset)| json!({ "path": show(path), "offset": offset })),
+        "corruption": report.corruption.as_ref().map(damage_to_json),
+        "state_missing": report.state_missing,
         "elapsed_seconds": report.elapsed.as_secs_f64(),
     })
+}
+
+fn damage_to_json(damage: &Corruption) -> serde_json::Value {
+    json!({
+        "path": show(&damage.path),
+        "offset": damage.offset,
+        "first_seq": damage.first_seq.get(),
+        "last_seq": damage.last_seq.get(),
+        "message": damage.to_string(),
+    })
+}
+
+fn show(path: &Path) -> String {
+    path.display().to_string()
 }
