@@ -1,4 +1,4 @@
-//! A gate: one word that all appenders of a batch wait on. An unsafe island (the futex call).
+//! A gate: one word that all appenders of a batch wait on.
 //!
 //! A gate opens in steps, from pending to written to synced, or fails for good. Opening it costs
 //! one system call for any number of sleeping threads, none if nobody sleeps, plus one
@@ -12,8 +12,6 @@
 //! 3. The failure is stored before the word says `FAILED`.
 //!
 //! Threading: any number of waiters, one thread opens.
-
-#![allow(unsafe_code)]
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -81,7 +79,7 @@ impl Gate {
                 Some(Some(left)) => Some(left),
                 Some(None) => return Ok(false),
             };
-            futex::wait(&self.word, seen, timeout);
+            futex::futex_wait(&self.word, seen, timeout);
         }
     }
 
@@ -124,7 +122,7 @@ impl Gate {
             return;
         }
         if self.sleepers.load(Ordering::SeqCst) > 0 {
-            futex::wake_all(&self.word);
+            futex::futex_wake_all(&self.word);
         }
         let wakers = {
             let mut wakers = self.wakers.lock().unwrap_or_else(PoisonError::into_inner);
@@ -148,30 +146,7 @@ impl Gate {
 const _: () = assert!(PENDING < Level::Written as u32 && (Level::Synced as u32) < FAILED);
 
 #[cfg(target_os = "linux")]
-mod futex {
-    use std::sync::atomic::AtomicU32;
-    use std::time::Duration;
-
-    /// Sleeps while `word` holds `seen`; may return for no reason.
-    pub(super) fn wait(word: &AtomicU32, seen: u32, timeout: Option<Duration>) {
-        let timeout = timeout.map(|timeout| libc::timespec {
-            tv_sec: libc::time_t::try_from(timeout.as_secs()).unwrap_or(libc::time_t::MAX),
-            tv_nsec: timeout.subsec_nanos().into(),
-        });
-        let timeout = timeout.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
-        let op = libc::FUTEX_WAIT | libc::FUTEX_PRIVATE_FLAG;
-        // SAFETY: FUTEX_WAIT reads an aligned u32, which the borrow keeps alive, and a timespec
-        // that is either null or alive in this frame. Every error is answered by looking again.
-        unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), op, seen, timeout) };
-    }
-
-    /// Wakes everyone who sleeps on `word`.
-    pub(super) fn wake_all(word: &AtomicU32) {
-        let op = libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG;
-        // SAFETY: FUTEX_WAKE uses the address as a key only.
-        unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), op, i32::MAX) };
-    }
-}
+use crate::sys as futex;
 
 #[cfg(not(target_os = "linux"))]
 mod futex {
@@ -182,7 +157,7 @@ mod futex {
     /// One room for all gates: a portable stand-in for a futex, on platforms for development.
     static ROOM: (Mutex<()>, Condvar) = (Mutex::new(()), Condvar::new());
 
-    pub(super) fn wait(word: &AtomicU32, seen: u32, timeout: Option<Duration>) {
+    pub(super) fn futex_wait(word: &AtomicU32, seen: u32, timeout: Option<Duration>) {
         let guard = ROOM.0.lock().unwrap_or_else(PoisonError::into_inner);
         if word.load(Ordering::SeqCst) != seen {
             return;
@@ -193,7 +168,7 @@ mod futex {
         }
     }
 
-    pub(super) fn wake_all(_word: &AtomicU32) {
+    pub(super) fn futex_wake_all(_word: &AtomicU32) {
         drop(ROOM.0.lock().unwrap_or_else(PoisonError::into_inner));
         ROOM.1.notify_all();
     }

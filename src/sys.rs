@@ -196,7 +196,6 @@ mod linux {
 
     /// Sleeps while `word` is `expected`, until a wake or `timeout` (`None`: for ever). May return
     /// at any time; the caller looks again.
-    #[allow(dead_code, reason = "the gate of the engine sleeps on it")]
     pub(crate) fn futex_wait(word: &AtomicU32, expected: u32, timeout: Option<Duration>) {
         let timeout = timeout.map(|timeout| libc::timespec {
             tv_sec: timeout.as_secs().min(i32::MAX as u64) as libc::time_t,
@@ -218,7 +217,6 @@ mod linux {
     }
 
     /// Wakes everyone who sleeps on `word`.
-    #[allow(dead_code, reason = "the gate of the engine sleeps on it")]
     pub(crate) fn futex_wake_all(word: &AtomicU32) {
         // SAFETY: the kernel uses the address of `word` as a key only.
         let _woken = unsafe {

@@ -106,7 +106,8 @@ fn tickets_can_be_waited_for_timed_out_and_dropped() {
     for variant in variants("tickets") {
         let dir = tempfile::tempdir().unwrap();
         let log = variant.builder(dir.path()).open().unwrap();
-        let commits: Vec<_> = (0..500_u32).map(|n| log.append_async(n.to_le_bytes()).unwrap()).collect();
+        let commits: Vec<_> =
+            (0..500_u32).map(|n| log.append_async(n.to_le_bytes()).unwrap()).collect();
         let last = commits.last().unwrap();
         let seq = loop {
             if let Some(seq) = last.wait_timeout(Duration::from_millis(1)).unwrap() {
@@ -249,7 +250,8 @@ fn a_record_is_read_by_its_place() {
 fn truncation_frees_segments_and_recycles_some_of_them() {
     for variant in variants("truncation_frees") {
         let dir = tempfile::tempdir().unwrap();
-        let log = variant.builder(dir.path()).segment_bytes(8192).recycle_segments(2).open().unwrap();
+        let log =
+            variant.builder(dir.path()).segment_bytes(8192).recycle_segments(2).open().unwrap();
         for round in 0..10_u64 {
             for n in 0..10_u8 {
                 log.append([n; 3000]).unwrap();

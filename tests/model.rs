@@ -22,11 +22,8 @@ enum Step {
 
 fn step() -> impl Strategy<Value = Step> {
     let size = prop_oneof![8 => 0..200_usize, 3 => 0..6000_usize, 1 => 0..50_000_usize];
-    let level = prop_oneof![
-        Just(Durability::Synced),
-        Just(Durability::Written),
-        Just(Durability::Queued)
-    ];
+    let level =
+        prop_oneof![Just(Durability::Synced), Just(Durability::Written), Just(Durability::Queued)];
     prop_oneof![
         8 => (size.clone(), level).prop_map(|(size, level)| Step::Append(size, level)),
         8 => size.clone().prop_map(Step::AppendAsync),

@@ -15,8 +15,7 @@ use crate::engine::group_commit::inbox::{Blocked, Placed};
 use crate::engine::options::Durability;
 use crate::engine::{Log, shared::Shared};
 use crate::error::{Error, Result};
-use crate::format::RECORD_HEAD_SIZE;
-use crate::format::record::RecordHead;
+use crate::format::{RECORD_HEAD_SIZE, RecordHead};
 use crate::seq::Seq;
 
 /// What an append does when there is no room at once.

@@ -1,8 +1,7 @@
 //! The records of an atomic batch, put together by the caller.
 
 use crate::error::{Error, Result};
-use crate::format::RECORD_HEAD_SIZE;
-use crate::format::record::RecordHead;
+use crate::format::{RECORD_HEAD_SIZE, RecordHead};
 
 /// Records that become durable together or not at all, for
 /// [`append_batch`](crate::Log::append_batch).

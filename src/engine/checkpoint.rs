@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use crate::engine::Log;
 use crate::error::{Error, Result};
-use crate::format::state;
+use crate::format::{self, PAYLOAD_MAX};
 use crate::seq::Seq;
 
 /// The last checkpoint of a log.
@@ -33,7 +33,7 @@ pub struct Checkpoint {
 
 impl Checkpoint {
     /// The most bytes that a payload may have.
-    pub const PAYLOAD_BYTES_MAX: usize = state::PAYLOAD_MAX;
+    pub const PAYLOAD_BYTES_MAX: usize = PAYLOAD_MAX;
 }
 
 impl Log {
@@ -65,7 +65,7 @@ impl Log {
         state.last_seq = state.last_seq.max(durable_seq.get());
         state.clean = false;
         state.checkpoint =
-            Some(state::Checkpoint { seq: seq.get(), time_nanos, payload: payload.to_vec() });
+            Some(format::Checkpoint { seq: seq.get(), time_nanos, payload: payload.to_vec() });
         self.shared().or_poison(file.write(state))
     }
 

@@ -29,7 +29,7 @@ use crate::engine::group_commit::pipeline::{Acknowledgement, Action, Pipeline, S
 use crate::engine::recovery::SegmentInfo;
 use crate::engine::shared::Shared;
 use crate::error::{Error, Result};
-use crate::format::batch::{self, BatchHeader};
+use crate::format::{self, BatchHeader, HEADER_SIZE, RECORD_HEAD_SIZE};
 use crate::io::{Completion, FileId, IoQueue, Op, Strategy};
 use crate::replication::ShardId;
 use crate::segment::name::{segment_filename, spare_name};
@@ -214,7 +214,8 @@ impl Driver {
             }
             Control::Stop => {
                 self.stopping = true;
-                for file in self.shared.inbox().take_spares() {
+                let spares = self.shared.inbox().take_spares();
+                for file in spares {
                     self.discard(file);
                 }
             }
@@ -258,12 +259,12 @@ impl Driver {
             salt: self.files.get(&fill.file).map_or(0, |file| file.salt),
             durable_seq: self.pipeline.durable_seq(),
             records: fill.records,
-            payload_bytes: (fill.end - crate::format::HEADER_SIZE) as u32,
+            payload_bytes: (fill.end - HEADER_SIZE) as u32,
         };
-        batch::seal(&mut fill.buf, &header, &mut self.heads);
+        format::seal(&mut fill.buf, &header, &mut self.heads);
         let strategy = fill.sync.then_some(self.setup.strategy);
         let payload = u64::from(header.payload_bytes);
-        let heads = u64::from(fill.records) * crate::format::RECORD_HEAD_SIZE as u64;
+        let heads = u64::from(fill.records) * RECORD_HEAD_SIZE as u64;
         let figures = Figures {
             records: u64::from(fill.records),
             record_bytes: payload - heads,
@@ -334,7 +335,7 @@ impl Driver {
         let reuse = self.shared.recycled().pop();
         let mut salt = [0; 8];
         if let Err(error) = getrandom::fill(&mut salt) {
-            let source = std::io::Error::other(error);
+            let source = std::io::Error::other(error.to_string());
             return self.fail(Error::io("get random bytes for", &self.shared.dir, source));
         }
         // Salt 0 means a stand-alone batch.

@@ -21,8 +21,7 @@ use crate::engine::recovery::{self, Mode, Recovered, Recovery};
 use crate::engine::shared::Shared;
 use crate::engine::state_file::StateFile;
 use crate::error::{Error, Result};
-use crate::io::std_fs::StdStorage;
-use crate::io::{Backend, IoQueue, LockGuard, QueueOptions, Storage, open_queue};
+use crate::io::{Backend, IoQueue, LockGuard, QueueOptions, StdStorage, Storage, open_queue};
 use crate::segment::name;
 
 /// The number of the spare that probes the backend; the driver counts from 1.
@@ -73,7 +72,13 @@ impl Builder {
     ) -> Result<Log> {
         let options = self.options;
         let lock = storage.lock(&name::lock_name(options.shard))?;
-        let recovered = recovery::recover(&*storage, options.shard, options.policy, Mode::Repair)?;
+        let recovered = recovery::recover(
+            &*storage,
+            options.shard,
+            options.policy,
+            Mode::Repair,
+            &mut |_, _| Ok(()),
+        )?;
         let Recovered { state, segments, next_seq, mut report } = recovered;
         let Some(state) = state else { return Err(Error::Closed) };
         let durable_seq = next_seq.get() - 1;
@@ -108,7 +113,7 @@ impl Builder {
     pub fn verify(self) -> Result<Recovery> {
         let storage = StdStorage::new(&self.options.dir);
         let (shard, policy) = (self.options.shard, self.options.policy);
-        Ok(recovery::recover(&storage, shard, policy, Mode::ReadOnly)?.report)
+        Ok(recovery::recover(&storage, shard, policy, Mode::ReadOnly, &mut |_, _| Ok(()))?.report)
     }
 
     /// Opens the log to read only: the records that are valid on disk now, beside a live writer or
@@ -120,7 +125,7 @@ impl Builder {
     pub fn read_only(self) -> Result<Reader> {
         let storage: Arc<dyn Storage> = Arc::new(StdStorage::new(&self.options.dir));
         let (shard, policy) = (self.options.shard, self.options.policy);
-        let recovered = recovery::recover(&*storage, shard, policy, Mode::ReadOnly)?;
+        let recovered = recovery::recover(&*storage, shard, policy, Mode::ReadOnly, &mut |_, _| Ok(()))?;
         Ok(Reader::of_segments(storage, shard, recovered.segments))
     }
 }

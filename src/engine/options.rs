@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+#[cfg(doc)]
 use crate::engine::Log;
 use crate::engine::recovery::RecoveryPolicy;
 use crate::error::{Error, Result};

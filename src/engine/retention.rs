@@ -9,11 +9,17 @@
 //!   from then on nothing after it counts, whatever still lies on disk. Newest files go first.
 //! - T3 A file is recycled only after its old name is durably gone.
 
+use std::sync::Arc;
+
 use crate::engine::Log;
 use crate::engine::driver::Control;
-use crate::engine::recovery::{self, SegmentInfo};
-use crate::error::{Error, Result};
+use crate::engine::recovery::SegmentInfo;
+use crate::engine::recovery::repair::{self, Plan};
+use crate::engine::state_file::StateFile;
+use crate::error::{Corruption, CorruptionKind, Error, Result, Witness};
+use crate::io::Access;
 use crate::segment::name::spare_name;
+use crate::segment::reader::{Scan, SegmentScanner};
 use crate::seq::Seq;
 
 /// The number of a recycled segment's name is its first sequence number with this bit set; the
@@ -118,6 +124,40 @@ impl Log {
         Ok(())
     }
 
+    /// Removes and trims what lies after `seq`, by the same steps as recovery after a crash in
+    /// between. Returns the segments that are left.
+    fn cut_files(&self, seq: Seq, state: &mut StateFile) -> Result<Vec<SegmentInfo>> {
+        let storage = &*self.inner.storage;
+        let mut kept = self.shared().segments().clone();
+        let after = kept.split_off(kept.partition_point(|segment| segment.first_seq <= seq));
+        let mut plan = Plan { end_at: Some(seq.get()), ..Plan::default() };
+        plan.remove = after.into_iter().rev().map(|segment| segment.name).collect();
+        if let Some(last) = kept.last_mut().filter(|last| last.last_seq > seq) {
+            let file = Arc::from(storage.open(&last.name, Access::Read)?);
+            let shard = self.options().shard.get();
+            let mut scanner = SegmentScanner::new(file, shard, last.first_seq.get())?;
+            while scanner.expected_seq() <= seq.get() {
+                match scanner.next_batch()? {
+                    Scan::Batch(batch) => {
+                        last.bytes = batch.offset() + batch.header().end_bytes();
+                    }
+                    Scan::End(stop) => {
+                        let path = storage.dir().join(&last.name);
+                        let range = (Seq::new(stop.expected_seq), seq);
+                        let kind = CorruptionKind::Damaged;
+                        let witness = Witness::Itself;
+                        let damage = Corruption::new(path, stop.offset, range, kind, witness);
+                        return Err(Error::Corrupt(damage));
+                    }
+                }
+            }
+            last.last_seq = seq;
+            plan.trim.push((last.name.clone(), last.bytes));
+        }
+        repair::carry_out(storage, &plan, Some(state))?;
+        Ok(kept)
+    }
+
     /// Removes every record after `seq`, durably: the next append gets `seq + 1`. Appends wait
     /// meanwhile. Tickets and [`RecordRef`](crate::RecordRef)s of removed records become invalid.
     ///
@@ -145,16 +185,8 @@ impl Log {
         state.clean = false;
         let shared = self.shared();
         shared.or_poison(file.write(state))?;
-        let cut = recovery::finish_cut(&*self.inner.storage, self.options().shard, &mut file);
-        let cut_segment = shared.or_poison(cut)?;
-        {
-            let mut segments = shared.segments();
-            segments.retain(|segment| segment.first_seq <= seq);
-            if let (Some(last), Some(bytes)) = (segments.last_mut(), cut_segment) {
-                last.last_seq = seq;
-                last.bytes = bytes;
-            }
-        }
+        let kept = shared.or_poison(self.cut_files(seq, &mut file))?;
+        *shared.segments() = kept;
         let (reply, answer) = crossbeam_channel::bounded(1);
         shared.control(Control::Reset(seq.get(), reply));
         let _ = answer.recv();

@@ -75,5 +75,8 @@ pub fn files(dir: &Path) -> Vec<String> {
 
 /// Every file in a directory with its bytes, to see that nothing changed.
 pub fn snapshot(dir: &Path) -> Vec<(String, Vec<u8>)> {
-    files(dir).into_iter().map(|name| (name.clone(), std::fs::read(dir.join(name)).unwrap())).collect()
+    files(dir)
+        .into_iter()
+        .map(|name| (name.clone(), std::fs::read(dir.join(name)).unwrap()))
+        .collect()
 }

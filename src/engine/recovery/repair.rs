@@ -1,0 +1,75 @@
+//! The changes that a survey planned, in an order in which a crash between any two is harmless.
+
+use crate::engine::state_file::StateFile;
+use crate::error::Result;
+use crate::format::State;
+use crate::io::{Access, Storage};
+use crate::replication::ShardId;
+
+/// What a survey wants changed.
+#[derive(Debug, Default)]
+pub(crate) struct Plan {
+    /// Make a `state` whose first live record is this.
+    pub(crate) create_state: Option<u64>,
+    /// Remove these files, in this order.
+    pub(crate) remove: Vec<String>,
+    /// Cut these files to these lengths.
+    pub(crate) trim: Vec<(String, u64)>,
+    /// Then remove this segment: nothing of it counts.
+    pub(crate) remove_last: Option<String>,
+    /// Then note that nothing behind this record exists: a cut was finished or damage tolerated.
+    pub(crate) end_at: Option<u64>,
+}
+
+/// Carries the plan out.
+pub(crate) fn apply(
+    storage: &dyn Storage,
+    shard: ShardId,
+    plan: &Plan,
+    state: &mut Option<StateFile>,
+) -> Result<()> {
+    if let Some(first_seq) = plan.create_state {
+        *state = Some(StateFile::create(storage, shard, first_seq)?);
+    }
+    carry_out(storage, plan, state.as_mut())
+}
+
+/// Carries out all of the plan but the making of `state`.
+pub(crate) fn carry_out(
+    storage: &dyn Storage,
+    plan: &Plan,
+    state: Option<&mut StateFile>,
+) -> Result<()> {
+    for name in &plan.remove {
+        storage.remove(name)?;
+    }
+    // Even if nothing was removed: a segment may have its name and not have it durably.
+    storage.sync_dir()?;
+    for (name, bytes) in &plan.trim {
+        let file = storage.open(name, Access::Write)?;
+        file.set_bytes(*bytes)?;
+        file.sync()?;
+    }
+    if let Some(name) = &plan.remove_last {
+        storage.remove(name)?;
+        storage.sync_dir()?;
+    }
+    if let (Some(last_seq), Some(file)) = (plan.end_at, state) {
+        let state = ended_at(file.current(), last_seq);
+        if state != *file.current() {
+            file.write(state)?;
+        }
+    }
+    Ok(())
+}
+
+/// The state of a log that ends with `last_seq`: nothing in it testifies to a later record.
+pub(crate) fn ended_at(state: &State, last_seq: u64) -> State {
+    let mut state = State { cutting: false, ..state.clone() };
+    state.clean &= state.last_seq <= last_seq;
+    state.last_seq = state.last_seq.min(last_seq);
+    if let Some(checkpoint) = &mut state.checkpoint {
+        checkpoint.seq = checkpoint.seq.min(last_seq);
+    }
+    state
+}

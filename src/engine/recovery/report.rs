@@ -1,0 +1,121 @@
+//! What recovery found, for people and programs.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::error::Corruption;
+use crate::seq::Seq;
+
+/// What recovery does with damage to acknowledged records.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum RecoveryPolicy {
+    /// It is an error that names what is lost, and nothing is changed.
+    #[default]
+    Strict,
+    /// At the end of the log, with nothing valid behind it, it is cut back and reported as
+    /// [`Recovery::tolerated`]; anywhere else it is an error.
+    TolerateTail,
+}
+
+/// How a log ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Verdict {
+    /// With its last batch, or with blocks that were never written.
+    #[default]
+    Clean,
+    /// With bytes of writes that were never acknowledged.
+    TornTail,
+    /// Acknowledged records are damaged or missing: [`Recovery::corruption`] or
+    /// [`Recovery::tolerated`] has where.
+    Corrupt,
+    /// With what an earlier life of the file left.
+    Stale,
+}
+
+/// What recovery found and did. `Display` prints it as a few lines.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Recovery {
+    /// How the log ended.
+    pub verdict: Verdict,
+    /// The segments that it has now.
+    pub segments: u64,
+    /// The batches in them.
+    pub batches: u64,
+    /// The live records.
+    pub records: u64,
+    /// The bytes of all segments up to the end of their last batches.
+    pub bytes: u64,
+    /// How many of those are padding.
+    pub padding_bytes: u64,
+    /// The first live record: [`Seq::FIRST`] unless the log was truncated before.
+    pub first_seq: Seq,
+    /// The last record; the one before `first_seq` if there are none.
+    pub last_seq: Seq,
+    /// How many bytes behind the last batch were cut off, or would be. Blocks that were never
+    /// written are not counted.
+    pub bytes_cut: u64,
+    /// In which segment and from which byte on.
+    pub cut_at: Option<(PathBuf, u64)>,
+    /// The first damage to acknowledged records, where the log was only read: an opening log
+    /// fails with it.
+    pub corruption: Option<Corruption>,
+    /// Damage to acknowledged records that [`RecoveryPolicy::TolerateTail`] let pass.
+    pub tolerated: Option<Corruption>,
+    /// Whether there were segments, but no `state` file.
+    pub state_missing: bool,
+    /// How long it took.
+    pub elapsed: Duration,
+    /// What the log runs on and why, if it was opened to append.
+    pub backend: Option<String>,
+}
+
+impl fmt::Display for Recovery {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let verdict = match self.verdict {
+            Verdict::Clean => "clean",
+            Verdict::TornTail => "torn tail: a write that was never acknowledged",
+            Verdict::Corrupt => "corrupt: acknowledged records are damaged or missing",
+            Verdict::Stale => "leftovers of a recycled segment at the end",
+        };
+        writeln!(f, "verdict:  {verdict}")?;
+        if self.records == 0 {
+            writeln!(f, "records:  none, the next one is {}", self.last_seq.next())?;
+        } else {
+            writeln!(f, "records:  {} ({} to {})", self.records, self.first_seq, self.last_seq)?;
+        }
+        writeln!(f, "segments: {}, batches: {}", self.segments, self.batches)?;
+        writeln!(f, "bytes:    {}, of which padding {}", self.bytes, self.padding_bytes)?;
+        if let Some((path, offset)) = &self.cut_at {
+            writeln!(
+                f,
+                "cut:      {} bytes from {} at byte {offset}",
+                self.bytes_cut,
+                path.display()
+            )?;
+        }
+        if let Some(corruption) = &self.corruption {
+            writeln!(f, "damage:   {corruption}")?;
+        }
+        if let Some(tolerated) = &self.tolerated {
+            writeln!(
+                f,
+                "lost:     records {} to {}, tolerated as asked: {} at byte {}",
+                tolerated.first_seq,
+                tolerated.last_seq,
+                tolerated.path.display(),
+                tolerated.offset
+            )?;
+        }
+        if self.state_missing {
+            writeln!(f, "state:    there was no state file")?;
+        }
+        if let Some(backend) = &self.backend {
+            writeln!(f, "backend:  {backend}")?;
+        }
+        write!(f, "took:     {:.3} s", self.elapsed.as_secs_f64())
+    }
+}

@@ -1,0 +1,413 @@
+//! The survey: reads a directory and says what is there and what should be changed.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::engine::state_file::{Found, StateFile};
+use crate::error::{Corruption, CorruptionKind, Error, Result, Witness};
+use crate::format::{BatchHeader, HEADER_SIZE, State, VERSION};
+use crate::io::{Access, Storage, StorageFile};
+use crate::replication::ShardId;
+use crate::segment::name::{is_expected, is_spare, segments_among, state_name, state_temp_name};
+use crate::segment::reader::{LaterBatch, Scan, SegmentScanner, Stop, StopKind};
+use crate::seq::Seq;
+
+use super::repair::{Plan, ended_at};
+use super::table::{Action, DirAction, DirFacts, End, Later, SegmentsSeen, StateSeen, TailFacts};
+use super::{Mode, Recovered, Recovery, RecoveryPolicy, SegmentInfo, Verdict, Visit};
+
+/// A survey of one shard's files.
+pub(crate) struct Survey<'a> {
+    storage: &'a dyn Storage,
+    shard: ShardId,
+    policy: RecoveryPolicy,
+    mode: Mode,
+    file: Option<StateFile>,
+    /// What is known: the state that counts, after a cut that it announces; without a `state`
+    /// file one that testifies to nothing.
+    state: State,
+    segments: Vec<(u64, String)>,
+    plan: Plan,
+    recovered: Vec<SegmentInfo>,
+    report: Recovery,
+}
+
+impl<'a> Survey<'a> {
+    /// Looks at names and `state`, and decides whether this is a log.
+    pub(crate) fn new(
+        storage: &'a dyn Storage,
+        shard: ShardId,
+        policy: RecoveryPolicy,
+        mode: Mode,
+        names: Vec<String>,
+    ) -> Result<Survey<'a>> {
+        let found = StateFile::open(storage, shard, &names, mode == Mode::Repair)?;
+        let foreign = names.iter().find(|name| !is_expected(name)).cloned();
+        let temp = state_temp_name(shard);
+        let is_left = |name: &&String| is_spare(shard, name) || **name == temp;
+        let left: Vec<_> = names.iter().filter(is_left).cloned().collect();
+        let mut survey = Survey {
+            storage,
+            shard,
+            policy,
+            mode,
+            file: None,
+            state: State::new([0; 16], shard.get(), 1),
+            segments: segments_among(shard, names),
+            plan: Plan { remove: left, ..Plan::default() },
+            recovered: Vec::new(),
+            report: Recovery::default(),
+        };
+        survey.decide(found, foreign)?;
+        survey.leave_out_truncated();
+        Ok(survey)
+    }
+
+    /// Scans the segments and judges the end of the log.
+    pub(crate) fn run(mut self, visit: &mut Visit<'_>) -> Result<(Plan, Recovered)> {
+        let live = std::mem::take(&mut self.segments);
+        let first_seq = self.state.first_seq;
+        let next_seq = match live.first() {
+            Some((first, _)) if *first > first_seq => {
+                self.judge(&Tail::without_file(first_seq), Some(*first))?;
+                self.scan_all(&live, visit)?
+            }
+            Some(_) => self.scan_all(&live, visit)?,
+            None => {
+                self.judge(&Tail::without_file(first_seq), None)?;
+                first_seq
+            }
+        };
+        if next_seq < first_seq {
+            // All that is left was truncated before; the next segment would not continue it.
+            let dead = self.recovered.pop().map(|segment| segment.name);
+            self.plan.remove_last = self.plan.remove_last.take().or(dead);
+            self.plan.trim.clear();
+        }
+        let next_seq = Seq::new(next_seq.max(first_seq));
+        if self.state.cutting {
+            let cut = self.state.cut.unwrap_or(u64::MAX);
+            self.plan.end_at = Some(self.plan.end_at.map_or(cut, |end_at| end_at.min(cut)));
+        }
+        self.report.first_seq = Seq::new(first_seq);
+        self.report.last_seq = next_seq.prev();
+        self.report.segments = self.recovered.len() as u64;
+        self.report.bytes = self.recovered.iter().map(|segment| segment.bytes).sum();
+        let (state, segments, report) = (self.file, self.recovered, self.report);
+        Ok((self.plan, Recovered { state, segments, next_seq, report }))
+    }
+
+    fn decide(&mut self, found: Found, foreign: Option<String>) -> Result<()> {
+        let (state, file) = match found {
+            Found::Valid(file) => (StateSeen::Valid, Some(file)),
+            Found::Missing => (StateSeen::Missing, None),
+            Found::Unreadable(_) => (StateSeen::Unreadable, None),
+        };
+        let segments = self.segments_seen()?;
+        let facts = DirFacts { state, segments, foreign: foreign.is_some(), policy: self.policy };
+        let first = self.segments.first().map_or(1, |(first_seq, _)| *first_seq);
+        let lost = Corruption::new(
+            self.path(&state_name(self.shard)),
+            0,
+            (Seq::NONE, Seq::NONE),
+            CorruptionKind::StateUnreadable,
+            Witness::Itself,
+        );
+        match facts.judge().1 {
+            DirAction::Use => {}
+            DirAction::Begin | DirAction::Adopt => self.plan.create_state = Some(first),
+            DirAction::Tolerate => {
+                self.plan.create_state = Some(first);
+                self.report.tolerated = Some(lost);
+            }
+            DirAction::Refuse => self.refuse(lost)?,
+            DirAction::NotALog => {
+                let name = foreign.unwrap_or_default();
+                let reason = format!("it has no segments, but other files such as {name}");
+                let path = self.storage.dir().to_path_buf();
+                return Err(Error::NotALog { path, reason });
+            }
+        }
+        self.report.state_missing = state == StateSeen::Missing && !self.segments.is_empty();
+        self.state = match &file {
+            Some(file) => known(file.current()),
+            None => State { last_seq: 0, ..State::new([0; 16], self.shard.get(), first) },
+        };
+        if self.plan.create_state.is_some() {
+            // It is made under this name, and replaces what an earlier attempt left there.
+            let temp = state_temp_name(self.shard);
+            self.plan.remove.retain(|name| *name != temp);
+        }
+        self.file = file;
+        Ok(())
+    }
+
+    fn segments_seen(&self) -> Result<SegmentsSeen> {
+        let mut seen = SegmentsSeen::None;
+        for (_, name) in &self.segments {
+            let mut bytes = [0; HEADER_SIZE];
+            let len = self.storage.open(name, Access::Read)?.read_at(&mut bytes, 0)?;
+            match BatchHeader::parse(&bytes[..len]) {
+                Ok((header, _)) if header.salt != 0 => return Ok(SegmentsSeen::Salted),
+                _ => seen = SegmentsSeen::StandAlone,
+            }
+        }
+        Ok(seen)
+    }
+
+    /// Takes what was truncated away out of the list of segments and plans its removal: before
+    /// the first live record oldest first, behind a cut newest first.
+    fn leave_out_truncated(&mut self) {
+        let first_seq = self.state.first_seq;
+        let dead = self.segments.windows(2).take_while(|pair| pair[1].0 <= first_seq).count();
+        self.plan.remove.extend(self.segments.drain(..dead).map(|(_, name)| name));
+        if let (true, Some(cut)) = (self.state.cutting, self.state.cut) {
+            let kept = self.segments.partition_point(|(first_seq, _)| *first_seq <= cut);
+            let void = self.segments.drain(kept..).rev().map(|(_, name)| name);
+            self.plan.remove.extend(void);
+        }
+    }
+
+    /// Scans segment after segment, as long as each continues the one before. Returns the number
+    /// after the last record.
+    fn scan_all(&mut self, live: &[(u64, String)], visit: &mut Visit<'_>) -> Result<u64> {
+        let mut next_seq = live.first().map_or(1, |(first_seq, _)| *first_seq);
+        for (index, (first_seq, name)) in live.iter().enumerate() {
+            let next = live.get(index + 1).map(|(next, _)| *next);
+            let tail = self.scan(*first_seq, name, next, visit)?;
+            next_seq = tail.next_seq;
+            if tail.has_batch {
+                self.recovered.push(SegmentInfo {
+                    first_seq: Seq::new(*first_seq),
+                    last_seq: Seq::new(next_seq).prev(),
+                    bytes: tail.bytes,
+                    name: name.clone(),
+                });
+                if tail.bytes < tail.file_bytes {
+                    self.plan.trim.push((name.clone(), tail.bytes));
+                }
+            } else if next.is_none() {
+                self.plan.remove_last = Some(name.clone());
+            }
+            if next != Some(next_seq) && !self.judge(&tail, next)? {
+                break;
+            }
+        }
+        Ok(next_seq)
+    }
+
+    fn scan(
+        &mut self,
+        first_seq: u64,
+        name: &str,
+        next: Option<u64>,
+        visit: &mut Visit<'_>,
+    ) -> Result<Tail> {
+        let bound = self.bound(first_seq, next);
+        let file = self.open(name, next.is_none())?;
+        let mut scanner = SegmentScanner::new(file, self.shard.get(), first_seq)?;
+        let mut tail = Tail { name: Some(name.to_owned()), ..Tail::without_file(first_seq) };
+        tail.file_bytes = scanner.file_bytes();
+        let mut padding = 0;
+        while tail.next_seq <= bound {
+            let batch = match scanner.next_batch()? {
+                Scan::Batch(batch) => batch,
+                Scan::End(stop) => {
+                    tail.end = self.end_of(&stop, name)?;
+                    tail.offset = stop.offset.min(tail.file_bytes);
+                    if matches!(tail.end, End::Damaged | End::Stale) && next.is_none() {
+                        tail.later = scanner.later_witness(&stop)?;
+                    }
+                    return Ok(tail);
+                }
+            };
+            let header = batch.header();
+            let counts = header.first_seq.max(self.state.first_seq)..=header.last_seq().min(bound);
+            self.report.batches += 1;
+            self.report.records += counts.clone().count_of();
+            self.report.padding_bytes += padding;
+            padding = header.frame_bytes() - header.end_bytes();
+            tail.has_batch = true;
+            tail.bytes = batch.offset() + header.end_bytes();
+            tail.offset = (batch.offset() + header.frame_bytes()).min(tail.file_bytes);
+            let was_last = header.last_seq() == u64::MAX;
+            tail.next_seq = header.last_seq().min(bound).saturating_add(1);
+            if !counts.is_empty() {
+                visit(&batch, counts)?;
+            }
+            if was_last {
+                break;
+            }
+        }
+        tail.end = End::Bound;
+        Ok(tail)
+    }
+
+    /// The last record that can count in a segment: a later segment or a cut ends it.
+    fn bound(&self, first_seq: u64, next: Option<u64>) -> u64 {
+        let cut = self.state.cut.filter(|&cut| first_seq <= cut).unwrap_or(u64::MAX);
+        next.map_or(u64::MAX, |next| next - 1).min(cut)
+    }
+
+    fn open(&self, name: &str, is_last: bool) -> Result<Arc<dyn StorageFile>> {
+        if self.mode == Mode::ReadOnly || !is_last {
+            return Ok(Arc::from(self.storage.open(name, Access::Read)?));
+        }
+        let file = self.storage.open(name, Access::Write)?;
+        file.sync()?;
+        file.drop_cache();
+        Ok(Arc::from(file))
+    }
+
+    fn end_of(&self, stop: &Stop, name: &str) -> Result<End> {
+        Ok(match stop.kind {
+            StopKind::EndOfFile => End::OfFile,
+            StopKind::Blank => End::Blank,
+            StopKind::Stale => End::Stale,
+            StopKind::Damaged => End::Damaged,
+            StopKind::NewerVersion(version) => {
+                let path = self.path(name);
+                return Err(Error::UnsupportedVersion { path, version, newest: VERSION });
+            }
+        })
+    }
+
+    /// Puts an end of the valid batches through the table; `next` is where the next segment
+    /// begins. Returns whether what follows can be looked at.
+    fn judge(&mut self, tail: &Tail, next: Option<u64>) -> Result<bool> {
+        // What is before the first live record may be missing.
+        let missing = tail.next_seq.max(self.state.first_seq);
+        let checkpoint = self.state.checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.seq);
+        let later_proves = tail.later.is_some_and(|later| later.durable_seq >= missing);
+        let facts = TailFacts {
+            end: tail.end,
+            later_batch: match tail.later {
+                None => Later::None,
+                Some(_) if later_proves => Later::Proves,
+                Some(_) => Later::Unproven,
+            },
+            later_segment: next.is_some(),
+            checkpoint_proves: checkpoint >= missing,
+            close_proves: self.state.last_seq >= missing,
+            policy: self.policy,
+        };
+        let row = facts.judge();
+        if self.report.verdict != Verdict::Corrupt {
+            self.report.verdict = row.verdict;
+        }
+        let (Action::Refuse(witness) | Action::Tolerate(witness)) = row.action else {
+            if row.action == Action::Cut {
+                self.count_cut(tail);
+            }
+            return Ok(true);
+        };
+        let of_batch = tail.later.filter(|_| later_proves);
+        let last = match (next, of_batch) {
+            (Some(next), _) => next - 1,
+            (None, Some(later)) => later.durable_seq.min(later.first_seq - 1),
+            (None, None) => checkpoint.max(self.state.last_seq),
+        };
+        let corruption = self.corruption(tail, (missing, last), witness, next.is_some());
+        if let Action::Tolerate(_) = row.action {
+            if tail.end == End::Damaged || tail.end == End::Stale {
+                self.count_cut(tail);
+            }
+            self.report.tolerated = Some(corruption);
+            self.plan.end_at = Some(missing - 1);
+            return Ok(true);
+        }
+        self.refuse(corruption)?;
+        Ok(tail.name.is_none())
+    }
+
+    fn corruption(
+        &self,
+        tail: &Tail,
+        (first, last): (u64, u64),
+        witness: Witness,
+        has_next: bool,
+    ) -> Corruption {
+        let dir = self.storage.dir().to_path_buf();
+        let (path, offset) = match &tail.name {
+            Some(name) => (self.path(name), tail.offset),
+            None => (dir.clone(), 0),
+        };
+        let ends_whole = tail.end == End::Bound || (tail.end == End::OfFile && has_next);
+        let (path, offset, kind) = match tail.end {
+            _ if tail.name.is_none() => (path, offset, CorruptionKind::SegmentMissing),
+            _ if ends_whole && tail.has_batch => (dir, 0, CorruptionKind::SegmentMissing),
+            End::Damaged => (path, offset, CorruptionKind::Damaged),
+            _ => (path, offset, CorruptionKind::Missing),
+        };
+        Corruption::new(path, offset, (Seq::new(first), Seq::new(last)), kind, witness)
+    }
+
+    fn refuse(&mut self, corruption: Corruption) -> Result<()> {
+        if self.mode == Mode::Repair {
+            return Err(Error::Corrupt(corruption));
+        }
+        self.report.verdict = Verdict::Corrupt;
+        self.report.corruption.get_or_insert(corruption);
+        Ok(())
+    }
+
+    fn count_cut(&mut self, tail: &Tail) {
+        let Some(name) = &tail.name else { return };
+        self.report.bytes_cut = tail.file_bytes - tail.offset;
+        self.report.cut_at = Some((self.path(name), tail.offset));
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.storage.dir().join(name)
+    }
+}
+
+/// What a state says of the log, once the cut that it may announce is finished.
+fn known(state: &State) -> State {
+    match (state.cutting, state.cut) {
+        (true, Some(cut)) => State { cutting: true, ..ended_at(state, cut) },
+        _ => state.clone(),
+    }
+}
+
+/// Where the valid batches of a segment end.
+#[derive(Debug)]
+struct Tail {
+    /// The segment; `None` if there is no file.
+    name: Option<String>,
+    end: End,
+    /// Where the next batch would be, within the file.
+    offset: u64,
+    /// The end of the last batch, without its padding.
+    bytes: u64,
+    file_bytes: u64,
+    next_seq: u64,
+    has_batch: bool,
+    later: Option<LaterBatch>,
+}
+
+impl Tail {
+    fn without_file(next_seq: u64) -> Tail {
+        Tail {
+            name: None,
+            end: End::OfFile,
+            offset: 0,
+            bytes: 0,
+            file_bytes: 0,
+            next_seq,
+            has_batch: false,
+            later: None,
+        }
+    }
+}
+
+trait CountOf {
+    fn count_of(self) -> u64;
+}
+
+impl CountOf for std::ops::RangeInclusive<u64> {
+    /// How many numbers there are in it, without going through them.
+    fn count_of(self) -> u64 {
+        if self.is_empty() { 0 } else { self.end() - self.start() + 1 }
+    }
+}

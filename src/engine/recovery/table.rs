@@ -1,0 +1,364 @@
+//! The decision tables of recovery: facts in, decision out. No file, no clock.
+//!
+//! One row for every combination of facts, which a test walks. The facts of the *tail* are about
+//! the place where the valid batches end: the last segment, or an earlier one if the next does not
+//! continue it. Something is *proven* if a witness says that what is missing there was durable.
+//!
+//! ```text
+//! row    end        later batch  later seg.  state proves  policy     verdict   action
+//! R-A1   OfFile     none         no          no            any        Clean     keep
+//! R-A2   Blank      none         no          no            any        Clean     keep
+//! R-A3   Bound      none         no          no            any        Clean     keep
+//! R-B1   Stale      none         no          no            any        Stale     cut
+//! R-B2   Damaged    none         no          no            any        TornTail  cut
+//! R-B3   any        unproven     no          no            any        TornTail  cut
+//! R-C1   any        any          yes         any           any        Corrupt   refuse
+//! R-C2   any        proves       no          any           any        Corrupt   refuse
+//! R-C3   any        not proves   no          checkpoint    (*)        Corrupt   refuse
+//! R-C4   any        not proves   no          only close    (*)        Corrupt   refuse
+//! R-D1   any        none         no          checkpoint    Tolerate   Corrupt   tolerate
+//! R-D2   any        none         no          only close    Tolerate   Corrupt   tolerate
+//!
+//! (*) Strict, or an unproven later batch: there is something valid behind the damage.
+//! ```
+
+use crate::error::Witness;
+
+use super::{RecoveryPolicy, Verdict};
+
+/// How the valid batches end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// At the last record that counts; what follows is void.
+    Bound,
+    /// With the file, or there is no file.
+    OfFile,
+    /// In zeros up to the end of the file.
+    Blank,
+    /// In a batch of an earlier life of the file.
+    Stale,
+    /// In bytes that are no batch which could follow.
+    Damaged,
+}
+
+/// Valid batches behind the end, in the same file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Later {
+    /// There are none.
+    None,
+    /// There are, but none says that what is missing was durable: they were in flight together.
+    Unproven,
+    /// One says that what is missing was durable.
+    Proves,
+}
+
+/// What is known about a tail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TailFacts {
+    pub(crate) end: End,
+    pub(crate) later_batch: Later,
+    /// There is a later segment, and it does not continue this one.
+    pub(crate) later_segment: bool,
+    /// The checkpoint covers what is missing.
+    pub(crate) checkpoint_proves: bool,
+    /// The last durable number in `state` covers what is missing.
+    pub(crate) close_proves: bool,
+    pub(crate) policy: RecoveryPolicy,
+}
+
+/// What to do with a tail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Action {
+    /// Keep all; blank or void bytes behind it are trimmed.
+    Keep,
+    /// Cut off what was never acknowledged, and count it.
+    Cut,
+    /// Cut back acknowledged records, as was asked for, and say so.
+    Tolerate(Witness),
+    /// Change nothing; it is an error.
+    Refuse(Witness),
+}
+
+/// A row of the table.
+#[derive(Debug)]
+pub(crate) struct Row {
+    /// Its label.
+    pub(crate) name: &'static str,
+    matches: fn(&TailFacts) -> bool,
+    pub(crate) verdict: Verdict,
+    pub(crate) action: Action,
+}
+
+impl TailFacts {
+    /// The row for these facts.
+    pub(crate) fn judge(&self) -> &'static Row {
+        let row = TAIL_ROWS.iter().find(|row| (row.matches)(self));
+        row.expect("a row for every combination of facts")
+    }
+
+    fn is_unproven(&self) -> bool {
+        !self.later_segment && self.later_batch != Later::Proves && !self.state_proves()
+    }
+
+    fn state_proves(&self) -> bool {
+        self.checkpoint_proves || self.close_proves
+    }
+
+    fn ends_last(&self, end: End) -> bool {
+        self.end == end && self.later_batch == Later::None && self.is_unproven()
+    }
+
+    fn is_for_state(&self) -> bool {
+        !self.later_segment && self.later_batch != Later::Proves && self.state_proves()
+    }
+
+    fn may_tolerate(&self) -> bool {
+        self.policy == RecoveryPolicy::TolerateTail && self.later_batch == Later::None
+    }
+}
+
+const fn row(
+    name: &'static str,
+    verdict: Verdict,
+    action: Action,
+    matches: fn(&TailFacts) -> bool,
+) -> Row {
+    Row { name, matches, verdict, action }
+}
+
+const TAIL_ROWS: [Row; 12] = [
+    row("R-A1", Verdict::Clean, Action::Keep, |f| f.ends_last(End::OfFile)),
+    row("R-A2", Verdict::Clean, Action::Keep, |f| f.ends_last(End::Blank)),
+    row("R-A3", Verdict::Clean, Action::Keep, |f| f.ends_last(End::Bound)),
+    row("R-B1", Verdict::Stale, Action::Cut, |f| f.ends_last(End::Stale)),
+    row("R-B2", Verdict::TornTail, Action::Cut, |f| f.ends_last(End::Damaged)),
+    row("R-B3", Verdict::TornTail, Action::Cut, |f| {
+        f.later_batch == Later::Unproven && f.is_unproven()
+    }),
+    row("R-C1", Verdict::Corrupt, Action::Refuse(Witness::LaterSegment), |f| f.later_segment),
+    row("R-C2", Verdict::Corrupt, Action::Refuse(Witness::LaterBatch), |f| {
+        !f.later_segment && f.later_batch == Later::Proves
+    }),
+    row("R-C3", Verdict::Corrupt, Action::Refuse(Witness::Checkpoint), |f| {
+        f.is_for_state() && f.checkpoint_proves && !f.may_tolerate()
+    }),
+    row("R-C4", Verdict::Corrupt, Action::Refuse(Witness::CleanClose), |f| {
+        f.is_for_state() && !f.checkpoint_proves && !f.may_tolerate()
+    }),
+    row("R-D1", Verdict::Corrupt, Action::Tolerate(Witness::Checkpoint), |f| {
+        f.is_for_state() && f.checkpoint_proves && f.may_tolerate()
+    }),
+    row("R-D2", Verdict::Corrupt, Action::Tolerate(Witness::CleanClose), |f| {
+        f.is_for_state() && !f.checkpoint_proves && f.may_tolerate()
+    }),
+];
+
+/// What is under the name of the `state` file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum StateSeen {
+    Valid,
+    Missing,
+    Unreadable,
+}
+
+/// What the segments say about themselves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SegmentsSeen {
+    None,
+    /// Only stand-alone batches: files that were made without an engine and need no `state`.
+    StandAlone,
+    /// An engine wrote at least one of them, so there was a `state`.
+    Salted,
+}
+
+/// What is known about the directory before a segment is scanned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct DirFacts {
+    pub(crate) state: StateSeen,
+    pub(crate) segments: SegmentsSeen,
+    /// There is something that no log put there.
+    pub(crate) foreign: bool,
+    pub(crate) policy: RecoveryPolicy,
+}
+
+/// What to take the directory for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum DirAction {
+    /// A log with its state.
+    Use,
+    /// A log that is about to begin.
+    Begin,
+    /// Segments without a state, where that is fine.
+    Adopt,
+    /// Segments without a state, where that is damage which was asked to be tolerated.
+    Tolerate,
+    /// A log whose state is lost.
+    Refuse,
+    /// No log.
+    NotALog,
+}
+
+type DirRow = (&'static str, fn(&DirFacts) -> bool, DirAction);
+
+impl DirFacts {
+    /// The label of the row for these facts, and what it says.
+    pub(crate) fn judge(&self) -> (&'static str, DirAction) {
+        let row = DIR_ROWS.iter().find(|row| row.1(self));
+        let &(name, _, action) = row.expect("a row for every combination of facts");
+        (name, action)
+    }
+
+    fn lacks_state(&self, segments: SegmentsSeen) -> bool {
+        self.state == StateSeen::Missing && self.segments == segments
+    }
+}
+
+const DIR_ROWS: [DirRow; 7] = [
+    ("S-1", |f| f.state == StateSeen::Valid, DirAction::Use),
+    ("S-2", |f| f.state == StateSeen::Unreadable, DirAction::Refuse),
+    ("S-3", |f| f.lacks_state(SegmentsSeen::None) && !f.foreign, DirAction::Begin),
+    ("S-4", |f| f.lacks_state(SegmentsSeen::None) && f.foreign, DirAction::NotALog),
+    ("S-5", |f| f.lacks_state(SegmentsSeen::StandAlone), DirAction::Adopt),
+    (
+        "S-6",
+        |f| f.lacks_state(SegmentsSeen::Salted) && f.policy == RecoveryPolicy::Strict,
+        DirAction::Refuse,
+    ),
+    (
+        "S-7",
+        |f| f.lacks_state(SegmentsSeen::Salted) && f.policy == RecoveryPolicy::TolerateTail,
+        DirAction::Tolerate,
+    ),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const POLICIES: [RecoveryPolicy; 2] = [RecoveryPolicy::Strict, RecoveryPolicy::TolerateTail];
+    const ENDS: [End; 5] = [End::Bound, End::OfFile, End::Blank, End::Stale, End::Damaged];
+    const LATERS: [Later; 3] = [Later::None, Later::Unproven, Later::Proves];
+
+    fn all_tails() -> Vec<TailFacts> {
+        let mut all = Vec::new();
+        for end in ENDS {
+            for later_batch in LATERS {
+                for policy in POLICIES {
+                    for bits in 0..8 {
+                        all.push(TailFacts {
+                            end,
+                            later_batch,
+                            later_segment: bits & 1 != 0,
+                            checkpoint_proves: bits & 2 != 0,
+                            close_proves: bits & 4 != 0,
+                            policy,
+                        });
+                    }
+                }
+            }
+        }
+        all
+    }
+
+    /// Said apart from the rows: what of these facts proves that something acknowledged is gone.
+    fn is_proven(facts: &TailFacts) -> bool {
+        facts.later_segment
+            || facts.later_batch == Later::Proves
+            || facts.checkpoint_proves
+            || facts.close_proves
+    }
+
+    #[test]
+    fn exactly_one_row_matches_every_tail() {
+        assert_eq!(all_tails().len(), 5 * 3 * 2 * 8);
+        for facts in all_tails() {
+            let rows: Vec<_> =
+                TAIL_ROWS.iter().filter(|row| (row.matches)(&facts)).map(|r| r.name).collect();
+            assert_eq!(rows.len(), 1, "{facts:?}: {rows:?}");
+        }
+    }
+
+    #[test]
+    fn every_row_matches_some_tail() {
+        for row in &TAIL_ROWS {
+            assert!(all_tails().iter().any(|facts| (row.matches)(facts)), "{}", row.name);
+        }
+    }
+
+    #[test]
+    fn the_verdict_is_corrupt_exactly_if_something_is_proven() {
+        for facts in all_tails() {
+            let row = facts.judge();
+            assert_eq!(row.verdict == Verdict::Corrupt, is_proven(&facts), "{facts:?}");
+        }
+    }
+
+    #[test]
+    fn nothing_proven_is_dropped_under_the_strict_policy() {
+        for facts in all_tails().iter().filter(|facts| facts.policy == RecoveryPolicy::Strict) {
+            let is_refused = matches!(facts.judge().action, Action::Refuse(_));
+            assert_eq!(is_refused, is_proven(facts), "{facts:?}");
+        }
+    }
+
+    #[test]
+    fn nothing_with_valid_data_behind_it_is_tolerated() {
+        for facts in all_tails() {
+            let is_last = facts.later_batch == Later::None && !facts.later_segment;
+            let tolerates = matches!(facts.judge().action, Action::Tolerate(_));
+            let asked = facts.policy == RecoveryPolicy::TolerateTail;
+            assert_eq!(tolerates, asked && is_last && is_proven(&facts), "{facts:?}");
+        }
+    }
+
+    #[test]
+    fn the_witness_is_one_that_testifies() {
+        for facts in all_tails() {
+            let testifies = match facts.judge().action {
+                Action::Keep | Action::Cut => continue,
+                Action::Tolerate(witness) | Action::Refuse(witness) => match witness {
+                    Witness::LaterSegment => facts.later_segment,
+                    Witness::LaterBatch => facts.later_batch == Later::Proves,
+                    Witness::Checkpoint => facts.checkpoint_proves,
+                    Witness::CleanClose => facts.close_proves,
+                    Witness::Itself => false,
+                },
+            };
+            assert!(testifies, "{facts:?}");
+        }
+    }
+
+    #[test]
+    fn the_policy_changes_nothing_about_what_is_not_proven() {
+        for facts in all_tails().into_iter().filter(|facts| !is_proven(facts)) {
+            let rows = POLICIES.map(|policy| TailFacts { policy, ..facts }.judge().name);
+            assert_eq!(rows[0], rows[1], "{facts:?}");
+        }
+    }
+
+    #[test]
+    fn exactly_one_row_matches_every_directory() {
+        let states = [StateSeen::Valid, StateSeen::Missing, StateSeen::Unreadable];
+        let contents = [SegmentsSeen::None, SegmentsSeen::StandAlone, SegmentsSeen::Salted];
+        let mut used = std::collections::BTreeSet::new();
+        for state in states {
+            for segments in contents {
+                for foreign in [false, true] {
+                    for policy in POLICIES {
+                        let facts = DirFacts { state, segments, foreign, policy };
+                        let rows: Vec<_> =
+                            DIR_ROWS.iter().filter(|row| row.1(&facts)).map(|row| row.0).collect();
+                        assert_eq!(rows.len(), 1, "{facts:?}: {rows:?}");
+                        used.insert(rows[0]);
+                        let begins = facts.judge().1 == DirAction::Begin;
+                        let is_empty = state == StateSeen::Missing
+                            && segments == SegmentsSeen::None
+                            && !foreign;
+                        assert_eq!(begins, is_empty, "a log begins only where nothing is");
+                    }
+                }
+            }
+        }
+        assert_eq!(used.len(), DIR_ROWS.len(), "every row is used");
+    }
+}

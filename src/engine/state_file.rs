@@ -1,0 +1,176 @@
+//! The `state` file, open: the state that counts, and how it is replaced.
+//!
+//! 1. The slot that counts is never written; a new state goes into the other one and counts once
+//!    it is synced. A torn or failed write costs nothing.
+//! 2. The file comes into being whole: made under another name, synced, renamed, directory synced.
+
+use std::io;
+
+use crate::error::{Error, Result};
+use crate::format::{SLOT_BYTES, State, StateError, VERSION, newest};
+use crate::io::{Access, Storage, StorageFile};
+use crate::replication::ShardId;
+use crate::segment::name::{state_name, state_temp_name};
+
+/// A log's `state` file.
+#[derive(Debug)]
+pub(crate) struct StateFile {
+    file: Box<dyn StorageFile>,
+    current: State,
+    slot: usize,
+}
+
+/// What was found under the name of the `state` file.
+#[derive(Debug)]
+pub(crate) enum Found {
+    Valid(StateFile),
+    Missing,
+    Unreadable(StateError),
+}
+
+impl StateFile {
+    /// Looks for the shard's `state` file. To be written, it is synced before it is believed: it
+    /// may be there and not be durable, if the process that wrote it was killed.
+    pub(crate) fn open(
+        storage: &dyn Storage,
+        shard: ShardId,
+        names: &[String],
+        to_write: bool,
+    ) -> Result<Found> {
+        let name = state_name(shard);
+        if !names.contains(&name) {
+            return Ok(Found::Missing);
+        }
+        let access = if to_write { Access::Write } else { Access::Read };
+        let file = storage.open(&name, access)?;
+        if to_write {
+            file.sync()?;
+            file.drop_cache();
+        }
+        let mut bytes = vec![0; 2 * SLOT_BYTES];
+        let len = file.read_at(&mut bytes, 0)?;
+        match newest(&bytes[..len]) {
+            Ok((current, _)) if current.shard != shard.get() => {
+                Ok(Found::Unreadable(StateError::Field("shard")))
+            }
+            Ok((current, slot)) => Ok(Found::Valid(StateFile { file, current, slot })),
+            Err(StateError::NewerVersion(version)) => Err(Error::UnsupportedVersion {
+                path: storage.dir().join(&name),
+                version,
+                newest: VERSION,
+            }),
+            Err(error) => Ok(Found::Unreadable(error)),
+        }
+    }
+
+    /// Makes the shard's `state` file, durably. What lies under its temporary name is replaced.
+    pub(crate) fn create(
+        storage: &dyn Storage,
+        shard: ShardId,
+        first_seq: u64,
+    ) -> Result<StateFile> {
+        let (name, temp) = (state_name(shard), state_temp_name(shard));
+        if storage.list()?.contains(&temp) {
+            storage.remove(&temp)?;
+        }
+        let mut log_id = [0; 16];
+        getrandom::fill(&mut log_id).map_err(|error| {
+            Error::io("get random bytes", storage.dir(), io::Error::other(error.to_string()))
+        })?;
+        let current = State { generation: 1, ..State::new(log_id, shard.get(), first_seq) };
+        let mut bytes = vec![0; 2 * SLOT_BYTES];
+        bytes[..SLOT_BYTES].copy_from_slice(current.encode().as_slice());
+        let file = storage.open(&temp, Access::Create)?;
+        file.write_at(&bytes, 0)?;
+        file.sync()?;
+        storage.rename(&temp, &name)?;
+        storage.sync_dir()?;
+        Ok(StateFile { file, current, slot: 0 })
+    }
+
+    /// The state that counts.
+    pub(crate) fn current(&self) -> &State {
+        &self.current
+    }
+
+    /// Makes `state` the one that counts, durably; its generation is set here. After an error
+    /// either of the two may count at the next open, and nothing may be written any more.
+    pub(crate) fn write(&mut self, state: State) -> Result<()> {
+        let state = State { generation: self.current.generation.saturating_add(1), ..state };
+        let slot = 1 - self.slot;
+        self.file.write_at(state.encode().as_slice(), (slot * SLOT_BYTES) as u64)?;
+        self.file.sync()?;
+        self.current = state;
+        self.slot = slot;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::memory::Memory;
+
+    fn reopen(memory: &Memory) -> StateFile {
+        let names = memory.list().unwrap();
+        match StateFile::open(memory, ShardId::SINGLE, &names, true).unwrap() {
+            Found::Valid(file) => file,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn every_write_goes_into_the_slot_that_does_not_count() {
+        let memory = Memory::default();
+        let mut file = StateFile::create(&memory, ShardId::SINGLE, 1).unwrap();
+        for last_seq in 1..6 {
+            let before = memory.get("state").unwrap();
+            file.write(State { last_seq, ..file.current().clone() }).unwrap();
+            let after = memory.get("state").unwrap();
+            let kept = usize::from(last_seq % 2 == 0) * SLOT_BYTES..;
+            assert_eq!(before[kept.start..][..SLOT_BYTES], after[kept.start..][..SLOT_BYTES]);
+            assert_eq!(reopen(&memory).current(), file.current());
+        }
+    }
+
+    #[test]
+    fn a_write_torn_anywhere_leaves_the_state_before_it() {
+        let memory = Memory::default();
+        let mut file = StateFile::create(&memory, ShardId::SINGLE, 1).unwrap();
+        let before = file.current().clone();
+        file.write(State { last_seq: 9, ..before.clone() }).unwrap();
+        for len in [0, 1, 512, 4095] {
+            let torn = memory.copy();
+            torn.edit("state", |bytes| bytes[SLOT_BYTES + len..].fill(0));
+            let counts = if len < 80 + 16 { &before } else { file.current() };
+            assert_eq!(reopen(&torn).current(), counts, "torn after {len} bytes");
+        }
+    }
+
+    #[test]
+    fn the_file_gets_its_name_when_it_is_durable() {
+        let memory = Memory::default();
+        memory.put("state.tmp", vec![1; 100]);
+        StateFile::create(&memory, ShardId::SINGLE, 1).unwrap();
+        assert_eq!(
+            memory.changes(),
+            [
+                "remove state.tmp",
+                "create state.tmp",
+                "write state.tmp",
+                "sync state.tmp",
+                "rename state",
+                "sync ."
+            ]
+        );
+    }
+
+    #[test]
+    fn the_state_of_another_shard_is_unreadable() {
+        let memory = Memory::default();
+        StateFile::create(&memory, ShardId(3), 1).unwrap();
+        memory.put("state", memory.get("s00003-state").unwrap());
+        let found = StateFile::open(&memory, ShardId::SINGLE, &memory.names(), false).unwrap();
+        assert!(matches!(found, Found::Unreadable(StateError::Field("shard"))), "{found:?}");
+    }
+}
