@@ -33,6 +33,7 @@ use std::time::Duration;
 use crate::error::Result;
 
 pub use crate::buf::{AlignedBuf, BUF_ALIGN};
+pub(crate) use select::require_set_up;
 pub use select::{Backend, BackendKind, QueueOptions, Refusal, open_queue};
 pub use std_fs::StdStorage;
 pub use std_queue::StdQueue;
