@@ -10,7 +10,6 @@ use crate::output::print_records;
 pub(crate) fn run(args: &RecoverArgs) -> Result<ExitCode, Failure> {
     let log = args.engine.builder(&args.dir).open()?;
     eprintln!("{}", log.recovery());
-    eprintln!("{}", log.backend());
     let printed = match args.format {
         Some(format) => print_records(log.reader()?, format, args.framing),
         None => Ok(()),
