@@ -183,6 +183,8 @@ fn verify_tells_clean_from_corrupt_from_no_log() {
     let (parent, missing) = new_dir();
     assert_exit(&run(&["verify"], &missing), 2);
     assert!(!missing.exists());
+    assert_exit(&run(&["verify"], parent.path()), 2);
+    assert_exit(&run(&["dump"], parent.path()), 2);
     fs::write(parent.path().join("notes.txt"), "no log").unwrap();
     assert_exit(&run(&["verify"], parent.path()), 2);
     assert_exit(&run(&["verify"], &parent.path().join("notes.txt")), 2);

@@ -8,9 +8,11 @@ use ringwal::{Log, Seq};
 use crate::args::DumpArgs;
 use crate::exit::Failure;
 use crate::output::print_records;
+use crate::verify::refuse_empty_dir;
 
 /// Runs it.
 pub(crate) fn run(args: &DumpArgs) -> Result<ExitCode, Failure> {
+    refuse_empty_dir(&args.dir)?;
     let mut reader = Log::builder(&args.dir).shard(ShardId::new(args.shard)).read_only()?;
     if let Some(from) = args.from {
         reader.seek(Seq::new(from));

@@ -1,8 +1,9 @@
 //! A progress bar on standard error, for people: nothing is shown when it is not a terminal.
 
+use std::fmt;
 use std::io::{self, IsTerminal};
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 
 /// How far the records are.
 #[derive(Debug)]
@@ -16,14 +17,20 @@ impl Progress {
             return Progress(None);
         }
         let (bar, template) = match total {
-            Some(total) => {
-                (ProgressBar::new(total), "{bar:30} {pos}/{len} records, {per_sec}, {eta} left")
-            }
-            None => (ProgressBar::new_spinner(), "{spinner} {pos} records, {per_sec}"),
+            Some(total) => (
+                ProgressBar::new(total),
+                "{bar:30} {pos}/{len} records, {rate} records/s, {eta} left",
+            ),
+            None => (ProgressBar::new_spinner(), "{spinner} {pos} records, {rate} records/s"),
         };
         // A template that does not parse costs the look of the bar, nothing else.
         let style = ProgressStyle::with_template(template);
-        Progress(Some(bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))))
+        let style = style.unwrap_or_else(|_| ProgressStyle::default_bar());
+        let style = style.with_key("rate", |state: &ProgressState, out: &mut dyn fmt::Write| {
+            // What cannot be shown is not worth a failure.
+            let _ = write!(out, "{:.0}", state.per_sec());
+        });
+        Progress(Some(bar.with_style(style)))
     }
 
     /// So many records more.

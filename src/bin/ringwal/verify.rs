@@ -3,6 +3,7 @@
 //! Exit codes: 0 for a clean log or a torn tail, 1 for a corrupt one, 2 for what is no log or
 //! cannot be read.
 
+use std::fs;
 use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
@@ -16,6 +17,7 @@ use crate::exit::{FAILED, Failure, USAGE};
 
 /// Runs it.
 pub(crate) fn run(args: &VerifyArgs) -> Result<ExitCode, Failure> {
+    refuse_empty_dir(&args.dir)?;
     let report = match Log::builder(&args.dir).shard(ShardId::new(args.shard)).verify() {
         Ok(report) => report,
         Err(error @ Error::Corrupt(_)) => return Err(error.into()),
@@ -32,6 +34,18 @@ pub(crate) fn run(args: &VerifyArgs) -> Result<ExitCode, Failure> {
         Verdict::Corrupt => ExitCode::from(FAILED),
         _ => ExitCode::SUCCESS,
     })
+}
+
+/// An empty directory would do for a new log, but someone who asks to see a log has probably named
+/// another directory than they meant, or one where nothing is mounted.
+pub(crate) fn refuse_empty_dir(dir: &Path) -> Result<(), Error> {
+    // What cannot be listed is the engine's to report.
+    let is_empty = fs::read_dir(dir).is_ok_and(|mut entries| entries.next().is_none());
+    if is_empty {
+        let reason = "the directory is empty".to_owned();
+        return Err(Error::NotALog { path: dir.to_path_buf(), reason });
+    }
+    Ok(())
 }
 
 fn to_json(report: &Recovery) -> serde_json::Value {
