@@ -136,7 +136,10 @@ proptest! {
     }
 
     #[test]
-    fn what_was_sealed_is_decoded(records in any_records(), unit in prop::sample::select(vec![0u8, 9, 12, 16])) {
+    fn what_was_sealed_is_decoded(
+        records in any_records(),
+        unit in prop::sample::select(vec![0u8, 9, 12, 16]),
+    ) {
         let frame = padded(&records, unit);
         let batch = decode(&frame).unwrap();
         prop_assert_eq!(batch.header().unit_log2, unit);
@@ -173,7 +176,10 @@ proptest! {
     }
 
     #[test]
-    fn a_batch_cut_anywhere_is_short(records in any_records(), cut in any::<prop::sample::Index>()) {
+    fn a_batch_cut_anywhere_is_short(
+        records in any_records(),
+        cut in any::<prop::sample::Index>(),
+    ) {
         let frame = padded(&records, 0);
         let short = decode(&frame[..cut.index(frame.len())]).unwrap_err();
         let is_short = matches!(short, BatchError::Short { .. });
