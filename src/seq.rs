@@ -6,7 +6,8 @@ use std::fmt;
 ///
 /// The first record of a log is 1 and every further record is one more: there are no holes.
 /// Zero is [`Seq::NONE`], "before the first record"; it is what the watermarks of an empty log
-/// hold. A number is used again only after an explicit [`truncate_after`](crate::Log::truncate_after).
+/// hold. A number is used again only after an explicit
+/// [`truncate_after`](crate::Log::truncate_after).
 ///
 /// ```
 /// use ringwal::Seq;

@@ -214,11 +214,11 @@ impl Log {
                         shared.wake_driver();
                         inbox = shared.inbox();
                     }
-                    Some(before) if inbox.refusals() > before => {
-                        let refusal = inbox.refusal();
-                        drop(inbox);
-                        return Err(refusal.map_or(Error::QueueFull, |why| no_space(&why)));
-                    }
+                    Some(before) if inbox.refusals() > before => match inbox.refusal() {
+                        Some(why) => return Err(no_space(&why)),
+                        // It was told to a caller that does not wait; ask for a segment again.
+                        None => refusals_before = None,
+                    },
                     Some(_) => inbox = shared.wait_for_room(inbox),
                 },
             }

@@ -21,7 +21,9 @@ use crate::engine::recovery::{self, Mode, Recovered, Recovery};
 use crate::engine::shared::Shared;
 use crate::engine::state_file::StateFile;
 use crate::error::{Error, Result};
-use crate::io::{Backend, IoQueue, LockGuard, QueueOptions, StdStorage, Storage, open_queue};
+use crate::io::{
+    Backend, IoQueue, LockGuard, QueueOptions, StdStorage, Storage, open_queue, require_set_up,
+};
 use crate::segment::name;
 
 /// The number of the spare that probes the backend; the driver counts from 1.
@@ -58,8 +60,9 @@ impl Builder {
     /// no segment; [`Error::Io`].
     pub fn open(self) -> Result<Log> {
         self.options.validate()?;
+        let storage: Arc<dyn Storage> = Arc::new(StdStorage::new(&self.options.dir));
+        require_set_up(&storage, self.options.backend)?;
         make_dir(&self.options)?;
-        let storage = Arc::new(StdStorage::new(&self.options.dir));
         self.open_on(storage, open_queue)
     }
 

@@ -8,7 +8,8 @@
 //!   this.
 //!
 //! [`StdStorage`] is the storage of every platform. Queues are [`StdQueue`] on every platform and
-//! `UringQueue` on Linux; [`open_queue`] chooses, and says why. The engine sees the traits alone, so a simulated disk can take their place.
+//! `UringQueue` on Linux; [`open_queue`] chooses, and says why. The engine sees the traits alone, so
+//! a simulated disk can take their place.
 //!
 //! What every implementation of [`IoQueue`] owes the engine:
 //!
@@ -33,6 +34,7 @@ use std::time::Duration;
 use crate::error::Result;
 
 pub use crate::buf::{AlignedBuf, BUF_ALIGN};
+pub(crate) use select::require_set_up;
 pub use select::{Backend, BackendKind, QueueOptions, Refusal, open_queue};
 pub use std_fs::StdStorage;
 pub use std_queue::StdQueue;

@@ -167,9 +167,7 @@ pub fn open_queue(
                 return Ok((queue, backend));
             }
             None if options.kind == BackendKind::Uring => {
-                let lines: Vec<String> = refused.iter().map(Refusal::to_string).collect();
-                let reason = format!("the io_uring backend cannot run: {}", lines.join("; "));
-                return Err(Error::BackendRefused { reason });
+                return Err(cannot_run(&refused));
             }
             None => {}
         }
@@ -190,8 +188,26 @@ pub fn open_queue(
     Ok((Box::new(queue), backend))
 }
 
+/// Fails where io_uring is asked for and no ring can be set up, before anything is made on disk.
+///
+/// # Errors
+///
+/// [`Error::BackendRefused`].
+pub(crate) fn require_set_up(storage: &Arc<dyn Storage>, kind: BackendKind) -> Result<()> {
+    match kind {
+        BackendKind::Uring => set_up_refusal(storage).map_or(Ok(()), |it| Err(cannot_run(&[it]))),
+        _ => Ok(()),
+    }
+}
+
+fn cannot_run(refused: &[Refusal]) -> Error {
+    let lines: Vec<String> = refused.iter().map(Refusal::to_string).collect();
+    let reason = format!("the io_uring backend cannot run: {}", lines.join("; "));
+    Error::BackendRefused { reason }
+}
+
 #[cfg(all(target_os = "linux", feature = "uring"))]
-use crate::io::trial::uring;
+use crate::io::trial::{set_up_refusal, uring};
 
 #[cfg(not(all(target_os = "linux", feature = "uring")))]
 fn uring(
@@ -201,15 +217,24 @@ fn uring(
     _name: &str,
     refused: &mut Vec<Refusal>,
 ) -> Result<Option<(Box<dyn IoQueue>, Backend)>> {
-    if cfg!(target_os = "linux") {
-        let answer = io::Error::new(io::ErrorKind::Unsupported, "this build leaves it out");
-        let advice = "build with the feature `uring`".to_owned();
-        refused.push(Refusal::new("io_uring", &answer, advice));
-    } else {
-        let answer = io::Error::new(io::ErrorKind::Unsupported, "it exists on Linux only");
-        refused.push(Refusal::new("io_uring", &answer, String::new()));
-    }
+    refused.push(left_out());
     Ok(None)
+}
+
+#[cfg(not(all(target_os = "linux", feature = "uring")))]
+fn set_up_refusal(_storage: &Arc<dyn Storage>) -> Option<Refusal> {
+    Some(left_out())
+}
+
+#[cfg(not(all(target_os = "linux", feature = "uring")))]
+fn left_out() -> Refusal {
+    let (why, advice) = if cfg!(target_os = "linux") {
+        ("this build leaves it out", "build with the feature `uring`")
+    } else {
+        ("it exists on Linux only", "")
+    };
+    let answer = io::Error::new(io::ErrorKind::Unsupported, why);
+    Refusal::new("io_uring", &answer, advice.to_owned())
 }
 
 /// Where a test can have the ring refused.

@@ -59,6 +59,12 @@ pub(super) fn uring(
     Ok(Some((Box::new(queue), backend)))
 }
 
+/// What refuses to set a ring up, if anything does. Touches no file.
+pub(super) fn set_up_refusal(storage: &Arc<dyn Storage>) -> Option<Refusal> {
+    let SetupRefused { step, source } = UringQueue::new(storage.clone(), 1, false).err()?;
+    Some(Refusal::new(step, &source, advice(&source)))
+}
+
 /// A file of zeros that is gone when this is dropped.
 struct TrialFile<'a> {
     storage: &'a Arc<dyn Storage>,

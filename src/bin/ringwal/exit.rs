@@ -1,0 +1,80 @@
+//! How the command ends when it fails: a message and an exit code.
+//!
+//! 1. 1 is a failure of the data or the machine: corruption, a failing or full disk, a refused
+//!    backend, a log that is in use, a closed standard output.
+//! 2. 2 is a failure of the request: an unknown option, a value out of range, a path that is not
+//!    a log or cannot be read. (clap uses it too.)
+
+use std::fmt;
+use std::io;
+use std::process::ExitCode;
+
+use ringwal::Error;
+
+/// Exit code of a failure of the data or the machine.
+pub(crate) const FAILED: u8 = 1;
+/// Exit code of a failure of the request.
+pub(crate) const USAGE: u8 = 2;
+
+/// Why the command ends early.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// The log said so.
+    Log(Error),
+    /// Standard input could not be read or is not framed as stated.
+    Input(io::Error),
+    /// Standard output could not be written.
+    Output(io::Error),
+    /// A part of the command itself could not be had.
+    Setup(&'static str, io::Error),
+}
+
+impl Failure {
+    /// Prints the cause on standard error and gives the exit code for it.
+    pub(crate) fn report(&self) -> ExitCode {
+        eprintln!("ringwal: {self}");
+        ExitCode::from(self.code())
+    }
+
+    fn code(&self) -> u8 {
+        match self {
+            Failure::Log(error) => match error.root_cause() {
+                Error::Option { .. } | Error::NotALog { .. } => USAGE,
+                _ => FAILED,
+            },
+            _ => FAILED,
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Failure::Log(error) => {
+                error.root_cause().fmt(f)?;
+                if let Error::Option { name, .. } = error.root_cause() {
+                    write!(f, " ({})", flag(name))?;
+                }
+                Ok(())
+            }
+            Failure::Input(error) => write!(f, "standard input: {error}"),
+            Failure::Output(error) => write!(f, "standard output: {error}"),
+            Failure::Setup(what, error) => write!(f, "{what}: {error}"),
+        }
+    }
+}
+
+/// The flag that sets an option of the engine.
+fn flag(option: &str) -> String {
+    match option {
+        "batch_delay" => "--batch-delay-us".to_owned(),
+        "queue_depth" => "--depth".to_owned(),
+        other => format!("--{}", other.replace('_', "-")),
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Failure {
+        Failure::Log(error)
+    }
+}

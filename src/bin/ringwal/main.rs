@@ -1,0 +1,46 @@
+//! `ringwal`: append to a log, read it, recover it and check it, from a shell.
+//!
+//! ```text
+//! stdin | --generate ─► input ─► chunks ─► N workers ─► Log ─► acks on stdout, summary on stderr
+//!                                (append)
+//! DIR ─► Reader ─► records on stdout          (dump, recover)
+//! DIR ─► report on stderr or as JSON          (recover, verify)
+//! ```
+//!
+//! 1. An acknowledgement is printed after the log said that the record is durable, never before.
+//! 2. `dump` and `verify` change nothing and take no lock: they work beside a live writer.
+//! 3. Standard output carries data, standard error everything for people.
+//!
+//! It uses the public API of the crate and nothing else.
+
+mod append;
+mod args;
+mod dump;
+mod exit;
+mod generate;
+mod input;
+mod output;
+mod progress;
+mod recover;
+mod signal;
+mod summary;
+mod verify;
+mod worker;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    let args = args::Args::parse();
+    let result = match args.command {
+        args::Command::Append(args) => append::run(&args),
+        args::Command::Dump(args) => dump::run(&args),
+        args::Command::Recover(args) => recover::run(&args),
+        args::Command::Verify(args) => verify::run(&args),
+    };
+    match result {
+        Ok(code) => code,
+        Err(failure) => failure.report(),
+    }
+}

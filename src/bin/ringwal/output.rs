@@ -1,0 +1,129 @@
+//! Records on standard output, in each of the formats.
+
+use std::fmt;
+use std::io::{self, BufWriter, Write};
+
+use ringwal::{Record, Result};
+
+use crate::args::{Format, Framing};
+use crate::exit::Failure;
+
+/// The first 16 hex digits of the BLAKE3 hash of a record: what acknowledgements and `--format
+/// digest` show of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Digest([u8; 8]);
+
+impl Digest {
+    pub(crate) fn of(bytes: &[u8]) -> Digest {
+        let mut digest = [0; 8];
+        digest.copy_from_slice(&blake3::hash(bytes).as_bytes()[..8]);
+        Digest(digest)
+    }
+
+    /// Writes `SEQ DIGEST` and a newline.
+    pub(crate) fn write_line(self, out: &mut impl Write, seq: ringwal::Seq) -> io::Result<()> {
+        writeln!(out, "{seq} {self}")
+    }
+}
+
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+/// Prints records until they end or nobody reads any more, which is no failure: `dump | head` is
+/// ordinary.
+pub(crate) fn print_records(
+    records: impl Iterator<Item = Result<Record>>,
+    format: Format,
+    framing: Framing,
+) -> Result<(), Failure> {
+    let mut out = BufWriter::with_capacity(BUFFER_BYTES, io::stdout().lock());
+    for record in records {
+        let written = match record {
+            Ok(record) => write_record(&mut out, &record, format, framing),
+            Err(error) => {
+                // What is before the damage is shown even if the error is what matters.
+                let _ = out.flush();
+                return Err(error.into());
+            }
+        };
+        if ended(written)? {
+            return Ok(());
+        }
+    }
+    ended(out.flush()).map(|_| ())
+}
+
+fn ended(written: io::Result<()>) -> Result<bool, Failure> {
+    match written {
+        Ok(()) => Ok(false),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(true),
+        Err(error) => Err(Failure::Output(error)),
+    }
+}
+
+fn write_record(
+    out: &mut impl Write,
+    record: &Record,
+    format: Format,
+    framing: Framing,
+) -> io::Result<()> {
+    let data = record.data();
+    match (format, framing) {
+        (Format::Digest, _) => Digest::of(data).write_line(out, record.seq()),
+        (Format::Jsonl, _) => write_json(out, record.seq().get(), data),
+        (Format::Raw, Framing::Lines) => {
+            out.write_all(data)?;
+            out.write_all(b"\n")
+        }
+        (Format::Raw, Framing::Len32) => {
+            let length = u32::try_from(data.len()).map_err(io::Error::other)?;
+            out.write_all(&length.to_le_bytes())?;
+            out.write_all(data)
+        }
+    }
+}
+
+fn write_json(out: &mut impl Write, seq: u64, data: &[u8]) -> io::Result<()> {
+    write!(out, r#"{{"seq":{seq},"bytes":{},"#, data.len())?;
+    match std::str::from_utf8(data) {
+        Ok(text) => {
+            out.write_all(br#""text":"#)?;
+            serde_json::to_writer(&mut *out, text)?;
+        }
+        Err(_) => {
+            out.write_all(br#""hex":""#)?;
+            data.iter().try_for_each(|byte| write!(out, "{byte:02x}"))?;
+            out.write_all(b"\"")?;
+        }
+    }
+    out.write_all(b"}\n")
+}
+
+const BUFFER_BYTES: usize = 256 << 10;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn digest_lines_are_the_head_of_the_hash() {
+        let mut line = Vec::new();
+        Digest::of(b"").write_line(&mut line, ringwal::Seq::new(7)).unwrap();
+        assert_eq!(line, b"7 af1349b9f5f9a1a6\n");
+    }
+
+    #[test]
+    fn json_escapes_text_and_shows_other_bytes_as_hex() {
+        for (data, json) in [
+            (&b"a\"\n"[..], "{\"seq\":1,\"bytes\":3,\"text\":\"a\\\"\\n\"}\n"),
+            (b"\xff\x00", "{\"seq\":1,\"bytes\":2,\"hex\":\"ff00\"}\n"),
+        ] {
+            let mut line = Vec::new();
+            write_json(&mut line, 1, data).unwrap();
+            assert_eq!(String::from_utf8(line).unwrap(), json);
+        }
+    }
+}
