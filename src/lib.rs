@@ -21,13 +21,14 @@
 //! # Ok::<(), ringwal::Error>(())
 //! ```
 //!
-//! Start at [`Log`]; [`format`](mod@format) has the bytes on disk, [`io`] the contract with the
-//! operating system.
+//! Start at [`Log`], or at [`wal`] for a log of typed events; [`format`](mod@format) has the bytes
+//! on disk, [`io`] the contract with the operating system.
 
 pub mod error;
 pub mod format;
 pub mod io;
 pub mod replication;
+pub mod wal;
 
 mod buf;
 mod engine;
