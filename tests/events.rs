@@ -275,6 +275,7 @@ fn truncation_frees_whole_segments_but_nothing_after_the_checkpoint() {
         let (wal, replayed, report) = builder(variant, config).open().unwrap();
         assert_eq!(replayed, events(first - 1..20), "{variant:?}");
         assert_eq!((report.checkpoint_seq, report.events_lost), (10, 0));
+        assert_eq!(report.replayed_from, first);
         assert_eq!(wal.append(event(20)).unwrap(), 21);
     }
 }

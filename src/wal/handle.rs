@@ -74,6 +74,7 @@ impl WalHandle {
         let lost = recovery.tolerated.as_ref();
         let report = WalReport {
             checkpoint_seq: checkpoint_seq.get(),
+            replayed_from: log.first_seq().max(checkpoint_seq.next()).get(),
             events_replayed: events.len() as u64,
             events_remembered: window.as_ref().map_or(0, |window| window.len() as u64),
             bytes_cut: recovery.bytes_cut,
@@ -191,6 +192,9 @@ impl WalHandle {
 
     /// Frees whole segments that have only events before `seq`, oldest first. Events after the
     /// checkpoint stay, and so does the active segment.
+    ///
+    /// Duplicates of what is freed are told only until the log is closed: keep as much as
+    /// producers may send again after a restart.
     ///
     /// # Errors
     ///

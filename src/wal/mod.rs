@@ -144,7 +144,9 @@ pub struct WalReport {
     pub recovery: Recovery,
     /// The last checkpoint; 0 if there is none.
     pub checkpoint_seq: u64,
-    /// How many events came after it: as many as were returned.
+    /// The sequence number of the first event that was returned; of the next one if there is none.
+    pub replayed_from: u64,
+    /// How many events came after the checkpoint: as many as were returned.
     pub events_replayed: u64,
     /// How many events of the log are remembered to tell duplicates.
     pub events_remembered: u64,

@@ -56,6 +56,8 @@ pub(crate) enum Format {
     Jsonl,
     /// `SEQ DIGEST`: the first 16 hex digits of the BLAKE3 hash of the bytes, as --acks prints it.
     Digest,
+    /// A JSON object per event of an event log: seq and its four fields.
+    Events,
 }
 
 /// `ringwal append`.
@@ -95,7 +97,7 @@ pub(crate) struct AppendArgs {
 /// `ringwal dump`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct DumpArgs {
-    /// The log's directory.
+    /// The log's directory, or that of an event log, which has its log in `wal/`.
     pub(crate) dir: PathBuf,
     /// Start at this sequence number instead of the first.
     #[arg(long, value_name = "SEQ")]
@@ -132,7 +134,7 @@ pub(crate) struct RecoverArgs {
 /// `ringwal verify`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct VerifyArgs {
-    /// The log's directory.
+    /// The log's directory, or that of an event log, which has its log in `wal/`.
     pub(crate) dir: PathBuf,
     /// Print the report as one JSON object on standard output.
     #[arg(long)]

@@ -8,16 +8,17 @@ use ringwal::{Log, Seq};
 use crate::args::DumpArgs;
 use crate::exit::Failure;
 use crate::output::print_records;
-use crate::verify::refuse_empty_dir;
+use crate::verify::{log_dir, refuse_empty_dir};
 
 /// Runs it.
 pub(crate) fn run(args: &DumpArgs) -> Result<ExitCode, Failure> {
-    refuse_empty_dir(&args.dir)?;
-    let mut reader = Log::builder(&args.dir).shard(ShardId::new(args.shard)).read_only()?;
+    let dir = log_dir(&args.dir);
+    refuse_empty_dir(&dir)?;
+    let mut reader = Log::builder(&dir).shard(ShardId::new(args.shard)).read_only()?;
     if let Some(from) = args.from {
         reader.seek(Seq::new(from));
     }
     let limit = usize::try_from(args.limit.unwrap_or(u64::MAX)).unwrap_or(usize::MAX);
-    print_records(reader.take(limit), args.format, args.framing)?;
+    print_records(reader.take(limit), &dir, args.format, args.framing)?;
     Ok(ExitCode::SUCCESS)
 }

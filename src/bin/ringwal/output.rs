@@ -2,7 +2,9 @@
 
 use std::fmt;
 use std::io::{self, BufWriter, Write};
+use std::path::Path;
 
+use ringwal::wal::format::EventRecord;
 use ringwal::{Record, Result};
 
 use crate::args::{Format, Framing};
@@ -36,13 +38,22 @@ impl fmt::Display for Digest {
 /// ordinary.
 pub(crate) fn print_records(
     records: impl Iterator<Item = Result<Record>>,
+    dir: &Path,
     format: Format,
     framing: Framing,
 ) -> Result<(), Failure> {
     let mut out = BufWriter::with_capacity(BUFFER_BYTES, io::stdout().lock());
     for record in records {
-        let written = match record {
-            Ok(record) => write_record(&mut out, &record, format, framing),
+        let event = |record: Record| match format {
+            Format::Events => {
+                let event = EventRecord::from_record(&record, dir)?;
+                Ok((record, Some(event)))
+            }
+            _ => Ok((record, None)),
+        };
+        let written = match record.and_then(event) {
+            Ok((record, Some(event))) => write_event(&mut out, record.seq().get(), &event),
+            Ok((record, None)) => write_record(&mut out, &record, format, framing),
             Err(error) => {
                 // What is before the damage is shown even if the error is what matters.
                 let _ = out.flush();
@@ -73,7 +84,7 @@ fn write_record(
     let data = record.data();
     match (format, framing) {
         (Format::Digest, _) => Digest::of(data).write_line(out, record.seq()),
-        (Format::Jsonl, _) => write_json(out, record.seq().get(), data),
+        (Format::Jsonl | Format::Events, _) => write_json(out, record.seq().get(), data),
         (Format::Raw, Framing::Lines) => {
             out.write_all(data)?;
             out.write_all(b"\n")
@@ -102,6 +113,17 @@ fn write_json(out: &mut impl Write, seq: u64, data: &[u8]) -> io::Result<()> {
     out.write_all(b"}\n")
 }
 
+fn write_event(out: &mut impl Write, seq: u64, event: &EventRecord) -> io::Result<()> {
+    let EventRecord { entity_id, signal_type, weight, timestamp_nanos } = event;
+    // JSON has no number for the others.
+    let quote = if weight.is_finite() { "" } else { "\"" };
+    writeln!(
+        out,
+        "{{\"seq\":{seq},\"entity_id\":{entity_id},\"signal_type\":{signal_type},\
+         \"weight\":{quote}{weight}{quote},\"timestamp_nanos\":{timestamp_nanos}}}"
+    )
+}
+
 const BUFFER_BYTES: usize = 256 << 10;
 
 #[cfg(test)]
@@ -124,6 +146,20 @@ mod tests {
             let mut line = Vec::new();
             write_json(&mut line, 1, data).unwrap();
             assert_eq!(String::from_utf8(line).unwrap(), json);
+        }
+    }
+
+    #[test]
+    fn an_event_is_json_also_when_its_weight_is_no_number() {
+        for (weight, json) in [(0.5, "0.5"), (f32::NAN, "\"NaN\""), (-0.0, "-0")] {
+            let event = EventRecord { entity_id: 1, signal_type: 2, weight, timestamp_nanos: 3 };
+            let mut line = Vec::new();
+            write_event(&mut line, 9, &event).unwrap();
+            let expected = format!(
+                "{{\"seq\":9,\"entity_id\":1,\"signal_type\":2,\"weight\":{json},\
+                 \"timestamp_nanos\":3}}\n"
+            );
+            assert_eq!(String::from_utf8(line).unwrap(), expected);
         }
     }
 }

@@ -5,13 +5,15 @@ use std::process::ExitCode;
 use crate::args::RecoverArgs;
 use crate::exit::Failure;
 use crate::output::print_records;
+use crate::verify::log_dir;
 
 /// Runs it.
 pub(crate) fn run(args: &RecoverArgs) -> Result<ExitCode, Failure> {
-    let log = args.engine.builder(&args.dir).open()?;
+    let dir = log_dir(&args.dir);
+    let log = args.engine.builder(&dir).open()?;
     eprintln!("{}", log.recovery());
     let printed = match args.format {
-        Some(format) => print_records(log.reader()?, format, args.framing),
+        Some(format) => print_records(log.reader()?, &dir, format, args.framing),
         None => Ok(()),
     };
     log.close()?;

@@ -5,7 +5,7 @@
 
 use std::fs;
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use ringwal::replication::ShardId;
@@ -17,8 +17,9 @@ use crate::exit::{FAILED, Failure, USAGE};
 
 /// Runs it.
 pub(crate) fn run(args: &VerifyArgs) -> Result<ExitCode, Failure> {
-    refuse_empty_dir(&args.dir)?;
-    let report = match Log::builder(&args.dir).shard(ShardId::new(args.shard)).verify() {
+    let dir = log_dir(&args.dir);
+    refuse_empty_dir(&dir)?;
+    let report = match Log::builder(&dir).shard(ShardId::new(args.shard)).verify() {
         Ok(report) => report,
         Err(error @ Error::Corrupt(_)) => return Err(error.into()),
         Err(error) => {
@@ -34,6 +35,14 @@ pub(crate) fn run(args: &VerifyArgs) -> Result<ExitCode, Failure> {
         Verdict::Corrupt => ExitCode::from(FAILED),
         _ => ExitCode::SUCCESS,
     })
+}
+
+/// Where the log is that `dir` means: an event log has it in `wal/`. A log has no directories of
+/// its own, so the two cannot be confused.
+pub(crate) fn log_dir(dir: &Path) -> PathBuf {
+    let inner = dir.join("wal");
+    let is_log = dir.join("state").exists() || dir.join("lock").exists();
+    if inner.is_dir() && !is_log { inner } else { dir.to_path_buf() }
 }
 
 /// An empty directory would do for a new log, but someone who asks to see a log has probably named
