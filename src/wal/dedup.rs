@@ -1,7 +1,7 @@
 //! Which events were accepted lately, so that the same one is not accepted again.
 //!
 //! ```text
-//! stamps   event -> number of its slot
+//! table    event -> number of its slot, its stamp
 //! slots    | event, time | event, time | event, time | event, time |   oldest first
 //! flights                              | appended    | reserved    |   of the newest slots
 //! ```
@@ -22,7 +22,10 @@
 //!
 //! Threading: any thread may call; one short lock, under which nobody waits or is woken.
 
-use std::collections::{HashMap, VecDeque};
+mod table;
+
+use std::collections::VecDeque;
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -31,8 +34,10 @@ use crate::wal::format::EVENT_SIZE;
 use crate::wal::ticket::Ticket;
 use crate::{Commit, Error};
 
-/// How many entries are remembered unless the builder says otherwise: some 100 MiB when all of
-/// them are used.
+use table::{Place, Table};
+
+/// How many entries are remembered unless the builder says otherwise: 48 MiB when all of them are
+/// used.
 pub const ENTRIES_DEFAULT: usize = 1 << 20;
 
 /// The most entries that can be asked for.
@@ -65,7 +70,8 @@ struct State {
     entries_max: usize,
     /// The greatest time so far.
     last_nanos: u64,
-    stamps: HashMap<Event, u64>,
+    hasher: RandomState,
+    table: Table,
     slots: VecDeque<Slot>,
     /// The stamp of the oldest slot.
     first_stamp: u64,
@@ -108,8 +114,10 @@ impl DedupWindow {
             window_nanos: u64::try_from(window.as_nanos()).unwrap_or(u64::MAX),
             entries_max,
             last_nanos: 0,
-            stamps: HashMap::new(),
-            slots: VecDeque::new(),
+            hasher: RandomState::new(),
+            table: Table::new(entries_max),
+            // Memory that is not used yet costs nothing, and growing would hold everybody up.
+            slots: VecDeque::with_capacity(entries_max.min(ENTRIES_DEFAULT)),
             first_stamp: 0,
             flights: VecDeque::new(),
             forgotten_early: 0,
@@ -121,16 +129,18 @@ impl DedupWindow {
     /// it was new.
     pub fn remember(&self, event: &[u8; EVENT_SIZE], time_nanos: u64) -> bool {
         let mut state = self.state();
-        let is_new = state.find(event, time_nanos).is_none();
+        state.advance(time_nanos);
+        let (tag, place) = state.find(event);
+        let is_new = state.known(place).is_none();
         if is_new {
-            state.insert(*event, None);
+            state.insert(event, tag, place, None);
         }
         is_new
     }
 
     /// How many events are remembered.
     pub fn len(&self) -> usize {
-        self.state().stamps.len()
+        self.state().table.len()
     }
 
     /// Whether no event is remembered.
@@ -150,7 +160,8 @@ impl DedupWindow {
         let time_nanos = time_nanos.min(now_nanos);
         if now_nanos - time_nanos <= state.window_nanos {
             state.advance(time_nanos);
-            state.insert(*event, None);
+            let (tag, place) = state.find(event);
+            state.insert(event, tag, place, None);
         }
     }
 
@@ -188,24 +199,34 @@ impl State {
     }
 
     fn admit(&mut self, event: &Event, now_nanos: u64) -> Admission {
-        match self.find(event, now_nanos) {
+        self.advance(now_nanos);
+        let (tag, place) = self.find(event);
+        match self.known(place) {
             Some(admission) => admission,
             None => {
-                self.insert(*event, Some(Flight::Reserved(None)));
+                self.insert(event, tag, place, Some(Flight::Reserved(None)));
                 Admission::New
             }
         }
     }
 
-    /// Goes on to a time, and looks for an event that is not forgotten by then.
-    fn find(&mut self, event: &Event, now_nanos: u64) -> Option<Admission> {
-        self.advance(now_nanos);
-        let stamp = *self.stamps.get(event)?;
-        let slot = &self.slots[self.index(stamp)];
-        if self.is_over(slot) {
+    /// The tag of an event, and its place in the table.
+    fn find(&self, event: &Event) -> (u32, Place) {
+        let mut hasher = self.hasher.build_hasher();
+        hasher.write(event);
+        let tag = table::tag(hasher.finish());
+        let place = self.table.find(tag, |low| self.slots[self.index(low)].event == *event);
+        (tag, place)
+    }
+
+    /// What there is to an event that was found and whose window is not over.
+    fn known(&mut self, place: Place) -> Option<Admission> {
+        let Place::Found(_, low) = place else { return None };
+        let index = self.index(low);
+        if self.is_over(&self.slots[index]) {
             return None;
         }
-        Some(match self.flight(stamp) {
+        Some(match self.flight(index) {
             None | Some(Flight::Settled) => Admission::Known,
             Some(Flight::Appended(commit)) => Admission::Appended(commit.clone()),
             Some(Flight::Reserved(ticket)) => {
@@ -214,10 +235,10 @@ impl State {
         })
     }
 
-    fn insert(&mut self, event: Event, flight: Option<Flight>) {
+    fn insert(&mut self, event: &Event, tag: u32, place: Place, flight: Option<Flight>) {
         let stamp = self.next_stamp();
-        self.stamps.insert(event, stamp);
-        self.slots.push_back(Slot { event, time_nanos: self.last_nanos });
+        self.table.put(place, tag, stamp as u32);
+        self.slots.push_back(Slot { event: *event, time_nanos: self.last_nanos });
         match flight {
             Some(flight) => self.flights.push_back(flight),
             None if self.flights.is_empty() => {}
@@ -243,8 +264,8 @@ impl State {
             if !(is_over || is_full) || self.slots.len() == self.flights.len() {
                 break;
             }
-            if self.stamps.get(&slot.event) == Some(&self.first_stamp) {
-                self.stamps.remove(&slot.event);
+            let event = slot.event;
+            if self.forget(&event, self.first_stamp) {
                 self.forgotten_early += u64::from(!is_over);
             }
             self.slots.pop_front();
@@ -256,27 +277,36 @@ impl State {
         self.last_nanos - slot.time_nanos > self.window_nanos
     }
 
-    /// Where a slot is that was not forgotten yet; the difference is less than their number.
-    fn index(&self, stamp: u64) -> usize {
-        (stamp - self.first_stamp) as usize
+    /// Removes an event from the table unless a later slot has it by now.
+    fn forget(&mut self, event: &Event, stamp: u64) -> bool {
+        match self.find(event) {
+            (_, Place::Found(at, low)) if low == stamp as u32 => {
+                self.table.remove(at);
+                true
+            }
+            _ => false,
+        }
     }
 
-    fn flight(&mut self, stamp: u64) -> Option<&mut Flight> {
+    /// Where the slot with a stamp of these low bits is.
+    fn index(&self, low: u32) -> usize {
+        low.wrapping_sub(self.first_stamp as u32) as usize
+    }
+
+    fn flight(&mut self, index: usize) -> Option<&mut Flight> {
         let settled = self.slots.len() - self.flights.len();
-        let at = self.index(stamp).checked_sub(settled)?;
-        self.flights.get_mut(at)
+        self.flights.get_mut(index.checked_sub(settled)?)
     }
 
     /// Settles a reservation that got `commit`, or forgets it without. Returns who waits for it.
     fn resolve(&mut self, stamp: u64, commit: Option<&Commit>) -> Option<Arc<Ticket>> {
+        let index = self.index(stamp as u32);
         if commit.is_none() {
-            let event = self.slots[self.index(stamp)].event;
-            if self.stamps.get(&event) == Some(&stamp) {
-                self.stamps.remove(&event);
-            }
+            let event = self.slots[index].event;
+            self.forget(&event, stamp);
         }
         let resolved = commit.map_or(Flight::Settled, |commit| Flight::Appended(commit.clone()));
-        match std::mem::replace(self.flight(stamp)?, resolved) {
+        match std::mem::replace(self.flight(index)?, resolved) {
             Flight::Reserved(ticket) => ticket,
             _ => None,
         }

@@ -1,3 +1,5 @@
+use std::collections::HashMap;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -83,6 +85,37 @@ fn a_restored_time_in_the_future_counts_as_now() {
 }
 
 proptest! {
+    /// With tags from a few values, so that they collide and wrap around the end.
+    #[test]
+    fn a_table_finds_what_is_in_it_and_nothing_else(
+        steps in prop::collection::vec((0..60_u32, any::<bool>()), 1..400),
+        spread in prop_oneof![Just(1_u32 << 28), Just(1 << 24), Just(1)],
+    ) {
+        let mut table = Table::new(1);
+        let mut model = std::collections::BTreeSet::new();
+        let tag_of = |n: u32| table::tag(u64::from(u32::MAX - (n % 7) * spread) << 32);
+        for (n, inserts) in steps {
+            let place = table.find(tag_of(n), |stamp| stamp == n);
+            prop_assert_eq!(matches!(place, Place::Found(..)), model.contains(&n));
+            match place {
+                Place::Found(at, _) if !inserts => {
+                    table.remove(at);
+                    model.remove(&n);
+                }
+                _ if inserts => {
+                    table.put(place, tag_of(n), n);
+                    model.insert(n);
+                }
+                _ => {}
+            }
+            prop_assert_eq!(table.len(), model.len());
+        }
+        for n in 0..60 {
+            let place = table.find(tag_of(n), |stamp| stamp == n);
+            prop_assert_eq!(matches!(place, Place::Found(..)), model.contains(&n));
+        }
+    }
+
     /// Against a plain map without a bound.
     #[test]
     fn a_window_answers_as_a_plain_map_does(
