@@ -110,21 +110,9 @@ fn run(variant: Variant, steps: &[Step]) {
                 log.checkpoint(Seq::new(seq), [*share]).unwrap();
                 model.checkpoint = Some((seq, vec![*share]));
             }
-            Step::TruncateBefore(share) => {
-                log.flush().unwrap();
-                let seq = Model::between(*share, model.first_seq, model.last_seq() + 1);
-                let freed = log.truncate_before(Seq::new(seq)).unwrap();
-                let first_seq = freed.first_seq.get();
-                assert!(first_seq >= model.first_seq && first_seq <= seq.max(model.first_seq));
-                model.records.drain(..(first_seq - model.first_seq) as usize);
-                model.first_seq = first_seq;
-            }
+            Step::TruncateBefore(share) => truncate_before(&log, &mut model, *share),
             Step::TruncateAfter(share) => {
-                let checkpoint = model.checkpoint.as_ref().map_or(0, |last| last.0);
-                let from = checkpoint.max(model.first_seq - 1);
-                let seq = Model::between(*share, from, model.last_seq());
-                log.truncate_after(Seq::new(seq)).unwrap();
-                model.records.truncate((seq + 1 - model.first_seq) as usize);
+                truncate_after(&log, &mut model, *share);
                 tickets.clear();
             }
             Step::Close | Step::Drop => {
@@ -142,6 +130,24 @@ fn run(variant: Variant, steps: &[Step]) {
     check(&log, &model);
     log.close().unwrap();
     check(&open(variant, dir.path()), &model);
+}
+
+fn truncate_before(log: &Log, model: &mut Model, share: u8) {
+    log.flush().unwrap();
+    let seq = Model::between(share, model.first_seq, model.last_seq() + 1);
+    let freed = log.truncate_before(Seq::new(seq)).unwrap();
+    let first_seq = freed.first_seq.get();
+    assert!(first_seq >= model.first_seq && first_seq <= seq.max(model.first_seq));
+    model.records.drain(..(first_seq - model.first_seq) as usize);
+    model.first_seq = first_seq;
+}
+
+fn truncate_after(log: &Log, model: &mut Model, share: u8) {
+    let checkpoint = model.checkpoint.as_ref().map_or(0, |last| last.0);
+    let from = checkpoint.max(model.first_seq - 1);
+    let seq = Model::between(share, from, model.last_seq());
+    log.truncate_after(Seq::new(seq)).unwrap();
+    model.records.truncate((seq + 1 - model.first_seq) as usize);
 }
 
 fn check(log: &Log, model: &Model) {
