@@ -1,5 +1,7 @@
 //! What the public API promises, sentence by sentence, on every backend, strategy and depth.
 
+#![allow(clippy::unwrap_used, reason = "the helpers of a test file are tests")]
+
 mod common;
 
 use std::future::Future;

@@ -1,5 +1,7 @@
 //! Bad input gets a clear error, and nothing on disk changes.
 
+#![allow(clippy::unwrap_used, reason = "the helpers of a test file are tests")]
+
 mod common;
 
 use std::time::Duration;

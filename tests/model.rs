@@ -1,5 +1,7 @@
 //! The public API against a plain model: a list of records with a first sequence number.
 
+#![allow(clippy::unwrap_used, reason = "the helpers of a test file are tests")]
+
 mod common;
 
 use common::{Variant, contents, variants};

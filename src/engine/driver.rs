@@ -157,11 +157,10 @@ impl Driver {
             self.serve(control);
         }
         let mut timeout = timeout;
-        if self.failure.is_none() {
-            if let Some(not_before) = self.dispatch() {
-                let left = not_before.saturating_duration_since(Instant::now());
-                timeout = Some(timeout.map_or(left, |timeout| timeout.min(left)));
-            }
+        let not_before = if self.failure.is_none() { self.dispatch() } else { None };
+        if let Some(not_before) = not_before {
+            let left = not_before.saturating_duration_since(Instant::now());
+            timeout = Some(timeout.map_or(left, |timeout| timeout.min(left)));
         }
         self.answer_quiesced();
         if self.stopping && self.tasks.is_empty() {

@@ -161,7 +161,7 @@ fn what_was_acknowledged_before_a_failure_is_there_after_reopening() {
                 }
             }
             let failed = rig.log.close();
-            assert_eq!(rig.log.append("more").is_err(), true);
+            assert!(rig.log.append("more").is_err());
             drop((failed, rig));
             let found = records(dir.path());
             assert!(found.len() as u64 >= acknowledged, "{kind} {nth}: {acknowledged}");

@@ -11,8 +11,6 @@
 //! 2. Numbers have 20 digits, so that names sort as the numbers do.
 //! 3. A spare's name never parses as a segment's: it becomes one only by being renamed.
 
-use crate::error::Result;
-use crate::io::Storage;
 use crate::replication::ShardId;
 
 /// The name of the segment that begins with the record `first_seq`.
@@ -24,11 +22,6 @@ pub(crate) fn segment_filename(shard: ShardId, first_seq: u64) -> String {
 pub(crate) fn parse_segment(shard: ShardId, name: &str) -> Option<u64> {
     let number = own_part(shard, name)?.strip_prefix("wal-")?.strip_suffix(".seg")?;
     parse_number(number).filter(|&first_seq| first_seq > 0)
-}
-
-/// The first sequence numbers and names of the shard's segments, ascending.
-pub(crate) fn list_segments(storage: &dyn Storage, shard: ShardId) -> Result<Vec<(u64, String)>> {
-    Ok(segments_among(shard, storage.list()?))
 }
 
 /// The shard's segments among the names of a directory, ascending.

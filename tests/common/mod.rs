@@ -1,6 +1,7 @@
 //! Fixtures that speak the domain.
 
-#![allow(dead_code)] // every test binary uses its own part
+#![allow(dead_code, reason = "every test binary uses its own part")]
+#![allow(clippy::unwrap_used, reason = "fixtures of tests")]
 
 use std::path::Path;
 
