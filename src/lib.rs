@@ -18,7 +18,7 @@
 //! });
 //! assert_eq!(log.durable_seq().get(), 4);
 //! log.close()?;
-//! # Ok::<(), ringwal::Error>(())
+//! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
 //! Start at [`Log`]; [`format`](mod@format) has the bytes on disk, [`io`] the contract with the

@@ -141,7 +141,7 @@ impl RecordRef {
 /// let second = log.append_async("two")?;
 /// assert_eq!(second.wait()?, first.seq().next());
 /// assert!(first.is_done()); // acknowledgement is in order
-/// # Ok::<(), ringwal::Error>(())
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[must_use = "the record is acknowledged only when the commit is waited for"]
 pub struct Commit {

@@ -62,7 +62,7 @@ use crate::seq::Seq;
 /// let log = Log::open(dir.path().join("log"))?;
 /// let records = log.reader()?.collect::<Result<Vec<_>, _>>()?;
 /// assert_eq!(records[0].data(), b"it happened");
-/// # Ok::<(), ringwal::Error>(())
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone)]
 pub struct Log {

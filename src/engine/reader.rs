@@ -108,7 +108,7 @@ impl Segments {
 /// let mut reader = log.reader_from(Seq::new(2))?;
 /// assert_eq!(reader.next().expect("two records")?.data(), b"b");
 /// assert_eq!(reader.count(), 1);
-/// # Ok::<(), ringwal::Error>(())
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Reader {
     storage: Arc<dyn Storage>,

@@ -38,7 +38,7 @@ const RECYCLED: u64 = 1 << 63;
 /// log.append("new")?;
 /// let freed = log.truncate_before(Seq::new(2))?;
 /// assert_eq!((freed.segments, freed.first_seq), (1, Seq::new(2)));
-/// # Ok::<(), ringwal::Error>(())
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
