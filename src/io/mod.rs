@@ -8,8 +8,8 @@
 //!   this.
 //!
 //! [`StdStorage`] is the storage of every platform. Queues are [`StdQueue`] on every platform and
-//! `UringQueue` on Linux; [`open_queue`] chooses, and says why. The engine sees the traits alone, so
-//! a simulated disk can take their place.
+//! `UringQueue` on Linux; [`open_queue`] chooses, and says why. The engine sees the traits alone,
+//! so a simulated disk can take their place.
 //!
 //! What every implementation of [`IoQueue`] owes the engine:
 //!
