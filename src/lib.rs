@@ -53,6 +53,6 @@ pub use io::{Backend, BackendKind, Refusal, Strategy};
 pub use seq::Seq;
 
 /// The README's examples, run as doctests.
-#[cfg(all(doctest, not(any())))]
-#[doc = ""]
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
 struct Readme;
