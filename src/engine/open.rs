@@ -98,7 +98,7 @@ impl Builder {
                 return Err(Error::io("start the ring thread", &options.dir, source));
             }
         };
-        report.backend = Some(backend.to_string());
+        report.backend = Some(format!("{}, {}", backend.kind, backend.strategy));
         let life = Mutex::new(Life { thread: Some(thread), lock: Some(lock) });
         let state = Mutex::new(state);
         let inner = Inner { shared, options, storage, backend, recovery: report, state, life };
