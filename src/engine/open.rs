@@ -144,9 +144,10 @@ fn make_dir(options: &Options) -> Result<()> {
         }
         Ok(_) => {}
         Err(error) if error.kind() == ErrorKind::NotFound => {
+            let missing: Vec<&Path> = dir.ancestors().take_while(|at| !at.exists()).collect();
             fs::create_dir_all(dir).map_err(|e| Error::io("create the directory", dir, e))?;
             // The new names must survive as well as what is written below them.
-            for parent in dir.ancestors().skip(1).take(2) {
+            for parent in missing.into_iter().filter_map(Path::parent) {
                 let parent = if parent == Path::new("") { Path::new(".") } else { parent };
                 StdStorage::new(parent).sync_dir()?;
             }
