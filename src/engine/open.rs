@@ -249,6 +249,12 @@ impl Inner {
         let mut state = self.state();
         let mut life = self.life.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(thread) = life.thread.take() else { return Ok(()) };
+        if thread.thread().id() == std::thread::current().id() {
+            // A waker dropped the last handle, on the ring thread itself.
+            self.shared.inbox().freeze();
+            self.shared.control(Control::Abandon(life.lock.take()));
+            return Ok(());
+        }
         let quiesced = self.quiesce().map(drop_nothing);
         let appended = {
             let mut inbox = self.shared.inbox();
