@@ -24,6 +24,15 @@ use crate::segment::reader::{Scan, SegmentScanner};
 use crate::seq::Seq;
 
 /// A record as it was read and verified.
+///
+/// ```
+/// let dir = tempfile::tempdir()?;
+/// let log = ringwal::Log::open(dir.path().join("log"))?;
+/// log.append("one")?;
+/// let record = log.reader()?.next().expect("one record")?;
+/// assert_eq!((record.seq().get(), record.data()), (1, &b"one"[..]));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
     data: Vec<u8>,
