@@ -21,14 +21,16 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! Start at [`Log`]. The [`manual`] says what an acknowledgement means and what recovery does;
-//! [`format`](mod@format) has the bytes on disk, [`io`] the contract with the operating system.
+//! Start at [`Log`], or at [`wal`] for a log of typed events. The [`manual`] says what an
+//! acknowledgement means and what recovery does; [`format`](mod@format) has the bytes on disk,
+//! [`io`] the contract with the operating system.
 
 pub mod error;
 pub mod format;
 pub mod io;
 pub mod manual;
 pub mod replication;
+pub mod wal;
 
 mod buf;
 mod engine;

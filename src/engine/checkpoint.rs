@@ -1,10 +1,16 @@
 //! Checkpoints: a durable note that the state up to a sequence number is safe elsewhere.
 
+use std::path::Path;
 use std::time::SystemTime;
 
 use crate::engine::Log;
-use crate::error::{Error, Result};
-use crate::format::{self, PAYLOAD_MAX};
+use crate::engine::recovery;
+use crate::engine::state_file::{Found, StateFile};
+use crate::error::{Corruption, CorruptionKind, Error, Result, Witness};
+use crate::format::{self, PAYLOAD_MAX, State};
+use crate::io::{StdStorage, Storage};
+use crate::replication::ShardId;
+use crate::segment::name::state_name;
 use crate::seq::Seq;
 
 /// The last checkpoint of a log.
@@ -34,6 +40,43 @@ pub struct Checkpoint {
 impl Checkpoint {
     /// The most bytes that a payload may have.
     pub const PAYLOAD_BYTES_MAX: usize = PAYLOAD_MAX;
+
+    /// The last checkpoint of the log in `dir`, or `None` if there is none. The log is not opened:
+    /// no segment is looked at, no lock is taken, a writer may be at work.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotALog`] when there is no such directory, [`Error::Corrupt`] when neither slot
+    /// of its `state` file is valid, [`Error::UnsupportedVersion`], [`Error::Io`].
+    pub fn read(dir: impl AsRef<Path>) -> Result<Option<Checkpoint>> {
+        Checkpoint::read_shard(dir, ShardId::SINGLE)
+    }
+
+    /// [`read`](Self::read), of one of several logs in the directory.
+    ///
+    /// # Errors
+    ///
+    /// As [`read`](Self::read).
+    pub fn read_shard(dir: impl AsRef<Path>, shard: ShardId) -> Result<Option<Checkpoint>> {
+        let storage = StdStorage::new(dir.as_ref());
+        let names = recovery::list(&storage)?;
+        match StateFile::open(&storage, shard, &names, false)? {
+            Found::Missing => Ok(None),
+            Found::Valid(file) => Ok(Checkpoint::of(&recovery::known(file.current()))),
+            Found::Unreadable => {
+                let path = storage.dir().join(state_name(shard));
+                let kind = CorruptionKind::StateUnreadable;
+                let range = (Seq::NONE, Seq::NONE);
+                Err(Error::Corrupt(Corruption::new(path, 0, range, kind, Witness::Itself)))
+            }
+        }
+    }
+
+    fn of(state: &State) -> Option<Checkpoint> {
+        let last = state.checkpoint.as_ref()?;
+        let (seq, time_nanos) = (Seq::new(last.seq), last.time_nanos);
+        Some(Checkpoint { seq, time_nanos, payload: last.payload.clone() })
+    }
 }
 
 impl Log {
@@ -71,9 +114,6 @@ impl Log {
 
     /// The last checkpoint, if there is one.
     pub fn last_checkpoint(&self) -> Option<Checkpoint> {
-        let file = self.inner.state();
-        let last = file.current().checkpoint.as_ref()?;
-        let (seq, time_nanos) = (Seq::new(last.seq), last.time_nanos);
-        Some(Checkpoint { seq, time_nanos, payload: last.payload.clone() })
+        Checkpoint::of(self.inner.state().current())
     }
 }

@@ -142,7 +142,7 @@ impl RecordRef {
 /// The ticket of an append: its sequence number now, its acknowledgement later.
 ///
 /// Wait for it with [`wait`](Self::wait) or `.await` it in any runtime. Dropping it cancels
-/// nothing: the record is on its way.
+/// nothing: the record is on its way. A clone is done, or fails, together with it.
 ///
 /// ```
 /// let dir = tempfile::tempdir()?;
@@ -153,6 +153,7 @@ impl RecordRef {
 /// assert!(first.is_done()); // acknowledgement is in order
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+#[derive(Clone)]
 #[must_use = "the record is acknowledged only when the commit is waited for"]
 pub struct Commit {
     pub(crate) first_seq: Seq,

@@ -130,7 +130,7 @@ impl Builder {
         let (shard, policy) = (self.options.shard, self.options.policy);
         let recovered =
             recovery::recover(&*storage, shard, policy, Mode::ReadOnly, &mut |_, _| Ok(()))?;
-        Ok(Reader::of_segments(storage, shard, recovered.segments))
+        Ok(Reader::of_segments(storage, shard, recovered.segments, recovered.report))
     }
 }
 

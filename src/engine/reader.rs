@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use crate::engine::Log;
 use crate::engine::commit::RecordRef;
-use crate::engine::recovery::SegmentInfo;
+use crate::engine::recovery::{Recovery, SegmentInfo};
 use crate::engine::shared::Shared;
 use crate::error::{Corruption, CorruptionKind, Error, Result, Witness};
 use crate::format::{RECORD_HEAD_SIZE, RecordHead};
@@ -128,6 +128,7 @@ pub struct Reader {
     scan: Option<Position>,
     ready: VecDeque<Record>,
     failed: bool,
+    recovery: Option<Box<Recovery>>,
 }
 
 /// The segment that a reader is in.
@@ -143,11 +144,13 @@ impl Reader {
         storage: Arc<dyn Storage>,
         shard: ShardId,
         segments: Vec<SegmentInfo>,
+        recovery: Recovery,
     ) -> Reader {
         let end = segments.last().map_or(Seq::NONE, |segment| segment.last_seq);
         let next = segments.first().map_or(Seq::FIRST, |segment| segment.first_seq);
         let segments = Segments::Fixed(segments.into());
-        Reader::new(storage, shard, segments, next, end)
+        let recovery = Some(Box::new(recovery));
+        Reader { recovery, ..Reader::new(storage, shard, segments, next, end) }
     }
 
     fn new(
@@ -158,7 +161,13 @@ impl Reader {
         end: Seq,
     ) -> Reader {
         let (scan, ready, failed) = (None, VecDeque::new(), false);
-        Reader { storage, shard, segments, next, end, scan, ready, failed }
+        Reader { storage, shard, segments, next, end, scan, ready, failed, recovery: None }
+    }
+
+    /// What opening to read only found; `None` for a reader of an open log, which has its own
+    /// [`Log::recovery`].
+    pub fn recovery(&self) -> Option<&Recovery> {
+        self.recovery.as_deref()
     }
 
     /// The sequence number of the next record.

@@ -37,6 +37,8 @@ use crate::seq::Seq;
 
 pub use report::{Recovery, RecoveryPolicy, Verdict};
 
+pub(crate) use survey::known;
+
 use survey::Survey;
 
 /// Whether recovery may change something.
@@ -97,7 +99,8 @@ pub(crate) fn recover(
     Ok(recovered)
 }
 
-fn list(storage: &dyn Storage) -> Result<Vec<String>> {
+/// The names in the directory of a log.
+pub(crate) fn list(storage: &dyn Storage) -> Result<Vec<String>> {
     storage.list().map_err(|error| match &error {
         Error::Io { source, .. } => {
             let reason = match source.kind() {

@@ -371,7 +371,7 @@ impl<'a> Survey<'a> {
 }
 
 /// What a state says of the log, once the cut that it may announce is finished.
-fn known(state: &State) -> State {
+pub(crate) fn known(state: &State) -> State {
     match (state.cutting, state.cut) {
         (true, Some(cut)) => State { cutting: true, ..ended_at(state, cut) },
         _ => state.clone(),

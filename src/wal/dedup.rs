@@ -1,0 +1,333 @@
+//! Which events were accepted lately, so that the same one is not accepted again.
+//!
+//! ```text
+//! stamps   event -> number of its slot
+//! slots    | event, time | event, time | event, time | event, time |   oldest first
+//! flights                              | appended    | reserved    |   of the newest slots
+//! ```
+//!
+//! 1. Exact: the events themselves are compared, all 21 bytes, so there is no false duplicate.
+//!    (A BLAKE3 hash of them would be longer than they are, and costs seven times the copy and
+//!    checksum of the append.)
+//! 2. An event is a duplicate when an equal one arrived at most the window before. Its time is
+//!    that of its arrival; after a reopen, that of its batch. Duplicates do not prolong it. A
+//!    clock that is set back does not shorten the window.
+//! 3. Bounded: at the most entries, the oldest are forgotten before their time, and counted.
+//!    Events in flight are never forgotten, and come on top; the engine's queue bounds them.
+//! 4. An event is *reserved* while its append is about to get a sequence number, then *appended*
+//!    with a ticket of the engine, then settled. Who brings a duplicate gets what there is to wait
+//!    for, and waits without the lock.
+//! 5. A reservation that is not appended is forgotten, and fails those who wait for it.
+//! 6. No step takes long: a call settles and forgets a few entries, more than it adds.
+//!
+//! Threading: any thread may call; one short lock, under which nobody waits or is woken.
+
+use std::collections::{HashMap, VecDeque};
+use std::ops::Range;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use crate::wal::format::EVENT_SIZE;
+use crate::wal::ticket::Ticket;
+use crate::{Commit, Error};
+
+/// How many entries are remembered unless the builder says otherwise: some 100 MiB when all of
+/// them are used.
+pub const ENTRIES_DEFAULT: usize = 1 << 20;
+
+/// The most entries that can be asked for.
+pub const ENTRIES_MAX: usize = 1 << 28;
+
+/// How many entries one call settles or forgets at most, each.
+const STEPS_MAX: usize = 32;
+
+type Event = [u8; EVENT_SIZE];
+
+/// A window of events by their time of arrival.
+///
+/// ```
+/// use std::time::Duration;
+/// use ringwal::wal::dedup::DedupWindow;
+///
+/// let window = DedupWindow::new(Duration::from_nanos(10), 1000);
+/// assert!(window.remember(&[1; 21], 100));
+/// assert!(!window.remember(&[1; 21], 110)); // a duplicate
+/// assert!(window.remember(&[1; 21], 111)); // forgotten meanwhile
+/// ```
+#[derive(Debug)]
+pub struct DedupWindow {
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    window_nanos: u64,
+    entries_max: usize,
+    /// The greatest time so far.
+    last_nanos: u64,
+    stamps: HashMap<Event, u64>,
+    slots: VecDeque<Slot>,
+    /// The stamp of the oldest slot.
+    first_stamp: u64,
+    flights: VecDeque<Flight>,
+    forgotten_early: u64,
+}
+
+#[derive(Debug)]
+struct Slot {
+    event: Event,
+    time_nanos: u64,
+}
+
+#[derive(Debug)]
+enum Flight {
+    /// Its append has no number yet. The ticket is made by the first duplicate.
+    Reserved(Option<Arc<Ticket>>),
+    Appended(Commit),
+    /// There is nothing to wait for.
+    Settled,
+}
+
+/// What a window says to an event.
+#[derive(Debug)]
+pub(crate) enum Admission {
+    /// It is new, and reserved.
+    New,
+    /// One is durable.
+    Known,
+    /// One was appended and may not be durable yet.
+    Appended(Commit),
+    /// One is about to be appended.
+    Reserved(Arc<Ticket>),
+}
+
+impl DedupWindow {
+    /// An empty window that remembers at most `entries_max` events for `window` each.
+    pub fn new(window: Duration, entries_max: usize) -> DedupWindow {
+        let state = State {
+            window_nanos: u64::try_from(window.as_nanos()).unwrap_or(u64::MAX),
+            entries_max,
+            last_nanos: 0,
+            stamps: HashMap::new(),
+            slots: VecDeque::new(),
+            first_stamp: 0,
+            flights: VecDeque::new(),
+            forgotten_early: 0,
+        };
+        DedupWindow { state: Mutex::new(state) }
+    }
+
+    /// Remembers an event that arrived at `time_nanos`, unless it is a duplicate. Returns whether
+    /// it was new.
+    pub fn remember(&self, event: &[u8; EVENT_SIZE], time_nanos: u64) -> bool {
+        let mut state = self.state();
+        let is_new = state.find(event, time_nanos).is_none();
+        if is_new {
+            state.insert(*event, None);
+        }
+        is_new
+    }
+
+    /// How many events are remembered.
+    pub fn len(&self) -> usize {
+        self.state().stamps.len()
+    }
+
+    /// Whether no event is remembered.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// How many events were forgotten before their time, because there were too many.
+    pub fn forgotten_early(&self) -> u64 {
+        self.state().forgotten_early
+    }
+
+    /// Remembers an event that the log has, seen at `now_nanos`.
+    pub(crate) fn restore(&self, event: &Event, time_nanos: u64, now_nanos: u64) {
+        let mut state = self.state();
+        // A time in the future would hold up the forgetting of all that come after it.
+        let time_nanos = time_nanos.min(now_nanos);
+        if now_nanos - time_nanos <= state.window_nanos {
+            state.advance(time_nanos);
+            state.insert(*event, None);
+        }
+    }
+
+    /// Reserves those of `events` that are new, and says what there is to each.
+    pub(crate) fn admit<'e>(
+        &self,
+        events: impl Iterator<Item = &'e Event>,
+        now_nanos: u64,
+    ) -> (Reservation<'_>, Vec<Admission>) {
+        let mut state = self.state();
+        let first = state.next_stamp();
+        let admit = |event: &Event| state.admit(event, now_nanos);
+        let admissions = events.map(admit).collect();
+        let stamps = first..state.next_stamp();
+        (Reservation { window: self, stamps }, admissions)
+    }
+
+    /// [`admit`](Self::admit) of one event.
+    pub(crate) fn admit_one(&self, event: &Event, now_nanos: u64) -> (Reservation<'_>, Admission) {
+        let mut state = self.state();
+        let first = state.next_stamp();
+        let admission = state.admit(event, now_nanos);
+        let stamps = first..state.next_stamp();
+        (Reservation { window: self, stamps }, admission)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn next_stamp(&self) -> u64 {
+        self.first_stamp + self.slots.len() as u64
+    }
+
+    fn admit(&mut self, event: &Event, now_nanos: u64) -> Admission {
+        match self.find(event, now_nanos) {
+            Some(admission) => admission,
+            None => {
+                self.insert(*event, Some(Flight::Reserved(None)));
+                Admission::New
+            }
+        }
+    }
+
+    /// Goes on to a time, and looks for an event that is not forgotten by then.
+    fn find(&mut self, event: &Event, now_nanos: u64) -> Option<Admission> {
+        self.advance(now_nanos);
+        let stamp = *self.stamps.get(event)?;
+        let slot = &self.slots[self.index(stamp)];
+        if self.is_over(slot) {
+            return None;
+        }
+        Some(match self.flight(stamp) {
+            None | Some(Flight::Settled) => Admission::Known,
+            Some(Flight::Appended(commit)) => Admission::Appended(commit.clone()),
+            Some(Flight::Reserved(ticket)) => {
+                Admission::Reserved(Arc::clone(ticket.get_or_insert_default()))
+            }
+        })
+    }
+
+    fn insert(&mut self, event: Event, flight: Option<Flight>) {
+        let stamp = self.next_stamp();
+        self.stamps.insert(event, stamp);
+        self.slots.push_back(Slot { event, time_nanos: self.last_nanos });
+        match flight {
+            Some(flight) => self.flights.push_back(flight),
+            None if self.flights.is_empty() => {}
+            None => self.flights.push_back(Flight::Settled),
+        }
+    }
+
+    /// Goes on to a time: settles what is done, forgets what is old or too much.
+    fn advance(&mut self, now_nanos: u64) {
+        self.last_nanos = self.last_nanos.max(now_nanos);
+        for _ in 0..STEPS_MAX {
+            match self.flights.front() {
+                Some(Flight::Settled) => {}
+                Some(Flight::Appended(commit)) if commit.is_done() => {}
+                _ => break,
+            }
+            self.flights.pop_front();
+        }
+        for _ in 0..STEPS_MAX {
+            let Some(slot) = self.slots.front() else { break };
+            let is_over = self.is_over(slot);
+            let is_full = self.slots.len() >= self.entries_max;
+            if !(is_over || is_full) || self.slots.len() == self.flights.len() {
+                break;
+            }
+            if self.stamps.get(&slot.event) == Some(&self.first_stamp) {
+                self.stamps.remove(&slot.event);
+                self.forgotten_early += u64::from(!is_over);
+            }
+            self.slots.pop_front();
+            self.first_stamp += 1;
+        }
+    }
+
+    fn is_over(&self, slot: &Slot) -> bool {
+        self.last_nanos - slot.time_nanos > self.window_nanos
+    }
+
+    /// Where a slot is that was not forgotten yet; the difference is less than their number.
+    fn index(&self, stamp: u64) -> usize {
+        (stamp - self.first_stamp) as usize
+    }
+
+    fn flight(&mut self, stamp: u64) -> Option<&mut Flight> {
+        let settled = self.slots.len() - self.flights.len();
+        let at = self.index(stamp).checked_sub(settled)?;
+        self.flights.get_mut(at)
+    }
+
+    /// Settles a reservation that got `commit`, or forgets it without. Returns who waits for it.
+    fn resolve(&mut self, stamp: u64, commit: Option<&Commit>) -> Option<Arc<Ticket>> {
+        if commit.is_none() {
+            let event = self.slots[self.index(stamp)].event;
+            if self.stamps.get(&event) == Some(&stamp) {
+                self.stamps.remove(&event);
+            }
+        }
+        let resolved = commit.map_or(Flight::Settled, |commit| Flight::Appended(commit.clone()));
+        match std::mem::replace(self.flight(stamp)?, resolved) {
+            Flight::Reserved(ticket) => ticket,
+            _ => None,
+        }
+    }
+}
+
+/// New events on their way to the log. Dropping it unappended forgets them.
+#[derive(Debug)]
+#[must_use = "what is reserved must be appended"]
+pub(crate) struct Reservation<'w> {
+    window: &'w DedupWindow,
+    stamps: Range<u64>,
+}
+
+impl Reservation<'_> {
+    /// They are appended, all with this ticket.
+    pub(crate) fn appended(mut self, commit: &Commit) {
+        self.resolve(Some(commit), || Ok(commit.clone()));
+    }
+
+    /// They are not appended.
+    pub(crate) fn failed(mut self, error: &Error) {
+        let mut copy = None;
+        self.resolve(None, || Err(Arc::clone(copy.get_or_insert_with(|| Ticket::copy_of(error)))));
+    }
+
+    fn resolve(
+        &mut self,
+        commit: Option<&Commit>,
+        mut outcome: impl FnMut() -> Result<Commit, Arc<Error>>,
+    ) {
+        let stamps = std::mem::replace(&mut self.stamps, 0..0);
+        if stamps.is_empty() {
+            return;
+        }
+        let tickets: Vec<_> = {
+            let mut state = self.window.state();
+            stamps.filter_map(|stamp| state.resolve(stamp, commit)).collect()
+        };
+        for ticket in tickets {
+            ticket.resolve(outcome());
+        }
+    }
+}
+
+impl Drop for Reservation<'_> {
+    fn drop(&mut self) {
+        // Only a panic in between gets here with something left.
+        self.resolve(None, || Err(Arc::new(Error::Closed)));
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,110 @@
+use proptest::prelude::*;
+
+use super::*;
+
+fn window(nanos: u64, entries_max: usize) -> DedupWindow {
+    DedupWindow::new(Duration::from_nanos(nanos), entries_max)
+}
+
+fn event(number: u8) -> Event {
+    [number; EVENT_SIZE]
+}
+
+#[test]
+fn an_event_is_forgotten_when_its_window_has_passed_and_not_before() {
+    let window = window(10, 100);
+    assert!(window.remember(&event(1), 100));
+    assert!(!window.remember(&event(1), 110));
+    assert!(window.remember(&event(1), 111));
+    assert!(!window.remember(&event(1), 121));
+    assert_eq!((window.len(), window.forgotten_early()), (1, 0));
+}
+
+#[test]
+fn a_clock_that_is_set_back_forgets_nothing_early() {
+    let window = window(10, 100);
+    assert!(window.remember(&event(1), 1000));
+    assert!(!window.remember(&event(1), 5));
+    assert!(window.remember(&event(2), 5));
+    assert!(!window.remember(&event(2), 1010));
+}
+
+#[test]
+fn at_the_bound_the_oldest_are_forgotten_and_counted() {
+    let window = window(u64::MAX, 3);
+    for number in 0..10 {
+        assert!(window.remember(&event(number), 1));
+        assert!(window.len() <= 3);
+    }
+    assert_eq!(window.forgotten_early(), 7);
+    assert!(!window.remember(&event(9), 1));
+    assert!(window.remember(&event(0), 1));
+}
+
+#[test]
+fn a_reservation_that_fails_is_forgotten_and_fails_those_who_wait() {
+    let window = window(10, 100);
+    let (first, admission) = window.admit_one(&event(1), 1);
+    assert!(matches!(admission, Admission::New));
+    let (_none, admission) = window.admit_one(&event(1), 1);
+    let Admission::Reserved(ticket) = admission else { panic!("{admission:?}") };
+    first.failed(&Error::Closed);
+    let waits = crate::wal::EventCommit { waits: crate::wal::ticket::Waits::Reserved(ticket) };
+    assert!(matches!(waits.wait(), Err(Error::Closed)));
+    let (again, admission) = window.admit_one(&event(1), 1);
+    assert!(matches!(admission, Admission::New));
+    drop(again);
+    assert!(window.is_empty());
+}
+
+#[test]
+fn what_is_reserved_is_not_forgotten_even_beyond_the_bound() {
+    let window = window(u64::MAX, 2);
+    let (first, admissions) = window.admit([event(1), event(2), event(3), event(1)].iter(), 1);
+    assert!(matches!(
+        admissions[..],
+        [Admission::New, Admission::New, Admission::New, Admission::Reserved(_)]
+    ));
+    assert!(!window.remember(&event(1), 2));
+    assert_eq!(window.len(), 3);
+    first.failed(&Error::Closed);
+    assert!(window.remember(&event(4), 3));
+    assert_eq!(window.forgotten_early(), 0);
+}
+
+#[test]
+fn a_restored_time_in_the_future_counts_as_now() {
+    let window = window(10, 100);
+    window.restore(&event(1), u64::MAX, 50);
+    window.restore(&event(2), 39, 50);
+    assert_eq!(window.len(), 1);
+    assert!(!window.remember(&event(1), 60));
+    assert!(window.remember(&event(1), 61));
+}
+
+proptest! {
+    /// Against a plain map without a bound.
+    #[test]
+    fn a_window_answers_as_a_plain_map_does(
+        steps in proptest::collection::vec((0..8_u8, 0..6_u64, any::<bool>()), 1..200),
+        nanos in 1..20_u64,
+    ) {
+        let window = window(nanos, 1000);
+        let mut model: HashMap<u8, u64> = HashMap::new();
+        let mut now = 0;
+        for (number, elapsed, fails) in steps {
+            now += elapsed;
+            let expected = model.get(&number).is_none_or(|time| now - time > nanos);
+            let (reservation, admission) = window.admit_one(&event(number), now);
+            prop_assert_eq!(matches!(admission, Admission::New), expected);
+            if expected && fails {
+                reservation.failed(&Error::Closed);
+                model.remove(&number);
+            } else if expected {
+                drop(reservation);
+                prop_assert!(window.remember(&event(number), now));
+                model.insert(number, now);
+            }
+        }
+    }
+}

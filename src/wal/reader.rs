@@ -1,0 +1,80 @@
+//! The events of a log that is not open, or open elsewhere.
+
+use std::path::Path;
+
+use crate::replication::ShardId;
+use crate::wal::format::EventRecord;
+use crate::wal::{CheckpointManager, SignalEvent};
+use crate::{Error, Log, Recovery, RecoveryPolicy, Result};
+
+/// What [`recover`] read.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct RecoveredEvents {
+    /// All events that the log still has, in order, also those before the checkpoint.
+    pub events: Vec<SignalEvent>,
+    /// The sequence number of the first of them; of the next one to come if there are none.
+    pub first_seq: u64,
+    /// The last checkpoint: its sequence number, and its time in nanoseconds since the Unix epoch.
+    pub checkpoint: Option<(u64, u64)>,
+    /// What the engine found, and where the log ends.
+    pub recovery: Recovery,
+}
+
+impl RecoveredEvents {
+    /// The events after the checkpoint: those that opening the log would return.
+    pub fn after_checkpoint(&self) -> &[SignalEvent] {
+        let (checkpoint, _) = self.checkpoint.unwrap_or_default();
+        let before = checkpoint.saturating_add(1).saturating_sub(self.first_seq);
+        let before = usize::try_from(before).unwrap_or(usize::MAX);
+        self.events.get(before..).unwrap_or_default()
+    }
+}
+
+/// Reads the events of the log in `dir` (that is `<dir>/wal` of a handle). It changes nothing,
+/// takes no lock, and works beside a writer. A file cut at any byte is no failure: it has the
+/// whole batches before the cut. Damage ends the reading, too;
+/// [`recovery`](RecoveredEvents::recovery) says where and what it was.
+///
+/// ```
+/// use ringwal::replication::ShardId;
+/// use ringwal::wal::format::{EventRecord, encode_batch};
+/// use ringwal::wal::{reader::recover, segment::segment_filename};
+///
+/// let dir = tempfile::tempdir()?;
+/// let event = EventRecord { entity_id: 1, signal_type: 2, weight: 3.0, timestamp_nanos: 4 };
+/// let mut bytes = encode_batch(&[event; 2], 1, 0)?;
+/// bytes.extend(encode_batch(&[event], 3, 0)?);
+/// bytes.pop(); // the last batch is torn
+/// std::fs::write(dir.path().join(segment_filename(ShardId::SINGLE, 1)), bytes)?;
+/// assert_eq!(recover(dir.path())?.events, [event.into(), event.into()]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Errors
+///
+/// [`Error::NotALog`] when there is no such directory, or a record in it is not an event;
+/// [`Error::UnsupportedVersion`], [`Error::Io`].
+pub fn recover(dir: &Path) -> Result<RecoveredEvents> {
+    recover_shard(dir, ShardId::SINGLE)
+}
+
+/// [`recover`], of one of several logs in the directory.
+///
+/// # Errors
+///
+/// As [`recover`].
+pub fn recover_shard(dir: &Path, shard: ShardId) -> Result<RecoveredEvents> {
+    let checkpoint = match CheckpointManager::read_shard(dir, shard) {
+        // The report has it; the events do not depend on it.
+        Err(Error::Corrupt(_)) => None,
+        read => read?,
+    };
+    let builder = Log::builder(dir).shard(shard).recovery(RecoveryPolicy::TolerateTail);
+    let reader = builder.read_only()?;
+    let recovery = reader.recovery().cloned().unwrap_or_default();
+    let first_seq = reader.next_seq().get();
+    let event = |record: Result<_>| EventRecord::from_record(&record?, dir).map(SignalEvent::from);
+    let events = reader.map(event).collect::<Result<Vec<_>>>()?;
+    Ok(RecoveredEvents { events, first_seq, checkpoint, recovery })
+}

@@ -1,0 +1,170 @@
+//! The ticket of an event's append, and what a duplicate waits for.
+
+use std::fmt;
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use crate::{Commit, Error, Result};
+
+/// The ticket of [`WalHandle::append_async`](crate::wal::WalHandle::append_async): wait for it
+/// with [`wait`](Self::wait) or `.await` it in any runtime. It yields the sequence number, or 0
+/// for a duplicate, once the event is durable. Dropping it cancels nothing.
+///
+/// ```
+/// use ringwal::wal::{SignalEvent, WalConfig, WalHandle};
+///
+/// let dir = tempfile::tempdir()?;
+/// let config = WalConfig { dir: dir.path().to_path_buf(), ..WalConfig::default() };
+/// let (wal, _, _) = WalHandle::open(config)?;
+/// let event = SignalEvent { entity_id: 1, signal_type: 0, weight: 1.0, timestamp_nanos: 5 };
+/// let (first, second) = (wal.append_async(event)?, wal.append_async(event)?);
+/// assert_eq!((first.wait()?, second.wait()?), (1, 0));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+#[must_use = "the event is acknowledged only when the ticket is waited for"]
+pub struct EventCommit {
+    pub(crate) waits: Waits,
+}
+
+/// What an append waits for.
+#[derive(Debug)]
+pub(crate) enum Waits {
+    /// Its own record.
+    First(Commit),
+    /// The record of an equal event.
+    Duplicate(Commit),
+    /// An equal event that is about to be appended.
+    Reserved(Arc<Ticket>),
+    /// Nothing.
+    Known,
+}
+
+impl EventCommit {
+    /// Blocks until the event is durable; its sequence number, or 0 if it is a duplicate.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Poisoned`] with the root cause when a write or sync failed before; for a
+    /// duplicate, what its first one failed with.
+    pub fn wait(&self) -> Result<u64> {
+        match &self.waits {
+            Waits::First(commit) => commit.wait().map(u64::from),
+            Waits::Duplicate(commit) => commit.wait().map(|_| 0),
+            Waits::Reserved(ticket) => ticket.wait()?.wait().map(|_| 0),
+            Waits::Known => Ok(0),
+        }
+    }
+
+    /// Whether the event is known to be a duplicate.
+    pub fn is_duplicate(&self) -> bool {
+        !matches!(self.waits, Waits::First(_))
+    }
+}
+
+impl Future for EventCommit {
+    type Output = Result<u64>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<u64>> {
+        if let Waits::Reserved(ticket) = &self.waits {
+            match ticket.poll(context.waker()) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Ready(Ok(commit)) => self.waits = Waits::Duplicate(commit),
+            }
+        }
+        match &mut self.waits {
+            Waits::First(commit) => Pin::new(commit).poll(context).map_ok(u64::from),
+            Waits::Duplicate(commit) => Pin::new(commit).poll(context).map_ok(|_| 0),
+            Waits::Reserved(_) | Waits::Known => Poll::Ready(Ok(0)),
+        }
+    }
+}
+
+/// Where duplicates of a reserved event learn what became of it.
+#[derive(Default)]
+pub(crate) struct Ticket {
+    state: Mutex<TicketState>,
+    resolved: Condvar,
+}
+
+#[derive(Default)]
+struct TicketState {
+    outcome: Option<Result<Commit, Arc<Error>>>,
+    wakers: Vec<Waker>,
+}
+
+impl Ticket {
+    pub(crate) fn resolve(&self, outcome: Result<Commit, Arc<Error>>) {
+        let wakers = {
+            let mut state = self.state();
+            state.outcome = Some(outcome);
+            std::mem::take(&mut state.wakers)
+        };
+        self.resolved.notify_all();
+        wakers.into_iter().for_each(Waker::wake);
+    }
+
+    /// Blocks until the event was appended, or failed to be.
+    fn wait(&self) -> Result<Commit> {
+        let mut state = self.state();
+        loop {
+            match &state.outcome {
+                Some(outcome) => return told(outcome),
+                None => {
+                    let waited = self.resolved.wait(state);
+                    state = waited.unwrap_or_else(PoisonError::into_inner);
+                }
+            }
+        }
+    }
+
+    fn poll(&self, waker: &Waker) -> Poll<Result<Commit>> {
+        let mut state = self.state();
+        if let Some(outcome) = &state.outcome {
+            return Poll::Ready(told(outcome));
+        }
+        if !state.wakers.iter().any(|known| known.will_wake(waker)) {
+            state.wakers.push(waker.clone());
+        }
+        Poll::Pending
+    }
+
+    fn state(&self) -> MutexGuard<'_, TicketState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The same error once more, for somebody else.
+    pub(crate) fn copy_of(error: &Error) -> Arc<Error> {
+        Arc::new(copy(error))
+    }
+}
+
+fn told(outcome: &Result<Commit, Arc<Error>>) -> Result<Commit> {
+    outcome.clone().map_err(|error| copy(&error))
+}
+
+fn copy(error: &Error) -> Error {
+    match error {
+        Error::Closed => Error::Closed,
+        Error::Poisoned(cause) => Error::Poisoned(Arc::clone(cause)),
+        Error::BatchTooLarge { bytes, limit } => {
+            Error::BatchTooLarge { bytes: *bytes, limit: *limit }
+        }
+        Error::NoSpace { path, bytes, source } => {
+            Error::NoSpace { path: path.clone(), bytes: *bytes, source: Arc::clone(source) }
+        }
+        other => {
+            Error::io("append the first of equal events", "", io::Error::other(other.to_string()))
+        }
+    }
+}
+
+impl fmt::Debug for Ticket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let resolved = self.state().outcome.is_some();
+        f.debug_struct("Ticket").field("resolved", &resolved).finish_non_exhaustive()
+    }
+}
