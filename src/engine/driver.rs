@@ -292,7 +292,10 @@ impl Driver {
             strategy,
             gate: Arc::clone(&fill.gate),
         });
-        self.shared.metrics().queue_micros.record_micros(now - fill.opened);
+        let mut metrics = self.shared.metrics();
+        metrics.queue_micros.record_micros(now - fill.opened);
+        metrics.in_flight = self.pipeline.writing();
+        drop(metrics);
         self.submit(
             Task::Write { id, submitted: now, figures },
             Op::Write {
