@@ -295,6 +295,15 @@ impl Corruption {
 }
 
 /// What is wrong with a damaged place.
+///
+/// ```
+/// use ringwal::CorruptionKind;
+///
+/// fn can_be_restored_alone(kind: CorruptionKind) -> bool {
+///     matches!(kind, CorruptionKind::SegmentMissing | CorruptionKind::StateUnreadable)
+/// }
+/// assert!(!can_be_restored_alone(CorruptionKind::Damaged));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum CorruptionKind {
@@ -309,6 +318,12 @@ pub enum CorruptionKind {
 }
 
 /// What proves that records had been durable.
+///
+/// ```
+/// use ringwal::Witness;
+///
+/// assert_ne!(Witness::LaterBatch, Witness::CleanClose);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Witness {

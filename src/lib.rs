@@ -18,15 +18,17 @@
 //! });
 //! assert_eq!(log.durable_seq().get(), 4);
 //! log.close()?;
-//! # Ok::<(), ringwal::Error>(())
+//! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! Start at [`Log`], or at [`wal`] for a log of typed events; [`format`](mod@format) has the bytes
-//! on disk, [`io`] the contract with the operating system.
+//! Start at [`Log`], or at [`wal`] for a log of typed events. The [`manual`] says what an
+//! acknowledgement means and what recovery does; [`format`](mod@format) has the bytes on disk,
+//! [`io`] the contract with the operating system.
 
 pub mod error;
 pub mod format;
 pub mod io;
+pub mod manual;
 pub mod replication;
 pub mod wal;
 
@@ -54,6 +56,6 @@ pub use io::{Backend, BackendKind, Refusal, Strategy};
 pub use seq::Seq;
 
 /// The README's examples, run as doctests.
-#[cfg(all(doctest, not(any())))]
-#[doc = ""]
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
 struct Readme;

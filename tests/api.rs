@@ -430,3 +430,31 @@ fn the_metrics_add_up() {
         assert_eq!(metrics.synced_batches, metrics.batches);
     }
 }
+
+/// A waker that owns a handle of the log, as a task of a runtime may.
+struct Owner(#[expect(dead_code, reason = "it is there to be dropped")] Log);
+
+impl Wake for Owner {
+    fn wake(self: Arc<Self>) {}
+}
+
+#[test]
+fn the_last_handle_may_be_dropped_on_the_ring_thread() {
+    for variant in variants("dropped_on_the_ring_thread") {
+        let dir = tempfile::tempdir().unwrap();
+        let log = variant.builder(dir.path()).batch_delay(Duration::from_millis(5)).open().unwrap();
+        let mut commit = pin!(log.append_async("one").unwrap());
+        let waker = Waker::from(Arc::new(Owner(log.clone())));
+        drop(log);
+        let _ = commit.as_mut().poll(&mut Context::from_waker(&waker));
+        drop(waker);
+        let log = loop {
+            match variant.builder(dir.path()).open() {
+                Ok(log) => break log,
+                Err(Error::Locked { .. }) => std::thread::yield_now(),
+                Err(error) => panic!("{error}"),
+            }
+        };
+        assert_eq!(contents(&log), [b"one"], "{variant:?}");
+    }
+}

@@ -105,28 +105,9 @@ fn run(variant: Variant, steps: &[Step]) {
                 assert!(tickets.drain(..).all(|ticket| ticket.is_done()));
             }
             Step::Rotate => log.rotate().unwrap(),
-            Step::Checkpoint(share) => {
-                let from = model.checkpoint.as_ref().map_or(0, |last| last.0);
-                let to = log.flush().unwrap().get();
-                let seq = Model::between(*share, from.min(to), to);
-                log.checkpoint(Seq::new(seq), [*share]).unwrap();
-                model.checkpoint = Some((seq, vec![*share]));
-            }
-            Step::TruncateBefore(share) => {
-                log.flush().unwrap();
-                let seq = Model::between(*share, model.first_seq, model.last_seq() + 1);
-                let freed = log.truncate_before(Seq::new(seq)).unwrap();
-                let first_seq = freed.first_seq.get();
-                assert!(first_seq >= model.first_seq && first_seq <= seq.max(model.first_seq));
-                model.records.drain(..(first_seq - model.first_seq) as usize);
-                model.first_seq = first_seq;
-            }
-            Step::TruncateAfter(share) => {
-                let checkpoint = model.checkpoint.as_ref().map_or(0, |last| last.0);
-                let from = checkpoint.max(model.first_seq - 1);
-                let seq = Model::between(*share, from, model.last_seq());
-                log.truncate_after(Seq::new(seq)).unwrap();
-                model.records.truncate((seq + 1 - model.first_seq) as usize);
+            Step::Checkpoint(_) | Step::TruncateBefore(_) => retain(&log, &mut model, step),
+            Step::TruncateAfter(_) => {
+                retain(&log, &mut model, step);
                 tickets.clear();
             }
             Step::Close | Step::Drop => {
@@ -144,6 +125,36 @@ fn run(variant: Variant, steps: &[Step]) {
     check(&log, &model);
     log.close().unwrap();
     check(&open(variant, dir.path()), &model);
+}
+
+/// Checkpoints and truncations, of the log and of the model.
+fn retain(log: &Log, model: &mut Model, step: &Step) {
+    match step {
+        Step::Checkpoint(share) => {
+            let from = model.checkpoint.as_ref().map_or(0, |last| last.0);
+            let to = log.flush().unwrap().get();
+            let seq = Model::between(*share, from.min(to), to);
+            log.checkpoint(Seq::new(seq), [*share]).unwrap();
+            model.checkpoint = Some((seq, vec![*share]));
+        }
+        Step::TruncateBefore(share) => {
+            log.flush().unwrap();
+            let seq = Model::between(*share, model.first_seq, model.last_seq() + 1);
+            let freed = log.truncate_before(Seq::new(seq)).unwrap();
+            let first_seq = freed.first_seq.get();
+            assert!(first_seq >= model.first_seq && first_seq <= seq.max(model.first_seq));
+            model.records.drain(..(first_seq - model.first_seq) as usize);
+            model.first_seq = first_seq;
+        }
+        Step::TruncateAfter(share) => {
+            let checkpoint = model.checkpoint.as_ref().map_or(0, |last| last.0);
+            let from = checkpoint.max(model.first_seq - 1);
+            let seq = Model::between(*share, from, model.last_seq());
+            log.truncate_after(Seq::new(seq)).unwrap();
+            model.records.truncate((seq + 1 - model.first_seq) as usize);
+        }
+        other => panic!("{other:?}"),
+    }
 }
 
 fn check(log: &Log, model: &Model) {

@@ -258,6 +258,20 @@ fn no_space(refusal: &Error) -> Error {
 }
 
 /// See [`Log::ready`].
+///
+/// ```
+/// use ringwal::{Commit, Error, Log, Result};
+///
+/// /// Appends from a task: waits without blocking the thread that runs it.
+/// async fn append(log: &Log, record: &[u8]) -> Result<Commit> {
+///     loop {
+///         match log.try_append(record) {
+///             Err(Error::QueueFull) => log.ready().await,
+///             other => return other,
+///         }
+///     }
+/// }
+/// ```
 #[derive(Debug)]
 #[must_use = "a future does nothing until it is polled"]
 pub struct Ready<'a> {

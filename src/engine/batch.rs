@@ -14,7 +14,7 @@ use crate::format::{RECORD_HEAD_SIZE, RecordHead};
 /// let mut batch = Batch::new();
 /// batch.push("debit 10")?.push("credit 10")?;
 /// assert_eq!(log.append_batch(&batch)?, Seq::new(1)..=Seq::new(2));
-/// # Ok::<(), ringwal::Error>(())
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct Batch {

@@ -24,7 +24,7 @@ use crate::seq::Seq;
 /// log.checkpoint(seq, "snapshot-1")?;
 /// let checkpoint = log.last_checkpoint().expect("one was made");
 /// assert_eq!((checkpoint.seq, checkpoint.payload.as_slice()), (seq, &b"snapshot-1"[..]));
-/// # Ok::<(), ringwal::Error>(())
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]

@@ -99,6 +99,16 @@ impl Watermarks {
 ///
 /// It stays valid until the record is truncated away. The engine checks what it finds there: a
 /// stale or made-up one gives an error, never other bytes than the record's.
+///
+/// ```
+/// let dir = tempfile::tempdir()?;
+/// let log = ringwal::Log::open(dir.path().join("log"))?;
+/// let commit = log.append_async("one")?;
+/// commit.wait()?;
+/// let place = commit.record_ref(); // small and `Copy`: keep it in an index
+/// assert_eq!(log.read(place)?.data(), b"one");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RecordRef {
     pub(crate) seq: Seq,
@@ -141,7 +151,7 @@ impl RecordRef {
 /// let second = log.append_async("two")?;
 /// assert_eq!(second.wait()?, first.seq().next());
 /// assert!(first.is_done()); // acknowledgement is in order
-/// # Ok::<(), ringwal::Error>(())
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone)]
 #[must_use = "the record is acknowledged only when the commit is waited for"]

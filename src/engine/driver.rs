@@ -24,13 +24,13 @@ use std::time::{Duration, Instant, SystemTime};
 use crossbeam_channel::{Receiver, Sender};
 use slab::Slab;
 
-use crate::engine::group_commit::inbox::{Fill, Taken};
+use crate::engine::group_commit::inbox::{Ended, Fill, Taken};
 use crate::engine::group_commit::pipeline::{Acknowledgement, Action, Pipeline, Submission};
 use crate::engine::recovery::SegmentInfo;
 use crate::engine::shared::Shared;
 use crate::error::{Error, Result};
 use crate::format::{self, BatchHeader, HEADER_SIZE, RECORD_HEAD_SIZE};
-use crate::io::{Completion, FileId, IoQueue, Op, Strategy};
+use crate::io::{Completion, FileId, IoQueue, LockGuard, Op, Strategy};
 use crate::replication::ShardId;
 use crate::segment::name::{segment_filename, spare_name};
 use crate::seq::Seq;
@@ -47,6 +47,9 @@ pub(crate) enum Control {
     Reset(u64, Sender<()>),
     /// Everything was quiesced and the inbox has ended: remove the spares and end the thread.
     Stop,
+    /// The last handle was dropped on this very thread, which cannot wait for itself: quiesce,
+    /// stop, and release the lock at the end. The inbox was frozen by the sender.
+    Abandon(Option<Box<dyn LockGuard>>),
 }
 
 /// What the driver knows of a file that it writes.
@@ -106,6 +109,8 @@ pub(crate) struct Driver {
     heads: Vec<u8>,
     done: Vec<Completion>,
     acknowledged: Vec<Acknowledgement>,
+    /// Last, so that the lock is released after the queue is gone.
+    abandoned: Option<Option<Box<dyn LockGuard>>>,
 }
 
 impl Driver {
@@ -133,6 +138,7 @@ impl Driver {
             heads: Vec::new(),
             done: Vec::new(),
             acknowledged: Vec::new(),
+            abandoned: None,
         }
     }
 
@@ -210,13 +216,20 @@ impl Driver {
                 self.shared.watermarks.publish(seq, seq);
                 let _ = reply.send(());
             }
-            Control::Stop => {
-                self.stopping = true;
-                let spares = self.shared.inbox().take_spares();
-                for file in spares {
-                    self.discard(file);
-                }
+            Control::Stop => self.stop(),
+            Control::Abandon(lock) => {
+                let (reply, _nobody) = crossbeam_channel::bounded(1);
+                self.serve(Control::Quiesce(reply));
+                self.abandoned = Some(lock);
             }
+        }
+    }
+
+    fn stop(&mut self) {
+        self.stopping = true;
+        let spares = self.shared.inbox().take_spares();
+        for file in spares {
+            self.discard(file);
         }
     }
 
@@ -279,7 +292,10 @@ impl Driver {
             strategy,
             gate: Arc::clone(&fill.gate),
         });
-        self.shared.metrics().queue_micros.record_micros(now - fill.opened);
+        let mut metrics = self.shared.metrics();
+        metrics.queue_micros.record_micros(now - fill.opened);
+        metrics.in_flight = self.pipeline.writing();
+        drop(metrics);
         self.submit(
             Task::Write { id, submitted: now, figures },
             Op::Write {
@@ -479,7 +495,7 @@ impl Driver {
             for reply in self.quiescing.drain(..) {
                 let _ = reply.send(Err(Error::Poisoned(Arc::clone(cause))));
             }
-            return;
+            return self.stop_if_abandoned();
         }
         let moving = |task: &Task| !matches!(task, Task::Prepare { .. } | Task::Discard);
         if !self.shared.inbox().is_empty() || self.tasks.iter().any(|(_, task)| moving(task)) {
@@ -494,6 +510,14 @@ impl Driver {
             for reply in self.quiescing.drain(..) {
                 let _ = reply.send(Ok(()));
             }
+            self.stop_if_abandoned();
+        }
+    }
+
+    fn stop_if_abandoned(&mut self) {
+        if self.abandoned.is_some() && !self.stopping {
+            self.shared.inbox().end(Ended::Closed);
+            self.stop();
         }
     }
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 /// let metrics = log.metrics();
 /// assert_eq!((metrics.records, metrics.record_bytes, metrics.batches), (1, 3, 1));
 /// assert!(metrics.padding_bytes > 0);
-/// # Ok::<(), ringwal::Error>(())
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]

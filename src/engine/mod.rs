@@ -62,7 +62,7 @@ use crate::seq::Seq;
 /// let log = Log::open(dir.path().join("log"))?;
 /// let records = log.reader()?.collect::<Result<Vec<_>, _>>()?;
 /// assert_eq!(records[0].data(), b"it happened");
-/// # Ok::<(), ringwal::Error>(())
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone)]
 pub struct Log {
@@ -115,11 +115,11 @@ impl Log {
         gate.wait(Level::Synced, None).map(|_| ())
     }
 
-    /// The first record that is still there; one more than [`appended_seq`](Self::appended_seq)
-    /// if there is none.
+    /// The first record that is still there; one more than [`durable_seq`](Self::durable_seq)
+    /// if there is none that is durable.
     pub fn first_seq(&self) -> Seq {
-        let first = self.shared().segments().first().map(|segment| segment.first_seq);
-        first.unwrap_or_else(|| self.appended_seq().next())
+        let next = self.durable_seq().next();
+        self.shared().segments().first().map_or(next, |segment| segment.first_seq)
     }
 
     /// The last sequence number that was given to a record, [`Seq::NONE`] if none was.

@@ -98,7 +98,7 @@ impl Builder {
                 return Err(Error::io("start the ring thread", &options.dir, source));
             }
         };
-        report.backend = Some(backend.to_string());
+        report.backend = Some(format!("{}, {}", backend.kind, backend.strategy));
         let life = Mutex::new(Life { thread: Some(thread), lock: Some(lock) });
         let state = Mutex::new(state);
         let inner = Inner { shared, options, storage, backend, recovery: report, state, life };
@@ -144,9 +144,10 @@ fn make_dir(options: &Options) -> Result<()> {
         }
         Ok(_) => {}
         Err(error) if error.kind() == ErrorKind::NotFound => {
+            let missing: Vec<&Path> = dir.ancestors().take_while(|at| !at.exists()).collect();
             fs::create_dir_all(dir).map_err(|e| Error::io("create the directory", dir, e))?;
             // The new names must survive as well as what is written below them.
-            for parent in dir.ancestors().skip(1).take(2) {
+            for parent in missing.into_iter().filter_map(Path::parent) {
                 let parent = if parent == Path::new("") { Path::new(".") } else { parent };
                 StdStorage::new(parent).sync_dir()?;
             }
@@ -248,6 +249,12 @@ impl Inner {
         let mut state = self.state();
         let mut life = self.life.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(thread) = life.thread.take() else { return Ok(()) };
+        if thread.thread().id() == std::thread::current().id() {
+            // A waker dropped the last handle, on the ring thread itself.
+            self.shared.inbox().freeze();
+            self.shared.control(Control::Abandon(life.lock.take()));
+            return Ok(());
+        }
         let quiesced = self.quiesce().map(drop_nothing);
         let appended = {
             let mut inbox = self.shared.inbox();

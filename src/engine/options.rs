@@ -112,7 +112,7 @@ fn between(name: &'static str, value: u64, min: u64, max: u64) -> Result<()> {
 ///     .open()?;
 /// log.append("made for one process's death")?;
 /// log.close()?;
-/// # Ok::<(), ringwal::Error>(())
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug)]
 #[must_use = "a builder does nothing until it is opened"]

@@ -24,6 +24,15 @@ use crate::segment::reader::{Scan, SegmentScanner};
 use crate::seq::Seq;
 
 /// A record as it was read and verified.
+///
+/// ```
+/// let dir = tempfile::tempdir()?;
+/// let log = ringwal::Log::open(dir.path().join("log"))?;
+/// log.append("one")?;
+/// let record = log.reader()?.next().expect("one record")?;
+/// assert_eq!((record.seq().get(), record.data()), (1, &b"one"[..]));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
     data: Vec<u8>,
@@ -108,7 +117,7 @@ impl Segments {
 /// let mut reader = log.reader_from(Seq::new(2))?;
 /// assert_eq!(reader.next().expect("two records")?.data(), b"b");
 /// assert_eq!(reader.count(), 1);
-/// # Ok::<(), ringwal::Error>(())
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Reader {
     storage: Arc<dyn Storage>,

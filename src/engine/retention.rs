@@ -38,7 +38,7 @@ const RECYCLED: u64 = 1 << 63;
 /// log.append("new")?;
 /// let freed = log.truncate_before(Seq::new(2))?;
 /// assert_eq!((freed.segments, freed.first_seq), (1, Seq::new(2)));
-/// # Ok::<(), ringwal::Error>(())
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -87,7 +87,7 @@ impl Log {
             let first_seq = kept.or(freed.last().map(|segment| segment.last_seq.next()));
             (freed, first_seq)
         };
-        let first_seq = first_seq.unwrap_or_else(|| self.appended_seq().next());
+        let first_seq = first_seq.unwrap_or_else(|| self.first_seq());
         let bytes = freed.iter().map(|segment| segment.bytes).sum();
         let outcome = Truncated { segments: freed.len(), bytes, first_seq };
         if freed.is_empty() {

@@ -123,12 +123,11 @@ impl Shared {
         }
     }
 
-    /// Does `work` on the disk; a failure of it ends the log, as every failed write does.
+    /// Does `work` on the disk; a failure of it ends the log, as every failed write does. That
+    /// holds for a lack of room as well: once `state` names a truncation, appends must not go on
+    /// before it is finished, and only recovery can finish what failed.
     pub(crate) fn or_poison<T>(&self, work: Result<T>) -> Result<T> {
         work.map_err(|error| {
-            if error.is_shortage() {
-                return error;
-            }
             let cause = Arc::new(error);
             self.poison(&cause);
             Error::Poisoned(cause)

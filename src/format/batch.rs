@@ -12,6 +12,15 @@ use super::{
 };
 
 /// What the header of a batch says, but for the digest.
+///
+/// ```
+/// use ringwal::format::{BatchHeader, encode_stand_alone};
+///
+/// let bytes = encode_stand_alone([&b"one"[..], b"two"], 41, 0, 0)?;
+/// let (header, _digest) = BatchHeader::parse(&bytes)?;
+/// assert_eq!((header.first_seq, header.last_seq(), header.records), (41, 42, 2));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BatchHeader {
     /// Log2 of the unit that the frame is padded to; 0 if it is not padded.
@@ -196,6 +205,16 @@ pub fn decode(bytes: &[u8]) -> Result<VerifiedBatch<'_>, BatchError> {
 }
 
 /// A batch whose every byte was verified.
+///
+/// ```
+/// use ringwal::format::{decode, encode_stand_alone};
+///
+/// let bytes = encode_stand_alone([&b"one"[..], b"two"], 1, 0, 0)?;
+/// let batch = decode(&bytes)?;
+/// let records: Vec<_> = batch.records().map(|record| (record.seq, record.bytes)).collect();
+/// assert_eq!(records, [(1, &b"one"[..]), (2, b"two")]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct VerifiedBatch<'a> {
     header: BatchHeader,

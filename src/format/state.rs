@@ -35,6 +35,14 @@ pub const SLOT_BYTES: usize = 4096;
 pub const PAYLOAD_MAX: usize = 3072;
 
 /// What a log knows about itself beside its segments.
+///
+/// ```
+/// use ringwal::format::State;
+///
+/// let state = State::new([7; 16], 0, 1);
+/// assert_eq!(State::decode(state.encode().as_slice())?, state);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct State {
     /// Grows by one with every write; the slot with the greatest one counts.

@@ -8,8 +8,8 @@
 //!   this.
 //!
 //! [`StdStorage`] is the storage of every platform. Queues are [`StdQueue`] on every platform and
-//! `UringQueue` on Linux; [`open_queue`] chooses, and says why. The engine sees the traits alone, so
-//! a simulated disk can take their place.
+//! `UringQueue` on Linux; [`open_queue`] chooses, and says why. The engine sees the traits alone,
+//! so a simulated disk can take their place.
 //!
 //! What every implementation of [`IoQueue`] owes the engine:
 //!
@@ -55,6 +55,19 @@ mod uring;
 /// The blocking plane: one directory and the files in it, by name.
 ///
 /// Names have no separators. All methods may be called from any thread.
+///
+/// ```
+/// use ringwal::io::{Access, StdStorage, Storage};
+///
+/// let dir = tempfile::tempdir()?;
+/// let storage = StdStorage::new(dir.path());
+/// let file = storage.open("notes", Access::Create)?;
+/// file.write_at(b"hello", 0)?;
+/// file.sync()?;
+/// storage.sync_dir()?; // only now does the name survive as well
+/// assert_eq!(storage.list()?, ["notes"]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub trait Storage: Send + Sync + fmt::Debug {
     /// The directory, for messages.
     fn dir(&self) -> &Path;
@@ -201,6 +214,29 @@ pub struct Completion {
 }
 
 /// The completion-shaped plane; see the module's numbered obligations.
+///
+/// ```
+/// use std::sync::Arc;
+/// use ringwal::io::{AlignedBuf, IoQueue, Op, StdQueue, StdStorage, Strategy};
+///
+/// let dir = tempfile::tempdir()?;
+/// let mut queue = StdQueue::new(Arc::new(StdStorage::new(dir.path())))?;
+/// let mut done = Vec::new();
+/// let name = "spare".to_owned();
+/// queue.submit(1, Op::Prepare { file: 7, name, reuse: None, bytes: 8192, fill: true });
+/// while done.is_empty() {
+///     queue.wait(None, &mut done)?;
+/// }
+/// let buf = AlignedBuf::zeroed(4096);
+/// let sync = Some(Strategy::WriteThenSync);
+/// queue.submit(2, Op::Write { file: 7, offset: 0, buf, len: 4096, sync });
+/// while done.len() < 2 {
+///     queue.wait(None, &mut done)?;
+/// }
+/// assert!(done.iter().all(|completion| completion.result.is_ok()));
+/// assert!(done[1].buf.is_some()); // the buffer comes back
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub trait IoQueue {
     /// Hands over an operation. It may start now or at the next [`wait`](Self::wait).
     fn submit(&mut self, token: u64, op: Op);
@@ -232,6 +268,18 @@ pub trait Wake: Send + Sync {
 ///
 /// None is the fastest everywhere: it depends on the drive, the file system, the number of
 /// appenders and what else the machine does.
+///
+/// ```
+/// use ringwal::{BackendKind, Log, Strategy};
+///
+/// let dir = tempfile::tempdir()?;
+/// let log = Log::builder(dir.path().join("log"))
+///     .backend(BackendKind::Std)
+///     .strategy(Some(Strategy::WriteThenSync))
+///     .open()?;
+/// assert_eq!(log.backend().strategy, Strategy::WriteThenSync);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Strategy {

@@ -15,6 +15,15 @@ use crate::io::{BUF_ALIGN, IoQueue, StdQueue, Storage, Strategy};
 use crate::sys;
 
 /// Which backend to run.
+///
+/// ```
+/// use ringwal::{BackendKind, Log};
+///
+/// let dir = tempfile::tempdir()?;
+/// let log = Log::builder(dir.path().join("log")).backend(BackendKind::Std).open()?;
+/// assert_eq!(log.backend().kind, BackendKind::Std);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum BackendKind {
@@ -66,6 +75,15 @@ impl Default for QueueOptions {
 }
 
 /// What runs, and why: the answer of [`open_queue`].
+///
+/// ```
+/// let dir = tempfile::tempdir()?;
+/// let log = ringwal::Log::open(dir.path().join("log"))?;
+/// let backend = log.backend();
+/// assert!(backend.unit_bytes >= 4096);
+/// println!("{backend}"); // what runs, why, what was measured and what was refused
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Backend {
@@ -92,6 +110,15 @@ pub struct Backend {
 }
 
 /// Something that was tried and refused.
+///
+/// ```
+/// let dir = tempfile::tempdir()?;
+/// let log = ringwal::Log::open(dir.path().join("log"))?;
+/// for refusal in &log.backend().refused {
+///     println!("{} ({:?}): {}", refusal.step, refusal.errno, refusal.advice);
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Refusal {

@@ -45,7 +45,8 @@ impl WalBuilder {
     }
 
     /// How many events are remembered to tell duplicates, 1 to 268,435,456;
-    /// [`ENTRIES_DEFAULT`] by default. Each takes 48 bytes of memory. With more events
+    /// [`ENTRIES_DEFAULT`] by default. Each takes 48 bytes of memory, reserved
+    /// at open and used as events come. With more events
     /// than this within `dedup_window` the oldest are forgotten before their time, so that a
     /// duplicate of one is accepted as new;
     /// [`WalHandle::dedup_forgotten_early`] counts them.

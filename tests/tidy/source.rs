@@ -19,7 +19,8 @@ pub(crate) struct Source {
 
 impl Source {
     pub(crate) fn new(path: &str, text: &str) -> Source {
-        let is_test = path.starts_with("tests/") || path.ends_with("/tests.rs");
+        let is_test =
+            path.starts_with("tests/") || path.ends_with("/tests.rs") || path.contains("/tests/");
         Source { path: path.to_owned(), text: text.to_owned(), code: blank(text), is_test }
     }
 

@@ -37,11 +37,14 @@ pub(crate) fn run(args: &VerifyArgs) -> Result<ExitCode, Failure> {
     })
 }
 
-/// Where the log is that `dir` means: an event log has it in `wal/`. A log has no directories of
-/// its own, so the two cannot be confused.
+/// Where the log is that `dir` means: an event log has it in `wal/`. A log with segments has no
+/// directories of its own, so the two cannot be confused.
 pub(crate) fn log_dir(dir: &Path) -> PathBuf {
     let inner = dir.join("wal");
-    let is_log = dir.join("state").exists() || dir.join("lock").exists();
+    let is_segment = |entry: io::Result<fs::DirEntry>| {
+        entry.is_ok_and(|entry| entry.path().extension().is_some_and(|end| end == "seg"))
+    };
+    let is_log = fs::read_dir(dir).is_ok_and(|mut entries| entries.any(is_segment));
     if inner.is_dir() && !is_log { inner } else { dir.to_path_buf() }
 }
 

@@ -62,7 +62,7 @@ fn a_batch_closes_at_its_records_and_at_its_bytes() {
         push(&mut inbox, 10).unwrap();
     }
     assert_eq!(take(&mut inbox).unwrap().records, 4);
-    push(&mut inbox, 8110).unwrap();
+    push(&mut inbox, 8120).unwrap();
     assert_eq!(take(&mut inbox).unwrap().records, 1);
     assert_eq!(take(&mut inbox).unwrap().offset, 8192);
 }

@@ -8,6 +8,15 @@ use crate::error::Corruption;
 use crate::seq::Seq;
 
 /// What recovery does with damage to acknowledged records.
+///
+/// ```
+/// use ringwal::{Log, RecoveryPolicy};
+///
+/// let dir = tempfile::tempdir()?;
+/// let log = Log::builder(dir.path().join("log")).recovery(RecoveryPolicy::TolerateTail).open()?;
+/// assert!(log.recovery().tolerated.is_none());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum RecoveryPolicy {
@@ -20,6 +29,15 @@ pub enum RecoveryPolicy {
 }
 
 /// How a log ended.
+///
+/// ```
+/// use ringwal::{Log, Verdict};
+///
+/// let dir = tempfile::tempdir()?;
+/// let log = Log::open(dir.path().join("log"))?;
+/// assert_eq!(log.recovery().verdict, Verdict::Clean);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Verdict {
@@ -36,6 +54,17 @@ pub enum Verdict {
 }
 
 /// What recovery found and did. `Display` prints it as a few lines.
+///
+/// ```
+/// use ringwal::Log;
+///
+/// let dir = tempfile::tempdir()?;
+/// Log::open(dir.path().join("log"))?.append("one")?;
+/// let report = Log::builder(dir.path().join("log")).verify()?;
+/// assert_eq!((report.records, report.bytes_cut), (1, 0));
+/// println!("{report}");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Recovery {

@@ -60,6 +60,43 @@ fn a_reservation_that_fails_is_forgotten_and_fails_those_who_wait() {
 }
 
 #[test]
+fn a_future_that_waits_for_a_reservation_is_woken_by_what_becomes_of_it() {
+    struct Flag(std::sync::atomic::AtomicBool);
+    impl std::task::Wake for Flag {
+        fn wake(self: Arc<Self>) {
+            self.0.store(true, std::sync::atomic::Ordering::Release);
+        }
+    }
+    let flag = Arc::new(Flag(false.into()));
+    let waker = std::task::Waker::from(Arc::clone(&flag));
+    let mut context = std::task::Context::from_waker(&waker);
+
+    let dir = tempfile::tempdir().unwrap();
+    let log = crate::Log::open(dir.path().join("log")).unwrap();
+    let window = window(10, 100);
+    for appends in [false, true] {
+        let (first, _) = window.admit_one(&event(1), 1);
+        let (_none, admission) = window.admit_one(&event(1), 1);
+        let Admission::Reserved(ticket) = admission else { panic!("{admission:?}") };
+        let mut waits =
+            crate::wal::EventCommit { waits: crate::wal::ticket::Waits::Reserved(ticket) };
+        assert!(std::pin::pin!(&mut waits).poll(&mut context).is_pending());
+        assert!(!flag.0.swap(false, std::sync::atomic::Ordering::AcqRel));
+        if appends {
+            let commit = log.append_async(event(1)).unwrap();
+            first.appended(&commit);
+        } else {
+            drop(first);
+        }
+        assert!(flag.0.swap(false, std::sync::atomic::Ordering::AcqRel), "it was woken");
+        match waits.wait() {
+            Ok(seq) => assert_eq!((seq, appends), (0, true)),
+            Err(error) => assert!(matches!(error, Error::Closed) && !appends, "{error}"),
+        }
+    }
+}
+
+#[test]
 fn what_is_reserved_is_not_forgotten_even_beyond_the_bound() {
     let window = window(u64::MAX, 2);
     let (first, admissions) = window.admit([event(1), event(2), event(3), event(1)].iter(), 1);

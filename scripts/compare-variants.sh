@@ -1,0 +1,54 @@
+#!/usr/bin/env bash
+# Acknowledged records per second of each way to commit, interleaved in one run: medians over
+# rounds, as ratios to the std backend. Every thread appends one record and waits for it; after
+# each run the log is verified and its records are counted. Run it on a machine that does
+# nothing else.
+#   scripts/compare-variants.sh [ROUNDS] [DIR]
+set -euo pipefail
+cd "$(dirname "$0")/.."
+rounds=${1:-7}
+dir=${2:-$(mktemp -d)}/compare
+cargo build --quiet --release --features cli
+ringwal=target/release/ringwal
+
+names=(std std-not-preallocated linked dsync write-then-sync write-then-sync-depth-1)
+options=(
+    "--backend std"
+    "--backend std --preallocate never"
+    "--backend uring --strategy linked"
+    "--backend uring --strategy dsync"
+    "--backend uring --strategy write-then-sync"
+    "--backend uring --strategy write-then-sync --depth 1"
+)
+
+# Appends and prints records/s; fails unless every acknowledged record is there.
+run() {
+    local threads=$1 records=$2
+    shift 2
+    rm -rf "$dir"
+    "$ringwal" append "$dir" --generate "$records" --size 100 --threads "$threads" --window 1 "$@" \
+        2>&1 | sed -n 's/.*: \([0-9]*\) records\/s.*/\1/p'
+    "$ringwal" verify "$dir" | grep -q "^records:  $records (1 to $records)$"
+}
+
+median() { sort -n | awk '{ v[NR] = $1 } END { print v[int((NR + 1) / 2)] }'; }
+
+for load in "1 1500" "16 12000" "64 40000" "256 80000"; do
+    read -r threads records <<<"$load"
+    results=$(mktemp)
+    for _ in $(seq "$rounds"); do
+        for at in "${!names[@]}"; do
+            # shellcheck disable=SC2086  # the options are words
+            echo "${names[at]} $(run "$threads" "$records" ${options[at]})" >>"$results"
+        done
+    done
+    base=$(awk '$1 == "std" { print $2 }' "$results" | median)
+    echo "$threads threads, std = $base records/s"
+    for name in "${names[@]}"; do
+        own=$(awk -v name="$name" '$1 == name { print $2 }' "$results" | median)
+        awk -v name="$name" -v own="$own" -v base="$base" \
+            'BEGIN { printf "  %-26s %.2f\n", name, own / base }'
+    done
+    rm -f "$results"
+done
+rm -rf "$dir"

@@ -1,0 +1,44 @@
+//! What an acknowledgement means, and what it rests on.
+//!
+//! # The three levels
+//!
+//! [`Durability`](crate::Durability) says what an acknowledged record survives.
+//!
+//! | level | acknowledged when | survives |
+//! |---|---|---|
+//! | `Synced` (default) | stable storage has it and every record before it | loss of power |
+//! | `Written` | the operating system has it and every record before it | death of the process |
+//! | `Queued` | it has a place in a batch in memory | nothing |
+//!
+//! A level can be chosen for the log and for a single record. A record never overtakes: `Synced`
+//! waits for the records before it even if those asked for less. [`flush`](crate::Log::flush)
+//! makes everything so far survive loss of power, whatever it asked for.
+//!
+//! # What is assumed of the disk
+//!
+//! 1. When a sync returns without error, what was written before it survives loss of power. A
+//!    drive that lies about its cache breaks the promise, and no software on top can tell.
+//! 2. A write in flight at a loss of power leaves each 512-byte sector old, new or garbage, in any
+//!    order. Nothing is assumed about larger units.
+//! 3. Sectors that are not being written keep their content. That is why an acknowledged block is
+//!    never written again: batches are padded to whole blocks, and every opening of the log begins
+//!    a segment of its own. The file system itself may write the last block of a trimmed segment
+//!    once more, with the same bytes and zeros behind them.
+//! 4. A new name survives once its directory was synced, and not before.
+//! 5. After a failed write or sync nothing is known about what the kernel holds; a second sync may
+//!    say yes without the data. So the first failure is final for the open log
+//!    ([`Error::Poisoned`](crate::Error::Poisoned)), nothing is retried, and opening it again reads
+//!    what the disk has.
+//!
+//! # Full disks
+//!
+//! The blocks of a segment are written with zeros before it takes its first record, so a full disk
+//! is noticed then: the appends that need the segment get [`Error::NoSpace`](crate::Error::NoSpace)
+//! before they have a sequence number, and every later append tries again. On copy-on-write file
+//! systems zeros reserve nothing; there a full disk can show as a failed write, which is final.
+//!
+//! # What an error from `append` means
+//!
+//! After `NoSpace`, `QueueFull`, `RecordTooLarge` and `Closed` the record is not in the log. After
+//! `Poisoned` it may or may not be there when the log is opened again; if it is, everything before
+//! it is there as well.

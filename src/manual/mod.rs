@@ -1,0 +1,6 @@
+//! The manual, in chapters. The bytes on disk are described where they are made, in
+//! [`format`](mod@crate::format).
+
+pub mod backends;
+pub mod durability;
+pub mod recovery;

@@ -1,0 +1,40 @@
+//! What opening a log finds, and what it does about it.
+//!
+//! Opening reads `state` and every live segment once and verifies all of it. The place where the
+//! valid batches end is then judged by a table over facts. [`Recovery`](crate::Recovery) has the
+//! verdict, the label of the row that decided, and the figures; `ringwal verify` prints the same
+//! without changing anything.
+//!
+//! # Torn or damaged
+//!
+//! Bytes that are no valid batch can be a batch that a crash interrupted, which nobody was told
+//! of, or acknowledged records that went bad. They are told apart by *witnesses*, which can only
+//! exist if the records had been durable:
+//!
+//! - a later batch of the same segment, whose header carries the durable watermark of its time;
+//! - the name of a later segment, because a segment gets its name only when everything before it
+//!   is durable;
+//! - the checkpoint, or the last durable number in `state`, such as a clean close leaves.
+//!
+//! | verdict | meaning | what opening does |
+//! |---|---|---|
+//! | `Clean` | the log ends with its last batch, or in blocks that were never written | goes on |
+//! | `Stale` | what follows are leftovers of a recycled file | cuts them off |
+//! | `TornTail` | what follows was never acknowledged | cuts it off and says where |
+//! | `Corrupt` | a witness proves that something acknowledged is damaged or gone | refuses |
+//!
+//! Damage to the very last records of a log that was not closed has no witness and is taken for a
+//! torn tail: no log on one disk can tell the two apart without a second place to write to.
+//!
+//! # Policies
+//!
+//! [`RecoveryPolicy::Strict`](crate::RecoveryPolicy) refuses to open a corrupt log and changes
+//! nothing. `TolerateTail` goes on where the damage is at the very end: only `state` testifies to
+//! what is missing, and nothing valid lies behind it. It cuts there and reports what was lost.
+//! Damage in front of valid batches or segments is an error under both.
+//!
+//! # Crashes during recovery
+//!
+//! Every step is durable before the next, and each leads to the same log: a recovery that is cut
+//! short is simply done again. What a reopened log shows was synced before `open` returned, so it
+//! survives the next loss of power.
