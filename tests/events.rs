@@ -13,7 +13,8 @@ mod files;
 mod model;
 
 use std::collections::BTreeSet;
-use std::fs;
+use std::fs::{self, File};
+use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -58,14 +59,32 @@ pub(crate) fn open(variant: Variant, dir: &Path) -> (WalHandle, Vec<SignalEvent>
     builder(variant, config(dir)).open().unwrap()
 }
 
-/// Copies the log as a crash would leave it: what the files have while it is open.
+/// Copies the log as a crash would leave it: what the files have while it is open. A copy takes
+/// time, so it goes from the end of a file to its beginning: what is written meanwhile may be
+/// missing at the end, but not before something that is there. `state` comes first.
 pub(crate) fn copy_log(from: &Path, to: &Path) {
     let (from, to) = (from.join("wal"), to.join("wal"));
     fs::create_dir_all(&to).unwrap();
     for name in common::files(&from) {
         if !name.ends_with("lock") {
-            fs::copy(from.join(&name), to.join(&name)).unwrap();
+            match File::open(from.join(&name)) {
+                Ok(file) => copy_backwards(file, File::create(to.join(&name)).unwrap()),
+                // A spare that got its name meanwhile.
+                Err(error) => assert_eq!(error.kind(), ErrorKind::NotFound, "{name}"),
+            }
         }
+    }
+}
+
+fn copy_backwards(mut from: File, mut to: File) {
+    let len = from.metadata().unwrap().len();
+    to.set_len(len).unwrap();
+    for at in (0..len).step_by(4096).collect::<Vec<_>>().into_iter().rev() {
+        let mut block = Vec::new();
+        from.seek(SeekFrom::Start(at)).unwrap();
+        (&mut from).take(4096).read_to_end(&mut block).unwrap();
+        to.seek(SeekFrom::Start(at)).unwrap();
+        to.write_all(&block).unwrap();
     }
 }
 
