@@ -86,11 +86,13 @@ pub(crate) struct Setup {
     pub(crate) fill_spares: bool,
     pub(crate) depth: usize,
     pub(crate) durable_seq: u64,
+    /// It runs on a thread of its own, which may block.
+    pub(crate) has_thread: bool,
 }
 
-pub(crate) struct Driver {
+pub(crate) struct Driver<Q> {
     shared: Arc<Shared>,
-    queue: Box<dyn IoQueue>,
+    queue: Q,
     controls: Receiver<Control>,
     setup: Setup,
     pipeline: Pipeline,
@@ -108,13 +110,13 @@ pub(crate) struct Driver {
     acknowledged: Vec<Acknowledgement>,
 }
 
-impl Driver {
+impl<Q: IoQueue> Driver<Q> {
     pub(crate) fn new(
         shared: Arc<Shared>,
-        queue: Box<dyn IoQueue>,
+        queue: Q,
         controls: Receiver<Control>,
         setup: Setup,
-    ) -> Driver {
+    ) -> Driver<Q> {
         let pipeline = Pipeline::new(setup.depth, setup.durable_seq);
         Driver {
             shared,
@@ -186,8 +188,17 @@ impl Driver {
         true
     }
 
+    /// Whether the next round would do nothing but wait for a message.
+    #[cfg(any(test, feature = "sim"))]
+    pub(crate) fn waits_for_control(&self) -> bool {
+        self.queue_lost && self.controls.is_empty()
+    }
+
     /// Without a queue there is nothing to wait for but messages.
     fn wait_for_control(&mut self) -> bool {
+        if !self.setup.has_thread {
+            return true;
+        }
         match self.controls.recv() {
             Ok(control) => self.serve(control),
             Err(_) => return false,
@@ -347,7 +358,11 @@ impl Driver {
         );
     }
 
+    /// D2: after a failure the spare stays; recovery removes it.
     fn discard(&mut self, file: FileId) {
+        if self.failure.is_some() {
+            return;
+        }
         if let Some(segment) = self.files.remove(&file) {
             self.submit(Task::Discard, Op::Discard { file, name: segment.name });
         }

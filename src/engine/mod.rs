@@ -11,6 +11,7 @@
 //! | `reader` | records back from disk |
 //! | `retention`, `checkpoint` | truncation at both ends, rotation, checkpoints |
 //! | `metrics` | figures |
+//! | `sim` | logs on a simulated disk, without a thread |
 
 pub(crate) mod append;
 pub(crate) mod batch;
@@ -25,6 +26,8 @@ pub(crate) mod reader;
 pub(crate) mod recovery;
 pub(crate) mod retention;
 mod shared;
+#[cfg(any(test, feature = "sim"))]
+pub(crate) mod sim;
 pub(crate) mod state_file;
 #[cfg(test)]
 mod tests;
@@ -112,6 +115,7 @@ impl Log {
         // After the registration: whoever ends the log from here on fails this gate.
         shared.check()?;
         shared.control(Control::WantDurable(seq.get()));
+        self.inner.run_until(|| !matches!(gate.check(Level::Synced), Ok(false)));
         gate.wait(Level::Synced, None).map(|_| ())
     }
 

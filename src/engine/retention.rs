@@ -189,6 +189,7 @@ impl Log {
         *shared.segments() = kept;
         let (reply, answer) = crossbeam_channel::bounded(1);
         shared.control(Control::Reset(seq.get(), reply));
+        self.inner.run_until(|| !answer.is_empty());
         let _ = answer.recv();
         shared.inbox().reset_seq(seq.get() + 1);
         drop(frozen);

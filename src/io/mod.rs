@@ -36,6 +36,10 @@ use crate::error::Result;
 pub use crate::buf::{AlignedBuf, BUF_ALIGN};
 pub(crate) use select::require_set_up;
 pub use select::{Backend, BackendKind, QueueOptions, Refusal, open_queue};
+#[cfg(any(test, feature = "sim"))]
+pub use sim::SimDisk;
+#[cfg(any(test, feature = "sim"))]
+pub(crate) use sim::{SimQueue, SimWake};
 pub use std_fs::StdStorage;
 pub use std_queue::StdQueue;
 #[cfg(all(target_os = "linux", feature = "uring"))]
@@ -43,6 +47,8 @@ pub use uring::UringQueue;
 
 mod housekeeper;
 mod select;
+#[cfg(any(test, feature = "sim"))]
+pub mod sim;
 mod std_fs;
 mod std_queue;
 #[cfg(test)]
@@ -220,6 +226,24 @@ pub trait IoQueue {
 
     /// What makes [`wait`](Self::wait) return, from any thread.
     fn waker(&self) -> Arc<dyn Wake>;
+}
+
+impl IoQueue for Box<dyn IoQueue> {
+    fn submit(&mut self, token: u64, op: Op) {
+        (**self).submit(token, op);
+    }
+
+    fn wait(&mut self, timeout: Option<Duration>, done: &mut Vec<Completion>) -> Result<()> {
+        (**self).wait(timeout, done)
+    }
+
+    fn in_flight(&self) -> usize {
+        (**self).in_flight()
+    }
+
+    fn waker(&self) -> Arc<dyn Wake> {
+        (**self).waker()
+    }
 }
 
 /// Makes an [`IoQueue::wait`] return, now or the next time it is called.

@@ -1,0 +1,96 @@
+//! Random lives of a log on a simulated disk, with power cuts at any moment, against a model.
+//!
+//! `RINGWAL_SIM_SEED=n` replays one seed, `RINGWAL_SIM_SECONDS=n` runs fresh seeds for longer.
+
+// Helpers of tests may unwrap, too; clippy.toml reaches only the tests themselves.
+#![allow(clippy::unwrap_used, reason = "the helpers of a test file are tests")]
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::{Duration, Instant, SystemTime};
+
+use world::{Figures, World};
+
+#[path = "simulation/model.rs"]
+mod model;
+#[path = "simulation/rng.rs"]
+mod rng;
+#[path = "simulation/world.rs"]
+mod world;
+
+/// Seeds that found something once.
+const KEPT: [u64; 1] = [1];
+
+const ALL_STEPS: u64 = u64::MAX;
+
+/// Runs a seed for at most `steps` steps; the failure, if there is one, and what happened.
+fn run(seed: u64, steps: u64) -> Result<Figures, (String, Vec<String>)> {
+    let mut world = World::new(seed, steps);
+    let outcome = catch_unwind(AssertUnwindSafe(|| world.run()));
+    let broken = match outcome {
+        Ok(Ok(())) => return Ok(world.figures),
+        Ok(Err(broken)) => broken,
+        Err(panic) => {
+            let text = panic.downcast_ref::<String>().cloned();
+            text.or(panic.downcast_ref::<&str>().map(|text| (*text).to_owned())).unwrap_or_default()
+        }
+    };
+    Err((broken, std::mem::take(&mut world.story)))
+}
+
+/// Fails with the shortest workload of the seed that still breaks a promise.
+fn report(seed: u64, broken: &str) -> ! {
+    let shortest = (0..2000).find_map(|steps| Some((steps, run(seed, steps).err()?)));
+    let (steps, (broken, story)) = shortest.unwrap_or((ALL_STEPS, (broken.to_owned(), Vec::new())));
+    for line in &story {
+        eprintln!("  {line}");
+    }
+    panic!(
+        "seed {seed}, {steps} steps: {broken}\nreplay with: RINGWAL_SIM_SEED={seed} cargo test \
+         --features sim --test simulation"
+    );
+}
+
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok().map(|value| value.parse().unwrap())
+}
+
+#[test]
+fn kept_seeds_break_no_promise() {
+    for seed in KEPT {
+        if let Err((broken, _)) = run(seed, ALL_STEPS) {
+            report(seed, &broken);
+        }
+    }
+}
+
+#[test]
+fn random_lives_break_no_promise() {
+    if let Some(seed) = number("RINGWAL_SIM_SEED") {
+        if let Err((broken, _)) = run(seed, ALL_STEPS) {
+            report(seed, &broken);
+        }
+        return;
+    }
+    let seconds = number("RINGWAL_SIM_SECONDS").unwrap_or(15);
+    let epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+    let first = number("RINGWAL_SIM_FROM").unwrap_or(epoch.as_nanos() as u64 >> 10);
+    let started = Instant::now();
+    let mut total = Figures::default();
+    let mut seeds = 0;
+    for seed in first.. {
+        if started.elapsed() >= Duration::from_secs(seconds) {
+            break;
+        }
+        if number("RINGWAL_SIM_VERBOSE").is_some() {
+            eprintln!("seed {seed}");
+        }
+        match run(seed, ALL_STEPS) {
+            Ok(figures) => total.add(figures),
+            Err((broken, _)) => report(seed, &broken),
+        }
+        seeds += 1;
+    }
+    let rate = total.crashes as f64 / started.elapsed().as_secs_f64();
+    println!("{seeds} seeds, {total:?}, {rate:.0} crashes a second");
+    assert!(total.crashes > 0, "nothing crashed");
+}
