@@ -79,8 +79,8 @@ impl<'a> Survey<'a> {
                 first_seq
             }
         };
-        if next_seq < first_seq {
-            // All that is left was truncated before; the next segment would not continue it.
+        if next_seq <= first_seq {
+            // All that is left was truncated before: it is not shown, and need not be continued.
             let dead = self.recovered.pop().map(|segment| segment.name);
             self.plan.remove_last = self.plan.remove_last.take().or(dead);
             self.plan.trim.clear();
