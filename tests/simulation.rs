@@ -34,6 +34,8 @@ fn run(seed: u64, steps: u64) -> Result<Figures, (String, Vec<String>)> {
             text.or(panic.downcast_ref::<&str>().map(|text| (*text).to_owned())).unwrap_or_default()
         }
     };
+    let calls = world.disk.trace();
+    world.story.extend(calls.into_iter().rev().take(12).rev());
     Err((broken, std::mem::take(&mut world.story)))
 }
 

@@ -191,7 +191,7 @@ impl<Q: IoQueue> Driver<Q> {
     /// Whether the next round would do nothing but wait for a message.
     #[cfg(any(test, feature = "sim"))]
     pub(crate) fn waits_for_control(&self) -> bool {
-        self.queue_lost && self.controls.is_empty()
+        self.queue_lost && self.controls.is_empty() && self.quiescing.is_empty()
     }
 
     /// Without a queue there is nothing to wait for but messages.

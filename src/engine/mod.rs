@@ -119,11 +119,13 @@ impl Log {
         gate.wait(Level::Synced, None).map(|_| ())
     }
 
-    /// The first record that is still there; one more than [`appended_seq`](Self::appended_seq)
-    /// if there is none.
+    /// The first record that is still there or on its way; one more than
+    /// [`appended_seq`](Self::appended_seq) if there is none.
     pub fn first_seq(&self) -> Seq {
-        let first = self.shared().segments().first().map(|segment| segment.first_seq);
-        first.unwrap_or_else(|| self.appended_seq().next())
+        let segments = self.shared().segments();
+        // Nothing becomes durable before its segment is in the list, so with the list in hand
+        // this is the first record that is not there yet.
+        segments.first().map_or_else(|| self.durable_seq().next(), |segment| segment.first_seq)
     }
 
     /// The last sequence number that was given to a record, [`Seq::NONE`] if none was.

@@ -87,7 +87,7 @@ impl Log {
             let first_seq = kept.or(freed.last().map(|segment| segment.last_seq.next()));
             (freed, first_seq)
         };
-        let first_seq = first_seq.unwrap_or_else(|| self.appended_seq().next());
+        let first_seq = first_seq.unwrap_or_else(|| self.first_seq());
         let bytes = freed.iter().map(|segment| segment.bytes).sum();
         let outcome = Truncated { segments: freed.len(), bytes, first_seq };
         if freed.is_empty() {

@@ -28,6 +28,8 @@ pub(crate) struct World {
     tickets: Vec<(Commit, Durability)>,
     /// Something was asked to fail in this life of the log.
     faulty: bool,
+    /// Blocks of segments are written beforehand.
+    filled: bool,
     /// What failed may be on the disk as it pleases until the next power cut.
     unclean: bool,
     killed: bool,
@@ -45,6 +47,7 @@ impl World {
             model: Model::new(),
             tickets: Vec::new(),
             faulty: false,
+            filled: false,
             unclean: false,
             killed: false,
             figures: Figures::default(),
@@ -95,6 +98,7 @@ impl World {
     fn builder(&mut self) -> Builder {
         let rng = &mut self.rng;
         self.disk.set_unit(rng.pick(&[512, 512, 1024, 4096]));
+        self.filled = rng.percent(60);
         let batch_bytes = rng.pick(&[4096, 4096, 8192, 16384]);
         let builder = Log::builder("sim")
             .segment_bytes(rng.pick(&[128, 600, 2000, 8192, 20_000, 65_536]))
@@ -106,7 +110,7 @@ impl World {
             .queue_depth(rng.pick(&[1, 2, 4, 16]))
             .record_bytes_max(10_000)
             .strategy(Some(rng.pick(&Strategy::ALL)))
-            .preallocate(Some(rng.percent(60)));
+            .preallocate(Some(self.filled));
         self.story.push(format!("{:?}", builder));
         builder
     }
@@ -134,6 +138,7 @@ impl World {
                 let report = report.map_err(|error| format!("verify: {error}"))?;
                 ensure!(report.corruption.is_none(), "verify: {report}");
             }
+            self.disk.start_trace();
             match builder.open_sim(&self.disk) {
                 Ok(log) => {
                     self.tell(|| format!("opened: {:?} {:?}", log, log.recovery().rule));
@@ -241,7 +246,11 @@ impl World {
             92..95 => self.read(&log),
             95..97 => {
                 let full = self.rng.percent(50);
+                self.tell(|| format!("full {full}"));
                 self.disk.set_capacity(full.then_some(20_000));
+                // Only what was written beforehand cannot run out of room.
+                self.faulty |= full && !self.filled;
+                self.unclean |= full && !self.filled;
                 Ok(())
             }
             97 => {
