@@ -149,7 +149,7 @@ impl World {
                     if self.disk.is_off() {
                         return Err("opened without power".to_owned());
                     }
-                    self.model.check_reopened(&log, self.killed)?;
+                    self.model.check_reopened(&log, self.killed && !self.unclean)?;
                     self.log = Some(log);
                     self.killed = false;
                     return Ok(());

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use super::dice::Dice;
 
-/// What a crash does or does not do as a whole.
+/// What is written or not as a whole, or is garbage.
 pub(super) const SECTOR_BYTES: usize = 512;
 
 /// A change of a file that stable storage need not have.
@@ -263,9 +263,9 @@ fn settle_write(
     }
 }
 
-/// Replaces a part of a sector, or all of it.
+/// Replaces a sector or its end, but never a part of an aligned word.
 fn spoil(sector: &mut [u8], dice: &mut Dice) {
-    let from = if dice.percent(50) { 0 } else { dice.below(sector.len()) };
+    let from = if dice.percent(50) { 0 } else { dice.below(sector.len()) & !7 };
     match dice.below(4) {
         0 => sector[from..].fill(0),
         1 => sector[from..].fill(0xff),
