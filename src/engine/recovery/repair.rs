@@ -31,6 +31,9 @@ pub(crate) fn apply(
     if let Some(first_seq) = plan.create_state {
         *state = Some(StateFile::create(storage, shard, first_seq)?);
     }
+    if let Some(file) = state {
+        file.settle()?;
+    }
     carry_out(storage, plan, state.as_mut())
 }
 
