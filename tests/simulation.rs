@@ -22,9 +22,12 @@ const KEPT: [u64; 1] = [1];
 
 const ALL_STEPS: u64 = u64::MAX;
 
-/// Runs a seed for at most `steps` steps; the failure, if there is one, and what happened.
-fn run(seed: u64, steps: u64) -> Result<Figures, (String, Vec<String>)> {
+/// Runs a seed for at most `steps` steps, then to the end without any; the failure, if there is one, and what happened.
+fn run(seed: u64, steps: u64, tell: bool) -> Result<Figures, (String, Vec<String>)> {
     let mut world = World::new(seed, steps);
+    if tell {
+        world.tell_all();
+    }
     let outcome = catch_unwind(AssertUnwindSafe(|| world.run()));
     let broken = match outcome {
         Ok(Ok(())) => return Ok(world.figures),
@@ -41,7 +44,7 @@ fn run(seed: u64, steps: u64) -> Result<Figures, (String, Vec<String>)> {
 
 /// Fails with the shortest workload of the seed that still breaks a promise.
 fn report(seed: u64, broken: &str) -> ! {
-    let shortest = (0..2000).find_map(|steps| Some((steps, run(seed, steps).err()?)));
+    let shortest = (0..2000).find_map(|steps| Some((steps, run(seed, steps, true).err()?)));
     let (steps, (broken, story)) = shortest.unwrap_or((ALL_STEPS, (broken.to_owned(), Vec::new())));
     for line in &story {
         eprintln!("  {line}");
@@ -59,7 +62,7 @@ fn number(name: &str) -> Option<u64> {
 #[test]
 fn kept_seeds_break_no_promise() {
     for seed in KEPT {
-        if let Err((broken, _)) = run(seed, ALL_STEPS) {
+        if let Err((broken, _)) = run(seed, ALL_STEPS, false) {
             report(seed, &broken);
         }
     }
@@ -68,7 +71,7 @@ fn kept_seeds_break_no_promise() {
 #[test]
 fn random_lives_break_no_promise() {
     if let Some(seed) = number("RINGWAL_SIM_SEED") {
-        if let Err((broken, _)) = run(seed, ALL_STEPS) {
+        if let Err((broken, _)) = run(seed, ALL_STEPS, false) {
             report(seed, &broken);
         }
         return;
@@ -86,7 +89,7 @@ fn random_lives_break_no_promise() {
         if number("RINGWAL_SIM_VERBOSE").is_some() {
             eprintln!("seed {seed}");
         }
-        match run(seed, ALL_STEPS) {
+        match run(seed, ALL_STEPS, false) {
             Ok(figures) => total.add(figures),
             Err((broken, _)) => report(seed, &broken),
         }

@@ -35,6 +35,9 @@ pub(crate) struct World {
     killed: bool,
     pub(crate) figures: Figures,
     steps_left: u64,
+    telling: bool,
+    /// Short lives with many changes of `state`.
+    of_state: bool,
     pub(crate) story: Vec<String>,
 }
 
@@ -52,20 +55,31 @@ impl World {
             killed: false,
             figures: Figures::default(),
             steps_left: steps,
+            telling: false,
+            of_state: false,
             story: Vec::new(),
         }
     }
 
+    /// Keeps what happens, for people.
+    pub(crate) fn tell_all(&mut self) {
+        self.telling = true;
+    }
+
     /// Several lives of a log.
     pub(crate) fn run(&mut self) -> Result<(), Broken> {
-        let rounds = self.rng.between(2, 6);
+        self.of_state = self.rng.percent(25);
+        let rounds = if self.of_state { 12 } else { self.rng.between(2, 6) };
         for _ in 0..rounds {
             self.open()?;
             if self.rng.percent(15) {
                 self.crash()?;
                 self.open()?;
             }
-            let steps = self.rng.pick(&[3, 20, 60, 60, 150]);
+            let steps = match self.of_state {
+                true => self.rng.pick(&[2, 4, 8]),
+                false => self.rng.pick(&[3, 20, 60, 60, 150]),
+            };
             if self.rng.percent(60) {
                 let index = self.rng.below(steps * 2);
                 self.tell(|| format!("power off at {index}"));
@@ -92,7 +106,10 @@ impl World {
     }
 
     fn tell(&mut self, what: impl FnOnce() -> String) {
-        self.story.push(what());
+        if self.telling {
+            let line = what();
+            self.story.push(line);
+        }
     }
 
     fn builder(&mut self) -> Builder {
@@ -111,7 +128,9 @@ impl World {
             .record_bytes_max(10_000)
             .strategy(Some(rng.pick(&Strategy::ALL)))
             .preallocate(Some(self.filled));
-        self.story.push(format!("{:?}", builder));
+        if self.telling {
+            self.story.push(format!("{:?}", builder));
+        }
         builder
     }
 
@@ -138,7 +157,9 @@ impl World {
                 let report = report.map_err(|error| format!("verify: {error}"))?;
                 ensure!(report.corruption.is_none(), "verify: {report}");
             }
-            self.disk.start_trace();
+            if self.telling {
+                self.disk.start_trace();
+            }
             match builder.open_sim(&self.disk) {
                 Ok(log) => {
                     self.tell(|| format!("opened: {:?} {:?}", log, log.recovery().rule));
@@ -226,6 +247,13 @@ impl World {
 
     fn act(&mut self) -> Result<(), Broken> {
         let log = self.log()?;
+        if self.of_state && self.rng.percent(60) {
+            return match self.rng.below(10) {
+                0 => self.truncate_before(&log),
+                1 => self.truncate_after(&log),
+                _ => self.checkpoint(&log),
+            };
+        }
         match self.rng.below(100) {
             0..40 => self.append(&log),
             40..70 => {
@@ -392,7 +420,10 @@ impl World {
     fn checkpoint(&mut self, log: &Log) -> Result<(), Broken> {
         let from = self.model.checkpoint.as_ref().map_or(0, |mark| mark.0);
         let seq = self.rng.between(from, log.durable_seq().get());
-        let payload = self.rng.next().to_le_bytes().to_vec();
+        // Beginning with a mark, and then like any other over several sectors: what is torn here
+        // could be completed by a later one.
+        let mut payload = self.rng.next().to_le_bytes().to_vec();
+        payload.resize(self.rng.pick(&[8, 600, 3000]), 7);
         let outcome = log.checkpoint(Seq::new(seq), &payload);
         self.tell(|| format!("checkpoint {seq}: {outcome:?}"));
         match outcome {
