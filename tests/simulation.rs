@@ -8,7 +8,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant, SystemTime};
 
-use world::{Figures, World};
+use world::{Fault, Figures, World};
 
 #[path = "simulation/model.rs"]
 mod model;
@@ -22,7 +22,8 @@ const KEPT: [u64; 1] = [1];
 
 const ALL_STEPS: u64 = u64::MAX;
 
-/// Runs a seed for at most `steps` steps, then to the end without any; the failure, if there is one, and what happened.
+/// Runs a seed for at most `steps` steps, then to the end without any. Gives the failure, if there
+/// is one, and what happened.
 fn run(seed: u64, steps: u64, tell: bool) -> Result<Figures, (String, Vec<String>)> {
     let mut world = World::new(seed, steps);
     if tell {
@@ -53,6 +54,35 @@ fn report(seed: u64, broken: &str) -> ! {
         "seed {seed}, {steps} steps: {broken}\nreplay with: RINGWAL_SIM_SEED={seed} cargo test \
          --features sim --test simulation"
     );
+}
+
+#[test]
+fn a_fault_at_any_call_is_told_and_loses_nothing() {
+    const STEPS: u64 = 30;
+    let faults = [libc::EIO, libc::ENOSPC].map(|errno| [Fault::Once(errno), Fault::ForGood(errno)]);
+    let mut runs = 0;
+    for seed in number("RINGWAL_SIM_SEED").map_or(0..6, |seed| seed..seed + 1) {
+        for fault in faults.into_iter().flatten().chain([Fault::PowerCut, Fault::Queue]) {
+            let mut calls = 1;
+            for at in 0.. {
+                if at >= calls {
+                    break;
+                }
+                let run = || World::new(seed, ALL_STEPS).run_with(at, fault, STEPS);
+                let outcome = catch_unwind(AssertUnwindSafe(run));
+                let outcome = outcome.unwrap_or_else(|_| Err("it panicked".to_owned()));
+                calls = calls.max(outcome.unwrap_or_else(|broken| {
+                    panic!("seed {seed}, {fault:?} at call {at}: {broken}")
+                }));
+                runs += 1;
+                if number("RINGWAL_SIM_VERBOSE").is_some() {
+                    eprintln!("seed {seed} {fault:?} {at}");
+                }
+            }
+        }
+    }
+    println!("{runs} runs");
+    assert!(runs > 100, "only {runs} runs");
 }
 
 fn number(name: &str) -> Option<u64> {

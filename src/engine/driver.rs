@@ -191,7 +191,8 @@ impl<Q: IoQueue> Driver<Q> {
     /// Whether the next round would do nothing but wait for a message.
     #[cfg(any(test, feature = "sim"))]
     pub(crate) fn waits_for_control(&self) -> bool {
-        self.queue_lost && self.controls.is_empty() && self.quiescing.is_empty()
+        let ends = self.stopping && self.tasks.is_empty();
+        self.queue_lost && self.controls.is_empty() && self.quiescing.is_empty() && !ends
     }
 
     /// Without a queue there is nothing to wait for but messages.
@@ -298,7 +299,7 @@ impl<Q: IoQueue> Driver<Q> {
                 offset: fill.offset,
                 buf: fill.buf,
                 len: header.frame_bytes() as usize,
-                sync: strategy,
+                sync: strategy.filter(|_| !cfg!(ringwal_mutation = "skip_sync")),
             },
         );
     }
@@ -360,7 +361,7 @@ impl<Q: IoQueue> Driver<Q> {
 
     /// D2: after a failure the spare stays; recovery removes it.
     fn discard(&mut self, file: FileId) {
-        if self.failure.is_some() {
+        if self.failure.is_some() && !cfg!(ringwal_mutation = "discard_after_failure") {
             return;
         }
         if let Some(segment) = self.files.remove(&file) {
@@ -383,7 +384,15 @@ impl<Q: IoQueue> Driver<Q> {
         if let Task::Prepare { file, name, bytes, recycled } = task {
             return self.prepared(file, &name, bytes, recycled, completion.result);
         }
-        if let Err(error) = completion.result {
+        if let (true, Err(_), Task::Sync { file, since }) =
+            (cfg!(ringwal_mutation = "retry_failed_sync"), &completion.result, &task)
+        {
+            let (file, since) = (*file, *since);
+            return self.submit(Task::Sync { file, since }, Op::Sync { file });
+        }
+        if let Err(error) = completion.result
+            && !cfg!(ringwal_mutation = "ignore_failures")
+        {
             return self.fail(error);
         }
         match task {

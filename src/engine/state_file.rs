@@ -91,6 +91,8 @@ impl StateFile {
         file.sync()?;
         storage.rename(&temp, &name)?;
         storage.sync_dir()?;
+        // By the name that errors should tell.
+        let file = storage.open(&name, Access::Write)?;
         Ok(StateFile { file, current, slot: 0, is_torn: false })
     }
 
@@ -103,9 +105,12 @@ impl StateFile {
     /// either of the two may count at the next open, and nothing may be written any more.
     pub(crate) fn write(&mut self, state: State) -> Result<()> {
         let state = State { generation: self.current.generation.saturating_add(1), ..state };
-        let slot = 1 - self.slot;
+        let slot =
+            if cfg!(ringwal_mutation = "state_in_place") { self.slot } else { 1 - self.slot };
         self.file.write_at(state.encode().as_slice(), (slot * SLOT_BYTES) as u64)?;
-        self.file.sync()?;
+        if !cfg!(ringwal_mutation = "skip_state_sync") {
+            self.file.sync()?;
+        }
         self.current = state;
         self.slot = slot;
         self.is_torn = false;
@@ -114,7 +119,11 @@ impl StateFile {
 
     /// Leaves nothing of a torn write, durably.
     pub(crate) fn settle(&mut self) -> Result<()> {
-        if self.is_torn { self.write(self.current.clone()) } else { Ok(()) }
+        if self.is_torn && !cfg!(ringwal_mutation = "leave_torn_state") {
+            self.write(self.current.clone())
+        } else {
+            Ok(())
+        }
     }
 }
 

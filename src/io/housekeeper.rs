@@ -25,6 +25,9 @@ use crate::io::{Access, FileId, Storage, Wake};
 /// How a backend opens a file that it will commit to.
 pub(crate) type Opener<F> = Box<dyn Fn(&str) -> Result<F> + Send>;
 
+/// The same, borrowed.
+pub(crate) type OpenBy<'a, F> = dyn Fn(&str) -> Result<F> + 'a;
+
 /// What the background threads do; the fields are those of [`Op`](crate::io::Op).
 #[derive(Debug)]
 pub(crate) enum Job {
@@ -154,7 +157,7 @@ impl<F> Worker<F> {
     }
 
     fn execute(&self, job: Job) -> Result<Done<F>> {
-        let open = self.open.as_ref().map(|open| open as &dyn Fn(&str) -> Result<F>);
+        let open = self.open.as_ref().map(|open| open as &OpenBy<'_, F>);
         execute(&*self.storage, open, &self.stop, job)
     }
 }
@@ -162,7 +165,7 @@ impl<F> Worker<F> {
 /// Does a job, blocking. Preparing needs `open` and ends early when `stop` is set.
 pub(crate) fn execute<F>(
     storage: &dyn Storage,
-    open: Option<&dyn Fn(&str) -> Result<F>>,
+    open: Option<&OpenBy<'_, F>>,
     stop: &AtomicBool,
     job: Job,
 ) -> Result<Done<F>> {
@@ -183,7 +186,9 @@ pub(crate) fn execute<F>(
         }
         Job::Install { file, from, to } => {
             storage.rename(&from, &to)?;
-            storage.sync_dir()?;
+            if !cfg!(ringwal_mutation = "skip_directory_sync") {
+                storage.sync_dir()?;
+            }
             Ok(Done::Installed { file, name: to })
         }
         Job::Seal { name, bytes } => {
@@ -203,7 +208,7 @@ pub(crate) fn execute<F>(
 
 fn prepare<F>(
     storage: &dyn Storage,
-    open: Option<&dyn Fn(&str) -> Result<F>>,
+    open: Option<&OpenBy<'_, F>>,
     stop: &AtomicBool,
     (name, reuse, bytes, fill): (&str, Option<&str>, u64, bool),
 ) -> std::result::Result<F, Attempt> {

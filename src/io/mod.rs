@@ -275,7 +275,7 @@ impl Strategy {
 
     /// Whether the sync covers all of the file's completed writes, not only its own.
     pub fn syncs_file(self) -> bool {
-        !matches!(self, Strategy::Dsync)
+        !matches!(self, Strategy::Dsync) || cfg!(ringwal_mutation = "dsync_covers_file")
     }
 
     /// The name that the command and the messages use.

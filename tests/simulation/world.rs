@@ -20,6 +20,16 @@ pub(crate) struct Figures {
     pub(crate) records: u64,
 }
 
+/// What goes wrong at one call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    Once(i32),
+    ForGood(i32),
+    PowerCut,
+    /// The queue itself, at the n-th wait.
+    Queue,
+}
+
 pub(crate) struct World {
     rng: Rng,
     pub(crate) disk: SimDisk,
@@ -36,6 +46,8 @@ pub(crate) struct World {
     pub(crate) figures: Figures,
     steps_left: u64,
     telling: bool,
+    /// The only thing that goes wrong, instead of chance.
+    fault: Option<Fault>,
     /// Short lives with many changes of `state`.
     of_state: bool,
     pub(crate) story: Vec<String>,
@@ -56,6 +68,7 @@ impl World {
             figures: Figures::default(),
             steps_left: steps,
             telling: false,
+            fault: None,
             of_state: false,
             story: Vec::new(),
         }
@@ -238,11 +251,97 @@ impl World {
         match error {
             Error::Poisoned(_) => {
                 ensure!(self.faulty, "{what} fails without a cause: {error}");
-                ensure!(matches!(error.root_cause(), Error::Io { .. }), "{what}: {error:?}");
-                Ok(())
+                self.check_cause(error)
+            }
+            // Nobody is left for whom the log could be poisoned.
+            Error::Io { .. } if what == "close" => {
+                ensure!(self.faulty, "{what} fails without a cause: {error}");
+                self.check_cause(error)
             }
             _ => Err(format!("{what}: {error}")),
         }
+    }
+
+    /// An error names what was made to fail.
+    fn check_cause(&self, error: &Error) -> Result<(), Broken> {
+        let Error::Io { source, .. } = error.root_cause() else {
+            return Err(format!("no cause: {error:?}"));
+        };
+        match self.fault {
+            Some(Fault::Once(errno) | Fault::ForGood(errno)) => {
+                ensure!(source.raw_os_error() == Some(errno), "another cause: {error}");
+            }
+            Some(Fault::PowerCut) => {
+                ensure!(source.to_string().contains("power"), "another cause: {error}");
+            }
+            Some(Fault::Queue) => {
+                ensure!(source.to_string().contains("queue"), "another cause: {error}");
+            }
+            None => {}
+        }
+        Ok(())
+    }
+
+    /// One life of `steps` steps in which only the call number `at` fails, and what follows.
+    /// Returns how many calls there were until the log was closed.
+    pub(crate) fn run_with(&mut self, at: u64, fault: Fault, steps: u64) -> Result<u64, Broken> {
+        self.fault = Some(fault);
+        let mut log = None;
+        for _ in 0..2 {
+            let builder = self.builder();
+            if self.disk.calls() == 0 {
+                match fault {
+                    Fault::Once(errno) => self.disk.fail_at(at, errno, false),
+                    Fault::ForGood(errno) => self.disk.fail_at(at, errno, true),
+                    Fault::PowerCut => self.disk.power_off_at(at),
+                    Fault::Queue => self.disk.fail_queue_at(at),
+                }
+            }
+            self.faulty = true;
+            match builder.open_sim(&self.disk) {
+                Ok(opened) => {
+                    log = Some(opened);
+                    break;
+                }
+                Err(error) => {
+                    self.check_cause(&error)?;
+                    self.disk.heal();
+                    if self.disk.is_off() {
+                        self.disk = self.disk.crash();
+                    }
+                }
+            }
+        }
+        self.log = Some(log.ok_or("it cannot be opened, though all is well again")?);
+        for _ in 0..steps {
+            self.act()?;
+            self.observe()?;
+        }
+        let log = self.log()?;
+        while log.step() {}
+        self.check_settled(&log)?;
+        let closed = log.close();
+        closed.or_else(|error| self.expect_failure("close", &error))?;
+        self.observe()?;
+        let calls = self.disk.calls();
+        drop(log);
+        self.disk.heal();
+        self.unclean = true;
+        let after = if at.is_multiple_of(2) && !self.disk.is_off() {
+            self.killed = true;
+            self.disk.kill()
+        } else {
+            self.disk.crash()
+        };
+        self.log = None;
+        self.disk = after;
+        self.fault = None;
+        let builder = self.builder();
+        let log = builder.open_sim(&self.disk).map_err(|error| error.to_string())?;
+        self.model.check_reopened(&log, false)?;
+        log.append("it goes on").map_err(|error| error.to_string())?;
+        log.close().map_err(|error| error.to_string())?;
+        Ok(calls)
     }
 
     fn act(&mut self) -> Result<(), Broken> {
@@ -272,7 +371,7 @@ impl World {
             84..89 => self.truncate_before(&log),
             89..92 => self.truncate_after(&log),
             92..95 => self.read(&log),
-            95..97 => {
+            95..97 if self.fault.is_none() => {
                 let full = self.rng.percent(50);
                 self.tell(|| format!("full {full}"));
                 self.disk.set_capacity(full.then_some(20_000));
@@ -281,7 +380,7 @@ impl World {
                 self.unclean |= full && !self.filled;
                 Ok(())
             }
-            97 => {
+            97 if self.fault.is_none() => {
                 let (index, errno) = (self.rng.below(20), self.rng.pick(&ERRNOS));
                 let for_good = self.rng.percent(30);
                 self.tell(|| format!("errno {errno} at {index}"));
@@ -290,7 +389,7 @@ impl World {
                 (self.faulty, self.unclean) = (true, true);
                 Ok(())
             }
-            98 if self.rng.percent(20) => {
+            98 if self.fault.is_none() && self.rng.percent(20) => {
                 self.disk.fail_queue_at(self.rng.below(10));
                 (self.faulty, self.unclean) = (true, true);
                 Ok(())
