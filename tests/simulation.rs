@@ -8,8 +8,13 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant, SystemTime};
 
-use world::{Fault, Figures, World};
+use faults::Fault;
+use world::{Figures, World};
 
+#[path = "simulation/faults.rs"]
+mod faults;
+#[path = "simulation/found.rs"]
+mod found;
 #[path = "simulation/model.rs"]
 mod model;
 #[path = "simulation/rng.rs"]

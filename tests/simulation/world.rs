@@ -3,6 +3,7 @@
 use ringwal::io::SimDisk;
 use ringwal::{Batch, Builder, Commit, Durability, Error, Log, Seq, Strategy};
 
+use crate::faults::Fault;
 use crate::model::{Broken, Model, ensure};
 use crate::rng::Rng;
 
@@ -20,34 +21,36 @@ pub(crate) struct Figures {
     pub(crate) records: u64,
 }
 
-/// What goes wrong at one call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Fault {
-    Once(i32),
-    ForGood(i32),
-    PowerCut,
-    /// The queue itself, at the n-th wait.
-    Queue,
+impl Figures {
+    pub(crate) fn add(&mut self, other: Figures) {
+        self.crashes += other.crashes;
+        self.in_recovery += other.in_recovery;
+        self.faults += other.faults;
+        self.steps += other.steps;
+        self.records += other.records;
+    }
 }
 
 pub(crate) struct World {
     rng: Rng,
     pub(crate) disk: SimDisk,
-    log: Option<Log>,
-    model: Model,
+    pub(crate) log: Option<Log>,
+    pub(crate) model: Model,
     tickets: Vec<(Commit, Durability)>,
     /// Something was asked to fail in this life of the log.
-    faulty: bool,
+    pub(crate) faulty: bool,
+    /// The disk has no room for more than little.
+    full: bool,
     /// Blocks of segments are written beforehand.
     filled: bool,
     /// What failed may be on the disk as it pleases until the next power cut.
-    unclean: bool,
-    killed: bool,
+    pub(crate) unclean: bool,
+    pub(crate) killed: bool,
     pub(crate) figures: Figures,
     steps_left: u64,
     telling: bool,
     /// The only thing that goes wrong, instead of chance.
-    fault: Option<Fault>,
+    pub(crate) fault: Option<Fault>,
     /// Short lives with many changes of `state`.
     of_state: bool,
     pub(crate) story: Vec<String>,
@@ -62,6 +65,7 @@ impl World {
             model: Model::new(),
             tickets: Vec::new(),
             faulty: false,
+            full: false,
             filled: false,
             unclean: false,
             killed: false,
@@ -125,7 +129,7 @@ impl World {
         }
     }
 
-    fn builder(&mut self) -> Builder {
+    pub(crate) fn builder(&mut self) -> Builder {
         let rng = &mut self.rng;
         self.disk.set_unit(rng.pick(&[512, 512, 1024, 4096]));
         self.filled = rng.percent(60);
@@ -152,6 +156,7 @@ impl World {
         for attempt in 0.. {
             let builder = self.builder();
             self.disk.set_capacity(None);
+            self.full = false;
             let trouble = if attempt < 4 { self.rng.below(100) } else { 100 };
             let index = self.rng.below(40);
             if trouble < 40 {
@@ -242,12 +247,12 @@ impl World {
         Ok(())
     }
 
-    fn log(&self) -> Result<Log, Broken> {
+    pub(crate) fn log(&self) -> Result<Log, Broken> {
         self.log.clone().ok_or_else(|| "no log".to_owned())
     }
 
     /// An error that a call may have: the log was poisoned, and there is a reason.
-    fn expect_failure(&mut self, what: &str, error: &Error) -> Result<(), Broken> {
+    pub(crate) fn expect_failure(&mut self, what: &str, error: &Error) -> Result<(), Broken> {
         match error {
             Error::Poisoned(_) => {
                 ensure!(self.faulty, "{what} fails without a cause: {error}");
@@ -262,89 +267,7 @@ impl World {
         }
     }
 
-    /// An error names what was made to fail.
-    fn check_cause(&self, error: &Error) -> Result<(), Broken> {
-        let Error::Io { source, .. } = error.root_cause() else {
-            return Err(format!("no cause: {error:?}"));
-        };
-        match self.fault {
-            Some(Fault::Once(errno) | Fault::ForGood(errno)) => {
-                ensure!(source.raw_os_error() == Some(errno), "another cause: {error}");
-            }
-            Some(Fault::PowerCut) => {
-                ensure!(source.to_string().contains("power"), "another cause: {error}");
-            }
-            Some(Fault::Queue) => {
-                ensure!(source.to_string().contains("queue"), "another cause: {error}");
-            }
-            None => {}
-        }
-        Ok(())
-    }
-
-    /// One life of `steps` steps in which only the call number `at` fails, and what follows.
-    /// Returns how many calls there were until the log was closed.
-    pub(crate) fn run_with(&mut self, at: u64, fault: Fault, steps: u64) -> Result<u64, Broken> {
-        self.fault = Some(fault);
-        let mut log = None;
-        for _ in 0..2 {
-            let builder = self.builder();
-            if self.disk.calls() == 0 {
-                match fault {
-                    Fault::Once(errno) => self.disk.fail_at(at, errno, false),
-                    Fault::ForGood(errno) => self.disk.fail_at(at, errno, true),
-                    Fault::PowerCut => self.disk.power_off_at(at),
-                    Fault::Queue => self.disk.fail_queue_at(at),
-                }
-            }
-            self.faulty = true;
-            match builder.open_sim(&self.disk) {
-                Ok(opened) => {
-                    log = Some(opened);
-                    break;
-                }
-                Err(error) => {
-                    self.check_cause(&error)?;
-                    self.disk.heal();
-                    if self.disk.is_off() {
-                        self.disk = self.disk.crash();
-                    }
-                }
-            }
-        }
-        self.log = Some(log.ok_or("it cannot be opened, though all is well again")?);
-        for _ in 0..steps {
-            self.act()?;
-            self.observe()?;
-        }
-        let log = self.log()?;
-        while log.step() {}
-        self.check_settled(&log)?;
-        let closed = log.close();
-        closed.or_else(|error| self.expect_failure("close", &error))?;
-        self.observe()?;
-        let calls = self.disk.calls();
-        drop(log);
-        self.disk.heal();
-        self.unclean = true;
-        let after = if at.is_multiple_of(2) && !self.disk.is_off() {
-            self.killed = true;
-            self.disk.kill()
-        } else {
-            self.disk.crash()
-        };
-        self.log = None;
-        self.disk = after;
-        self.fault = None;
-        let builder = self.builder();
-        let log = builder.open_sim(&self.disk).map_err(|error| error.to_string())?;
-        self.model.check_reopened(&log, false)?;
-        log.append("it goes on").map_err(|error| error.to_string())?;
-        log.close().map_err(|error| error.to_string())?;
-        Ok(calls)
-    }
-
-    fn act(&mut self) -> Result<(), Broken> {
+    pub(crate) fn act(&mut self) -> Result<(), Broken> {
         let log = self.log()?;
         if self.of_state && self.rng.percent(60) {
             return match self.rng.below(10) {
@@ -375,6 +298,7 @@ impl World {
                 let full = self.rng.percent(50);
                 self.tell(|| format!("full {full}"));
                 self.disk.set_capacity(full.then_some(20_000));
+                self.full = full;
                 // Only what was written beforehand cannot run out of room.
                 self.faulty |= full && !self.filled;
                 self.unclean |= full && !self.filled;
@@ -402,7 +326,7 @@ impl World {
     }
 
     /// A driver that sleeps has left nothing undone.
-    fn check_settled(&mut self, log: &Log) -> Result<(), Broken> {
+    pub(crate) fn check_settled(&mut self, log: &Log) -> Result<(), Broken> {
         self.tell(|| "settle".to_owned());
         for (ticket, level) in &self.tickets {
             let done = ticket.is_done()
@@ -419,7 +343,7 @@ impl World {
     }
 
     /// What the log says of itself.
-    fn observe(&mut self) -> Result<(), Broken> {
+    pub(crate) fn observe(&mut self) -> Result<(), Broken> {
         let log = self.log()?;
         let (durable, written) = (log.durable_seq().get(), log.written_seq().get());
         ensure!(durable <= written, "durable {durable}, written {written}");
@@ -497,6 +421,8 @@ impl World {
             Err(Error::BatchTooLarge { .. }) => Ok(()),
             Err(Error::NoSpace { .. }) => {
                 ensure!(taken == 0, "no space, but a number");
+                // One that does not wait may be told of what has healed meanwhile.
+                ensure!(self.full || self.faulty || form < 3, "no space, but there is room");
                 Ok(())
             }
             Err(error) => self.expect_failure("append", &error),
@@ -582,15 +508,5 @@ impl World {
             Ok(_) => Ok(()),
             Err(error) => self.expect_failure("reader", &error),
         }
-    }
-}
-
-impl Figures {
-    pub(crate) fn add(&mut self, other: Figures) {
-        self.crashes += other.crashes;
-        self.in_recovery += other.in_recovery;
-        self.faults += other.faults;
-        self.steps += other.steps;
-        self.records += other.records;
     }
 }

@@ -99,7 +99,7 @@ impl SimQueue {
             Work::Write { open, id, end, buf, sync } => {
                 let written = self.write(&open, id, end, sync);
                 match sync {
-                    Some(strategy) if written.is_ok() && strategy.syncs_file() => {
+                    Some(strategy) if written.is_ok() && !is_own_sync(strategy) => {
                         let work = Work::SyncOf { open, id, buf };
                         self.flights.push(Flight { token, submitted, work });
                         return None;
@@ -129,7 +129,7 @@ impl SimQueue {
                 }
                 let now = state.tick();
                 state.inodes[open.inode].complete(id, now);
-                if sync.is_some_and(|strategy| !strategy.syncs_file()) {
+                if sync.is_some_and(is_own_sync) {
                     state.inodes[open.inode].sync(|pending| pending.id == id);
                 }
                 Ok(())
@@ -212,6 +212,12 @@ impl SimQueue {
             }
         }
     }
+}
+
+/// Whether a write is durable in one step, by itself. Said here again, so that an engine that is
+/// wrong about it is found out.
+fn is_own_sync(strategy: Strategy) -> bool {
+    strategy == Strategy::Dsync
 }
 
 impl IoQueue for SimQueue {
