@@ -20,15 +20,18 @@ for mutation in "${mutations[@]}"; do
     started=$SECONDS
     touch src/lib.rs
     # A mutation may make a test wait for ever.
-    RINGWAL_MUTATION=$mutation timeout 300 \
+    RINGWAL_MUTATION=$mutation timeout 200 \
         cargo test --features sim --lib --test simulation --no-fail-fast -- \
-        engine:: segment:: format:: kept random fault >"$log" 2>&1
+        engine:: segment:: format:: found:: kept random fault >"$log" 2>&1
+    status=$?
     if grep -q "could not compile" "$log"; then
         echo "$mutation: does not compile"
         exit 2
     fi
     caught=$(sed -n 's/^test \(.*\) \.\.\. FAILED$/\1/p' "$log" | sed 's/.*:://' | sort -u | head -4)
-    if [ -z "$caught" ]; then
+    if [ -z "$caught" ] && [ "$status" -eq 124 ]; then
+        caught="(a test never ends)"
+    elif [ -z "$caught" ]; then
         caught="SURVIVED"
         survived=$((survived + 1))
     fi

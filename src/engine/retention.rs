@@ -121,9 +121,7 @@ impl Log {
                 storage.remove(&segment.name)?;
             }
         }
-        if !cfg!(ringwal_mutation = "recycle_unsynced_names") {
-            storage.sync_dir()?;
-        }
+        storage.sync_dir()?;
         self.shared().recycled().extend(recycled);
         Ok(())
     }

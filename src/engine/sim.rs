@@ -1,7 +1,8 @@
 //! Logs on a simulated disk: no thread, no file. Whoever uses the log runs its driver.
 //!
 //! Calls that wait run the driver themselves, until what they wait for is there. If the driver
-//! sleeps meanwhile and nothing will wake it, a real log would hang: that is a panic here.
+//! sleeps meanwhile and nothing will wake it, or is busy for ever, a real log would hang: that is a
+//! panic here.
 //!
 //! Threading: one thread uses the log.
 
@@ -13,6 +14,9 @@ use crate::engine::options::Builder;
 use crate::engine::recovery::Recovery;
 use crate::error::Result;
 use crate::io::{SimDisk, SimQueue, SimWake};
+
+/// No call waits for more rounds than this.
+const ROUNDS_MAX: u64 = 1 << 20;
 
 /// A driver that has no thread.
 pub(crate) struct Stepped {
@@ -53,9 +57,14 @@ impl Stepped {
     }
 
     pub(crate) fn run_until(&self, done: impl Fn() -> bool) {
-        while !done() && self.driver().is_some() {
+        for _ in 0..ROUNDS_MAX {
+            if done() || self.driver().is_none() {
+                return;
+            }
             self.run_once();
         }
+        *self.driver() = None;
+        panic!("a call waits for the driver, which is busy for ever");
     }
 }
 

@@ -72,7 +72,6 @@ impl World {
             self.observe()?;
         }
         let log = self.log()?;
-        while log.step() {}
         self.check_settled(&log)?;
         let closed = log.close();
         closed.or_else(|error| self.expect_failure("close", &error))?;
