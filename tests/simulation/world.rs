@@ -1,7 +1,10 @@
 //! A log on a simulated disk, its model, and everything that may happen to them.
 
 use ringwal::io::SimDisk;
-use ringwal::{Batch, Builder, Commit, Durability, Error, Log, Seq, Strategy};
+use ringwal::{
+    Batch, Builder, Commit, Durability, Error, Log, RecordRef, RecoveryPolicy, Seq, Strategy,
+    Verdict,
+};
 
 use crate::faults::Fault;
 use crate::model::{Broken, Model, ensure};
@@ -37,6 +40,9 @@ pub(crate) struct World {
     pub(crate) log: Option<Log>,
     pub(crate) model: Model,
     tickets: Vec<(Commit, Durability)>,
+    places: Vec<RecordRef>,
+    /// The log was closed, and nothing failed.
+    closed: bool,
     /// Something was asked to fail in this life of the log.
     pub(crate) faulty: bool,
     /// The disk has no room for more than little.
@@ -64,6 +70,8 @@ impl World {
             log: None,
             model: Model::new(),
             tickets: Vec::new(),
+            places: Vec::new(),
+            closed: false,
             faulty: false,
             full: false,
             filled: false,
@@ -143,6 +151,7 @@ impl World {
             .queue_bytes(batch_bytes * rng.pick(&[1, 2, 8]))
             .queue_depth(rng.pick(&[1, 2, 4, 16]))
             .record_bytes_max(10_000)
+            .recovery(rng.pick(&[RecoveryPolicy::Strict, RecoveryPolicy::TolerateTail]))
             .strategy(Some(rng.pick(&Strategy::ALL)))
             .preallocate(Some(self.filled));
         if self.telling {
@@ -189,6 +198,12 @@ impl World {
                         return Err("opened without power".to_owned());
                     }
                     self.model.check_reopened(&log, self.killed && !self.unclean)?;
+                    let found = log.recovery();
+                    ensure!(found.tolerated.is_none(), "tolerated: {found}");
+                    ensure!(!self.closed || found.verdict == Verdict::Clean, "closed: {found}");
+                    self.closed = false;
+                    let last = self.model.last();
+                    self.places.retain(|place| place.seq().get() <= last);
                     self.log = Some(log);
                     self.killed = false;
                     return Ok(());
@@ -222,6 +237,7 @@ impl World {
             self.tell(|| format!("close: {closed:?}"));
             match closed {
                 Ok(()) => {
+                    self.closed = true;
                     self.model.acked = self.model.last();
                     self.model.written = self.model.last();
                 }
@@ -357,6 +373,8 @@ impl World {
             let early = ticket.is_done() && ticket.seq().get() > reached;
             ensure!(!early, "{level:?} {} acknowledged at {reached}", ticket.seq());
         }
+        let done = self.tickets.iter().filter(|(ticket, _)| ticket.seqs().end().get() <= durable);
+        self.places.extend(done.map(|(ticket, _)| ticket.record_ref()));
         self.tickets.retain(|(ticket, _)| !ticket.is_done());
         self.model.acked = durable;
         self.model.written = written;
@@ -491,6 +509,7 @@ impl World {
             Ok(()) => {
                 self.model.cut(seq);
                 self.tickets.clear();
+                self.places.retain(|place| place.seq().get() <= seq);
                 ensure!(log.appended_seq().get() == seq, "cut at {}", log.appended_seq());
                 Ok(())
             }
@@ -501,9 +520,35 @@ impl World {
         }
     }
 
+    /// Reads a record by its place, which it may have got in an earlier life.
+    fn read_one(&mut self, log: &Log) -> Result<(), Broken> {
+        if self.places.is_empty() {
+            return Ok(());
+        }
+        let place = self.places[self.rng.below(self.places.len() as u64) as usize];
+        let seq = place.seq().get();
+        self.tell(|| format!("read {place:?}"));
+        match log.read(place) {
+            Ok(record) => {
+                let expected = self.model.records.get(seq as usize - 1);
+                let same = expected.is_some_and(|expected| expected == record.data());
+                ensure!(same, "{place:?} has other bytes");
+                Ok(())
+            }
+            Err(Error::Truncated { .. }) => {
+                ensure!(place.seq() < log.first_seq(), "{place:?} is not truncated");
+                Ok(())
+            }
+            Err(error) => Err(format!("{place:?}: {error}")),
+        }
+    }
+
     fn read(&mut self, log: &Log) -> Result<(), Broken> {
         match log.reader() {
-            Ok(_) if !self.faulty => self.model.check_content(log),
+            Ok(_) if !self.faulty => {
+                self.read_one(log)?;
+                self.model.check_content(log)
+            }
             Ok(_) => Ok(()),
             Err(error) => self.expect_failure("reader", &error),
         }
