@@ -68,7 +68,9 @@ impl Log {
     ///
     /// As [`append`](Self::append).
     pub fn append_with(&self, record: impl AsRef<[u8]>, durability: Durability) -> Result<Seq> {
-        self.append_async_with(record, durability)?.wait()
+        let commit = self.append_async_with(record, durability)?;
+        self.wait_for(&commit)?;
+        Ok(commit.seq())
     }
 
     /// Appends a record and returns at once with a ticket. Blocks only while the queue is full.
@@ -143,7 +145,7 @@ impl Log {
         durability: Durability,
     ) -> Result<RangeInclusive<Seq>> {
         let commit = self.append_batch_async_with(batch, durability)?;
-        commit.wait()?;
+        self.wait_for(&commit)?;
         Ok(commit.seqs())
     }
 
@@ -175,6 +177,11 @@ impl Log {
         self.admit(&payload, durability, WhenFull::Wait)
     }
 
+    fn wait_for(&self, commit: &Commit) -> Result<Seq> {
+        self.inner.run_until(|| !commit.is_pending());
+        commit.wait()
+    }
+
     fn single<'a>(&self, record: &'a [u8]) -> Result<Payload<'a>> {
         let limit = self.options().record_bytes_max;
         if record.len() > limit {
@@ -198,7 +205,7 @@ impl Log {
                 Ok(placed) => break placed,
                 Err(Blocked::Ended(ended)) => return Err(ended.into()),
                 Err(Blocked::Room) if full == WhenFull::Wait => {
-                    inbox = shared.wait_for_room(inbox);
+                    inbox = self.inner.wait_for_room(inbox);
                 }
                 Err(Blocked::Room) => return Err(Error::QueueFull),
                 Err(Blocked::Segment) if full == WhenFull::Refuse => {
@@ -219,7 +226,7 @@ impl Log {
                         // It was told to a caller that does not wait; ask for a segment again.
                         None => refusals_before = None,
                     },
-                    Some(_) => inbox = shared.wait_for_room(inbox),
+                    Some(_) => inbox = self.inner.wait_for_room(inbox),
                 },
             }
         };

@@ -185,6 +185,11 @@ impl Commit {
         self.level.is_none_or(|level| self.gate.check(level).unwrap_or(false))
     }
 
+    /// Whether waiting would block.
+    pub(crate) fn is_pending(&self) -> bool {
+        self.level.is_some_and(|level| matches!(self.gate.check(level), Ok(false)))
+    }
+
     /// Blocks until the record is acknowledged.
     ///
     /// # Errors

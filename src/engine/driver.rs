@@ -49,7 +49,7 @@ pub(crate) enum Control {
     Stop,
     /// The last handle was dropped on this very thread, which cannot wait for itself: quiesce,
     /// stop, and release the lock at the end. The inbox was frozen by the sender.
-    Abandon(Option<Box<dyn LockGuard>>),
+    Abandon(Box<dyn LockGuard>),
 }
 
 /// What the driver knows of a file that it writes.
@@ -89,11 +89,13 @@ pub(crate) struct Setup {
     pub(crate) fill_spares: bool,
     pub(crate) depth: usize,
     pub(crate) durable_seq: u64,
+    /// It runs on a thread of its own, which may block.
+    pub(crate) has_thread: bool,
 }
 
-pub(crate) struct Driver {
+pub(crate) struct Driver<Q> {
     shared: Arc<Shared>,
-    queue: Box<dyn IoQueue>,
+    queue: Q,
     controls: Receiver<Control>,
     setup: Setup,
     pipeline: Pipeline,
@@ -110,16 +112,16 @@ pub(crate) struct Driver {
     done: Vec<Completion>,
     acknowledged: Vec<Acknowledgement>,
     /// Last, so that the lock is released after the queue is gone.
-    abandoned: Option<Option<Box<dyn LockGuard>>>,
+    abandoned: Option<Box<dyn LockGuard>>,
 }
 
-impl Driver {
+impl<Q: IoQueue> Driver<Q> {
     pub(crate) fn new(
         shared: Arc<Shared>,
-        queue: Box<dyn IoQueue>,
+        queue: Q,
         controls: Receiver<Control>,
         setup: Setup,
-    ) -> Driver {
+    ) -> Driver<Q> {
         let pipeline = Pipeline::new(setup.depth, setup.durable_seq);
         Driver {
             shared,
@@ -192,8 +194,18 @@ impl Driver {
         true
     }
 
+    /// Whether the next round would do nothing but wait for a message.
+    #[cfg(any(test, feature = "sim"))]
+    pub(crate) fn waits_for_control(&self) -> bool {
+        let ends = self.stopping && self.tasks.is_empty();
+        self.queue_lost && self.controls.is_empty() && self.quiescing.is_empty() && !ends
+    }
+
     /// Without a queue there is nothing to wait for but messages.
     fn wait_for_control(&mut self) -> bool {
+        if !self.setup.has_thread {
+            return true;
+        }
         match self.controls.recv() {
             Ok(control) => self.serve(control),
             Err(_) => return false,
@@ -303,7 +315,7 @@ impl Driver {
                 offset: fill.offset,
                 buf: fill.buf,
                 len: header.frame_bytes() as usize,
-                sync: strategy,
+                sync: strategy.filter(|_| !cfg!(ringwal_mutation = "skip_sync")),
             },
         );
     }
@@ -363,7 +375,11 @@ impl Driver {
         );
     }
 
+    /// D2: after a failure the spare stays; recovery removes it.
     fn discard(&mut self, file: FileId) {
+        if self.failure.is_some() && !cfg!(ringwal_mutation = "discard_after_failure") {
+            return;
+        }
         if let Some(segment) = self.files.remove(&file) {
             self.submit(Task::Discard, Op::Discard { file, name: segment.name });
         }
@@ -384,7 +400,15 @@ impl Driver {
         if let Task::Prepare { file, name, bytes, recycled } = task {
             return self.prepared(file, &name, bytes, recycled, completion.result);
         }
-        if let Err(error) = completion.result {
+        if let (true, Err(_), Task::Sync { file, since }) =
+            (cfg!(ringwal_mutation = "retry_failed_sync"), &completion.result, &task)
+        {
+            let (file, since) = (*file, *since);
+            return self.submit(Task::Sync { file, since }, Op::Sync { file });
+        }
+        if let Err(error) = completion.result
+            && !cfg!(ringwal_mutation = "ignore_failures")
+        {
             return self.fail(error);
         }
         match task {

@@ -11,6 +11,7 @@
 //! | `reader` | records back from disk |
 //! | `retention`, `checkpoint` | truncation at both ends, rotation, checkpoints |
 //! | `metrics` | figures |
+//! | `sim` | logs on a simulated disk, without a thread |
 
 pub(crate) mod append;
 pub(crate) mod batch;
@@ -25,6 +26,8 @@ pub(crate) mod reader;
 pub(crate) mod recovery;
 pub(crate) mod retention;
 mod shared;
+#[cfg(any(test, feature = "sim"))]
+pub(crate) mod sim;
 pub(crate) mod state_file;
 #[cfg(test)]
 mod tests;
@@ -112,14 +115,17 @@ impl Log {
         // After the registration: whoever ends the log from here on fails this gate.
         shared.check()?;
         shared.control(Control::WantDurable(seq.get()));
+        self.inner.run_until(|| !matches!(gate.check(Level::Synced), Ok(false)));
         gate.wait(Level::Synced, None).map(|_| ())
     }
 
-    /// The first record that is still there; one more than [`durable_seq`](Self::durable_seq)
-    /// if there is none that is durable.
+    /// The first record that is still there or on its way; one more than
+    /// [`durable_seq`](Self::durable_seq) if none is durable.
     pub fn first_seq(&self) -> Seq {
-        let next = self.durable_seq().next();
-        self.shared().segments().first().map_or(next, |segment| segment.first_seq)
+        let segments = self.shared().segments();
+        // Nothing becomes durable before its segment is in the list, so with the list in hand
+        // this is the first record that is not there yet.
+        segments.first().map_or_else(|| self.durable_seq().next(), |segment| segment.first_seq)
     }
 
     /// The last sequence number that was given to a record, [`Seq::NONE`] if none was.

@@ -19,11 +19,15 @@ use crate::engine::options::{Builder, Options};
 use crate::engine::reader::Reader;
 use crate::engine::recovery::{self, Mode, Recovered, Recovery};
 use crate::engine::shared::Shared;
+#[cfg(any(test, feature = "sim"))]
+use crate::engine::sim::Stepped;
 use crate::engine::state_file::StateFile;
 use crate::error::{Error, Result};
 use crate::io::{
     Backend, IoQueue, LockGuard, QueueOptions, StdStorage, Storage, open_queue, require_set_up,
 };
+#[cfg(any(test, feature = "sim"))]
+use crate::io::{SimDisk, SimQueue};
 use crate::segment::name;
 
 /// The number of the spare that probes the backend; the driver counts from 1.
@@ -40,12 +44,15 @@ pub(crate) struct Inner {
     /// the commit path: truncation, rotation, checkpoints, closing.
     state: Mutex<StateFile>,
     life: Mutex<Life>,
+    /// Runs the driver where there is no ring thread.
+    #[cfg(any(test, feature = "sim"))]
+    pub(crate) stepped: Option<Stepped>,
 }
 
 /// What ends with the log.
-#[derive(Default)]
 struct Life {
     thread: Option<JoinHandle<()>>,
+    /// Held as long as the log is open.
     lock: Option<Box<dyn LockGuard>>,
 }
 
@@ -74,14 +81,7 @@ impl Builder {
         make_queue: impl FnOnce(Arc<dyn Storage>, &QueueOptions, &str) -> Queue + Send + 'static,
     ) -> Result<Log> {
         let options = self.options;
-        let lock = storage.lock(&name::lock_name(options.shard))?;
-        let recovered = recovery::recover(
-            &*storage,
-            options.shard,
-            options.policy,
-            Mode::Repair,
-            &mut |_, _| Ok(()),
-        )?;
+        let (lock, recovered) = lock_and_recover(&options, &*storage)?;
         let Recovered { state, segments, next_seq, mut report } = recovered;
         let Some(state) = state else { return Err(Error::Closed) };
         let durable_seq = next_seq.get() - 1;
@@ -101,7 +101,45 @@ impl Builder {
         report.backend = Some(format!("{}, {}", backend.kind, backend.strategy));
         let life = Mutex::new(Life { thread: Some(thread), lock: Some(lock) });
         let state = Mutex::new(state);
-        let inner = Inner { shared, options, storage, backend, recovery: report, state, life };
+        let inner = Inner {
+            shared,
+            options,
+            storage,
+            backend,
+            recovery: report,
+            state,
+            life,
+            #[cfg(any(test, feature = "sim"))]
+            stepped: None,
+        };
+        Ok(Log { inner: Arc::new(inner) })
+    }
+
+    /// Opens the log on a simulated disk, without a thread.
+    #[cfg(any(test, feature = "sim"))]
+    pub(crate) fn open_stepped(mut self, disk: &SimDisk) -> Result<Log> {
+        self.options.validate()?;
+        self.options.dir = disk.dir().to_path_buf();
+        let options = self.options;
+        let storage: Arc<dyn Storage> = Arc::new(disk.clone());
+        let (lock, recovered) = lock_and_recover(&options, &*storage)?;
+        let Recovered { state, segments, next_seq, mut report } = recovered;
+        let Some(state) = state else { return Err(Error::Closed) };
+        let (queue, backend) = SimQueue::new(disk, &queue_options(&options));
+        let sleep = queue.sleep();
+        let durable_seq = next_seq.get() - 1;
+        let (shared, driver) = assemble(&options, queue, &backend, segments, durable_seq, false);
+        report.backend = Some(backend.to_string());
+        let inner = Inner {
+            shared,
+            options,
+            storage,
+            backend,
+            recovery: report,
+            state: Mutex::new(state),
+            life: Mutex::new(Life { thread: None, lock: Some(lock) }),
+            stepped: Some(Stepped::new(driver, sleep)),
+        };
         Ok(Log { inner: Arc::new(inner) })
     }
 
@@ -115,8 +153,12 @@ impl Builder {
     /// [`Error::NotALog`], [`Error::UnsupportedVersion`], [`Error::Io`].
     pub fn verify(self) -> Result<Recovery> {
         let storage = StdStorage::new(&self.options.dir);
+        self.verify_on(&storage)
+    }
+
+    pub(crate) fn verify_on(self, storage: &dyn Storage) -> Result<Recovery> {
         let (shard, policy) = (self.options.shard, self.options.policy);
-        Ok(recovery::recover(&storage, shard, policy, Mode::ReadOnly, &mut |_, _| Ok(()))?.report)
+        Ok(recovery::recover(storage, shard, policy, Mode::ReadOnly, &mut |_, _| Ok(()))?.report)
     }
 
     /// Opens the log to read only: the records that are valid on disk now, beside a live writer or
@@ -176,13 +218,7 @@ fn start(
     segments: Vec<recovery::SegmentInfo>,
     durable_seq: u64,
 ) -> Result<(Receiver<Started>, JoinHandle<()>)> {
-    let queue_options = QueueOptions {
-        kind: options.backend,
-        strategy: options.strategy,
-        direct_io: options.direct_io,
-        depth: options.queue_depth,
-        fill: options.preallocate,
-    };
+    let queue_options = queue_options(options);
     let (options, storage) = (options.clone(), Arc::clone(storage));
     let probe = name::spare_name(options.shard, PROBE_SPARE);
     let (answer, started) = bounded(1);
@@ -191,29 +227,7 @@ fn start(
             Ok(opened) => opened,
             Err(error) => return drop(answer.send(Err(error))),
         };
-        let limits = Limits {
-            unit: backend.unit_bytes,
-            batch_bytes: options.batch_bytes,
-            batch_records: options.batch_records as u32,
-            batch_delay: options.batch_delay,
-            segment_bytes: options.segment_bytes,
-            spares: options.spare_segments,
-            queue_bytes: options.queue_bytes,
-        };
-        let setup = Setup {
-            shard: options.shard,
-            strategy: backend.strategy,
-            unit: backend.unit_bytes,
-            fill_spares: backend.fill,
-            depth: options.queue_depth,
-            durable_seq,
-        };
-        let (sender, controls) = unbounded();
-        let inbox = Inbox::new(limits, durable_seq + 1);
-        let wake = queue.waker();
-        let shared = Shared::new(options.dir, inbox, durable_seq, segments, sender, wake);
-        let shared = Arc::new(shared);
-        let driver = Driver::new(Arc::clone(&shared), queue, controls, setup);
+        let (shared, driver) = assemble(&options, queue, &backend, segments, durable_seq, true);
         if answer.send(Ok((shared, backend))).is_ok() {
             driver.run();
         }
@@ -223,6 +237,67 @@ fn start(
         Ok(thread) => Ok((started, thread)),
         Err(source) => Err(Error::io("start the ring thread", ".", source)),
     }
+}
+
+/// The driver of a recovered log, and what it shares with the handles.
+fn assemble<Q: IoQueue>(
+    options: &Options,
+    queue: Q,
+    backend: &Backend,
+    segments: Vec<recovery::SegmentInfo>,
+    durable_seq: u64,
+    has_thread: bool,
+) -> (Arc<Shared>, Driver<Q>) {
+    let limits = Limits {
+        unit: backend.unit_bytes,
+        batch_bytes: options.batch_bytes,
+        batch_records: options.batch_records as u32,
+        batch_delay: options.batch_delay,
+        segment_bytes: options.segment_bytes,
+        spares: options.spare_segments,
+        queue_bytes: options.queue_bytes,
+    };
+    let setup = Setup {
+        shard: options.shard,
+        strategy: backend.strategy,
+        unit: backend.unit_bytes,
+        fill_spares: backend.fill,
+        depth: options.queue_depth,
+        durable_seq,
+        has_thread,
+    };
+    let (sender, controls) = unbounded();
+    let inbox = Inbox::new(limits, durable_seq + 1);
+    let wake = queue.waker();
+    let dir = options.dir.clone();
+    let shared = Arc::new(Shared::new(dir, inbox, durable_seq, segments, sender, wake));
+    let driver = Driver::new(Arc::clone(&shared), queue, controls, setup);
+    (shared, driver)
+}
+
+fn queue_options(options: &Options) -> QueueOptions {
+    QueueOptions {
+        kind: options.backend,
+        strategy: options.strategy,
+        direct_io: options.direct_io,
+        depth: options.queue_depth,
+        fill: options.preallocate,
+    }
+}
+
+fn lock_and_recover(
+    options: &Options,
+    storage: &dyn Storage,
+) -> Result<(Box<dyn LockGuard>, Recovered)> {
+    let lock = storage.lock(&name::lock_name(options.shard))?;
+    let recovered = recovery::recover(
+        storage,
+        options.shard,
+        options.policy,
+        Mode::Repair,
+        &mut |_, _| Ok(()),
+    )?;
+    Ok((lock, recovered))
 }
 
 impl Inner {
@@ -238,6 +313,7 @@ impl Inner {
         let frozen = Frozen { shared: &self.shared };
         let (reply, answer) = bounded(1);
         self.shared.control(Control::Quiesce(reply));
+        self.run_until(|| !answer.is_empty());
         match answer.recv() {
             Ok(result) => result.map(|()| frozen),
             // The driver is gone: only a closed or a poisoned log has none.
@@ -245,14 +321,41 @@ impl Inner {
         }
     }
 
+    /// Lets the driver run until `done`, where there is no ring thread; with one, who waits can
+    /// only wait.
+    #[cfg(any(test, feature = "sim"))]
+    pub(crate) fn run_until(&self, done: impl Fn() -> bool) {
+        if let Some(stepped) = &self.stepped {
+            stepped.run_until(done);
+        }
+    }
+
+    #[cfg(not(any(test, feature = "sim")))]
+    pub(crate) fn run_until(&self, _done: impl Fn() -> bool) {}
+
+    /// Waits until something changed in the inbox.
+    pub(crate) fn wait_for_room<'a>(
+        &'a self,
+        inbox: MutexGuard<'a, Inbox>,
+    ) -> MutexGuard<'a, Inbox> {
+        #[cfg(any(test, feature = "sim"))]
+        if let Some(stepped) = &self.stepped {
+            drop(inbox);
+            stepped.run_once();
+            return self.shared.inbox();
+        }
+        self.shared.wait_for_room(inbox)
+    }
+
     pub(crate) fn close(&self) -> Result<()> {
         let mut state = self.state();
         let mut life = self.life.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(thread) = life.thread.take() else { return Ok(()) };
-        if thread.thread().id() == std::thread::current().id() {
+        let Some(lock) = life.lock.take() else { return Ok(()) };
+        let current = std::thread::current().id();
+        if life.thread.as_ref().is_some_and(|thread| thread.thread().id() == current) {
             // A waker dropped the last handle, on the ring thread itself.
             self.shared.inbox().freeze();
-            self.shared.control(Control::Abandon(life.lock.take()));
+            self.shared.control(Control::Abandon(lock));
             return Ok(());
         }
         let quiesced = self.quiesce().map(drop_nothing);
@@ -265,7 +368,8 @@ impl Inner {
         };
         self.shared.watermarks.fail(&Arc::new(Error::Closed));
         self.shared.control(Control::Stop);
-        let joined = thread.join();
+        self.run_until(|| false);
+        let joined = life.thread.take().map_or(Ok(()), JoinHandle::join);
         let recycled = std::mem::take(&mut *self.shared.recycled());
         let marked = quiesced.and_then(|()| {
             for name in recycled {
@@ -276,7 +380,7 @@ impl Inner {
             closed.clean = true;
             state.write(closed)
         });
-        life.lock = None;
+        drop(lock);
         if joined.is_err() {
             let source = std::io::Error::other("the ring thread panicked; this is a defect");
             return Err(Error::io("join the ring thread", &self.options.dir, source));

@@ -6,10 +6,10 @@
 //!    nothing. What it finds goes through the tables ([`table`]).
 //! 2. If a table refuses, that is the error and the directory is as it was.
 //! 3. The *repair* does what the survey planned, each step durable before the next: create a
-//!    missing `state`; remove spares, what was truncated before, and what was truncated after;
-//!    trim segments to their last batch; remove a last segment without a batch; note in `state`
-//!    what was finished or tolerated. A crash in between ends in the same log when it is
-//!    recovered again.
+//!    missing `state`, or overwrite what a torn write left in it; remove spares, what was truncated
+//!    before, and what was truncated after; trim segments to their last batch; remove a last
+//!    segment without a batch; note in `state` what was finished or tolerated. A crash in between
+//!    ends in the same log when it is recovered again.
 //! 4. The last segment, the `state` file and the directory are synced before they are believed, so
 //!    that nothing which was shown can go away. All earlier segments were durable when the last
 //!    one got its name.

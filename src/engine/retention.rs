@@ -97,7 +97,9 @@ impl Log {
         state.first_seq = first_seq.get();
         state.last_seq = state.last_seq.max(self.durable_seq().get());
         state.clean = false;
-        self.shared().or_poison(file.write(state))?;
+        if !cfg!(ringwal_mutation = "truncate_without_state") {
+            self.shared().or_poison(file.write(state))?;
+        }
         self.shared().segments().drain(..freed.len());
         let removed = self.remove_or_recycle(&freed);
         self.shared().or_poison(removed)?;
@@ -179,8 +181,8 @@ impl Log {
             return Ok(());
         }
         let mut state = file.current().clone();
-        state.cut = Some(seq.get());
-        state.cutting = true;
+        state.cut = Some(seq.get()).filter(|_| !cfg!(ringwal_mutation = "forget_cut"));
+        state.cutting = state.cut.is_some();
         state.last_seq = seq.get();
         state.clean = false;
         let shared = self.shared();
@@ -189,6 +191,7 @@ impl Log {
         *shared.segments() = kept;
         let (reply, answer) = crossbeam_channel::bounded(1);
         shared.control(Control::Reset(seq.get(), reply));
+        self.inner.run_until(|| !answer.is_empty());
         let _ = answer.recv();
         shared.inbox().reset_seq(seq.get() + 1);
         drop(frozen);

@@ -2,6 +2,8 @@
 //!
 //! 1. The slot that counts is never written; a new state goes into the other one and counts once
 //!    it is synced. A torn or failed write costs nothing.
+//!    But what a torn write left is overwritten before anything is shown ([`StateFile::settle`]):
+//!    else a later torn write could complete it, and a state that never counted would count.
 //! 2. The file comes into being whole: made under another name, synced, renamed, directory synced.
 
 use std::io;
@@ -18,6 +20,8 @@ pub(crate) struct StateFile {
     file: Box<dyn StorageFile>,
     current: State,
     slot: usize,
+    /// A write into the other slot was torn.
+    is_torn: bool,
 }
 
 /// What was found under the name of the `state` file.
@@ -51,7 +55,11 @@ impl StateFile {
         let len = file.read_at(&mut bytes, 0)?;
         match newest(&bytes[..len]) {
             Ok((current, _)) if current.shard != shard.get() => Ok(Found::Unreadable),
-            Ok((current, slot)) => Ok(Found::Valid(StateFile { file, current, slot })),
+            Ok((current, slot)) => {
+                let other = &bytes[(1 - slot) * SLOT_BYTES..][..SLOT_BYTES];
+                let is_torn = State::decode(other).is_err() && other.iter().any(|&byte| byte != 0);
+                Ok(Found::Valid(StateFile { file, current, slot, is_torn }))
+            }
             Err(StateError::NewerVersion(version)) => Err(Error::UnsupportedVersion {
                 path: storage.dir().join(&name),
                 version,
@@ -83,7 +91,9 @@ impl StateFile {
         file.sync()?;
         storage.rename(&temp, &name)?;
         storage.sync_dir()?;
-        Ok(StateFile { file, current, slot: 0 })
+        // By the name that errors should tell.
+        let file = storage.open(&name, Access::Write)?;
+        Ok(StateFile { file, current, slot: 0, is_torn: false })
     }
 
     /// The state that counts.
@@ -95,12 +105,25 @@ impl StateFile {
     /// either of the two may count at the next open, and nothing may be written any more.
     pub(crate) fn write(&mut self, state: State) -> Result<()> {
         let state = State { generation: self.current.generation.saturating_add(1), ..state };
-        let slot = 1 - self.slot;
+        let slot =
+            if cfg!(ringwal_mutation = "state_in_place") { self.slot } else { 1 - self.slot };
         self.file.write_at(state.encode().as_slice(), (slot * SLOT_BYTES) as u64)?;
-        self.file.sync()?;
+        if !cfg!(ringwal_mutation = "skip_state_sync") {
+            self.file.sync()?;
+        }
         self.current = state;
         self.slot = slot;
+        self.is_torn = false;
         Ok(())
+    }
+
+    /// Leaves nothing of a torn write, durably.
+    pub(crate) fn settle(&mut self) -> Result<()> {
+        if self.is_torn && !cfg!(ringwal_mutation = "leave_torn_state") {
+            self.write(self.current.clone())
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -142,6 +165,32 @@ mod tests {
             torn.edit("state", |bytes| bytes[SLOT_BYTES + len..].fill(0));
             let counts = if len < 80 + 16 { &before } else { file.current() };
             assert_eq!(reopen(&torn).current(), counts, "torn after {len} bytes");
+        }
+    }
+
+    #[test]
+    fn a_torn_write_is_not_completed_by_a_later_torn_write() {
+        const SECTOR: usize = 512;
+        let memory = Memory::default();
+        let mut file = StateFile::create(&memory, ShardId::SINGLE, 1).unwrap();
+        file.write(State { last_seq: 9, ..file.current().clone() }).unwrap();
+        memory.edit("state", |bytes| bytes[SLOT_BYTES + SECTOR..].fill(0xff));
+        for settled in [false, true] {
+            let memory = memory.copy();
+            let mut file = reopen(&memory);
+            let shown = file.current().last_seq;
+            assert_eq!(shown, 0);
+            if settled {
+                file.settle().unwrap();
+            }
+            let before = memory.get("state").unwrap();
+            let slot = (1 - file.slot) * SLOT_BYTES;
+            file.write(State { last_seq: 3, ..file.current().clone() }).unwrap();
+            memory.edit("state", |bytes| {
+                bytes[slot..][..SECTOR].copy_from_slice(&before[slot..][..SECTOR]);
+            });
+            let came_back = reopen(&memory).current().last_seq == 9;
+            assert_eq!(came_back, !settled);
         }
     }
 

@@ -25,6 +25,9 @@ use crate::io::{Access, FileId, Storage, Wake};
 /// How a backend opens a file that it will commit to.
 pub(crate) type Opener<F> = Box<dyn Fn(&str) -> Result<F> + Send>;
 
+/// The same, borrowed.
+pub(crate) type OpenBy<'a, F> = dyn Fn(&str) -> Result<F> + 'a;
+
 /// What the background threads do; the fields are those of [`Op`](crate::io::Op).
 #[derive(Debug)]
 pub(crate) enum Job {
@@ -154,78 +157,90 @@ impl<F> Worker<F> {
     }
 
     fn execute(&self, job: Job) -> Result<Done<F>> {
-        match job {
-            Job::Prepare { file, name, reuse, bytes, fill } => {
-                let prepared = self.prepare(&name, reuse.as_deref(), bytes, fill);
-                match prepared {
-                    Ok(opened) => Ok(Done::Prepared { file, name, opened }),
-                    Err(Attempt { error, made }) => {
-                        if made {
-                            // The first error is the one to report; a leftover spare is removed
-                            // at the next open.
-                            let _leftover = self.storage.remove(&name);
-                        }
-                        Err(error)
-                    }
-                }
-            }
-            Job::Install { file, from, to } => {
-                self.storage.rename(&from, &to)?;
-                self.storage.sync_dir()?;
-                Ok(Done::Installed { file, name: to })
-            }
-            Job::Seal { name, bytes } => {
-                let file = self.storage.open(&name, Access::Write)?;
-                if file.bytes()? != bytes {
-                    file.set_bytes(bytes)?;
-                }
-                file.sync()?;
-                Ok(Done::Closed)
-            }
-            Job::Discard { name } => {
-                self.storage.remove(&name)?;
-                Ok(Done::Closed)
-            }
-        }
+        let open = self.open.as_ref().map(|open| open as &OpenBy<'_, F>);
+        execute(&*self.storage, open, &self.stop, job)
     }
+}
 
-    fn prepare(
-        &self,
-        name: &str,
-        reuse: Option<&str>,
-        bytes: u64,
-        fill: bool,
-    ) -> std::result::Result<F, Attempt> {
-        let not_made = |error| Attempt { error, made: false };
-        let made = |error| Attempt { error, made: true };
-        let file = match reuse {
-            Some(retired) => {
-                self.storage.rename(retired, name).map_err(not_made)?;
-                self.storage.open(name, Access::Write).map_err(made)?
-            }
-            None => self.storage.open(name, Access::Create).map_err(not_made)?,
-        };
-        if fill {
-            let mut filled = file.bytes().map_err(made)?;
-            if filled > bytes {
-                file.set_bytes(bytes).map_err(made)?;
-            }
-            while filled < bytes {
-                if self.stop.load(Ordering::Acquire) {
-                    return Err(made(Error::Closed));
+/// Does a job, blocking. Preparing needs `open` and ends early when `stop` is set.
+pub(crate) fn execute<F>(
+    storage: &dyn Storage,
+    open: Option<&OpenBy<'_, F>>,
+    stop: &AtomicBool,
+    job: Job,
+) -> Result<Done<F>> {
+    match job {
+        Job::Prepare { file, name, reuse, bytes, fill } => {
+            let prepared = prepare(storage, open, stop, (&name, reuse.as_deref(), bytes, fill));
+            match prepared {
+                Ok(opened) => Ok(Done::Prepared { file, name, opened }),
+                Err(Attempt { error, made }) => {
+                    if made {
+                        // The first error is the one to report; a leftover spare is removed
+                        // at the next open.
+                        let _leftover = storage.remove(&name);
+                    }
+                    Err(error)
                 }
-                let next = ((filled / FILL_STEP + 1) * FILL_STEP).min(bytes);
-                file.write_zeros(filled, next).map_err(made)?;
-                filled = next;
             }
-            file.sync().map_err(made)?;
-            // What was just written is not read again before it is overwritten.
-            file.drop_cache();
         }
-        drop(file);
-        let open = self.open.as_ref().expect("prepare jobs go to the filler");
-        open(name).map_err(made)
+        Job::Install { file, from, to } => {
+            storage.rename(&from, &to)?;
+            if !cfg!(ringwal_mutation = "skip_directory_sync") {
+                storage.sync_dir()?;
+            }
+            Ok(Done::Installed { file, name: to })
+        }
+        Job::Seal { name, bytes } => {
+            let file = storage.open(&name, Access::Write)?;
+            if file.bytes()? != bytes {
+                file.set_bytes(bytes)?;
+            }
+            file.sync()?;
+            Ok(Done::Closed)
+        }
+        Job::Discard { name } => {
+            storage.remove(&name)?;
+            Ok(Done::Closed)
+        }
     }
+}
+
+fn prepare<F>(
+    storage: &dyn Storage,
+    open: Option<&OpenBy<'_, F>>,
+    stop: &AtomicBool,
+    (name, reuse, bytes, fill): (&str, Option<&str>, u64, bool),
+) -> std::result::Result<F, Attempt> {
+    let not_made = |error| Attempt { error, made: false };
+    let made = |error| Attempt { error, made: true };
+    let file = match reuse {
+        Some(retired) => {
+            storage.rename(retired, name).map_err(not_made)?;
+            storage.open(name, Access::Write).map_err(made)?
+        }
+        None => storage.open(name, Access::Create).map_err(not_made)?,
+    };
+    if fill {
+        let mut filled = file.bytes().map_err(made)?;
+        if filled > bytes {
+            file.set_bytes(bytes).map_err(made)?;
+        }
+        while filled < bytes {
+            if stop.load(Ordering::Acquire) {
+                return Err(made(Error::Closed));
+            }
+            let next = ((filled / FILL_STEP + 1) * FILL_STEP).min(bytes);
+            file.write_zeros(filled, next).map_err(made)?;
+            filled = next;
+        }
+        file.sync().map_err(made)?;
+        // What was just written is not read again before it is overwritten.
+        file.drop_cache();
+    }
+    drop(file);
+    let open = open.expect("prepare jobs go to the filler");
+    open(name).map_err(made)
 }
 
 struct Attempt {

@@ -36,6 +36,10 @@ use crate::error::Result;
 pub use crate::buf::{AlignedBuf, BUF_ALIGN};
 pub(crate) use select::require_set_up;
 pub use select::{Backend, BackendKind, QueueOptions, Refusal, open_queue};
+#[cfg(any(test, feature = "sim"))]
+pub use sim::SimDisk;
+#[cfg(any(test, feature = "sim"))]
+pub(crate) use sim::{SimQueue, SimWake};
 pub use std_fs::StdStorage;
 pub use std_queue::StdQueue;
 #[cfg(all(target_os = "linux", feature = "uring"))]
@@ -43,6 +47,8 @@ pub use uring::UringQueue;
 
 mod housekeeper;
 mod select;
+#[cfg(any(test, feature = "sim"))]
+pub mod sim;
 mod std_fs;
 mod std_queue;
 #[cfg(test)]
@@ -258,6 +264,24 @@ pub trait IoQueue {
     fn waker(&self) -> Arc<dyn Wake>;
 }
 
+impl IoQueue for Box<dyn IoQueue> {
+    fn submit(&mut self, token: u64, op: Op) {
+        (**self).submit(token, op);
+    }
+
+    fn wait(&mut self, timeout: Option<Duration>, done: &mut Vec<Completion>) -> Result<()> {
+        (**self).wait(timeout, done)
+    }
+
+    fn in_flight(&self) -> usize {
+        (**self).in_flight()
+    }
+
+    fn waker(&self) -> Arc<dyn Wake> {
+        (**self).waker()
+    }
+}
+
 /// Makes an [`IoQueue::wait`] return, now or the next time it is called.
 pub trait Wake: Send + Sync {
     /// Wakes the queue's thread. Calls before it waits are not lost and may be merged.
@@ -299,7 +323,7 @@ impl Strategy {
 
     /// Whether the sync covers all of the file's completed writes, not only its own.
     pub fn syncs_file(self) -> bool {
-        !matches!(self, Strategy::Dsync)
+        !matches!(self, Strategy::Dsync) || cfg!(ringwal_mutation = "dsync_covers_file")
     }
 
     /// The name that the command and the messages use.

@@ -226,7 +226,9 @@ impl SegmentScanner {
         if header.shard != self.shard {
             return Ok(Err(StopKind::Damaged));
         }
-        if header.first_seq < self.expected_seq || self.salt.is_some_and(|s| s != header.salt) {
+        let again = header.first_seq < self.expected_seq
+            && !cfg!(ringwal_mutation = "accept_lower_sequence");
+        if again || self.salt.is_some_and(|s| s != header.salt) {
             return Ok(Err(StopKind::Stale));
         }
         if header.first_seq > self.expected_seq || !self.offset.is_multiple_of(header.unit()) {

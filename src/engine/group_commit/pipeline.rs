@@ -183,7 +183,11 @@ impl Pipeline {
     /// P4.
     fn cover(&mut self, file: FileId, since: u64) {
         for flight in &mut self.flights {
-            if flight.file == file && flight.written_at.is_some_and(|at| at < since) {
+            if flight.file == file
+                && flight.written_at.is_some_and(|at| {
+                    at < since || cfg!(ringwal_mutation = "sync_covers_later_writes")
+                })
+            {
                 flight.synced = true;
             }
         }
@@ -210,8 +214,17 @@ impl Pipeline {
 
     /// Moves the watermarks as far as they go and collects who is to be woken (P1, P2).
     pub(crate) fn advance(&mut self, acknowledged: &mut Vec<Acknowledgement>) {
+        if cfg!(ringwal_mutation = "acknowledge_out_of_order") {
+            // The later of two goes first.
+            let at = self.flights.iter().position(|flight| flight.synced).unwrap_or(0);
+            self.flights.rotate_left(at);
+        }
         while let Some(flight) = self.flights.front() {
-            if !flight.synced || !self.is_installed(flight.file) {
+            let synced = flight.synced
+                || cfg!(ringwal_mutation = "acknowledge_on_write") && flight.written_at.is_some();
+            let named = self.is_installed(flight.file)
+                || cfg!(ringwal_mutation = "acknowledge_without_name");
+            if !synced || !named {
                 break;
             }
             self.durable_seq = flight.last_seq;
@@ -288,7 +301,8 @@ impl Pipeline {
 
     /// P3. Everything before the oldest flight is durable, so its segment may have its name.
     fn next_install(&mut self) -> Option<Action> {
-        let file = self.flights.front()?.file;
+        let early = cfg!(ringwal_mutation = "install_early");
+        let file = if early { self.flights.back() } else { self.flights.front() }?.file;
         let segment = self.segments.iter_mut().find(|segment| segment.file == file)?;
         if segment.name != Name::Spare {
             return None;

@@ -31,6 +31,9 @@ pub(crate) fn apply(
     if let Some(first_seq) = plan.create_state {
         *state = Some(StateFile::create(storage, shard, first_seq)?);
     }
+    if let Some(file) = state {
+        file.settle()?;
+    }
     carry_out(storage, plan, state.as_mut())
 }
 
@@ -44,7 +47,9 @@ pub(crate) fn carry_out(
         storage.remove(name)?;
     }
     // Even if nothing was removed: a segment may have its name and not have it durably.
-    storage.sync_dir()?;
+    if !cfg!(ringwal_mutation = "show_unsynced_names") {
+        storage.sync_dir()?;
+    }
     for (name, bytes) in &plan.trim {
         let file = storage.open(name, Access::Write)?;
         file.set_bytes(*bytes)?;

@@ -79,8 +79,10 @@ impl<'a> Survey<'a> {
                 first_seq
             }
         };
-        if next_seq < first_seq {
-            // All that is left was truncated before; the next segment would not continue it.
+        if next_seq < first_seq
+            || next_seq == first_seq && !cfg!(ringwal_mutation = "show_truncated")
+        {
+            // All that is left was truncated before: it is not shown, and need not be continued.
             let dead = self.recovered.pop().map(|segment| segment.name);
             self.plan.remove_last = self.plan.remove_last.take().or(dead);
             self.plan.trim.clear();
@@ -261,7 +263,9 @@ impl<'a> Survey<'a> {
             return Ok(Arc::from(self.storage.open(name, Access::Read)?));
         }
         let file = self.storage.open(name, Access::Write)?;
-        file.sync()?;
+        if !cfg!(ringwal_mutation = "show_unsynced") {
+            file.sync()?;
+        }
         file.drop_cache();
         Ok(Arc::from(file))
     }

@@ -1,0 +1,99 @@
+//! Logs on a simulated disk: no thread, no file. Whoever uses the log runs its driver.
+//!
+//! Calls that wait run the driver themselves, until what they wait for is there. If the driver
+//! sleeps meanwhile and nothing will wake it, or is busy for ever, a real log would hang: that is a
+//! panic here.
+//!
+//! Threading: one thread uses the log.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::engine::Log;
+use crate::engine::driver::Driver;
+use crate::engine::options::Builder;
+use crate::engine::recovery::Recovery;
+use crate::error::Result;
+use crate::io::{SimDisk, SimQueue, SimWake};
+
+/// No call waits for more rounds than this.
+const ROUNDS_MAX: u64 = 1 << 20;
+
+/// A driver that has no thread.
+pub(crate) struct Stepped {
+    /// `None` when it has ended.
+    driver: Mutex<Option<Driver<SimQueue>>>,
+    sleep: Arc<SimWake>,
+}
+
+impl Stepped {
+    pub(crate) fn new(driver: Driver<SimQueue>, sleep: Arc<SimWake>) -> Stepped {
+        Stepped { driver: Mutex::new(Some(driver)), sleep }
+    }
+
+    fn driver(&self) -> MutexGuard<'_, Option<Driver<SimQueue>>> {
+        self.driver.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// One round of the driver. Returns whether it did not sleep and has not ended.
+    fn step(&self) -> bool {
+        let mut driver = self.driver();
+        let Some(running) = driver.as_mut() else { return false };
+        if self.sleep.sleeps() || running.waits_for_control() {
+            return false;
+        }
+        if !running.step(None) {
+            *driver = None;
+        }
+        true
+    }
+
+    /// One round of the driver for someone who waits, so there has to be one.
+    pub(crate) fn run_once(&self) {
+        if !self.step() && self.driver().is_some() {
+            // Whoever closes the log while this unwinds must not wait for the driver.
+            *self.driver() = None;
+            panic!("a call waits for the driver, which sleeps, and nobody will wake it");
+        }
+    }
+
+    pub(crate) fn run_until(&self, done: impl Fn() -> bool) {
+        for _ in 0..ROUNDS_MAX {
+            if done() || self.driver().is_none() {
+                return;
+            }
+            self.run_once();
+        }
+        *self.driver() = None;
+        panic!("a call waits for the driver, which is busy for ever");
+    }
+}
+
+impl Builder {
+    /// Opens the log on a simulated disk, or creates it there. The log's directory is ignored.
+    /// It has no thread of its own: [`Log::step`] runs it, and calls that wait do. A
+    /// [`Commit`](crate::Commit) must not be waited for before it is done.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Builder::open).
+    pub fn open_sim(self, disk: &SimDisk) -> Result<Log> {
+        self.open_stepped(disk)
+    }
+
+    /// [`verify`](Builder::verify) on a simulated disk.
+    ///
+    /// # Errors
+    ///
+    /// As [`verify`](Builder::verify).
+    pub fn verify_sim(self, disk: &SimDisk) -> Result<Recovery> {
+        self.verify_on(disk)
+    }
+}
+
+impl Log {
+    /// Lets a log on a simulated disk do what its thread would do next. Returns whether there may
+    /// be more to do; without a simulated disk there never is.
+    pub fn step(&self) -> bool {
+        self.inner.stepped.as_ref().is_some_and(Stepped::step)
+    }
+}

@@ -1,0 +1,291 @@
+//! The completion plane of a simulated disk: [`SimQueue`].
+//!
+//! Each wait lets a few of the operations in flight go a step further, chosen by chance. What is
+//! not on the commit path runs through the code that the real backends run, in one step.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use super::SimDisk;
+use super::state::{Change, Pending};
+use crate::error::{Error, Result};
+use crate::io::housekeeper::{Done, Job, execute};
+use crate::io::{
+    Access, AlignedBuf, Backend, BackendKind, Completion, FileId, IoQueue, Op, QueueOptions,
+    Storage, Strategy, Wake,
+};
+
+/// An [`IoQueue`] of a [`SimDisk`].
+#[derive(Debug)]
+pub(crate) struct SimQueue {
+    disk: SimDisk,
+    files: HashMap<FileId, Open>,
+    flights: Vec<Flight>,
+    wake: Arc<SimWake>,
+    failed: bool,
+}
+
+#[derive(Clone, Debug)]
+struct Open {
+    inode: usize,
+    name: String,
+}
+
+#[derive(Debug)]
+struct Flight {
+    token: u64,
+    submitted: u64,
+    work: Work,
+}
+
+#[derive(Debug)]
+enum Work {
+    Write {
+        open: Open,
+        id: u64,
+        end: usize,
+        buf: AlignedBuf,
+        sync: Option<Strategy>,
+    },
+    /// The second half of a write.
+    SyncOf {
+        open: Open,
+        id: u64,
+        buf: AlignedBuf,
+    },
+    Sync {
+        open: Open,
+    },
+    Job(Job),
+    NotOpen(Option<AlignedBuf>),
+}
+
+impl SimQueue {
+    /// A queue, and what it says of itself.
+    pub(crate) fn new(disk: &SimDisk, options: &QueueOptions) -> (SimQueue, Backend) {
+        let (files, flights) = (HashMap::new(), Vec::new());
+        let (wake, failed) = (Arc::default(), false);
+        let queue = SimQueue { disk: disk.clone(), files, flights, wake, failed };
+        let backend = Backend {
+            kind: BackendKind::Std,
+            strategy: options.strategy.unwrap_or(Strategy::LinkedFsync),
+            direct_io: options.direct_io,
+            unit_bytes: disk.state().unit_bytes,
+            fill: options.fill.unwrap_or(true),
+            filesystem: "simulated".to_owned(),
+            ring_flags: String::new(),
+            refused: Vec::new(),
+            measured: Vec::new(),
+            reason: "simulated".to_owned(),
+        };
+        (queue, backend)
+    }
+
+    /// What tells whether its owner would sleep.
+    pub(crate) fn sleep(&self) -> Arc<SimWake> {
+        Arc::clone(&self.wake)
+    }
+
+    fn roll(&self, bound: usize) -> usize {
+        self.disk.state().dice.below(bound)
+    }
+
+    /// Lets one operation go on; returns it if it is done.
+    fn advance(&mut self, at: usize) -> Option<Completion> {
+        let Flight { token, submitted, work } = self.flights.swap_remove(at);
+        let (result, buf) = match work {
+            Work::Write { open, id, end, buf, sync } => {
+                let written = self.write(&open, id, end, sync);
+                match sync {
+                    Some(strategy) if written.is_ok() && !is_own_sync(strategy) => {
+                        let work = Work::SyncOf { open, id, buf };
+                        self.flights.push(Flight { token, submitted, work });
+                        return None;
+                    }
+                    _ => (written, Some(buf)),
+                }
+            }
+            Work::SyncOf { open, id, buf } => {
+                (self.sync(&open, |p| p.id == id || p.completed < Some(submitted)), Some(buf))
+            }
+            Work::Sync { open } => (self.sync(&open, |p| p.completed < Some(submitted)), None),
+            Work::Job(job) => (self.execute(job), None),
+            Work::NotOpen(buf) => {
+                let source = std::io::Error::other("the file is not open");
+                (Err(Error::io("write", self.disk.dir(), source)), buf)
+            }
+        };
+        Some(Completion { token, result, buf })
+    }
+
+    fn write(&self, open: &Open, id: u64, end: usize, sync: Option<Strategy>) -> Result<()> {
+        match self.disk.call("write", &open.name) {
+            Ok(mut state) => {
+                if let Err(full) = self.disk.check_room(&state, open.inode, end, &open.name) {
+                    state.inodes[open.inode].lose(id);
+                    return Err(full);
+                }
+                let now = state.tick();
+                state.inodes[open.inode].complete(id, now);
+                if sync.is_some_and(is_own_sync) {
+                    state.inodes[open.inode].sync(|pending| pending.id == id);
+                }
+                Ok(())
+            }
+            Err(mut failed) => {
+                if let Some(inode) = failed.state.inodes.get_mut(open.inode) {
+                    inode.lose(id);
+                }
+                Err(failed.error)
+            }
+        }
+    }
+
+    fn sync(&self, open: &Open, covered: impl Fn(&Pending) -> bool) -> Result<()> {
+        match self.disk.call("sync", &open.name) {
+            Ok(mut state) => {
+                state.inodes[open.inode].sync(covered);
+                Ok(())
+            }
+            Err(mut failed) => {
+                if let Some(inode) = failed.state.inodes.get_mut(open.inode) {
+                    inode.fail_sync(|_| true);
+                }
+                Err(failed.error)
+            }
+        }
+    }
+
+    fn execute(&mut self, job: Job) -> Result<()> {
+        let disk = self.disk.clone();
+        let open = move |name: &str| {
+            disk.open(name, Access::Write)?;
+            let inode = disk.state().names.get(name).copied();
+            inode.ok_or_else(|| disk.missing("open", name))
+        };
+        match execute(&self.disk, Some(&open), &AtomicBool::new(false), job)? {
+            Done::Prepared { file, name, opened } => {
+                self.files.insert(file, Open { inode: opened, name });
+            }
+            Done::Installed { file, name } => {
+                if let Some(open) = self.files.get_mut(&file) {
+                    open.name = name;
+                }
+            }
+            Done::Closed => {}
+        }
+        Ok(())
+    }
+
+    fn work(&mut self, op: Op) -> Work {
+        match op {
+            Op::Write { file, offset, buf, len, sync } => {
+                let Some(open) = self.files.get(&file).cloned() else {
+                    return Work::NotOpen(Some(buf));
+                };
+                let mut state = self.disk.state();
+                let id = state.tick();
+                let change = Change::write(offset as usize, buf[..len].to_vec());
+                if let Some(inode) = state.inodes.get_mut(open.inode) {
+                    inode.begin(id, change, false);
+                }
+                drop(state);
+                Work::Write { open, id, end: offset as usize + len, buf, sync }
+            }
+            Op::Sync { file } => match self.files.get(&file).cloned() {
+                Some(open) => Work::Sync { open },
+                None => Work::NotOpen(None),
+            },
+            Op::Prepare { file, name, reuse, bytes, fill } => {
+                Work::Job(Job::Prepare { file, name, reuse, bytes, fill })
+            }
+            Op::Install { file, from, to } => Work::Job(Job::Install { file, from, to }),
+            Op::Seal { file, name, bytes } => {
+                self.files.remove(&file);
+                Work::Job(Job::Seal { name, bytes })
+            }
+            Op::Discard { file, name } => {
+                self.files.remove(&file);
+                Work::Job(Job::Discard { name })
+            }
+        }
+    }
+}
+
+/// Whether a write is durable in one step, by itself. Said here again, so that an engine that is
+/// wrong about it is found out.
+fn is_own_sync(strategy: Strategy) -> bool {
+    strategy == Strategy::Dsync
+}
+
+impl IoQueue for SimQueue {
+    fn submit(&mut self, token: u64, op: Op) {
+        let work = self.work(op);
+        let submitted = self.disk.state().tick();
+        self.flights.push(Flight { token, submitted, work });
+    }
+
+    fn wait(&mut self, timeout: Option<Duration>, done: &mut Vec<Completion>) -> Result<()> {
+        let fails = {
+            let mut state = self.disk.state();
+            let left = state.queue_fails_at;
+            state.queue_fails_at = left.map(|left| left.saturating_sub(1));
+            left == Some(0) || self.failed
+        };
+        if fails {
+            self.failed = true;
+            let source = std::io::Error::other("the queue failed");
+            return Err(Error::io("wait for", self.disk.dir(), source));
+        }
+        let woken = self.wake.woken.swap(false, Ordering::SeqCst);
+        let idle = self.flights.is_empty() && !woken && timeout.is_none();
+        self.wake.asleep.store(idle, Ordering::SeqCst);
+        let steps = [0, 1, 1, 1, 2, 3, 8][self.roll(7)];
+        for _ in 0..steps {
+            if self.flights.is_empty() {
+                break;
+            }
+            let at = self.roll(self.flights.len());
+            done.extend(self.advance(at));
+        }
+        Ok(())
+    }
+
+    fn in_flight(&self) -> usize {
+        self.flights.len()
+    }
+
+    fn waker(&self) -> Arc<dyn Wake> {
+        self.wake.clone()
+    }
+}
+
+impl Drop for SimQueue {
+    fn drop(&mut self) {
+        while !self.failed && !self.flights.is_empty() {
+            let _result = self.advance(0);
+        }
+    }
+}
+
+/// Whether the owner of a queue sleeps.
+#[derive(Debug, Default)]
+pub(crate) struct SimWake {
+    woken: AtomicBool,
+    asleep: AtomicBool,
+}
+
+impl SimWake {
+    /// It waits for a wake-up that has not come, with nothing in flight.
+    pub(crate) fn sleeps(&self) -> bool {
+        self.asleep.load(Ordering::SeqCst) && !self.woken.load(Ordering::SeqCst)
+    }
+}
+
+impl Wake for SimWake {
+    fn wake(&self) {
+        self.woken.store(true, Ordering::SeqCst);
+    }
+}
