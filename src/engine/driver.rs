@@ -17,6 +17,9 @@
 //! Threading: one thread owns the driver and with it the queue, all segment files and all
 //! buffers in flight.
 
+mod spares;
+mod standstill;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -24,7 +27,8 @@ use std::time::{Duration, Instant, SystemTime};
 use crossbeam_channel::{Receiver, Sender};
 use slab::Slab;
 
-use crate::engine::group_commit::inbox::{Ended, Fill, Taken};
+use crate::engine::control::Control;
+use crate::engine::group_commit::inbox::{Fill, Taken};
 use crate::engine::group_commit::pipeline::{Acknowledgement, Action, Pipeline, Submission};
 use crate::engine::recovery::SegmentInfo;
 use crate::engine::shared::Shared;
@@ -32,25 +36,8 @@ use crate::error::{Error, Result};
 use crate::format::{self, BatchHeader, HEADER_SIZE, RECORD_HEAD_SIZE};
 use crate::io::{Completion, FileId, IoQueue, LockGuard, Op, Strategy};
 use crate::replication::ShardId;
-use crate::segment::name::{segment_filename, spare_name};
+use crate::segment::name::segment_filename;
 use crate::seq::Seq;
-
-/// A message to the driver.
-#[derive(Debug)]
-pub(crate) enum Control {
-    /// Someone waits for stable storage up to this sequence number.
-    WantDurable(u64),
-    /// The inbox was frozen by the sender. Make everything durable, seal the active segment and
-    /// answer.
-    Quiesce(Sender<Result<()>>),
-    /// The log was cut after this sequence number while it was quiesced; goes on from there.
-    Reset(u64, Sender<()>),
-    /// Everything was quiesced and the inbox has ended: remove the spares and end the thread.
-    Stop,
-    /// The last handle was dropped on this very thread, which cannot wait for itself: quiesce,
-    /// stop, and release the lock at the end. The inbox was frozen by the sender.
-    Abandon(Box<dyn LockGuard>),
-}
 
 /// What the driver knows of a file that it writes.
 #[derive(Debug)]
@@ -237,14 +224,6 @@ impl<Q: IoQueue> Driver<Q> {
         }
     }
 
-    fn stop(&mut self) {
-        self.stopping = true;
-        let spares = self.shared.inbox().take_spares();
-        for file in spares {
-            self.discard(file);
-        }
-    }
-
     /// Submits all that can be submitted. Returns when the open batch may go at the earliest, if
     /// it only waits for more records.
     fn dispatch(&mut self) -> Option<Instant> {
@@ -352,39 +331,6 @@ impl<Q: IoQueue> Driver<Q> {
         }
     }
 
-    /// Starts a spare of `asked` bytes. The file is rounded up to whole units; what only the
-    /// rounding brought is not offered, so a tiny segment still holds no more than it was asked to.
-    fn prepare(&mut self, asked: u64) {
-        self.next_file += 1;
-        let file = self.next_file;
-        let name = spare_name(self.setup.shard, file);
-        let reuse = self.shared.recycled().pop();
-        let mut salt = [0; 8];
-        if let Err(error) = getrandom::fill(&mut salt) {
-            let source = std::io::Error::other(error.to_string());
-            return self.fail(Error::io("get random bytes for", &self.shared.dir, source));
-        }
-        // Salt 0 means a stand-alone batch.
-        let salt = u64::from_le_bytes(salt).max(1);
-        self.files.insert(file, SegmentFile { name: name.clone(), salt });
-        let bytes = asked.next_multiple_of(self.setup.unit);
-        let recycled = reuse.is_some();
-        self.submit(
-            Task::Prepare { file, name: name.clone(), bytes: asked, recycled },
-            Op::Prepare { file, name, reuse, bytes, fill: self.setup.fill_spares },
-        );
-    }
-
-    /// D2: after a failure the spare stays; recovery removes it.
-    fn discard(&mut self, file: FileId) {
-        if self.failure.is_some() && !cfg!(ringwal_mutation = "discard_after_failure") {
-            return;
-        }
-        if let Some(segment) = self.files.remove(&file) {
-            self.submit(Task::Discard, Op::Discard { file, name: segment.name });
-        }
-    }
-
     fn submit(&mut self, task: Task, op: Op) {
         let token = self.tasks.insert(task) as u64;
         self.queue.submit(token, op);
@@ -439,34 +385,6 @@ impl<Q: IoQueue> Driver<Q> {
         }
     }
 
-    fn prepared(&mut self, file: FileId, name: &str, bytes: u64, recycled: bool, r: Result<()>) {
-        match r {
-            Ok(()) => {
-                let mut metrics = self.shared.metrics();
-                metrics.spares_prepared += 1;
-                metrics.spares_recycled += u64::from(recycled);
-                drop(metrics);
-                if self.stopping {
-                    return self.discard(file);
-                }
-                let mut inbox = self.shared.inbox();
-                inbox.spare_ready(file, bytes);
-                self.shared.announce_room(inbox);
-            }
-            Err(error) => {
-                self.files.remove(&file);
-                if !error.is_shortage() {
-                    return self.fail(error);
-                }
-                self.shared.metrics().spares_refused += 1;
-                let refusal = refusal(error, self.shared.dir.join(name), bytes);
-                let mut inbox = self.shared.inbox();
-                inbox.spare_refused(Arc::new(refusal));
-                self.shared.announce_room(inbox);
-            }
-        }
-    }
-
     fn count(&self, figures: Figures, submitted: Instant) {
         let mut metrics = self.shared.metrics();
         metrics.records += figures.records;
@@ -509,47 +427,5 @@ impl<Q: IoQueue> Driver<Q> {
         self.shared.poison(&cause);
         self.pipeline.fail(&cause);
         self.failure = Some(cause);
-    }
-
-    fn answer_quiesced(&mut self) {
-        if self.quiescing.is_empty() {
-            return;
-        }
-        if let Some(cause) = &self.failure {
-            for reply in self.quiescing.drain(..) {
-                let _ = reply.send(Err(Error::Poisoned(Arc::clone(cause))));
-            }
-            return self.stop_if_abandoned();
-        }
-        let moving = |task: &Task| !matches!(task, Task::Prepare { .. } | Task::Discard);
-        if !self.shared.inbox().is_empty() || self.tasks.iter().any(|(_, task)| moving(task)) {
-            return;
-        }
-        self.pipeline.retire();
-        while let Some(action) = self.pipeline.next_action() {
-            self.act(action);
-        }
-        if self.pipeline.is_idle() && !self.tasks.iter().any(|(_, task)| moving(task)) {
-            self.shared.inbox().leave_segment();
-            for reply in self.quiescing.drain(..) {
-                let _ = reply.send(Ok(()));
-            }
-            self.stop_if_abandoned();
-        }
-    }
-
-    fn stop_if_abandoned(&mut self) {
-        if self.abandoned.is_some() && !self.stopping {
-            self.shared.inbox().end(Ended::Closed);
-            self.stop();
-        }
-    }
-}
-
-/// The answer to appends that need a segment for which there is no room.
-fn refusal(error: Error, path: std::path::PathBuf, bytes: u64) -> Error {
-    match error {
-        Error::Io { source, .. } => Error::NoSpace { path, bytes, source: Arc::new(source) },
-        other => other,
     }
 }

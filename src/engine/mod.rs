@@ -6,7 +6,7 @@
 //! | `open` | opening (lock, recovery, ring thread) and closing |
 //! | `append`, `batch`, `commit` | a caller's side of an append: bytes in, ticket out |
 //! | `group_commit` | pure: which batch a record joins, what may be acknowledged |
-//! | `driver`, `shared` | the ring thread and what it shares with the handles |
+//! | `driver`, `shared`, `control` | the ring thread, what it shares with the handles, what they ask of it |
 //! | `recovery`, `state_file` | what is on disk, and what to make of it |
 //! | `reader` | records back from disk |
 //! | `retention`, `checkpoint` | truncation at both ends, rotation, checkpoints |
@@ -17,6 +17,7 @@ pub(crate) mod append;
 pub(crate) mod batch;
 pub(crate) mod checkpoint;
 pub(crate) mod commit;
+pub(crate) mod control;
 pub(crate) mod driver;
 pub(crate) mod group_commit;
 pub(crate) mod metrics;
@@ -36,7 +37,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::engine::driver::Control;
+use crate::engine::control::Control;
 use crate::engine::metrics::Metrics;
 use crate::engine::open::Inner;
 use crate::engine::options::{Builder, Options};

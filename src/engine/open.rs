@@ -13,7 +13,8 @@ use std::thread::JoinHandle;
 use crossbeam_channel::{Receiver, bounded, unbounded};
 
 use crate::engine::Log;
-use crate::engine::driver::{Control, Driver, Setup};
+use crate::engine::control::Control;
+use crate::engine::driver::{Driver, Setup};
 use crate::engine::group_commit::inbox::{Ended, Inbox, Limits};
 use crate::engine::options::{Builder, Options};
 use crate::engine::reader::Reader;

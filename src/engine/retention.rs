@@ -12,7 +12,7 @@
 use std::sync::Arc;
 
 use crate::engine::Log;
-use crate::engine::driver::Control;
+use crate::engine::control::Control;
 use crate::engine::recovery::SegmentInfo;
 use crate::engine::recovery::repair::{self, Plan};
 use crate::engine::state_file::StateFile;

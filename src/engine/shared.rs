@@ -9,7 +9,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use crossbeam_channel::Sender;
 
 use crate::engine::commit::Watermarks;
-use crate::engine::driver::Control;
+use crate::engine::control::Control;
 use crate::engine::group_commit::inbox::{Ended, Inbox};
 use crate::engine::metrics::Metrics;
 use crate::engine::recovery::SegmentInfo;

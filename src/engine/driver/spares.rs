@@ -1,0 +1,86 @@
+//! The driver's part in spares: asking for them, taking them in, giving them back.
+
+use std::sync::Arc;
+
+use crate::engine::driver::{Driver, SegmentFile, Task};
+use crate::error::{Error, Result};
+use crate::io::{FileId, IoQueue, Op};
+use crate::segment::name::spare_name;
+
+impl<Q: IoQueue> Driver<Q> {
+    /// Starts a spare of `asked` bytes. The file is rounded up to whole units; what only the
+    /// rounding brought is not offered, so a tiny segment still holds no more than it was asked to.
+    pub(super) fn prepare(&mut self, asked: u64) {
+        self.next_file += 1;
+        let file = self.next_file;
+        let name = spare_name(self.setup.shard, file);
+        let reuse = self.shared.recycled().pop();
+        let mut salt = [0; 8];
+        if let Err(error) = getrandom::fill(&mut salt) {
+            let source = std::io::Error::other(error.to_string());
+            return self.fail(Error::io("get random bytes for", &self.shared.dir, source));
+        }
+        // Salt 0 means a stand-alone batch.
+        let salt = u64::from_le_bytes(salt).max(1);
+        self.files.insert(file, SegmentFile { name: name.clone(), salt });
+        let bytes = asked.next_multiple_of(self.setup.unit);
+        let recycled = reuse.is_some();
+        self.submit(
+            Task::Prepare { file, name: name.clone(), bytes: asked, recycled },
+            Op::Prepare { file, name, reuse, bytes, fill: self.setup.fill_spares },
+        );
+    }
+
+    pub(super) fn prepared(
+        &mut self,
+        file: FileId,
+        name: &str,
+        bytes: u64,
+        recycled: bool,
+        r: Result<()>,
+    ) {
+        match r {
+            Ok(()) => {
+                let mut metrics = self.shared.metrics();
+                metrics.spares_prepared += 1;
+                metrics.spares_recycled += u64::from(recycled);
+                drop(metrics);
+                if self.stopping {
+                    return self.discard(file);
+                }
+                let mut inbox = self.shared.inbox();
+                inbox.spare_ready(file, bytes);
+                self.shared.announce_room(inbox);
+            }
+            Err(error) => {
+                self.files.remove(&file);
+                if !error.is_shortage() {
+                    return self.fail(error);
+                }
+                self.shared.metrics().spares_refused += 1;
+                let refusal = refusal(error, self.shared.dir.join(name), bytes);
+                let mut inbox = self.shared.inbox();
+                inbox.spare_refused(Arc::new(refusal));
+                self.shared.announce_room(inbox);
+            }
+        }
+    }
+
+    /// D2: after a failure the spare stays; recovery removes it.
+    pub(super) fn discard(&mut self, file: FileId) {
+        if self.failure.is_some() && !cfg!(ringwal_mutation = "discard_after_failure") {
+            return;
+        }
+        if let Some(segment) = self.files.remove(&file) {
+            self.submit(Task::Discard, Op::Discard { file, name: segment.name });
+        }
+    }
+}
+
+/// The answer to appends that need a segment for which there is no room.
+fn refusal(error: Error, path: std::path::PathBuf, bytes: u64) -> Error {
+    match error {
+        Error::Io { source, .. } => Error::NoSpace { path, bytes, source: Arc::new(source) },
+        other => other,
+    }
+}
