@@ -1,0 +1,104 @@
+//! The results for programs: everything that was measured, round by round, as one JSON object.
+//! A figure that could not be had is `null`.
+
+use ringwal::io::Strategy;
+use serde_json::{Map, Value, json};
+
+use crate::bench::args::BenchArgs;
+use crate::bench::machine::Device;
+use crate::bench::results::{CaseResult, CaseRound, FloorResult, Results};
+use crate::bench::sample::{Figure, Sample};
+
+/// What ran where, beside the results.
+pub(crate) struct Context<'a> {
+    pub(crate) args: &'a BenchArgs,
+    pub(crate) device: &'a Device,
+    pub(crate) filesystem: &'a str,
+    pub(crate) not_direct: Option<&'a str>,
+}
+
+/// All of it.
+pub(crate) fn to_json(context: &Context<'_>, results: &Results) -> Value {
+    let Context { args, device, .. } = context;
+    let left_out = results.left_out.iter();
+    json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "command": std::env::args().collect::<Vec<_>>(),
+        "seconds": args.secs.as_secs_f64(),
+        "rounds": args.rounds,
+        "hogs": args.hogs,
+        "synced": args.engine.is_synced(),
+        "processors": std::thread::available_parallelism().ok().map(usize::from),
+        "filesystem": context.filesystem,
+        "device": {
+            "name": device.name.as_ref().ok(),
+            "unknown_because": device.name.as_ref().err(),
+            "write_cache": device.write_cache,
+            "counts_every_flush": device.counts_every_flush(),
+        },
+        "direct_io_of_floors": context.not_direct.is_none(),
+        "cases": results.cases.iter().map(case).collect::<Vec<_>>(),
+        "floors": results.floors.iter().map(floor).collect::<Vec<_>>(),
+        "left_out": left_out
+            .map(|(name, reason)| json!({ "floor": name, "reason": reason }))
+            .collect::<Vec<_>>(),
+        "strategies_known": Strategy::ALL.map(Strategy::name),
+    })
+}
+
+fn case(result: &CaseResult) -> Value {
+    let case = &result.case;
+    let mut medians = figures(|figure| result.median(figure));
+    medians.insert("ratio_to_floor".to_owned(), json!(result.to_floor()));
+    medians.insert("ratio_to_ideal".to_owned(), json!(result.to_ideal()));
+    json!({
+        "mode": case.mode.to_string(),
+        "threads": case.threads,
+        "size": case.size,
+        "window": case.window,
+        "outstanding": case.outstanding(),
+        "records_compared": result.compared(),
+        "unexplained": result.is_unexplained(),
+        "medians": medians,
+        "rounds": result.rounds.iter().map(case_round).collect::<Vec<_>>(),
+    })
+}
+
+fn case_round(round: &CaseRound) -> Value {
+    let mut object = sample(&round.sample);
+    object.insert("backend".to_owned(), json!(round.backend));
+    object.insert("strategy".to_owned(), json!(round.strategy));
+    object.insert("records_compared".to_owned(), json!(round.compared));
+    object.insert("ratio_to_floor".to_owned(), json!(round.to_floor));
+    object.insert("ratio_to_ideal".to_owned(), json!(round.to_ideal));
+    object.insert("unexplained".to_owned(), json!(round.unexplained));
+    Value::Object(object)
+}
+
+fn floor(result: &FloorResult) -> Value {
+    let rounds = result.rounds.iter().map(|(measured, unexplained)| {
+        let mut object = sample(measured);
+        object.insert("unexplained".to_owned(), json!(unexplained));
+        Value::Object(object)
+    });
+    json!({
+        "floor": result.floor.name(),
+        "at_once": result.floor.outstanding(),
+        "size": result.floor.size(),
+        "unexplained": result.is_unexplained(),
+        "medians": figures(|figure| result.median(figure)),
+        "rounds": rounds.collect::<Vec<_>>(),
+    })
+}
+
+fn sample(sample: &Sample) -> Map<String, Value> {
+    let mut object = figures(|figure| sample.figure(figure));
+    object.insert("records".to_owned(), json!(sample.records));
+    object.insert("elapsed_seconds".to_owned(), json!(sample.spent.elapsed.as_secs_f64()));
+    object.insert("device_flushes".to_owned(), json!(sample.spent.flushes));
+    object
+}
+
+fn figures(of: impl Fn(Figure) -> Option<f64>) -> Map<String, Value> {
+    Figure::ALL.iter().map(|&(figure, name)| (name.to_owned(), json!(of(figure)))).collect()
+}
