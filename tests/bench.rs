@@ -9,8 +9,9 @@ mod command;
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
-use command::{BACKENDS, assert_exit, run, stderr};
+use command::{BACKENDS, Writer, assert_exit, run, stderr};
 use serde_json::Value;
 
 /// A run that is as short as one can be.
@@ -84,7 +85,10 @@ fn a_run_prints_a_table_and_writes_all_of_it_as_json() {
         &results,
         &["version", "command", "seconds", "rounds", "hogs", "synced", "processors"],
     );
-    assert_keys(&results, &["filesystem", "device", "direct_io_of_floors", "left_out"]);
+    assert_keys(
+        &results,
+        &["filesystem", "device", "direct_io_of_floors", "left_out", "recoveries"],
+    );
     assert_keys(
         &results["device"],
         &["name", "unknown_because", "write_cache", "counts_every_flush"],
@@ -137,10 +141,57 @@ fn each_floor_is_measured_once_a_round_or_left_out_by_name() {
 }
 
 #[test]
+fn recovery_is_shown_beside_a_raw_read() {
+    let (table, results) =
+        bench(&["--mode", "recovery", "--bytes", "64KiB", "--segment-bytes", "16KiB"]);
+    let found = rows(&table, "recovery ");
+    assert_eq!(found.len(), 1, "{table}");
+    assert!(found[0].contains(&("records".into(), "656".into())), "{table}");
+    assert!(!table.contains("mode "), "{table}");
+    let recovery = &results["recoveries"][0];
+    let figures = [
+        "raw_read_seconds",
+        "opened_seconds",
+        "reported_seconds",
+        "first_record_seconds",
+        "last_record_seconds",
+        "ratio_to_raw_read",
+    ];
+    assert_keys(&recovery["medians"], &figures);
+    assert_keys(&recovery["rounds"][0], &figures);
+    assert_eq!(recovery["rounds"][0]["records"], 656);
+    assert!(recovery["rounds"][0]["bytes"].as_u64().unwrap() > 64 << 10);
+}
+
+#[test]
 fn busy_loops_run_beside_it() {
     let (table, results) = bench(&["--hogs", "1"]);
     assert!(table.contains("1 busy loops"), "{table}");
     assert_eq!(results["hogs"], 1);
+}
+
+#[test]
+fn without_a_directory_it_measures_the_current_one() {
+    let parent = tempfile::tempdir().unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ringwal"));
+    command.args(TINY).args(["--rounds", "1"]).current_dir(parent.path());
+    assert_exit(&command.output().unwrap(), 0);
+    assert_eq!(fs::read_dir(parent.path()).unwrap().count(), 0);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_signal_ends_it_early_and_leaves_nothing_behind() {
+    let parent = tempfile::tempdir().unwrap();
+    let mut writer = Writer::start(&["bench", "--secs", "600"], parent.path());
+    let scratch = parent.path().join(format!("ringwal-bench-{}", writer.child.id()));
+    while !scratch.join("raw-direct").exists() {
+        assert_eq!(writer.child.try_wait().unwrap(), None, "it ended by itself");
+        std::thread::yield_now();
+    }
+    writer.signal(libc::SIGINT);
+    assert_eq!(writer.end().code(), Some(1));
+    assert_eq!(fs::read_dir(parent.path()).unwrap().count(), 0);
 }
 
 #[test]

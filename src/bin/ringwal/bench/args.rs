@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 
-use crate::args::{EngineArgs, parse_size, parse_threads};
+use crate::args::{EngineArgs, parse_bytes, parse_size, parse_threads};
 use crate::exit::Failure;
 
 /// `ringwal bench`.
@@ -37,10 +37,13 @@ pub(crate) struct BenchArgs {
         value_delimiter = ',',
         default_value = "blocking"
     )]
-    pub(crate) mode: Vec<Mode>,
+    pub(crate) mode: Vec<ModeArg>,
     /// Records that an async thread has outstanding, or that make up an atomic batch.
     #[arg(long, value_name = "N", default_value = "256", value_parser = parse_window)]
     pub(crate) window: NonZeroUsize,
+    /// Bytes of records in a log that is recovered.
+    #[arg(long, value_name = "BYTES", default_value = "512MiB", value_parser = parse_log)]
+    pub(crate) bytes: u64,
     /// Seconds of each measurement.
     #[arg(long, value_name = "S", default_value = "1", value_parser = parse_secs)]
     pub(crate) secs: Duration,
@@ -59,8 +62,21 @@ pub(crate) struct BenchArgs {
     pub(crate) engine: EngineArgs,
 }
 
-/// How threads append.
+/// What is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ModeArg {
+    /// Each thread appends a record and waits for it.
+    Blocking,
+    /// Each thread has a window of records outstanding and waits for the oldest.
+    Async,
+    /// Each thread appends an atomic batch of a window of records and waits for it.
+    Batch,
+    /// A log is opened and read, in one thread, beside a raw read of its files.
+    Recovery,
+}
+
+/// How threads append.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mode {
     /// A record, and wait for it.
     Blocking,
@@ -97,11 +113,42 @@ impl Case {
     }
 }
 
+impl ModeArg {
+    fn appends(&self) -> Option<Mode> {
+        match self {
+            ModeArg::Blocking => Some(Mode::Blocking),
+            ModeArg::Async => Some(Mode::Async),
+            ModeArg::Batch => Some(Mode::Batch),
+            ModeArg::Recovery => None,
+        }
+    }
+}
+
 impl BenchArgs {
-    /// All combinations, in the order of the lists.
+    /// The sizes of the records of logs that are recovered.
+    pub(crate) fn recoveries(&self) -> Result<Vec<usize>, Failure> {
+        let mut sizes = Vec::new();
+        if self.mode.contains(&ModeArg::Recovery) {
+            for &size in &self.size {
+                if self.bytes.div_ceil(size as u64) > RECOVERED_RECORDS_MAX {
+                    return Err(Failure::Request(format!(
+                        "{} bytes of records of {size} are more than {RECOVERED_RECORDS_MAX} \
+                         records: lower --bytes or raise --size",
+                        self.bytes
+                    )));
+                }
+                if !sizes.contains(&size) {
+                    sizes.push(size);
+                }
+            }
+        }
+        Ok(sizes)
+    }
+
+    /// All combinations of what appends, in the order of the lists.
     pub(crate) fn cases(&self) -> Result<Vec<Case>, Failure> {
         let mut cases = Vec::new();
-        for &mode in &self.mode {
+        for mode in self.mode.iter().filter_map(ModeArg::appends) {
             for &size in &self.size {
                 for &threads in &self.threads {
                     let window = if mode == Mode::Blocking { 1 } else { self.window.get() };
@@ -128,6 +175,9 @@ impl BenchArgs {
 const OUTSTANDING_BYTES_MAX: usize = 256 << 20;
 /// As much as a log takes by default.
 const RECORD_BYTES_MAX: usize = 64 << 20;
+/// What was acknowledged is kept in memory to be compared.
+const RECOVERED_RECORDS_MAX: u64 = 1 << 25;
+const RECOVERED_BYTES_MAX: u64 = 64 << 30;
 const WINDOW_MAX: usize = 1 << 20;
 const SECS_MAX: f64 = 600.0;
 const SECS_MIN: f64 = 0.001;
@@ -136,6 +186,13 @@ fn parse_record(text: &str) -> Result<usize, String> {
     match parse_size(text)? {
         bytes @ 1..=RECORD_BYTES_MAX => Ok(bytes),
         _ => Err(format!("expected 1 to {RECORD_BYTES_MAX} bytes")),
+    }
+}
+
+fn parse_log(text: &str) -> Result<u64, String> {
+    match parse_bytes(text)? {
+        bytes @ 1..=RECOVERED_BYTES_MAX => Ok(bytes),
+        _ => Err(format!("expected 1 to {RECOVERED_BYTES_MAX} bytes")),
     }
 }
 
@@ -162,10 +219,24 @@ mod tests {
 
     use crate::args::{Args, Command};
 
-    fn cases(args: &[&str]) -> Result<Vec<Case>, Failure> {
+    fn parse(args: &[&str]) -> BenchArgs {
         let args = Args::try_parse_from([&["ringwal", "bench"], args].concat()).unwrap();
         let Command::Bench(args) = args.command else { panic!("not bench") };
-        args.cases()
+        args
+    }
+
+    fn cases(args: &[&str]) -> Result<Vec<Case>, Failure> {
+        parse(args).cases()
+    }
+
+    #[test]
+    fn recovery_is_no_case_and_takes_the_sizes_once() {
+        let args = parse(&["--mode", "recovery,blocking", "--size", "100,200,100"]);
+        assert_eq!(args.recoveries().unwrap(), [100, 200]);
+        assert!(args.cases().unwrap().iter().all(|case| case.mode == Mode::Blocking));
+        assert!(parse(&["--size", "1"]).recoveries().unwrap().is_empty());
+        let many = parse(&["--mode", "recovery", "--size", "1"]).recoveries();
+        assert!(matches!(many, Err(Failure::Request(_))), "{many:?}");
     }
 
     #[test]
@@ -197,6 +268,7 @@ mod tests {
             ["--secs", "0"],
             ["--secs", "nan"],
             ["--rounds", "0"],
+            ["--bytes", "0"],
         ] {
             let parsed = Args::try_parse_from([&["ringwal", "bench"], &args[..]].concat());
             assert!(parsed.is_err(), "{args:?}");

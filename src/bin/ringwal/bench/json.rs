@@ -1,12 +1,12 @@
 //! The results for programs: everything that was measured, round by round, as one JSON object.
 //! A figure that could not be had is `null`.
 
-use ringwal::io::Strategy;
 use serde_json::{Map, Value, json};
 
 use crate::bench::args::BenchArgs;
 use crate::bench::machine::Device;
-use crate::bench::results::{CaseResult, CaseRound, FloorResult, Results};
+use crate::bench::recovery::{RECOVERY_FIGURES, Recovered};
+use crate::bench::results::{CaseResult, CaseRound, FloorResult, RecoveryResult, Results};
 use crate::bench::sample::{Figure, Sample};
 
 /// What ran where, beside the results.
@@ -38,11 +38,11 @@ pub(crate) fn to_json(context: &Context<'_>, results: &Results) -> Value {
         },
         "direct_io_of_floors": context.not_direct.is_none(),
         "cases": results.cases.iter().map(case).collect::<Vec<_>>(),
+        "recoveries": results.recoveries.iter().map(recovery).collect::<Vec<_>>(),
         "floors": results.floors.iter().map(floor).collect::<Vec<_>>(),
         "left_out": left_out
             .map(|(name, reason)| json!({ "floor": name, "reason": reason }))
             .collect::<Vec<_>>(),
-        "strategies_known": Strategy::ALL.map(Strategy::name),
     })
 }
 
@@ -73,6 +73,26 @@ fn case_round(round: &CaseRound) -> Value {
     object.insert("ratio_to_ideal".to_owned(), json!(round.to_ideal));
     object.insert("unexplained".to_owned(), json!(round.unexplained));
     Value::Object(object)
+}
+
+fn recovery(result: &RecoveryResult) -> Value {
+    let round = |round: &Recovered| {
+        let figures = RECOVERY_FIGURES.iter();
+        let mut object: Map<String, Value> =
+            figures.map(|(figure, name, _)| ((*name).to_owned(), json!(figure(round)))).collect();
+        object.insert("records".to_owned(), json!(round.records));
+        object.insert("bytes".to_owned(), json!(round.bytes));
+        object.insert("raw_read_not_direct_because".to_owned(), json!(round.not_direct));
+        Value::Object(object)
+    };
+    let figures = RECOVERY_FIGURES.iter();
+    let medians: Map<String, Value> =
+        figures.map(|&(figure, name, _)| (name.to_owned(), json!(result.median(figure)))).collect();
+    json!({
+        "size": result.size,
+        "medians": medians,
+        "rounds": result.rounds.iter().map(round).collect::<Vec<_>>(),
+    })
 }
 
 fn floor(result: &FloorResult) -> Value {

@@ -55,7 +55,6 @@ pub(crate) struct Loaded {
     /// What ran, in one word each.
     pub(crate) backend: String,
     pub(crate) strategy: String,
-    pub(crate) filesystem: String,
 }
 
 const WARM_UP: u8 = 0;
@@ -73,7 +72,7 @@ pub(crate) fn measure(
     let log = setting.engine.builder(dir).open()?;
     let measured = run_threads(setting, case, &log, run);
     let closed = log.close();
-    let ringwal::Backend { kind, strategy, filesystem, .. } = log.backend().clone();
+    let ringwal::Backend { kind, strategy, .. } = log.backend().clone();
     drop(log);
     let (sample, acked) = measured?;
     closed?;
@@ -81,7 +80,7 @@ pub(crate) fn measure(
     let compared = check(&log, run, case.size, &acked)?;
     log.close()?;
     let (backend, strategy) = (kind.to_string(), strategy.to_string());
-    Ok(Loaded { sample, compared, backend, strategy, filesystem })
+    Ok(Loaded { sample, compared, backend, strategy })
 }
 
 fn run_threads(

@@ -3,6 +3,7 @@
 //! ```text
 //! round 1: floors of case 1, case 1 │ floors of case 2, case 2 │ ... │ bandwidths
 //! round 2: the same, and so on; then medians over rounds, ratios within rounds
+//! recovery: a raw read of a log's files, the log opened and read, and so on
 //! ```
 //!
 //! 1. No figure of a log is shown unless all that it acknowledged was compared after the log was
@@ -18,10 +19,12 @@
 mod args;
 mod check;
 mod content;
+mod files;
 mod json;
 mod load;
 mod machine;
 mod raw;
+mod recovery;
 mod results;
 mod ring;
 mod sample;
@@ -32,14 +35,20 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
-use ringwal::io::Strategy;
+use ringwal::BackendKind;
+use ringwal::io::{QueueOptions, StdStorage, Strategy, open_queue};
 
 use crate::bench::args::Case;
+use crate::bench::files::remove_dir;
 use crate::bench::load::Setting;
 use crate::bench::machine::{Device, Hogs};
 use crate::bench::raw::{Floor, RawFiles};
-use crate::bench::results::{CaseResult, CaseRound, Results, floors_of, ideal, pwrite};
+use crate::bench::recovery::Recoverable;
+use crate::bench::results::{
+    CaseResult, CaseRound, RecoveryResult, Results, floors_of, ideal, pwrite,
+};
 use crate::bench::ring::Ring;
 use crate::bench::sample::{Figure, Sample};
 use crate::bench::scratch::Scratch;
@@ -51,7 +60,7 @@ pub(crate) use args::BenchArgs;
 
 /// Runs it.
 pub(crate) fn run(args: &BenchArgs) -> Result<ExitCode, Failure> {
-    let cases = args.cases()?;
+    let (cases, recoveries) = (args.cases()?, args.recoveries()?);
     let stop = Stop::new();
     stop_on_signals(&stop).map_err(|error| Failure::Setup("signal handlers", error))?;
     let mut scratch = Scratch::new(args.dir.as_deref())?;
@@ -67,7 +76,9 @@ pub(crate) fn run(args: &BenchArgs) -> Result<ExitCode, Failure> {
         Setting { engine: &args.engine, device: &device, stop: &stop, duration: args.secs };
     let mut bench = Bench::new(&setting, scratch.path(), &cases)?;
     let hogs = Hogs::start(args.hogs)?;
-    let measured = bench.measure(&cases, args.rounds);
+    let measured = bench
+        .measure(&cases, args.rounds)
+        .and_then(|()| bench.measure_recoveries(&recoveries, (args.rounds, args.bytes)));
     drop(hogs);
     if let Err(Failure::Mismatch(_)) = &measured {
         scratch.keep();
@@ -126,7 +137,9 @@ impl<'a> Bench<'a> {
         let linked = ring(Strategy::LinkedFsync, Floor::Linked { depth, size })?;
         let dsync = ring(Strategy::Dsync, Floor::Dsync { depth, size })?;
         results.cases = cases.iter().map(|&case| CaseResult { case, rounds: Vec::new() }).collect();
-        let filesystem = String::new();
+        let options = QueueOptions { kind: BackendKind::Std, ..QueueOptions::default() };
+        let storage = Arc::new(StdStorage::new(dir));
+        let filesystem = open_queue(storage, &options, "raw-std")?.1.filesystem;
         let dir = dir.to_path_buf();
         Ok(Bench { setting, dir, files, linked, dsync, results, filesystem, run: 0 })
     }
@@ -165,6 +178,29 @@ impl<'a> Bench<'a> {
         Ok(())
     }
 
+    /// Recovers a log of `bytes` for each size, once a round.
+    fn measure_recoveries(
+        &mut self,
+        sizes: &[usize],
+        (rounds, bytes): (u32, u64),
+    ) -> Result<(), Failure> {
+        let progress = Progress::of_measurements(u64::from(rounds) * sizes.len() as u64);
+        let measured = sizes.iter().try_for_each(|&size| {
+            self.run += 1;
+            let dir = self.dir.join("log");
+            let log = Recoverable::fill(self.setting, &dir, self.run, (bytes, size))?;
+            let mut result = RecoveryResult { size, rounds: Vec::new() };
+            for _ in 0..rounds {
+                result.rounds.push(log.measure(self.setting)?);
+                progress.add(1);
+            }
+            self.results.recoveries.push(result);
+            remove_dir(&dir)
+        });
+        progress.clear();
+        measured
+    }
+
     /// A measurement of a floor, `None` if there is no ring for it.
     fn floor_sample(
         &mut self,
@@ -183,11 +219,7 @@ impl<'a> Bench<'a> {
         self.run += 1;
         let dir = self.dir.join("log");
         let loaded = load::measure(self.setting, case, &dir, self.run)?;
-        // What removing it costs the file system is not to be paid by what is measured next.
-        std::fs::remove_dir_all(&dir)
-            .and_then(|()| File::open(&self.dir)?.sync_all())
-            .map_err(|error| Failure::Raw(dir, error))?;
-        self.filesystem = loaded.filesystem;
+        remove_dir(&dir)?;
         let judged = self.setting.engine.is_synced() && self.setting.device.counts_every_flush();
         let own = loaded.sample.figure(Figure::PerSecond);
         let ratio = |floor| {

@@ -6,15 +6,13 @@
 //! 2. What is written is noise. Direct writes start at a block and are padded to blocks.
 //! 3. A floor that cannot be had is left out with a reason, never estimated.
 
-use std::fs::{File, OpenOptions};
-use std::io;
-use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Instant;
 
 use ringwal::io::{AlignedBuf, BUF_ALIGN};
 
 use crate::bench::content::fill;
+use crate::bench::files::{PIECE_BYTES, READERS, RawFile, read_files, write_all_at};
 use crate::bench::load::Setting;
 use crate::bench::machine::Mark;
 use crate::bench::sample::{Sample, Waits};
@@ -74,8 +72,6 @@ impl Floor {
     }
 }
 
-const PIECE_BYTES: usize = 1 << 20;
-const READERS: usize = 8;
 const FILE_BYTES_MIN: u64 = 64 << 20;
 const BUFFERED_BYTES_MIN: u64 = 16 << 20;
 
@@ -87,18 +83,12 @@ pub(crate) struct RawFiles {
     pub(crate) not_direct: Option<String>,
 }
 
-struct RawFile {
-    file: File,
-    path: PathBuf,
-    bytes: u64,
-}
-
 impl RawFiles {
     /// Prepares them in `dir`, for writes of up to `write_bytes` at once.
     pub(crate) fn new(dir: &Path, write_bytes: usize) -> Result<RawFiles, Failure> {
         let twice = 2 * padded(write_bytes) as u64;
-        let buffered = RawFile::new(dir.join("raw-buffered"), twice.max(BUFFERED_BYTES_MIN))?;
-        let mut direct = RawFile::new(dir.join("raw-direct"), twice.max(FILE_BYTES_MIN))?;
+        let buffered = RawFile::filled(dir.join("raw-buffered"), twice.max(BUFFERED_BYTES_MIN))?;
+        let mut direct = RawFile::filled(dir.join("raw-direct"), twice.max(FILE_BYTES_MIN))?;
         let not_direct = match direct.reopened_direct() {
             Ok(file) => {
                 direct.file = file;
@@ -146,41 +136,6 @@ struct Writes {
 }
 
 impl RawFile {
-    /// A new file of `bytes` zeros that are on the disk.
-    fn new(path: PathBuf, bytes: u64) -> Result<RawFile, Failure> {
-        let zeros = vec![0; PIECE_BYTES];
-        let made = || -> io::Result<File> {
-            let file = OpenOptions::new().read(true).write(true).create_new(true).open(&path)?;
-            let mut at = 0;
-            while at < bytes {
-                let piece = (bytes - at).min(zeros.len() as u64);
-                file.write_all_at(&zeros[..piece as usize], at)?;
-                at += piece;
-            }
-            file.sync_all()?;
-            Ok(file)
-        };
-        match made() {
-            Ok(file) => Ok(RawFile { file, path, bytes }),
-            Err(error) => Err(Failure::Raw(path, error)),
-        }
-    }
-
-    /// The same file without the page cache, if it takes a write that way.
-    #[cfg(target_os = "linux")]
-    fn reopened_direct(&self) -> io::Result<File> {
-        use std::os::unix::fs::OpenOptionsExt;
-        let mut options = OpenOptions::new();
-        let file = options.read(true).write(true).custom_flags(libc::O_DIRECT).open(&self.path)?;
-        file.write_all_at(&AlignedBuf::zeroed(BUF_ALIGN), 0)?;
-        Ok(file)
-    }
-
-    #[cfg(not(target_os = "linux"))]
-    fn reopened_direct(&self) -> io::Result<File> {
-        Err(io::ErrorKind::Unsupported.into())
-    }
-
     fn write(&self, setting: &Setting<'_>, writes: &Writes) -> Result<Sample, Failure> {
         let failed = |error| Failure::Raw(self.path.clone(), error);
         let mut buf = AlignedBuf::zeroed(writes.len);
@@ -197,7 +152,7 @@ impl RawFile {
                 at = 0;
             }
             let since = Instant::now();
-            self.file.write_all_at(&buf[..writes.len], at).map_err(failed)?;
+            write_all_at(&self.file, &buf[..writes.len], at).map_err(failed)?;
             if writes.sync_each {
                 self.file.sync_data().map_err(failed)?;
             }
@@ -219,43 +174,20 @@ impl RawFile {
         })
     }
 
-    /// Reads the file once, each thread every so many pieces.
     fn read(&self, setting: &Setting<'_>) -> Result<Sample, Failure> {
-        let failed = |error| Failure::Raw(self.path.clone(), error);
-        let pieces = self.bytes / PIECE_BYTES as u64;
         let mark = Mark::now(setting.device);
-        let read = |first: u64| -> io::Result<(u64, Waits)> {
-            let mut buf = AlignedBuf::zeroed(PIECE_BYTES);
-            let (mut ops, mut piece, mut waits) = (0, first, Waits::new());
-            while piece < pieces && !setting.stop.is_stopped() {
-                let since = Instant::now();
-                self.file.read_exact_at(&mut buf, piece * PIECE_BYTES as u64)?;
-                waits.note(since);
-                piece += READERS as u64;
-                ops += 1;
-            }
-            Ok((ops, waits))
-        };
-        let (mut ops, mut waits) = (0, Waits::new());
-        std::thread::scope(|scope| {
-            let readers: Vec<_> =
-                (0..READERS as u64).map(|first| scope.spawn(move || read(first))).collect();
-            for reader in readers {
-                let read = reader.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-                let (own, own_waits) = read.map_err(failed)?;
-                ops += own;
-                waits.add(&own_waits);
-            }
-            Ok::<_, Failure>(())
-        })?;
+        let read = read_files(std::slice::from_ref(self), setting.stop)?;
         let mut spent = mark.spent(setting.device, mark.elapsed());
         // The readers ended and took their time with them.
         spent.cpu = None;
-        if setting.stop.is_stopped() {
-            return Err(stopped(setting));
-        }
-        let (moved_bytes, padding_bytes) = (ops * PIECE_BYTES as u64, 0);
-        Ok(Sample { records: ops, waits, spent, moved_bytes, padding_bytes, moved_records: ops })
+        Ok(Sample {
+            records: read.pieces,
+            waits: read.waits,
+            spent,
+            moved_bytes: read.bytes,
+            padding_bytes: 0,
+            moved_records: read.pieces,
+        })
     }
 }
 

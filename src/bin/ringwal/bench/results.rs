@@ -5,6 +5,7 @@
 
 use crate::bench::args::Case;
 use crate::bench::raw::Floor;
+use crate::bench::recovery::{Recovered, RecoveryFigure};
 use crate::bench::sample::{Figure, Sample, median};
 
 /// A case, round by round.
@@ -34,11 +35,19 @@ pub(crate) struct FloorResult {
     pub(crate) rounds: Vec<(Sample, Option<bool>)>,
 }
 
+/// The recoveries of a log, round by round.
+pub(crate) struct RecoveryResult {
+    /// The bytes of a record.
+    pub(crate) size: usize,
+    pub(crate) rounds: Vec<Recovered>,
+}
+
 /// Everything.
 #[derive(Default)]
 pub(crate) struct Results {
     pub(crate) cases: Vec<CaseResult>,
     pub(crate) floors: Vec<FloorResult>,
+    pub(crate) recoveries: Vec<RecoveryResult>,
     /// Floors that were left out, and why.
     pub(crate) left_out: Vec<(&'static str, String)>,
 }
@@ -83,6 +92,12 @@ impl FloorResult {
 
     pub(crate) fn is_unexplained(&self) -> bool {
         self.rounds.iter().any(|(_, unexplained)| *unexplained == Some(true))
+    }
+}
+
+impl RecoveryResult {
+    pub(crate) fn median(&self, figure: RecoveryFigure) -> Option<f64> {
+        median(self.rounds.iter().map(|round| Some(figure(round))))
     }
 }
 

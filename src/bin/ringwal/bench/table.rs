@@ -1,4 +1,4 @@
-//! The results for people: two tables on standard output, and what has to be said beside them.
+//! The results for people: tables on standard output, and what has to be said beside them.
 //!
 //! Columns are separated by spaces, no cell has one, and `-` is a figure that could not be had:
 //! `scripts/bench-gate.sh` reads them by the names in the heading.
@@ -6,7 +6,8 @@
 use std::fmt;
 
 use crate::bench::machine::Device;
-use crate::bench::results::{CaseResult, FloorResult, Results};
+use crate::bench::recovery::{RECOVERY_FIGURES, Recovered};
+use crate::bench::results::{CaseResult, FloorResult, RecoveryResult, Results};
 use crate::bench::sample::Figure;
 
 /// Shows everything.
@@ -61,10 +62,14 @@ impl fmt::Display for Table<'_> {
         let Table { rounds, secs, hogs, .. } = self;
         writeln!(f, "medians of {rounds} rounds of {secs} s, {hogs} busy loops beside them")?;
         writeln!(f, "file system: {}; {}", self.filesystem, Beside(self.device))?;
-        let cases = self.results.cases.iter().map(case_row).collect();
         writeln!(f)?;
-        write_rows(f, &CASE_HEADING, cases)?;
-        writeln!(f)?;
+        if !self.results.cases.is_empty() {
+            write_rows(f, &CASE_HEADING, self.results.cases.iter().map(case_row).collect())?;
+            writeln!(f)?;
+        }
+        if !self.results.recoveries.is_empty() {
+            write_recoveries(f, &self.results.recoveries)?;
+        }
         write_rows(f, &FLOOR_HEADING, self.results.floors.iter().map(floor_row).collect())?;
         for (name, reason) in &self.results.left_out {
             writeln!(f, "left out: {name}: {reason}")?;
@@ -72,9 +77,7 @@ impl fmt::Display for Table<'_> {
         if let Some(reason) = self.not_direct {
             writeln!(f, "no direct I/O for the raw floors, which use the page cache: {reason}")?;
         }
-        let mut unexplained =
-            self.results.cases.iter().filter(|it| it.is_unexplained()).map(|it| it.case.mode);
-        if unexplained.next().is_some()
+        if self.results.cases.iter().any(CaseResult::is_unexplained)
             || self.results.floors.iter().any(FloorResult::is_unexplained)
         {
             writeln!(
@@ -147,6 +150,26 @@ fn floor_row(result: &FloorResult) -> Vec<String> {
         median(Figure::Flushes, 4),
         explained(result.rounds.iter().map(|(_, unexplained)| *unexplained)),
     ]
+}
+
+fn write_recoveries(f: &mut fmt::Formatter<'_>, results: &[RecoveryResult]) -> fmt::Result {
+    let mut heading = vec!["recovery", "size", "records", "bytes"];
+    heading.extend(RECOVERY_FIGURES.map(|(_, _, name)| name));
+    let row = |result: &RecoveryResult| {
+        let last = result.rounds.last();
+        let count = |of: fn(&Recovered) -> u64| number(last.map(|it| of(it) as f64), 0);
+        let mut row = vec!["cold".to_owned(), result.size.to_string()];
+        row.extend([count(|it| it.records), count(|it| it.bytes)]);
+        row.extend(RECOVERY_FIGURES.map(|(figure, ..)| number(result.median(figure), 3)));
+        row
+    };
+    write_rows(f, &heading, results.iter().map(row).collect())?;
+    writeln!(f, "cold: the system was asked to forget the files before each (posix_fadvise)")?;
+    let reasons = results.iter().flat_map(|result| &result.rounds).flat_map(|it| &it.not_direct);
+    if let Some(reason) = reasons.last() {
+        writeln!(f, "the raw read went through the page cache: {reason}")?;
+    }
+    writeln!(f)
 }
 
 fn number(value: Option<f64>, digits: usize) -> String {
