@@ -11,7 +11,9 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use command::{BACKENDS, Writer, assert_exit, run, stderr};
+#[cfg(unix)]
+use command::Writer;
+use command::{BACKENDS, assert_exit, run, stderr};
 use serde_json::Value;
 
 /// A run that is as short as one can be.
@@ -54,7 +56,7 @@ fn assert_keys(value: &Value, keys: &[&str]) {
     }
 }
 
-const FIGURES: [&str; 11] = [
+const FIGURES: [&str; 12] = [
     "acked_per_second",
     "p50_micros",
     "p99_micros",
@@ -66,6 +68,7 @@ const FIGURES: [&str; 11] = [
     "device_bytes_per_append",
     "padding_share",
     "mib_per_second",
+    "records_per_batch",
 ];
 
 #[test]
@@ -100,6 +103,7 @@ fn a_run_prints_a_table_and_writes_all_of_it_as_json() {
         let round = &case["rounds"][0];
         assert_keys(round, &FIGURES);
         assert_keys(round, &["backend", "strategy", "records", "elapsed_seconds"]);
+        assert_keys(round, &["backend_report", "engine_since_open"]);
         assert_keys(round, &["device_flushes", "ratio_to_floor", "ratio_to_ideal"]);
     }
     for floor in results["floors"].as_array().unwrap() {

@@ -45,6 +45,15 @@ impl Failure {
         ExitCode::from(self.code())
     }
 
+    /// Whether it says that a log is damaged, so that its files should be looked into.
+    pub(crate) fn is_evidence(&self) -> bool {
+        match self {
+            Failure::Log(error) => matches!(error.root_cause(), Error::Corrupt(_)),
+            Failure::Mismatch(_) => true,
+            _ => false,
+        }
+    }
+
     fn code(&self) -> u8 {
         match self {
             Failure::Log(error) => match error.root_cause() {

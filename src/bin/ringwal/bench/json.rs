@@ -1,6 +1,7 @@
 //! The results for programs: everything that was measured, round by round, as one JSON object.
 //! A figure that could not be had is `null`.
 
+use ringwal::{Histogram, Metrics};
 use serde_json::{Map, Value, json};
 
 use crate::bench::args::BenchArgs;
@@ -66,13 +67,36 @@ fn case(result: &CaseResult) -> Value {
 
 fn case_round(round: &CaseRound) -> Value {
     let mut object = sample(&round.sample);
-    object.insert("backend".to_owned(), json!(round.backend));
-    object.insert("strategy".to_owned(), json!(round.strategy));
+    object.insert("backend".to_owned(), json!(round.backend.kind.to_string()));
+    object.insert("strategy".to_owned(), json!(round.backend.strategy.name()));
+    object.insert("backend_report".to_owned(), json!(round.backend.to_string()));
+    object.insert("engine_since_open".to_owned(), engine(&round.metrics));
     object.insert("records_compared".to_owned(), json!(round.compared));
     object.insert("ratio_to_floor".to_owned(), json!(round.to_floor));
     object.insert("ratio_to_ideal".to_owned(), json!(round.to_ideal));
     object.insert("unexplained".to_owned(), json!(round.unexplained));
     Value::Object(object)
+}
+
+fn engine(metrics: &Metrics) -> Value {
+    let micros = |histogram: &Histogram| {
+        json!({
+            "mean": histogram.mean(),
+            "p50_at_most": histogram.quantile(0.5),
+            "p99_at_most": histogram.quantile(0.99),
+            "max": histogram.max(),
+        })
+    };
+    json!({
+        "records": metrics.records,
+        "batches": metrics.batches,
+        "synced_batches": metrics.synced_batches,
+        "separate_syncs": metrics.separate_syncs,
+        "rotations": metrics.rotations,
+        "queue_micros": micros(&metrics.queue_micros),
+        "commit_micros": micros(&metrics.commit_micros),
+        "wake_micros": micros(&metrics.wake_micros),
+    })
 }
 
 fn recovery(result: &RecoveryResult) -> Value {

@@ -17,7 +17,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded, select};
-use ringwal::{Batch, Commit, Error, Log};
+use ringwal::{Backend, Batch, Commit, Error, Log, Metrics};
 
 use crate::args::EngineArgs;
 use crate::bench::args::{Case, Mode};
@@ -52,9 +52,10 @@ pub(crate) struct Loaded {
     pub(crate) sample: Sample,
     /// Records compared after it was opened again; all that were acknowledged.
     pub(crate) compared: u64,
-    /// What ran, in one word each.
-    pub(crate) backend: String,
-    pub(crate) strategy: String,
+    /// What ran, and why.
+    pub(crate) backend: Backend,
+    /// The log's own figures, from when it was opened to when it was closed.
+    pub(crate) metrics: Metrics,
 }
 
 const WARM_UP: u8 = 0;
@@ -72,15 +73,14 @@ pub(crate) fn measure(
     let log = setting.engine.builder(dir).open()?;
     let measured = run_threads(setting, case, &log, run);
     let closed = log.close();
-    let ringwal::Backend { kind, strategy, .. } = log.backend().clone();
+    let (backend, metrics) = (log.backend().clone(), log.metrics());
     drop(log);
     let (sample, acked) = measured?;
     closed?;
     let log = setting.engine.builder(dir).open()?;
     let compared = check(&log, run, case.size, &acked)?;
     log.close()?;
-    let (backend, strategy) = (kind.to_string(), strategy.to_string());
-    Ok(Loaded { sample, compared, backend, strategy })
+    Ok(Loaded { sample, compared, backend, metrics })
 }
 
 fn run_threads(
@@ -162,6 +162,7 @@ fn observe(
         moved_bytes: after.written_bytes - before.written_bytes,
         padding_bytes: after.padding_bytes - before.padding_bytes,
         moved_records: after.records - before.records,
+        writes: after.batches - before.batches,
     })
 }
 

@@ -65,13 +65,14 @@ pub(crate) fn run(args: &BenchArgs) -> Result<ExitCode, Failure> {
     stop_on_signals(&stop).map_err(|error| Failure::Setup("signal handlers", error))?;
     let mut scratch = Scratch::new(args.dir.as_deref())?;
     let device = Device::below(scratch.path());
-    let json = match &args.json {
-        Some(path) => {
-            let file = File::create(path).map_err(|error| Failure::Raw(path.clone(), error))?;
-            Some((path, file))
-        }
-        None => None,
+    // What cannot be written should be known before minutes of measuring; what is there already
+    // stays until there is something to replace it.
+    let mut options = File::options();
+    let open = |path: &PathBuf| {
+        let file = options.write(true).create(true).truncate(false).open(path);
+        file.map_err(|error| Failure::Raw(path.clone(), error))
     };
+    let json = args.json.as_ref().map(open).transpose()?;
     let setting =
         Setting { engine: &args.engine, device: &device, stop: &stop, duration: args.secs };
     let mut bench = Bench::new(&setting, scratch.path(), &cases)?;
@@ -80,7 +81,7 @@ pub(crate) fn run(args: &BenchArgs) -> Result<ExitCode, Failure> {
         .measure(&cases, args.rounds)
         .and_then(|()| bench.measure_recoveries(&recoveries, (args.rounds, args.bytes)));
     drop(hogs);
-    if let Err(Failure::Mismatch(_)) = &measured {
+    if measured.as_ref().is_err_and(Failure::is_evidence) {
         scratch.keep();
         eprintln!("ringwal: the log stays in {}", scratch.path().display());
     }
@@ -97,10 +98,12 @@ pub(crate) fn run(args: &BenchArgs) -> Result<ExitCode, Failure> {
         hogs: args.hogs,
     };
     write!(io::stdout().lock(), "{table}").map_err(Failure::Output)?;
-    if let Some((path, mut file)) = json {
+    if let (Some(path), Some(mut file)) = (&args.json, json) {
         let context = json::Context { args, device: &device, filesystem: &filesystem, not_direct };
         let text = format!("{:#}\n", json::to_json(&context, &results));
-        file.write_all(text.as_bytes()).map_err(|error| Failure::Raw(path.clone(), error))?;
+        file.set_len(0)
+            .and_then(|()| file.write_all(text.as_bytes()))
+            .map_err(|error| Failure::Raw(path.clone(), error))?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -233,7 +236,7 @@ impl<'a> Bench<'a> {
             sample: loaded.sample,
             compared: loaded.compared,
             backend: loaded.backend,
-            strategy: loaded.strategy,
+            metrics: loaded.metrics,
         })
     }
 }

@@ -171,6 +171,7 @@ impl RawFile {
             moved_bytes: ops * writes.len as u64,
             padding_bytes: ops * (writes.len - writes.payload) as u64,
             moved_records: ops * writes.records,
+            writes: ops,
         })
     }
 
@@ -187,6 +188,7 @@ impl RawFile {
             moved_bytes: read.bytes,
             padding_bytes: 0,
             moved_records: read.pieces,
+            writes: read.pieces,
         })
     }
 }

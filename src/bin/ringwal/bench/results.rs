@@ -3,6 +3,8 @@
 //! A ratio is made within a round, of measurements that are seconds apart, and only then is the
 //! median taken: what drifts over a run drifts in both.
 
+use ringwal::{Backend, Metrics};
+
 use crate::bench::args::Case;
 use crate::bench::raw::Floor;
 use crate::bench::recovery::{Recovered, RecoveryFigure};
@@ -19,8 +21,10 @@ pub(crate) struct CaseRound {
     pub(crate) sample: Sample,
     /// Records compared after the log was opened again.
     pub(crate) compared: u64,
-    pub(crate) backend: String,
-    pub(crate) strategy: String,
+    /// What ran, and why.
+    pub(crate) backend: Backend,
+    /// The log's own figures, warming up included.
+    pub(crate) metrics: Metrics,
     /// The rate as a multiple of that of one write and sync at a time.
     pub(crate) to_floor: Option<f64>,
     /// The rate as a multiple of that of the ideal batch.
@@ -77,8 +81,9 @@ impl CaseResult {
     pub(crate) fn strategies(&self) -> String {
         let mut names: Vec<&str> = Vec::new();
         for round in &self.rounds {
-            if !names.contains(&round.strategy.as_str()) {
-                names.push(&round.strategy);
+            let name = round.backend.strategy.name();
+            if !names.contains(&name) {
+                names.push(name);
             }
         }
         names.join("+")

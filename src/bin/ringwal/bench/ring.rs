@@ -118,6 +118,7 @@ impl Ring {
             moved_bytes: ops * len as u64,
             padding_bytes: ops * (len - size) as u64,
             moved_records: ops,
+            writes: ops,
         })
     }
 

@@ -45,6 +45,8 @@ pub(crate) struct Sample {
     pub(crate) padding_bytes: u64,
     /// The records that `moved_bytes` are for: those of the batches that completed meanwhile.
     pub(crate) moved_records: u64,
+    /// The batches or writes that moved them.
+    pub(crate) writes: u64,
 }
 
 /// A figure of a measurement.
@@ -61,11 +63,12 @@ pub(crate) enum Figure {
     DeviceBytes,
     Padding,
     MibPerSecond,
+    BatchRecords,
 }
 
 impl Figure {
     /// All of them, with their names in JSON.
-    pub(crate) const ALL: [(Figure, &str); 11] = [
+    pub(crate) const ALL: [(Figure, &str); 12] = [
         (Figure::PerSecond, "acked_per_second"),
         (Figure::P50, "p50_micros"),
         (Figure::P99, "p99_micros"),
@@ -77,6 +80,7 @@ impl Figure {
         (Figure::DeviceBytes, "device_bytes_per_append"),
         (Figure::Padding, "padding_share"),
         (Figure::MibPerSecond, "mib_per_second"),
+        (Figure::BatchRecords, "records_per_batch"),
     ];
 }
 
@@ -97,6 +101,7 @@ impl Sample {
             Figure::Bytes => ratio(self.moved_bytes, self.moved_records),
             Figure::DeviceBytes => per_record(self.spent.device_bytes? as f64),
             Figure::Padding => ratio(self.padding_bytes, self.moved_bytes),
+            Figure::BatchRecords => ratio(self.moved_records, self.writes),
             Figure::MibPerSecond => Some(self.moved_bytes as f64 / seconds / MIB),
         }
     }
@@ -142,6 +147,7 @@ pub(crate) mod tests {
             moved_bytes: 8192,
             padding_bytes: 2048,
             moved_records: 4,
+            writes: 2,
         }
     }
 
@@ -153,6 +159,7 @@ pub(crate) mod tests {
         assert_eq!(sample.figure(Figure::Flushes), Some(0.05));
         assert_eq!(sample.figure(Figure::Bytes), Some(2048.0));
         assert_eq!(sample.figure(Figure::Padding), Some(0.25));
+        assert_eq!(sample.figure(Figure::BatchRecords), Some(2.0));
         assert_eq!(sample.figure(Figure::P50), None);
     }
 

@@ -21,7 +21,7 @@ pub(crate) struct Table<'a> {
     pub(crate) hogs: u32,
 }
 
-const CASE_HEADING: [&str; 19] = [
+const CASE_HEADING: [&str; 20] = [
     "mode",
     "threads",
     "size",
@@ -35,6 +35,7 @@ const CASE_HEADING: [&str; 19] = [
     "flushes",
     "bytes",
     "padding",
+    "batch",
     "x-floor",
     "x-ideal",
     "strategy",
@@ -126,6 +127,7 @@ fn case_row(result: &CaseResult) -> Vec<String> {
         median(Figure::Flushes, 4),
         median(Figure::Bytes, 0),
         median(Figure::Padding, 2),
+        median(Figure::BatchRecords, 1),
         number(result.to_floor(), 2),
         number(result.to_ideal(), 2),
         result.strategies(),
