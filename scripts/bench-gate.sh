@@ -32,6 +32,7 @@ cell() {
     awk -v first="$first" -v column="$column" -v wanted="$*" '
         BEGIN { count = split(wanted, pairs, " ") }
         $1 == first { for (i = 1; i <= NF; i++) at[$i] = i; columns = NF; below = 1; next }
+        !(column in at) { next }
         !below || NF != columns { below = 0; next }
         {
             for (i = 1; i <= count; i++) {
@@ -43,10 +44,10 @@ cell() {
         }' "$tables/$name"
 }
 
-# verdict TEXT VALUE OPERATOR GOAL [EXPLAINED]: prints a line; a figure that is not there is
-# missed.
+# verdict TEXT VALUE OPERATOR GOAL [EXPLAINED [RANGE]]: prints a line; a figure that is not there
+# is missed.
 verdict() {
-    local text=$1 value=${2:--} operator=$3 goal=$4 explained=${5:-yes} word=ok
+    local text=$1 value=${2:--} operator=$3 goal=$4 explained=${5:-yes} range=${6:-} word=ok
     if ! awk -v value="$value" -v operator="$operator" -v goal="$goal" 'BEGIN {
         if (value !~ /^[0-9.]+$/) exit 1
         exit !(operator == ">=" ? value + 0 >= goal + 0 : value + 0 <= goal + 0)
@@ -56,7 +57,12 @@ verdict() {
         word="MISSED: the flushes do not explain it"
     fi
     [ "$word" = ok ] || missed=1
-    printf '%-58s %8s  %s %-5s %s\n' "$text" "$value" "$operator" "$goal" "$word"
+    if [ -n "$range" ] && awk -v range="$range" \
+        'BEGIN { split(range, it, /[.][.]/); exit !(it[2] + 0 > 2 * it[1]) }'; then
+        range="$range, more than twofold: was the machine idle?"
+    fi
+    printf '%-58s %8s  %s %-5s %s%s\n' "$text" "$value" "$operator" "$goal" "$word" \
+        "${range:+ (rounds: $range)}"
 }
 
 # goal TEXT NAME COLUMN OPERATOR GOAL COLUMN=VALUE...: a cell of a case, judged.
@@ -64,7 +70,7 @@ goal() {
     local text=$1 name=$2 column=$3 operator=$4 goal=$5
     shift 5
     verdict "$text" "$(cell "$name" mode "$column" "$@")" "$operator" "$goal" \
-        "$(cell "$name" mode explained "$@")"
+        "$(cell "$name" mode explained "$@")" "$(cell "$name" mode "${column#x-}-range" "$@")"
 }
 
 for hogs in 0 1 2; do

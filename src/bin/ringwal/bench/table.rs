@@ -21,7 +21,7 @@ pub(crate) struct Table<'a> {
     pub(crate) hogs: u32,
 }
 
-const CASE_HEADING: [&str; 20] = [
+const CASE_HEADING: [&str; 22] = [
     "mode",
     "threads",
     "size",
@@ -37,7 +37,9 @@ const CASE_HEADING: [&str; 20] = [
     "padding",
     "batch",
     "x-floor",
+    "floor-range",
     "x-ideal",
+    "ideal-range",
     "strategy",
     "compared",
     "explained",
@@ -128,8 +130,10 @@ fn case_row(result: &CaseResult) -> Vec<String> {
         median(Figure::Bytes, 0),
         median(Figure::Padding, 2),
         median(Figure::BatchRecords, 1),
-        number(result.to_floor(), 2),
-        number(result.to_ideal(), 2),
+        number(result.to_floor(), 3),
+        range(result.rounds.iter().map(|round| round.to_floor)),
+        number(result.to_ideal(), 3),
+        range(result.rounds.iter().map(|round| round.to_ideal)),
         result.strategies(),
         result.compared().to_string(),
         explained(result.rounds.iter().map(|round| round.unexplained)),
@@ -178,6 +182,17 @@ fn number(value: Option<f64>, digits: usize) -> String {
     value.map_or_else(|| "-".to_owned(), |value| format!("{value:.digits$}"))
 }
 
+/// The least and the greatest of all rounds: how far a median is to be believed.
+fn range(rounds: impl Iterator<Item = Option<f64>>) -> String {
+    let values: Option<Vec<f64>> = rounds.collect();
+    let mut values = values.unwrap_or_default();
+    values.sort_by(f64::total_cmp);
+    match (values.first(), values.last()) {
+        (Some(least), Some(greatest)) => format!("{least:.2}..{greatest:.2}"),
+        _ => "-".to_owned(),
+    }
+}
+
 /// `NO` if it is not in any round, `-` if that was not judged.
 fn explained(rounds: impl Iterator<Item = Option<bool>>) -> String {
     let judged: Option<Vec<bool>> = rounds.collect();
@@ -224,6 +239,8 @@ mod tests {
 
     #[test]
     fn a_figure_that_could_not_be_had_is_a_dash() {
+        assert_eq!(range([Some(0.5), None].into_iter()), "-");
+        assert_eq!(range([Some(2.0), Some(0.5), Some(1.0)].into_iter()), "0.50..2.00");
         assert_eq!((number(None, 2), number(Some(1.005), 1)), ("-".to_owned(), "1.0".to_owned()));
     }
 }
