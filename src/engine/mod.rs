@@ -6,7 +6,8 @@
 //! | `open` | opening (lock, recovery, ring thread) and closing |
 //! | `append`, `batch`, `commit` | a caller's side of an append: bytes in, ticket out |
 //! | `group_commit` | pure: which batch a record joins, what may be acknowledged |
-//! | `driver`, `shared`, `control` | the ring thread, what it shares with the handles, what they ask of it |
+//! | `driver`, `shared` | the ring thread and what it shares with the handles |
+//! | `control` | what the handles ask of it |
 //! | `recovery`, `state_file` | what is on disk, and what to make of it |
 //! | `reader` | records back from disk |
 //! | `retention`, `checkpoint` | truncation at both ends, rotation, checkpoints |

@@ -12,11 +12,13 @@ use ringwal::io::Strategy;
 use ringwal::replication::ShardId;
 use ringwal::{BackendKind, Builder, Durability, Log, RecoveryPolicy};
 
+use crate::bench::BenchArgs;
+
 const EXIT_CODES: &str = "\
 Exit codes: 0 done; 1 failed (damaged log, failing or full disk, refused backend, log in use, \
 closed standard output); 2 the request is wrong (option out of range, not a log, unreadable).";
 
-/// A write-ahead log from the shell: append, dump, recover, verify.
+/// A write-ahead log from the shell: append, dump, recover, verify, bench.
 #[derive(Debug, Parser)]
 #[command(name = "ringwal", version, after_help = EXIT_CODES)]
 pub(crate) struct Args {
@@ -36,6 +38,9 @@ pub(crate) enum Command {
     /// Read everything, change nothing, print the report: 0 clean or torn tail, 1 corrupt, 2 not a
     /// log or unreadable.
     Verify(VerifyArgs),
+    /// Measure a log beside the raw limits of its file system, in one run, and check every record
+    /// that was acknowledged.
+    Bench(BenchArgs),
 }
 
 /// How records lie in a byte stream.
@@ -237,6 +242,11 @@ enum RecoveryArg {
 }
 
 impl EngineArgs {
+    /// Whether an acknowledged record survives a loss of power.
+    pub(crate) fn is_synced(&self) -> bool {
+        matches!(self.durability, DurabilityArg::Synced)
+    }
+
     /// A builder for the log in `dir` with these options.
     pub(crate) fn builder(&self, dir: &std::path::Path) -> Builder {
         let mut builder = Log::builder(dir)
@@ -289,7 +299,7 @@ fn given<T>(builder: Builder, value: Option<T>, set: fn(Builder, T) -> Builder) 
 /// More threads than this help nobody and would only exhaust the machine.
 const THREADS_MAX: usize = 1024;
 
-fn parse_threads(text: &str) -> Result<NonZeroUsize, String> {
+pub(crate) fn parse_threads(text: &str) -> Result<NonZeroUsize, String> {
     text.parse()
         .ok()
         .filter(|threads: &NonZeroUsize| threads.get() <= THREADS_MAX)
@@ -297,7 +307,7 @@ fn parse_threads(text: &str) -> Result<NonZeroUsize, String> {
 }
 
 /// A number of bytes: digits, and optionally KiB, MiB or GiB (or K, M, G for the same).
-fn parse_bytes(text: &str) -> Result<u64, String> {
+pub(crate) fn parse_bytes(text: &str) -> Result<u64, String> {
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let unit: u64 = match text[digits.len()..].to_ascii_lowercase().as_str() {
         "" | "b" => 1,
@@ -313,7 +323,7 @@ fn parse_bytes(text: &str) -> Result<u64, String> {
     number.checked_mul(unit).ok_or_else(|| "is more than 2^64 bytes".to_owned())
 }
 
-fn parse_size(text: &str) -> Result<usize, String> {
+pub(crate) fn parse_size(text: &str) -> Result<usize, String> {
     usize::try_from(parse_bytes(text)?).map_err(|_| "is more than this machine addresses".into())
 }
 

@@ -7,6 +7,7 @@
 
 use std::fmt;
 use std::io;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use ringwal::Error;
@@ -27,6 +28,14 @@ pub(crate) enum Failure {
     Output(io::Error),
     /// A part of the command itself could not be had.
     Setup(&'static str, io::Error),
+    /// A raw file could not be read or written.
+    Raw(PathBuf, io::Error),
+    /// What a log gave back is not what it acknowledged.
+    Mismatch(String),
+    /// A signal ended it before it had anything to say.
+    Stopped(&'static str),
+    /// The options do not go together.
+    Request(String),
 }
 
 impl Failure {
@@ -36,12 +45,22 @@ impl Failure {
         ExitCode::from(self.code())
     }
 
+    /// Whether it says that a log is damaged, so that its files should be looked into.
+    pub(crate) fn is_evidence(&self) -> bool {
+        match self {
+            Failure::Log(error) => matches!(error.root_cause(), Error::Corrupt(_)),
+            Failure::Mismatch(_) => true,
+            _ => false,
+        }
+    }
+
     fn code(&self) -> u8 {
         match self {
             Failure::Log(error) => match error.root_cause() {
                 Error::Option { .. } | Error::NotALog { .. } => USAGE,
                 _ => FAILED,
             },
+            Failure::Request(_) => USAGE,
             _ => FAILED,
         }
     }
@@ -60,6 +79,10 @@ impl fmt::Display for Failure {
             Failure::Input(error) => write!(f, "standard input: {error}"),
             Failure::Output(error) => write!(f, "standard output: {error}"),
             Failure::Setup(what, error) => write!(f, "{what}: {error}"),
+            Failure::Raw(path, error) => write!(f, "{}: {error}", path.display()),
+            Failure::Mismatch(what) => write!(f, "the log is not what it acknowledged: {what}"),
+            Failure::Stopped(reason) => write!(f, "stopped by {reason}"),
+            Failure::Request(what) => f.write_str(what),
         }
     }
 }

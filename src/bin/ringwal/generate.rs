@@ -41,7 +41,7 @@ fn fill(record: &mut Vec<u8>, number: u64, size: usize) {
 }
 
 /// The SplitMix64 generator: a full period, and good bits from any starting point.
-fn splitmix64(state: &mut u64) -> u64 {
+pub(crate) fn splitmix64(state: &mut u64) -> u64 {
     *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
     let mut mixed = *state;
     mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

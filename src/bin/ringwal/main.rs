@@ -1,10 +1,11 @@
-//! `ringwal`: append to a log, read it, recover it and check it, from a shell.
+//! `ringwal`: append to a log, read it, recover it, check it and measure it, from a shell.
 //!
 //! ```text
 //! stdin | --generate ─► input ─► chunks ─► N workers ─► Log ─► acks on stdout, summary on stderr
 //!                                (append)
 //! DIR ─► Reader ─► records on stdout          (dump, recover)
 //! DIR ─► report on stderr or as JSON          (recover, verify)
+//! a log and raw files, in turn ─► a table on stdout, and JSON  (bench)
 //! ```
 //!
 //! 1. An acknowledgement is printed after the log said that the record is durable, never before.
@@ -15,6 +16,7 @@
 
 mod append;
 mod args;
+mod bench;
 mod dump;
 mod exit;
 mod generate;
@@ -38,6 +40,7 @@ fn main() -> ExitCode {
         args::Command::Dump(args) => dump::run(&args),
         args::Command::Recover(args) => recover::run(&args),
         args::Command::Verify(args) => verify::run(&args),
+        args::Command::Bench(args) => bench::run(&args),
     };
     match result {
         Ok(code) => code,

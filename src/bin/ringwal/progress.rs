@@ -33,7 +33,20 @@ impl Progress {
         Progress(Some(bar.with_style(style)))
     }
 
-    /// So many records more.
+    /// Of so many measurements of logs.
+    pub(crate) fn of_measurements(total: u64) -> Progress {
+        if !io::stderr().is_terminal() {
+            return Progress(None);
+        }
+        let style = ProgressStyle::with_template("{bar:30} {pos}/{len} measured, {eta} left");
+        // A template that does not parse costs the look of the bar, nothing else.
+        let style = style.unwrap_or_else(|_| ProgressStyle::default_bar());
+        let bar = ProgressBar::new(total).with_style(style);
+        bar.tick();
+        Progress(Some(bar))
+    }
+
+    /// So many records, or measurements, more.
     pub(crate) fn add(&self, records: u64) {
         if let Some(bar) = &self.0 {
             bar.inc(records);

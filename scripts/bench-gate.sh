@@ -1,0 +1,121 @@
+#!/usr/bin/env bash
+# The goals for speed, as ratios to raw limits of the same file system in the same run: prints each
+# ratio beside its goal and fails when one is missed, or when a rate is more than the flushes of
+# the device explain. What it does not measure it says. Run it on a machine that does nothing
+# else, by hand and before a release; nothing is timed in CI.
+#   scripts/bench-gate.sh [DIR]      DIR: where to measure; ROUNDS (5) and SECS (1) from outside
+set -euo pipefail
+cd "$(dirname "$0")/.."
+dir=$(realpath "${1:-.}")
+rounds=${ROUNDS:-5}
+secs=${SECS:-1}
+cargo build --quiet --release --features cli
+ringwal=target/release/ringwal
+tables=$(mktemp -d)
+trap 'rm -rf "$tables"' EXIT
+missed=0
+
+# measure NAME OPTION...: runs the instrument and keeps its table under that name.
+measure() {
+    local name=$1
+    shift
+    echo "== ringwal bench --rounds $rounds --secs $secs $*" >&2
+    "$ringwal" bench "$dir" --rounds "$rounds" --secs "$secs" "$@" >"$tables/$name"
+    cat "$tables/$name" >&2
+}
+
+# cell NAME FIRST COLUMN [COLUMN=VALUE...]: a cell of the first row below the heading that begins
+# with FIRST in which the columns have those values; nothing if there is none.
+cell() {
+    local name=$1 first=$2 column=$3
+    shift 3
+    awk -v first="$first" -v column="$column" -v wanted="$*" '
+        BEGIN { count = split(wanted, pairs, " ") }
+        $1 == first { for (i = 1; i <= NF; i++) at[$i] = i; columns = NF; below = 1; next }
+        !(column in at) { next }
+        !below || NF != columns { below = 0; next }
+        {
+            for (i = 1; i <= count; i++) {
+                split(pairs[i], pair, "=")
+                if ($at[pair[1]] != pair[2]) next
+            }
+            print $at[column]
+            exit
+        }' "$tables/$name"
+}
+
+# verdict TEXT VALUE OPERATOR GOAL [EXPLAINED [RANGE]]: prints a line; a figure that is not there
+# is missed.
+verdict() {
+    local text=$1 value=${2:--} operator=$3 goal=$4 explained=${5:-yes} range=${6:-} word=ok
+    if ! awk -v value="$value" -v operator="$operator" -v goal="$goal" 'BEGIN {
+        if (value !~ /^[0-9.]+$/) exit 1
+        exit !(operator == ">=" ? value + 0 >= goal + 0 : value + 0 <= goal + 0)
+    }'; then
+        word=MISSED
+    elif [ "$explained" = NO ]; then
+        word="MISSED: the flushes do not explain it"
+    fi
+    [ "$word" = ok ] || missed=1
+    if [ -n "$range" ] && awk -v range="$range" \
+        'BEGIN { split(range, it, /[.][.]/); exit !(it[2] + 0 > 2 * it[1]) }'; then
+        range="$range, more than twofold: was the machine idle?"
+    fi
+    printf '%-58s %8s  %s %-5s %s%s\n' "$text" "$value" "$operator" "$goal" "$word" \
+        "${range:+ (rounds: $range)}"
+}
+
+# goal TEXT NAME COLUMN OPERATOR GOAL COLUMN=VALUE...: a cell of a case, judged.
+goal() {
+    local text=$1 name=$2 column=$3 operator=$4 goal=$5
+    shift 5
+    verdict "$text" "$(cell "$name" mode "$column" "$@")" "$operator" "$goal" \
+        "$(cell "$name" mode explained "$@")" "$(cell "$name" mode "${column#x-}-range" "$@")"
+}
+
+for hogs in 0 1 2; do
+    measure "small-$hogs" --hogs "$hogs" --threads 1,16,64,256 --size 100
+    measure "large-$hogs" --hogs "$hogs" --threads 16,64 --size 16384
+    for window in 256 4096; do
+        measure "async-$window-$hogs" --hogs "$hogs" --mode async --threads 1 --size 100 \
+            --window "$window"
+    done
+done
+measure recovery --mode recovery --size 1024 --bytes 512MiB
+
+echo
+echo "strategies: $(for threads in 1 16 64 256; do
+    echo "$threads threads $(cell small-0 mode strategy threads=$threads);"
+done | xargs)"
+goal "1 thread, 100 B, blocking: of the floor" small-0 x-floor ">=" 1.0 threads=1
+goal "16 threads, 100 B: of the ideal batch" small-0 x-ideal ">=" 0.55 threads=16
+goal "64 threads, 100 B: of the ideal batch" small-0 x-ideal ">=" 0.35 threads=64
+goal "256 threads, 100 B: of the ideal batch" small-0 x-ideal ">=" 0.15 threads=256
+goal "16 threads, 16 KiB: of the ideal batch" large-0 x-ideal ">=" 0.7 threads=16
+goal "64 threads, 16 KiB: of the ideal batch" large-0 x-ideal ">=" 0.85 threads=64
+goal "async, 1 submitter, 256 outstanding: of the ideal batch" async-256-0 x-ideal ">=" 0.85
+goal "async, 1 submitter, 4096 outstanding: of the ideal batch" async-4096-0 x-ideal ">=" 0.65
+goal "CPU us per append at 64 threads, 100 B" small-0 cpu-us "<=" 8 threads=64
+for hogs in 1 2; do
+    beside="beside $hogs busy"
+    goal "1 thread, 100 B, $beside: of the floor" "small-$hogs" x-floor ">=" 0.5 threads=1
+    for threads in 16 64 256; do
+        goal "$threads threads, 100 B, $beside: of the ideal batch" "small-$hogs" x-ideal ">=" \
+            0.5 "threads=$threads"
+    done
+    for threads in 16 64; do
+        goal "$threads threads, 16 KiB, $beside: of the ideal batch" "large-$hogs" x-ideal ">=" \
+            0.5 "threads=$threads"
+    done
+    for window in 256 4096; do
+        goal "async, $window outstanding, $beside: of the ideal batch" "async-$window-$hogs" \
+            x-ideal ">=" 0.5
+    done
+done
+verdict "recovery of 512 MiB of 1 KiB records: of a raw read" \
+    "$(cell recovery recovery x-raw size=1024)" ">=" 0.85
+for case in "append cost, flat in the age of the log" "open time, linear in live bytes" \
+    "memory, flat in the age of the log"; do
+    printf '%-58s not measured\n' "$case"
+done
+exit "$missed"

@@ -1,0 +1,277 @@
+//! The options of `ringwal bench`, and the cases that they ask for.
+
+use std::fmt;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::ValueEnum;
+
+use crate::args::{EngineArgs, parse_bytes, parse_size, parse_threads};
+use crate::exit::Failure;
+
+/// `ringwal bench`.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Lists are separated by commas; every combination is a case. Each case gets a new \
+log in a temporary directory that is removed afterwards. Times are in microseconds; x-floor and \
+x-ideal are the rates as multiples of one pwrite + fdatasync at a time and of one direct write of \
+as many records as are outstanding + fdatasync, measured in the same round."
+)]
+pub(crate) struct BenchArgs {
+    /// Where to measure: a directory of the file system in question [default: the current one].
+    pub(crate) dir: Option<PathBuf>,
+    /// Appending threads.
+    #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "1,16,64,256",
+          value_parser = parse_threads)]
+    pub(crate) threads: Vec<NonZeroUsize>,
+    /// Bytes in a record.
+    #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "100,1024,16384",
+          value_parser = parse_record)]
+    pub(crate) size: Vec<usize>,
+    /// How they append.
+    #[arg(
+        long,
+        value_enum,
+        value_name = "LIST",
+        value_delimiter = ',',
+        default_value = "blocking"
+    )]
+    pub(crate) mode: Vec<ModeArg>,
+    /// Records that an async thread has outstanding, or that make up an atomic batch.
+    #[arg(long, value_name = "N", default_value = "256", value_parser = parse_window)]
+    pub(crate) window: NonZeroUsize,
+    /// Bytes of records in a log that is recovered.
+    #[arg(long, value_name = "BYTES", default_value = "512MiB", value_parser = parse_log)]
+    pub(crate) bytes: u64,
+    /// Seconds of each measurement.
+    #[arg(long, value_name = "S", default_value = "1", value_parser = parse_secs)]
+    pub(crate) secs: Duration,
+    /// How often everything is measured; the table shows medians.
+    #[arg(long, value_name = "N", default_value = "3",
+          value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(crate) rounds: u32,
+    /// Busy loops beside everything, the raw floors too: services share their machine.
+    #[arg(long, value_name = "N", default_value = "0",
+          value_parser = clap::value_parser!(u32).range(0..=256))]
+    pub(crate) hogs: u32,
+    /// Write everything that was measured, round by round, to this file.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) engine: EngineArgs,
+}
+
+/// What is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ModeArg {
+    /// Each thread appends a record and waits for it.
+    Blocking,
+    /// Each thread has a window of records outstanding and waits for the oldest.
+    Async,
+    /// Each thread appends an atomic batch of a window of records and waits for it.
+    Batch,
+    /// A log is opened and read, in one thread, beside a raw read of its files.
+    Recovery,
+}
+
+/// How threads append.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// A record, and wait for it.
+    Blocking,
+    /// A window of records, then wait for the oldest of them before each further one.
+    Async,
+    /// An atomic batch of a window of records, and wait for it.
+    Batch,
+}
+
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Mode::Blocking => "blocking",
+            Mode::Async => "async",
+            Mode::Batch => "batch",
+        })
+    }
+}
+
+/// One way to use a log that is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Case {
+    pub(crate) mode: Mode,
+    pub(crate) threads: usize,
+    pub(crate) size: usize,
+    /// Records per thread that are not acknowledged, at most.
+    pub(crate) window: usize,
+}
+
+impl Case {
+    /// Records of all threads that are not acknowledged, at most.
+    pub(crate) fn outstanding(&self) -> usize {
+        self.threads * self.window
+    }
+}
+
+impl ModeArg {
+    fn appends(&self) -> Option<Mode> {
+        match self {
+            ModeArg::Blocking => Some(Mode::Blocking),
+            ModeArg::Async => Some(Mode::Async),
+            ModeArg::Batch => Some(Mode::Batch),
+            ModeArg::Recovery => None,
+        }
+    }
+}
+
+impl BenchArgs {
+    /// The sizes of the records of logs that are recovered.
+    pub(crate) fn recoveries(&self) -> Result<Vec<usize>, Failure> {
+        let mut sizes = Vec::new();
+        if self.mode.contains(&ModeArg::Recovery) {
+            for &size in &self.size {
+                if self.bytes.div_ceil(size as u64) > RECOVERED_RECORDS_MAX {
+                    return Err(Failure::Request(format!(
+                        "{} bytes of records of {size} are more than {RECOVERED_RECORDS_MAX} \
+                         records: lower --bytes or raise --size",
+                        self.bytes
+                    )));
+                }
+                if !sizes.contains(&size) {
+                    sizes.push(size);
+                }
+            }
+        }
+        Ok(sizes)
+    }
+
+    /// All combinations of what appends, in the order of the lists.
+    pub(crate) fn cases(&self) -> Result<Vec<Case>, Failure> {
+        let mut cases = Vec::new();
+        for mode in self.mode.iter().filter_map(ModeArg::appends) {
+            for &size in &self.size {
+                for &threads in &self.threads {
+                    let window = if mode == Mode::Blocking { 1 } else { self.window.get() };
+                    let case = Case { mode, threads: threads.get(), size, window };
+                    let bytes = case.outstanding().saturating_mul(size);
+                    if bytes > OUTSTANDING_BYTES_MAX {
+                        return Err(Failure::Request(format!(
+                            "{mode} with {threads} threads, a window of {window} and {size} bytes \
+                             has {bytes} bytes outstanding, expected at most \
+                             {OUTSTANDING_BYTES_MAX}: lower one of them"
+                        )));
+                    }
+                    if !cases.contains(&case) {
+                        cases.push(case);
+                    }
+                }
+            }
+        }
+        Ok(cases)
+    }
+}
+
+/// What the ideal batch writes at once has to fit a buffer and a file of reasonable size.
+const OUTSTANDING_BYTES_MAX: usize = 256 << 20;
+/// As much as a log takes by default.
+const RECORD_BYTES_MAX: usize = 64 << 20;
+/// What was acknowledged is kept in memory to be compared.
+const RECOVERED_RECORDS_MAX: u64 = 1 << 25;
+const RECOVERED_BYTES_MAX: u64 = 64 << 30;
+const WINDOW_MAX: usize = 1 << 20;
+const SECS_MAX: f64 = 600.0;
+const SECS_MIN: f64 = 0.001;
+
+fn parse_record(text: &str) -> Result<usize, String> {
+    match parse_size(text)? {
+        bytes @ 1..=RECORD_BYTES_MAX => Ok(bytes),
+        _ => Err(format!("expected 1 to {RECORD_BYTES_MAX} bytes")),
+    }
+}
+
+fn parse_log(text: &str) -> Result<u64, String> {
+    match parse_bytes(text)? {
+        bytes @ 1..=RECOVERED_BYTES_MAX => Ok(bytes),
+        _ => Err(format!("expected 1 to {RECOVERED_BYTES_MAX} bytes")),
+    }
+}
+
+fn parse_window(text: &str) -> Result<NonZeroUsize, String> {
+    text.parse()
+        .ok()
+        .filter(|window: &NonZeroUsize| window.get() <= WINDOW_MAX)
+        .ok_or_else(|| format!("expected a number from 1 to {WINDOW_MAX}"))
+}
+
+fn parse_secs(text: &str) -> Result<Duration, String> {
+    text.parse()
+        .ok()
+        .filter(|secs| (SECS_MIN..=SECS_MAX).contains(secs))
+        .map(Duration::from_secs_f64)
+        .ok_or_else(|| format!("expected seconds from {SECS_MIN} to {SECS_MAX}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use clap::Parser;
+
+    use crate::args::{Args, Command};
+
+    fn parse(args: &[&str]) -> BenchArgs {
+        let args = Args::try_parse_from([&["ringwal", "bench"], args].concat()).unwrap();
+        let Command::Bench(args) = args.command else { panic!("not bench") };
+        args
+    }
+
+    fn cases(args: &[&str]) -> Result<Vec<Case>, Failure> {
+        parse(args).cases()
+    }
+
+    #[test]
+    fn recovery_is_no_case_and_takes_the_sizes_once() {
+        let args = parse(&["--mode", "recovery,blocking", "--size", "100,200,100"]);
+        assert_eq!(args.recoveries().unwrap(), [100, 200]);
+        assert!(args.cases().unwrap().iter().all(|case| case.mode == Mode::Blocking));
+        assert!(parse(&["--size", "1"]).recoveries().unwrap().is_empty());
+        let many = parse(&["--mode", "recovery", "--size", "1"]).recoveries();
+        assert!(matches!(many, Err(Failure::Request(_))), "{many:?}");
+    }
+
+    #[test]
+    fn every_combination_is_a_case_once() {
+        let found =
+            cases(&["--threads", "1,2,2", "--size", "100,1KiB", "--mode", "blocking,async"]);
+        let found = found.unwrap();
+        assert_eq!(found.len(), 8);
+        let last = Case { mode: Mode::Async, threads: 2, size: 1024, window: 256 };
+        assert_eq!(found.last(), Some(&last));
+        assert_eq!((found[0].window, last.outstanding()), (1, 512));
+    }
+
+    #[test]
+    fn what_no_machine_holds_is_refused() {
+        let huge = cases(&["--mode", "batch", "--threads", "1024", "--size", "1MiB"]);
+        assert!(matches!(huge, Err(Failure::Request(_))), "{huge:?}");
+    }
+
+    #[test]
+    fn wrong_values_are_refused() {
+        for args in [
+            ["--threads", "1,x"],
+            ["--threads", "1,,2"],
+            ["--threads", "0"],
+            ["--size", "0"],
+            ["--size", "65MiB"],
+            ["--mode", "fast"],
+            ["--secs", "0"],
+            ["--secs", "nan"],
+            ["--rounds", "0"],
+            ["--bytes", "0"],
+        ] {
+            let parsed = Args::try_parse_from([&["ringwal", "bench"], &args[..]].concat());
+            assert!(parsed.is_err(), "{args:?}");
+        }
+    }
+}

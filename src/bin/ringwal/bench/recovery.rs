@@ -1,0 +1,145 @@
+//! Measures how long a log of a given size takes to open, beside a raw read of the same files.
+//!
+//! 1. Opening verifies every batch of every segment; a log that came back with another number of
+//!    records than were appended is an error.
+//! 2. Before each read and each opening the operating system is asked to forget the files
+//!    (`posix_fadvise`); everything in them is synced, so that it can. It is only asked: a file
+//!    system that keeps them anyway makes both faster, unless it reads around its cache.
+//! 3. The records are then read and compared, which is the time to the last record.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use ringwal::Log;
+use ringwal::io::{Access, StdStorage, Storage};
+
+use crate::bench::check::{Acked, check};
+use crate::bench::content::Content;
+use crate::bench::files::{RawFile, read_files};
+use crate::bench::load::Setting;
+use crate::bench::raw::stopped;
+use crate::exit::Failure;
+
+/// A log to recover again and again.
+pub(crate) struct Recoverable {
+    dir: PathBuf,
+    run: u64,
+    size: usize,
+    acked: [Acked; 1],
+}
+
+/// One recovery of it.
+#[derive(Clone, Debug)]
+pub(crate) struct Recovered {
+    pub(crate) records: u64,
+    /// The bytes of its files.
+    pub(crate) bytes: u64,
+    /// A raw read of its files.
+    pub(crate) raw_read: Duration,
+    /// Until the log was open, everything verified.
+    pub(crate) opened: Duration,
+    /// What the log itself says its recovery took; opening prepares a spare and measures the
+    /// strategies as well.
+    pub(crate) reported: Duration,
+    /// Until its first record was there.
+    pub(crate) first: Duration,
+    /// Until all were there, verified again and compared.
+    pub(crate) last: Duration,
+    /// Why the raw read was not direct.
+    pub(crate) not_direct: Option<String>,
+}
+
+/// A figure of a recovery.
+pub(crate) type RecoveryFigure = fn(&Recovered) -> f64;
+
+/// All of them, with their names in JSON and in the table.
+pub(crate) const RECOVERY_FIGURES: [(RecoveryFigure, &str, &str); 6] = [
+    (|it| it.raw_read.as_secs_f64(), "raw_read_seconds", "raw-s"),
+    (|it| it.opened.as_secs_f64(), "opened_seconds", "opened-s"),
+    (|it| it.reported.as_secs_f64(), "reported_seconds", "reported-s"),
+    (|it| it.first.as_secs_f64(), "first_record_seconds", "first-s"),
+    (|it| it.last.as_secs_f64(), "last_record_seconds", "last-s"),
+    (Recovered::ratio, "ratio_to_raw_read", "x-raw"),
+];
+
+impl Recovered {
+    /// How fast it opened, as a multiple of the raw read.
+    pub(crate) fn ratio(&self) -> f64 {
+        self.raw_read.as_secs_f64() / self.opened.as_secs_f64().max(f64::MIN_POSITIVE)
+    }
+}
+
+impl Recoverable {
+    /// Fills a new log in `dir` with `bytes` of records of `size` bytes.
+    pub(crate) fn fill(
+        setting: &Setting<'_>,
+        dir: &Path,
+        run: u64,
+        (bytes, size): (u64, usize),
+    ) -> Result<Recoverable, Failure> {
+        let log = setting.engine.builder(dir).open()?;
+        let mut content = Content::new(run, 0, size);
+        let mut acked = Acked::new();
+        let mut last = None;
+        for number in 0..bytes.div_ceil(size as u64) {
+            if setting.stop.is_stopped() {
+                return Err(stopped(setting));
+            }
+            let commit = log.append_async(content.record(number))?;
+            acked.push(commit.seq().get());
+            last = Some(commit);
+        }
+        // Whoever waits for the last record waits for all before it.
+        last.map_or(Ok(ringwal::Seq::NONE), |commit| commit.wait())?;
+        log.close()?;
+        Ok(Recoverable { dir: dir.to_path_buf(), run, size, acked: [acked] })
+    }
+
+    /// Recovers it once.
+    pub(crate) fn measure(&self, setting: &Setting<'_>) -> Result<Recovered, Failure> {
+        let (files, not_direct) = self.forgotten_files()?;
+        let since = Instant::now();
+        let read = read_files(&files, setting.stop)?;
+        let raw_read = since.elapsed();
+        drop(files);
+
+        let (files, _) = self.forgotten_files()?;
+        drop(files);
+        let since = Instant::now();
+        let log = setting.engine.builder(&self.dir).open()?;
+        let opened = since.elapsed();
+        self.check_report(&log)?;
+        log.reader()?.next().transpose()?;
+        let first = since.elapsed();
+        let records = check(&log, self.run, self.size, &self.acked)?;
+        let last = since.elapsed();
+        log.close()?;
+        let (bytes, reported) = (read.bytes, log.recovery().elapsed);
+        Ok(Recovered { records, bytes, raw_read, opened, reported, first, last, not_direct })
+    }
+
+    fn check_report(&self, log: &Log) -> Result<(), Failure> {
+        let (found, appended) = (log.recovery().records, self.acked[0].len() as u64);
+        if found == appended {
+            return Ok(());
+        }
+        Err(Failure::Mismatch(format!("{found} records were recovered of {appended}")))
+    }
+
+    /// The log's files, as far as possible not in memory, and why reads are not direct.
+    fn forgotten_files(&self) -> Result<(Vec<RawFile>, Option<String>), Failure> {
+        let storage = StdStorage::new(&self.dir);
+        let mut names = storage.list()?;
+        names.retain(|name| name.ends_with(".seg"));
+        names.sort();
+        let mut files = Vec::with_capacity(names.len());
+        let mut not_direct = None;
+        for name in names {
+            storage.open(&name, Access::Read)?.drop_cache();
+            let (file, why) = RawFile::to_read(self.dir.join(name))?;
+            files.push(file);
+            not_direct = not_direct.or(why);
+        }
+        Ok((files, not_direct))
+    }
+}

@@ -1,0 +1,246 @@
+//! The results for people: tables on standard output, and what has to be said beside them.
+//!
+//! Columns are separated by spaces, no cell has one, and `-` is a figure that could not be had:
+//! `scripts/bench-gate.sh` reads them by the names in the heading.
+
+use std::fmt;
+
+use crate::bench::machine::Device;
+use crate::bench::recovery::{RECOVERY_FIGURES, Recovered};
+use crate::bench::results::{CaseResult, FloorResult, RecoveryResult, Results};
+use crate::bench::sample::Figure;
+
+/// Shows everything.
+pub(crate) struct Table<'a> {
+    pub(crate) results: &'a Results,
+    pub(crate) device: &'a Device,
+    pub(crate) filesystem: &'a str,
+    pub(crate) not_direct: Option<&'a str>,
+    pub(crate) rounds: u32,
+    pub(crate) secs: f64,
+    pub(crate) hogs: u32,
+}
+
+const CASE_HEADING: [&str; 22] = [
+    "mode",
+    "threads",
+    "size",
+    "window",
+    "acked/s",
+    "p50",
+    "p99",
+    "p99.9",
+    "max",
+    "cpu-us",
+    "flushes",
+    "bytes",
+    "padding",
+    "batch",
+    "x-floor",
+    "floor-range",
+    "x-ideal",
+    "ideal-range",
+    "strategy",
+    "compared",
+    "explained",
+    "rounds",
+];
+
+const FLOOR_HEADING: [&str; 11] = [
+    "floor",
+    "at-once",
+    "size",
+    "per-s",
+    "MiB/s",
+    "p50",
+    "p99",
+    "p99.9",
+    "max",
+    "flushes",
+    "explained",
+];
+
+impl fmt::Display for Table<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Table { rounds, secs, hogs, .. } = self;
+        writeln!(f, "medians of {rounds} rounds of {secs} s, {hogs} busy loops beside them")?;
+        writeln!(f, "file system: {}; {}", self.filesystem, Beside(self.device))?;
+        writeln!(f)?;
+        if !self.results.cases.is_empty() {
+            write_rows(f, &CASE_HEADING, self.results.cases.iter().map(case_row).collect())?;
+            writeln!(f)?;
+        }
+        if !self.results.recoveries.is_empty() {
+            write_recoveries(f, &self.results.recoveries)?;
+        }
+        write_rows(f, &FLOOR_HEADING, self.results.floors.iter().map(floor_row).collect())?;
+        for (name, reason) in &self.results.left_out {
+            writeln!(f, "left out: {name}: {reason}")?;
+        }
+        if let Some(reason) = self.not_direct {
+            writeln!(f, "no direct I/O for the raw floors, which use the page cache: {reason}")?;
+        }
+        if self.results.cases.iter().any(CaseResult::is_unexplained)
+            || self.results.floors.iter().any(FloorResult::is_unexplained)
+        {
+            writeln!(
+                f,
+                "UNEXPLAINED: more was acknowledged than the flushes of the device can have made \
+                 durable. Do not believe those rates: something below does not flush."
+            )?;
+        }
+        Ok(())
+    }
+}
+
+/// What the device counts, and what that says.
+struct Beside<'a>(&'a Device);
+
+impl fmt::Display for Beside<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0.name {
+            Ok(name) => {
+                let cache = self.0.write_cache.as_deref().unwrap_or("unknown write cache");
+                write!(f, "flushes are those of all of {name} ({cache})")?;
+                if !self.0.counts_every_flush() {
+                    write!(f, ", which need not flush: whether they explain a rate is not judged")?;
+                }
+                Ok(())
+            }
+            Err(reason) => write!(f, "flushes are not counted: {reason}"),
+        }
+    }
+}
+
+fn case_row(result: &CaseResult) -> Vec<String> {
+    let case = &result.case;
+    let median = |figure, digits| number(result.median(figure), digits);
+    vec![
+        case.mode.to_string(),
+        case.threads.to_string(),
+        case.size.to_string(),
+        case.window.to_string(),
+        median(Figure::PerSecond, 0),
+        median(Figure::P50, 0),
+        median(Figure::P99, 0),
+        median(Figure::P999, 0),
+        median(Figure::Max, 0),
+        median(Figure::CpuMicros, 2),
+        median(Figure::Flushes, 4),
+        median(Figure::Bytes, 0),
+        median(Figure::Padding, 2),
+        median(Figure::BatchRecords, 1),
+        number(result.to_floor(), 3),
+        range(result.rounds.iter().map(|round| round.to_floor)),
+        number(result.to_ideal(), 3),
+        range(result.rounds.iter().map(|round| round.to_ideal)),
+        result.strategies(),
+        result.compared().to_string(),
+        explained(result.rounds.iter().map(|round| round.unexplained)),
+        result.rounds.len().to_string(),
+    ]
+}
+
+fn floor_row(result: &FloorResult) -> Vec<String> {
+    let median = |figure, digits| number(result.median(figure), digits);
+    vec![
+        result.floor.name().to_owned(),
+        result.floor.outstanding().to_string(),
+        result.floor.size().to_string(),
+        median(Figure::PerSecond, 0),
+        median(Figure::MibPerSecond, 1),
+        median(Figure::P50, 0),
+        median(Figure::P99, 0),
+        median(Figure::P999, 0),
+        median(Figure::Max, 0),
+        median(Figure::Flushes, 4),
+        explained(result.rounds.iter().map(|(_, unexplained)| *unexplained)),
+    ]
+}
+
+fn write_recoveries(f: &mut fmt::Formatter<'_>, results: &[RecoveryResult]) -> fmt::Result {
+    let mut heading = vec!["recovery", "size", "records", "bytes"];
+    heading.extend(RECOVERY_FIGURES.map(|(_, _, name)| name));
+    let row = |result: &RecoveryResult| {
+        let last = result.rounds.last();
+        let count = |of: fn(&Recovered) -> u64| number(last.map(|it| of(it) as f64), 0);
+        let mut row = vec!["cold".to_owned(), result.size.to_string()];
+        row.extend([count(|it| it.records), count(|it| it.bytes)]);
+        row.extend(RECOVERY_FIGURES.map(|(figure, ..)| number(result.median(figure), 3)));
+        row
+    };
+    write_rows(f, &heading, results.iter().map(row).collect())?;
+    writeln!(f, "cold: the system was asked to forget the files before each (posix_fadvise)")?;
+    let reasons = results.iter().flat_map(|result| &result.rounds).flat_map(|it| &it.not_direct);
+    if let Some(reason) = reasons.last() {
+        writeln!(f, "the raw read went through the page cache: {reason}")?;
+    }
+    writeln!(f)
+}
+
+fn number(value: Option<f64>, digits: usize) -> String {
+    value.map_or_else(|| "-".to_owned(), |value| format!("{value:.digits$}"))
+}
+
+/// The least and the greatest of all rounds: how far a median is to be believed.
+fn range(rounds: impl Iterator<Item = Option<f64>>) -> String {
+    let values: Option<Vec<f64>> = rounds.collect();
+    let mut values = values.unwrap_or_default();
+    values.sort_by(f64::total_cmp);
+    match (values.first(), values.last()) {
+        (Some(least), Some(greatest)) => format!("{least:.2}..{greatest:.2}"),
+        _ => "-".to_owned(),
+    }
+}
+
+/// `NO` if it is not in any round, `-` if that was not judged.
+fn explained(rounds: impl Iterator<Item = Option<bool>>) -> String {
+    let judged: Option<Vec<bool>> = rounds.collect();
+    let word = match judged {
+        Some(unexplained) if unexplained.contains(&true) => "NO",
+        Some(_) => "yes",
+        None => "-",
+    };
+    word.to_owned()
+}
+
+/// Writes a heading and rows, each column as wide as its widest cell.
+fn write_rows(f: &mut fmt::Formatter<'_>, heading: &[&str], rows: Vec<Vec<String>>) -> fmt::Result {
+    let heading: Vec<String> = heading.iter().map(|&name| name.to_owned()).collect();
+    let mut widths: Vec<usize> = heading.iter().map(String::len).collect();
+    for row in &rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(cell.len());
+        }
+    }
+    for row in std::iter::once(heading).chain(rows) {
+        for (at, (cell, width)) in row.iter().zip(&widths).enumerate() {
+            if at == 0 {
+                write!(f, "{cell:<width$}")?;
+            } else {
+                write!(f, "  {cell:>width$}")?;
+            }
+        }
+        writeln!(f)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_unexplained_round_is_enough_and_one_unjudged_says_so() {
+        assert_eq!(explained([Some(false), Some(true)].into_iter()), "NO");
+        assert_eq!(explained([Some(false)].into_iter()), "yes");
+        assert_eq!(explained([Some(false), None].into_iter()), "-");
+    }
+
+    #[test]
+    fn a_figure_that_could_not_be_had_is_a_dash() {
+        assert_eq!(range([Some(0.5), None].into_iter()), "-");
+        assert_eq!(range([Some(2.0), Some(0.5), Some(1.0)].into_iter()), "0.50..2.00");
+        assert_eq!((number(None, 2), number(Some(1.005), 1)), ("-".to_owned(), "1.0".to_owned()));
+    }
+}
