@@ -22,8 +22,10 @@ mod rng;
 #[path = "simulation/world.rs"]
 mod world;
 
-/// Seeds that found something once.
-const KEPT: [u64; 1] = [1];
+/// Seeds that find what was found once, if it comes back: a torn write of `state` completed by a
+/// later one; a truncated segment that is shown again; a close that hangs after the queue failed.
+/// They become other lives when the test chooses in another way; `found` keeps the same for good.
+const KEPT: [u64; 9] = [10144, 102727, 209068, 1235, 100003, 200164, 1, 100012, 200006];
 
 const ALL_STEPS: u64 = u64::MAX;
 

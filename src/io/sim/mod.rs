@@ -20,12 +20,14 @@
 //! What it must **detect**: bytes that were durable and changed ([`damage`](SimDisk::damage)).
 //!
 //! **Out of scope**: a drive that acknowledges a flush and does not do it; sectors that change
-//! although nobody wrote to them or next to them within the sector; a rename of which only one half
-//! survives.
+//! although nobody wrote to them or next to them within the sector; a sector that is torn inside of
+//! an aligned 8-byte word; a rename of which only one half survives; a write of a dead process that
+//! lands after the next one opened the log; reads that are rotten only once.
 //!
 //! Numbered properties:
 //!
-//! 1. The same seed and the same calls give the same results.
+//! 1. The same seed and the same calls give the same results (but for the random salts that a log
+//!    writes).
 //! 2. After a power cut every call fails, and nothing changes.
 //! 3. A queue behaves as the numbered obligations of [`crate::io`] allow, and no better.
 //!
@@ -45,6 +47,8 @@ pub(crate) use queue::{SimQueue, SimWake};
 mod dice;
 mod queue;
 mod state;
+#[cfg(test)]
+mod tests;
 
 /// A simulated disk. A clone is the same disk.
 ///
