@@ -147,9 +147,12 @@ impl Inode {
         let Some(last) = last else { return };
         let mut kept: Vec<Pending> = Vec::new();
         for (index, pending) in std::mem::take(&mut self.pending).into_iter().enumerate() {
-            let length = matches!(pending.change, Change::Length(_)) && !pending.lost;
-            let done = pending.completed.is_some() && length && index < last;
-            if done || goes(&pending) {
+            // The length that goes to stable storage is the one that the system knows.
+            let is_length = matches!(pending.change, Change::Length(_)) && index < last;
+            if is_length && pending.lost {
+                continue;
+            }
+            if is_length && pending.completed.is_some() || goes(&pending) {
                 pending.change.apply(&mut self.durable);
                 for older in kept.iter_mut().filter(|older| older.completed.is_some()) {
                     older.change.outlived_by(&pending.change);
