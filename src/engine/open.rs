@@ -130,7 +130,7 @@ impl Builder {
         let sleep = queue.sleep();
         let durable_seq = next_seq.get() - 1;
         let (shared, driver) = assemble(&options, queue, &backend, segments, durable_seq, false);
-        report.backend = Some(backend.to_string());
+        report.backend = Some(format!("{}, {}", backend.kind, backend.strategy));
         let inner = Inner {
             shared,
             options,
