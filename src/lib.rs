@@ -1,9 +1,9 @@
 //! ringwal is a write-ahead log engine: many threads append records, and an append returns its
 //! sequence number once that record, and every record before it, is durable.
 //!
-//! One ring thread drives io_uring: per batch, one linked write + fsync from an O_DIRECT aligned
-//! buffer. Where io_uring cannot be had, the portable backend on `std::fs` runs the same code
-//! path and keeps the same promise.
+//! One ring thread drives io_uring: per batch, one write from an O_DIRECT aligned buffer and its
+//! sync, linked in one submission or in another way, as measured at open. Where io_uring cannot be
+//! had, the portable backend on `std::fs` runs the same code path and keeps the same promise.
 //!
 //! ```
 //! use ringwal::Log;

@@ -263,7 +263,6 @@ impl<Q: IoQueue> Driver<Q> {
             records: fill.records,
             payload_bytes: (fill.end - HEADER_SIZE) as u32,
         };
-        format::seal(&mut fill.buf, &header, &mut self.heads);
         let strategy = fill.sync.then_some(self.setup.strategy);
         let payload = u64::from(header.payload_bytes);
         let heads = u64::from(fill.records) * RECORD_HEAD_SIZE as u64;
@@ -283,6 +282,8 @@ impl<Q: IoQueue> Driver<Q> {
             strategy,
             gate: Arc::clone(&fill.gate),
         });
+        // Only now: whatever goes wrong from here on, the pipeline knows whom to tell.
+        format::seal(&mut fill.buf, &header, &mut self.heads);
         let mut metrics = self.shared.metrics();
         metrics.queue_micros.record_micros(now - fill.opened);
         metrics.in_flight = self.pipeline.writing();

@@ -62,10 +62,11 @@ impl Builder {
     ///
     /// # Errors
     ///
-    /// [`Error::Option`], [`Error::NotALog`], [`Error::Locked`], [`Error::UnsupportedVersion`],
-    /// [`Error::BackendRefused`], all of which change nothing on disk; [`Error::Corrupt`] for
-    /// damage that the [`RecoveryPolicy`](crate::RecoveryPolicy) does not tolerate, which changes
-    /// no segment; [`Error::Io`].
+    /// [`Error::Option`], [`Error::NotALog`] and [`Error::Locked`] change nothing on disk.
+    /// [`Error::UnsupportedVersion`], and [`Error::Corrupt`] for damage that the
+    /// [`RecoveryPolicy`](crate::RecoveryPolicy) does not tolerate, change nothing but the lock
+    /// file. [`Error::BackendRefused`] changes nothing if the kernel refuses to set a ring up; what
+    /// is refused later, at the test write, leaves a recovered or an empty log. [`Error::Io`].
     pub fn open(self) -> Result<Log> {
         self.options.validate()?;
         let storage: Arc<dyn Storage> = Arc::new(StdStorage::new(&self.options.dir));
@@ -83,7 +84,7 @@ impl Builder {
     ) -> Result<Log> {
         let options = self.options;
         let (lock, recovered) = lock_and_recover(&options, &*storage)?;
-        let Recovered { state, segments, next_seq, mut report } = recovered;
+        let Recovered { state, segments, next_seq, report } = recovered;
         let Some(state) = state else { return Err(Error::Closed) };
         let durable_seq = next_seq.get() - 1;
 
@@ -99,20 +100,8 @@ impl Builder {
                 return Err(Error::io("start the ring thread", &options.dir, source));
             }
         };
-        report.backend = Some(format!("{}, {}", backend.kind, backend.strategy));
-        let life = Mutex::new(Life { thread: Some(thread), lock: Some(lock) });
-        let state = Mutex::new(state);
-        let inner = Inner {
-            shared,
-            options,
-            storage,
-            backend,
-            recovery: report,
-            state,
-            life,
-            #[cfg(any(test, feature = "sim"))]
-            stepped: None,
-        };
+        let life = Life { thread: Some(thread), lock: Some(lock) };
+        let inner = Inner::new(shared, options, storage, backend, report, state, life);
         Ok(Log { inner: Arc::new(inner) })
     }
 
@@ -124,23 +113,15 @@ impl Builder {
         let options = self.options;
         let storage: Arc<dyn Storage> = Arc::new(disk.clone());
         let (lock, recovered) = lock_and_recover(&options, &*storage)?;
-        let Recovered { state, segments, next_seq, mut report } = recovered;
+        let Recovered { state, segments, next_seq, report } = recovered;
         let Some(state) = state else { return Err(Error::Closed) };
         let (queue, backend) = SimQueue::new(disk, &queue_options(&options));
         let sleep = queue.sleep();
         let durable_seq = next_seq.get() - 1;
         let (shared, driver) = assemble(&options, queue, &backend, segments, durable_seq, false);
-        report.backend = Some(format!("{}, {}", backend.kind, backend.strategy));
-        let inner = Inner {
-            shared,
-            options,
-            storage,
-            backend,
-            recovery: report,
-            state: Mutex::new(state),
-            life: Mutex::new(Life { thread: None, lock: Some(lock) }),
-            stepped: Some(Stepped::new(driver, sleep)),
-        };
+        let life = Life { thread: None, lock: Some(lock) };
+        let mut inner = Inner::new(shared, options, storage, backend, report, state, life);
+        inner.stepped = Some(Stepped::new(driver, sleep));
         Ok(Log { inner: Arc::new(inner) })
     }
 
@@ -302,6 +283,29 @@ fn lock_and_recover(
 }
 
 impl Inner {
+    fn new(
+        shared: Arc<Shared>,
+        options: Options,
+        storage: Arc<dyn Storage>,
+        backend: Backend,
+        mut recovery: Recovery,
+        state: StateFile,
+        life: Life,
+    ) -> Inner {
+        recovery.backend = Some(format!("{}, {}", backend.kind, backend.strategy));
+        Inner {
+            shared,
+            options,
+            storage,
+            backend,
+            recovery,
+            state: Mutex::new(state),
+            life: Mutex::new(life),
+            #[cfg(any(test, feature = "sim"))]
+            stepped: None,
+        }
+    }
+
     pub(crate) fn state(&self) -> MutexGuard<'_, StateFile> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
