@@ -124,7 +124,7 @@ mod platform {
 #[cfg(target_os = "linux")]
 pub(crate) use linux::drop_cache;
 #[cfg(all(target_os = "linux", any(feature = "uring", test)))]
-pub(crate) use linux::{direct_alignment, eventfd};
+pub(crate) use linux::{direct_alignment, eventfd, write_durably};
 #[cfg(target_os = "linux")]
 #[allow(unused_imports, reason = "the gate of the engine sleeps on it")]
 pub(crate) use linux::{futex_wait, futex_wake_all};
@@ -180,6 +180,29 @@ mod linux {
         // SAFETY: the call takes numbers only, and the descriptor is open.
         let _hint =
             unsafe { libc::posix_fadvise(file.as_raw_fd(), 0, 0, libc::POSIX_FADV_DONTNEED) };
+    }
+
+    /// Writes all of `data` at `offset`, durably, with one call. A short write is an error.
+    #[cfg(any(feature = "uring", test))]
+    pub(crate) fn write_durably(file: &File, data: &[u8], offset: u64) -> std::io::Result<()> {
+        let parts = libc::iovec { iov_base: data.as_ptr().cast_mut().cast(), iov_len: data.len() };
+        let at = libc::off_t::try_from(offset).map_err(std::io::Error::other)?;
+        loop {
+            // SAFETY: the descriptor is open, the one part is `data`, which is borrowed through
+            // the call, and the kernel only reads from it.
+            let written = unsafe {
+                libc::pwritev2(file.as_raw_fd(), &raw const parts, 1, at, libc::RWF_DSYNC)
+            };
+            if written >= 0 {
+                let all = usize::try_from(written).is_ok_and(|written| written == data.len());
+                let short = || std::io::Error::from(std::io::ErrorKind::WriteZero);
+                return all.then_some(()).ok_or_else(short);
+            }
+            let error = std::io::Error::last_os_error();
+            if error.kind() != std::io::ErrorKind::Interrupted {
+                return Err(error);
+            }
+        }
     }
 
     /// A new eventfd whose counter is zero. Blocking on purpose: a ring answers a read of a
@@ -257,6 +280,18 @@ mod tests {
             assert!(known.offset == 0 || known.offset.is_power_of_two());
         }
         drop_cache(&file);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_durable_write_is_there_and_refused_where_the_file_is_read_only() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        let file = std::fs::File::create(&path).unwrap();
+        write_durably(&file, b"here", 3).unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"\0\0\0here");
+        let read_only = std::fs::File::open(&path).unwrap();
+        assert_eq!(write_durably(&read_only, b"x", 0).unwrap_err().raw_os_error(), Some(9));
     }
 
     #[cfg(target_os = "linux")]

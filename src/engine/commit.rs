@@ -202,6 +202,11 @@ impl Commit {
         Ok(self.last_seq)
     }
 
+    /// Whether the record was acknowledged before `time`.
+    pub(crate) fn wait_until(&self, time: Instant) -> Result<bool> {
+        self.level.map_or(Ok(true), |level| self.gate.wait(level, Some(time)))
+    }
+
     /// Like [`wait`](Self::wait), for at most `timeout`; `None` when it passed.
     ///
     /// # Errors

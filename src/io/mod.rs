@@ -262,6 +262,12 @@ pub trait IoQueue {
 
     /// What makes [`wait`](Self::wait) return, from any thread.
     fn waker(&self) -> Arc<dyn Wake>;
+
+    /// An open file for blocking writes beside the queue, where the backend has that.
+    fn commit_file(&self, file: FileId) -> Option<Arc<dyn CommitFile>> {
+        let _none = file;
+        None
+    }
 }
 
 impl IoQueue for Box<dyn IoQueue> {
@@ -280,6 +286,22 @@ impl IoQueue for Box<dyn IoQueue> {
     fn waker(&self) -> Arc<dyn Wake> {
         (**self).waker()
     }
+
+    fn commit_file(&self, file: FileId) -> Option<Arc<dyn CommitFile>> {
+        (**self).commit_file(file)
+    }
+}
+
+/// A file of an [`IoQueue`] that any thread may write to, blocking, while no operation of the
+/// queue is in flight on it. It writes as the queue does: around the page cache or through it.
+pub trait CommitFile: Send + Sync + fmt::Debug {
+    /// Writes all of `data` at `offset`, and makes it durable if a strategy is given: `Dsync` with
+    /// one call, the others with a write and a sync. Both are multiples of the backend's unit.
+    ///
+    /// # Errors
+    ///
+    /// As the completion of an [`Op::Write`]; nothing is retried.
+    fn commit(&self, data: &[u8], offset: u64, sync: Option<Strategy>) -> Result<()>;
 }
 
 /// Makes an [`IoQueue::wait`] return, now or the next time it is called.

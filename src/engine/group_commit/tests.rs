@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::inbox::{Blocked, Fill, Inbox, Limits, Placed, Taken};
+use super::inbox::{Arrival, Blocked, Duty, Fill, Inbox, Limits, Placed, Taken};
 use super::pipeline::{Action, Pipeline, Submission};
 use crate::error::Error;
 use crate::format::HEADER_SIZE;
@@ -19,11 +19,19 @@ fn limits() -> Limits {
         segment_bytes: 16_384,
         spares: 1,
         queue_bytes: 32_768,
+        gather: false,
+        inline: false,
     }
 }
 
 fn push(inbox: &mut Inbox, bytes: usize) -> Result<Placed, Blocked> {
-    inbox.push(1, bytes, true, Instant::now(), |place| place.fill(7))
+    let arrival = Arrival { records: 1, bytes, sync: true, waits: false, now: Instant::now() };
+    inbox.push(arrival, |place| place.fill(7))
+}
+
+fn arrive(inbox: &mut Inbox, records: u32, bytes: usize, now: Instant) -> Duty {
+    let arrival = Arrival { records, bytes, sync: true, waits: true, now };
+    inbox.push(arrival, |_| ()).unwrap().duty
 }
 
 fn take(inbox: &mut Inbox) -> Option<Box<Fill>> {
@@ -119,13 +127,13 @@ fn a_delay_holds_the_open_batch_until_it_is_full_or_late_or_urgent() {
     let delay = Duration::from_millis(500);
     let mut inbox = inbox_with_segment(Limits { batch_delay: delay, ..limits() });
     let now = Instant::now();
-    inbox.push(1, 8, true, now, |_| ()).unwrap();
+    arrive(&mut inbox, 1, 8, now);
     assert!(matches!(inbox.take(now), Taken::NotBefore(at) if at == now + delay));
     assert!(matches!(inbox.take(now + delay), Taken::Batch(_)));
-    inbox.push(1, 8, true, now, |_| ()).unwrap();
+    arrive(&mut inbox, 1, 8, now);
     inbox.hurry(2);
     assert!(matches!(inbox.take(now), Taken::Batch(_)));
-    inbox.push(4, 32, true, now, |_| ()).unwrap();
+    arrive(&mut inbox, 4, 32, now);
     assert!(matches!(inbox.take(now), Taken::Batch(_)));
 }
 

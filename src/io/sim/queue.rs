@@ -13,8 +13,8 @@ use super::state::{Change, Pending};
 use crate::error::{Error, Result};
 use crate::io::housekeeper::{Done, Job, execute};
 use crate::io::{
-    Access, AlignedBuf, Backend, BackendKind, Completion, FileId, IoQueue, Op, QueueOptions,
-    Storage, Strategy, Wake,
+    Access, AlignedBuf, Backend, BackendKind, CommitFile, Completion, FileId, IoQueue, Op,
+    QueueOptions, Storage, Strategy, Wake,
 };
 
 /// An [`IoQueue`] of a [`SimDisk`].
@@ -97,7 +97,7 @@ impl SimQueue {
         let Flight { token, submitted, work } = self.flights.swap_remove(at);
         let (result, buf) = match work {
             Work::Write { open, id, end, buf, sync } => {
-                let written = self.write(&open, id, end, sync);
+                let written = self.disk.finish_write(&open, id, end, sync);
                 match sync {
                     Some(strategy) if written.is_ok() && !is_own_sync(strategy) => {
                         let work = Work::SyncOf { open, id, buf };
@@ -107,10 +107,13 @@ impl SimQueue {
                     _ => (written, Some(buf)),
                 }
             }
-            Work::SyncOf { open, id, buf } => {
-                (self.sync(&open, |p| p.id == id || p.completed < Some(submitted)), Some(buf))
+            Work::SyncOf { open, id, buf } => (
+                self.disk.finish_sync(&open, |p| p.id == id || p.completed < Some(submitted)),
+                Some(buf),
+            ),
+            Work::Sync { open } => {
+                (self.disk.finish_sync(&open, |p| p.completed < Some(submitted)), None)
             }
-            Work::Sync { open } => (self.sync(&open, |p| p.completed < Some(submitted)), None),
             Work::Job(job) => (self.execute(job), None),
             Work::NotOpen(buf) => {
                 let source = std::io::Error::other("the file is not open");
@@ -118,44 +121,6 @@ impl SimQueue {
             }
         };
         Some(Completion { token, result, buf })
-    }
-
-    fn write(&self, open: &Open, id: u64, end: usize, sync: Option<Strategy>) -> Result<()> {
-        match self.disk.call("write", &open.name) {
-            Ok(mut state) => {
-                if let Err(full) = self.disk.check_room(&state, open.inode, end, &open.name) {
-                    state.inodes[open.inode].lose(id);
-                    return Err(full);
-                }
-                let now = state.tick();
-                state.inodes[open.inode].complete(id, now);
-                if sync.is_some_and(is_own_sync) {
-                    state.inodes[open.inode].sync(|pending| pending.id == id);
-                }
-                Ok(())
-            }
-            Err(mut failed) => {
-                if let Some(inode) = failed.state.inodes.get_mut(open.inode) {
-                    inode.lose(id);
-                }
-                Err(failed.error)
-            }
-        }
-    }
-
-    fn sync(&self, open: &Open, covered: impl Fn(&Pending) -> bool) -> Result<()> {
-        match self.disk.call("sync", &open.name) {
-            Ok(mut state) => {
-                state.inodes[open.inode].sync(covered);
-                Ok(())
-            }
-            Err(mut failed) => {
-                if let Some(inode) = failed.state.inodes.get_mut(open.inode) {
-                    inode.fail_sync(|_| true);
-                }
-                Err(failed.error)
-            }
-        }
     }
 
     fn execute(&mut self, job: Job) -> Result<()> {
@@ -185,13 +150,7 @@ impl SimQueue {
                 let Some(open) = self.files.get(&file).cloned() else {
                     return Work::NotOpen(Some(buf));
                 };
-                let mut state = self.disk.state();
-                let id = state.tick();
-                let change = Change::write(offset as usize, buf[..len].to_vec());
-                if let Some(inode) = state.inodes.get_mut(open.inode) {
-                    inode.begin(id, change, false);
-                }
-                drop(state);
+                let id = self.disk.begin_write(&open, offset as usize, &buf[..len]);
                 Work::Write { open, id, end: offset as usize + len, buf, sync }
             }
             Op::Sync { file } => match self.files.get(&file).cloned() {
@@ -211,6 +170,76 @@ impl SimQueue {
                 Work::Job(Job::Discard { name })
             }
         }
+    }
+}
+
+impl SimDisk {
+    fn begin_write(&self, open: &Open, offset: usize, data: &[u8]) -> u64 {
+        let mut state = self.state();
+        let id = state.tick();
+        let change = Change::write(offset, data.to_vec());
+        if let Some(inode) = state.inodes.get_mut(open.inode) {
+            inode.begin(id, change, false);
+        }
+        id
+    }
+
+    fn finish_write(&self, open: &Open, id: u64, end: usize, sync: Option<Strategy>) -> Result<()> {
+        match self.call("write", &open.name) {
+            Ok(mut state) => {
+                if let Err(full) = self.check_room(&state, open.inode, end, &open.name) {
+                    state.inodes[open.inode].lose(id);
+                    return Err(full);
+                }
+                let now = state.tick();
+                state.inodes[open.inode].complete(id, now);
+                if sync.is_some_and(is_own_sync) {
+                    state.inodes[open.inode].sync(|pending| pending.id == id);
+                }
+                Ok(())
+            }
+            Err(mut failed) => {
+                if let Some(inode) = failed.state.inodes.get_mut(open.inode) {
+                    inode.lose(id);
+                }
+                Err(failed.error)
+            }
+        }
+    }
+
+    fn finish_sync(&self, open: &Open, covered: impl Fn(&Pending) -> bool) -> Result<()> {
+        match self.call("sync", &open.name) {
+            Ok(mut state) => {
+                state.inodes[open.inode].sync(covered);
+                Ok(())
+            }
+            Err(mut failed) => {
+                if let Some(inode) = failed.state.inodes.get_mut(open.inode) {
+                    inode.fail_sync(|_| true);
+                }
+                Err(failed.error)
+            }
+        }
+    }
+}
+
+/// Blocking writes to a file of a [`SimQueue`].
+#[derive(Debug)]
+struct SimCommitFile {
+    disk: SimDisk,
+    open: Open,
+}
+
+impl CommitFile for SimCommitFile {
+    fn commit(&self, data: &[u8], offset: u64, sync: Option<Strategy>) -> Result<()> {
+        let (disk, open) = (&self.disk, &self.open);
+        let id = disk.begin_write(open, offset as usize, data);
+        disk.finish_write(open, id, offset as usize + data.len(), sync)?;
+        if sync.is_some_and(|strategy| !is_own_sync(strategy)) {
+            let submitted = disk.state().tick();
+            disk.finish_sync(open, |p| p.id == id || p.completed < Some(submitted))?;
+        }
+        Ok(())
     }
 }
 
@@ -259,6 +288,11 @@ impl IoQueue for SimQueue {
 
     fn waker(&self) -> Arc<dyn Wake> {
         self.wake.clone()
+    }
+
+    fn commit_file(&self, file: FileId) -> Option<Arc<dyn CommitFile>> {
+        let open = self.files.get(&file)?.clone();
+        Some(Arc::new(SimCommitFile { disk: self.disk.clone(), open }))
     }
 }
 
