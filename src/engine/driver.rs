@@ -33,6 +33,7 @@ pub(crate) struct Driver<Q> {
     /// The queue itself failed and cannot be waited for.
     queue_lost: bool,
     done: Vec<Completion>,
+    not_before: Option<Instant>,
     /// Last, so that the lock is released after the queue is gone.
     abandoned: Option<Box<dyn LockGuard>>,
 }
@@ -52,6 +53,7 @@ impl<Q: IoQueue> Driver<Q> {
             quiescing: Vec::new(),
             queue_lost: false,
             done: Vec::new(),
+            not_before: None,
             abandoned: None,
         }
     }
@@ -112,7 +114,11 @@ impl<Q: IoQueue> Driver<Q> {
             self.queue_lost = true;
         }
         let news = committer.settle(&shared, completed_at);
+        // The disk works while the others are woken.
+        self.not_before = committer.dispatch(&shared);
+        committer.hand_over(&mut self.queue);
         drop(committer);
+        self.queue.start();
         shared.tell(news);
         true
     }

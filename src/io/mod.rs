@@ -247,6 +247,9 @@ pub trait IoQueue {
     /// Hands over an operation. It may start now or at the next [`wait`](Self::wait).
     fn submit(&mut self, token: u64, op: Op);
 
+    /// Starts what was submitted, as far as that can be done without waiting for the disk.
+    fn start(&mut self) {}
+
     /// Starts what was submitted, and blocks until something completed, someone called
     /// [`Wake::wake`], or `timeout` passed (`None`: for ever). Appends what completed to `done`.
     /// May return early with nothing.
@@ -273,6 +276,10 @@ pub trait IoQueue {
 impl IoQueue for Box<dyn IoQueue> {
     fn submit(&mut self, token: u64, op: Op) {
         (**self).submit(token, op);
+    }
+
+    fn start(&mut self) {
+        (**self).start();
     }
 
     fn wait(&mut self, timeout: Option<Duration>, done: &mut Vec<Completion>) -> Result<()> {

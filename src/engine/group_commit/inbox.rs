@@ -25,7 +25,7 @@ use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use crate::buf::{AlignedBuf, BufPool};
-use crate::engine::group_commit::gather::{Due, Gather, INLINE_BYTES_MAX, INLINE_RECORDS_MAX};
+use crate::engine::group_commit::gather::{BYTES, Due, Gather};
 use crate::error::Error;
 use crate::format::{HEADER_SIZE, RECORD_HEAD_SIZE};
 use crate::gate::Gate;
@@ -259,11 +259,11 @@ impl Inbox {
     /// it, or else this appender.
     fn duty(&mut self, opens: bool, waits: bool, now: Instant) -> Duty {
         let Some(front) = self.fills.front() else { return Duty::Nothing };
-        let small = front.records <= INLINE_RECORDS_MAX && front.end <= INLINE_BYTES_MAX;
-        let inline = self.limits.inline && waits && !self.gather.is_in_flight();
+        let quiet = !self.gather.is_in_flight() && !self.gather.is_crowd();
+        let inline = self.limits.inline && waits && quiet && front.end < BYTES;
         match self.due(front, now) {
             _ if self.claimed => Duty::Nothing,
-            Due::Now if inline && small => {
+            Due::Now if inline => {
                 self.claimed = true;
                 Duty::Commit
             }

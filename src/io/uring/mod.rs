@@ -340,6 +340,15 @@ impl IoQueue for UringQueue {
         self.housekeeper.start(token, job);
     }
 
+    fn start(&mut self) {
+        if self.failure.is_none() && !self.backlog.is_empty() {
+            self.push_backlog();
+            if let Err(error) = self.enter(true, 0, None) {
+                self.failure = Some(Arc::new(error));
+            }
+        }
+    }
+
     fn wait(&mut self, timeout: Option<Duration>, done: &mut Vec<Completion>) -> Result<()> {
         if let Some(failure) = &self.failure {
             return Err(Error::Poisoned(failure.clone()));
