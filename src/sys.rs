@@ -127,7 +127,7 @@ pub(crate) use linux::drop_cache;
 pub(crate) use linux::{direct_alignment, eventfd, write_durably};
 #[cfg(target_os = "linux")]
 #[allow(unused_imports, reason = "the gate of the engine sleeps on it")]
-pub(crate) use linux::{futex_wait, futex_wake_all};
+pub(crate) use linux::{futex_wait, futex_wake};
 
 #[cfg(target_os = "linux")]
 mod linux {
@@ -240,15 +240,15 @@ mod linux {
         };
     }
 
-    /// Wakes everyone who sleeps on `word`.
-    pub(crate) fn futex_wake_all(word: &AtomicU32) {
+    /// Wakes up to `count` of those who sleep on `word`.
+    pub(crate) fn futex_wake(word: &AtomicU32, count: u32) {
         // SAFETY: the kernel uses the address of `word` as a key only.
         let _woken = unsafe {
             libc::syscall(
                 libc::SYS_futex,
                 word.as_ptr(),
                 libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG,
-                i32::MAX,
+                count.min(i32::MAX as u32),
             )
         };
     }
@@ -321,7 +321,7 @@ mod tests {
                 }
             });
             word.store(2, Ordering::Release);
-            futex_wake_all(&word);
+            futex_wake(&word, u32::MAX);
         });
     }
 }

@@ -20,7 +20,8 @@ use crossbeam_channel::{Receiver, Sender};
 use crate::engine::committer::Committer;
 use crate::engine::control::Control;
 use crate::engine::shared::Shared;
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::gate::Waking;
 use crate::io::{Completion, IoQueue, LockGuard};
 
 pub(crate) struct Driver<Q> {
@@ -33,7 +34,6 @@ pub(crate) struct Driver<Q> {
     /// The queue itself failed and cannot be waited for.
     queue_lost: bool,
     done: Vec<Completion>,
-    not_before: Option<Instant>,
     /// Last, so that the lock is released after the queue is gone.
     abandoned: Option<Box<dyn LockGuard>>,
 }
@@ -53,7 +53,6 @@ impl<Q: IoQueue> Driver<Q> {
             quiescing: Vec::new(),
             queue_lost: false,
             done: Vec::new(),
-            not_before: None,
             abandoned: None,
         }
     }
@@ -89,7 +88,7 @@ impl<Q: IoQueue> Driver<Q> {
         }
         let news = committer.take_news();
         drop(committer);
-        shared.tell(news);
+        shared.tell(news, Waking::Relayed);
         if ended {
             return false;
         }
@@ -108,19 +107,29 @@ impl<Q: IoQueue> Driver<Q> {
             committer.complete(&shared, completion, Some(&self.queue));
         }
         self.done = done;
-        if let Err(error) = waited {
-            // The queue is gone: what was in flight will not complete.
-            committer.give_up(error);
-            self.queue_lost = true;
-        }
         let news = committer.settle(&shared, completed_at);
-        // The disk works while the others are woken.
-        self.not_before = committer.dispatch(&shared);
-        committer.hand_over(&mut self.queue);
+        if waited.is_ok() {
+            // The disk works while the others are woken.
+            committer.dispatch(&shared);
+            committer.hand_over(&mut self.queue);
+        }
         drop(committer);
-        self.queue.start();
-        shared.tell(news);
+        let started = waited.and_then(|()| self.queue.start());
+        shared.tell(news, Waking::Relayed);
+        if let Err(error) = started {
+            self.lose_queue(error);
+        }
         true
+    }
+
+    /// The queue is gone: what was in flight will not complete.
+    fn lose_queue(&mut self, error: Error) {
+        self.queue_lost = true;
+        let mut committer = self.shared.committer();
+        committer.give_up(error);
+        let news = committer.take_news();
+        drop(committer);
+        self.shared.tell(news, Waking::Relayed);
     }
 
     /// Whether the next round would do nothing but wait for a message.

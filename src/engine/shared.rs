@@ -15,6 +15,7 @@ use crate::engine::group_commit::inbox::{Ended, Inbox};
 use crate::engine::metrics::Metrics;
 use crate::engine::recovery::SegmentInfo;
 use crate::error::{Error, Result};
+use crate::gate::Waking;
 use crate::io::Wake;
 
 pub(crate) struct Shared {
@@ -122,9 +123,9 @@ impl Shared {
     }
 
     /// Wakes whom the committer has news for. No lock may be held.
-    pub(crate) fn tell(&self, news: News) {
+    pub(crate) fn tell(&self, news: News, waking: Waking) {
         for (gate, level) in news.acknowledged {
-            gate.open(level);
+            gate.open(level, waking);
         }
         if let Some(completed_at) = news.completed_at {
             self.watermarks.wake_reached();
@@ -148,7 +149,7 @@ impl Shared {
         committer.fail(Error::io("commit to", &self.dir, source));
         let news = committer.take_news();
         drop(committer);
-        self.tell(news);
+        self.tell(news, Waking::All);
     }
 
     /// Ends the log at its first failure: whoever waits or comes later gets `cause`.

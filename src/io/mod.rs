@@ -248,7 +248,13 @@ pub trait IoQueue {
     fn submit(&mut self, token: u64, op: Op);
 
     /// Starts what was submitted, as far as that can be done without waiting for the disk.
-    fn start(&mut self) {}
+    ///
+    /// # Errors
+    ///
+    /// As [`wait`](Self::wait).
+    fn start(&mut self) -> Result<()> {
+        Ok(())
+    }
 
     /// Starts what was submitted, and blocks until something completed, someone called
     /// [`Wake::wake`], or `timeout` passed (`None`: for ever). Appends what completed to `done`.
@@ -278,8 +284,8 @@ impl IoQueue for Box<dyn IoQueue> {
         (**self).submit(token, op);
     }
 
-    fn start(&mut self) {
-        (**self).start();
+    fn start(&mut self) -> Result<()> {
+        (**self).start()
     }
 
     fn wait(&mut self, timeout: Option<Duration>, done: &mut Vec<Completion>) -> Result<()> {

@@ -22,6 +22,7 @@ use crate::engine::committer::Committer;
 use crate::engine::group_commit::inbox::{Fill, Taken};
 use crate::engine::shared::Shared;
 use crate::error::Error;
+use crate::gate::Waking;
 use crate::io::{CommitFile, Completion, Op};
 
 /// A batch that an appender has in flight.
@@ -71,7 +72,7 @@ impl Shared {
         if more {
             self.wake_driver();
         }
-        self.tell(news);
+        self.tell(news, Waking::All);
         true
     }
 }

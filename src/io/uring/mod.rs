@@ -275,6 +275,13 @@ impl UringQueue {
         self.files.remove(&file);
     }
 
+    fn unless_failed(&mut self, work: impl FnOnce(&mut Self) -> Result<()>) -> Result<()> {
+        if let Some(failure) = &self.failure {
+            return Err(Error::Poisoned(failure.clone()));
+        }
+        work(self).inspect_err(|error| self.failure = Some(Arc::new(repeat(error))))
+    }
+
     fn turn(&mut self, timeout: Option<Duration>, done: &mut Vec<Completion>) -> Result<()> {
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         let before = done.len();
@@ -340,22 +347,19 @@ impl IoQueue for UringQueue {
         self.housekeeper.start(token, job);
     }
 
-    fn start(&mut self) {
-        if self.failure.is_none() && !self.backlog.is_empty() {
-            self.push_backlog();
-            if let Err(error) = self.enter(true, 0, None) {
-                self.failure = Some(Arc::new(error));
-            }
+    fn start(&mut self) -> Result<()> {
+        if self.backlog.is_empty() {
+            return Ok(());
         }
+        self.unless_failed(|queue| {
+            queue.push_backlog();
+            // What was not taken now is offered again by the next wait.
+            queue.enter(true, 0, None).map(drop)
+        })
     }
 
     fn wait(&mut self, timeout: Option<Duration>, done: &mut Vec<Completion>) -> Result<()> {
-        if let Some(failure) = &self.failure {
-            return Err(Error::Poisoned(failure.clone()));
-        }
-        self.turn(timeout, done).inspect_err(|error| {
-            self.failure = Some(Arc::new(repeat(error)));
-        })
+        self.unless_failed(|queue| queue.turn(timeout, done))
     }
 
     fn in_flight(&self) -> usize {
