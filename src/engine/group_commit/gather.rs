@@ -132,3 +132,76 @@ impl Gather {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FLUSH: Duration = Duration::from_micros(100);
+
+    /// A gather that has just acknowledged a batch of `records` at the returned time.
+    fn after(records: u64) -> (Gather, Instant) {
+        let (mut gather, now) = (Gather::new(true), Instant::now());
+        gather.taken(records, now);
+        gather.landed(records, 0, now, FLUSH);
+        (gather, now)
+    }
+
+    #[test]
+    fn the_first_record_ever_and_a_lone_appender_are_never_held() {
+        let now = Instant::now();
+        assert_eq!(Gather::new(true).due(1, 100, now), Due::Now);
+        let (gather, now) = after(1);
+        assert_eq!(gather.due(1, 100, now), Due::Now);
+        assert_eq!(gather.holds_until(now), None);
+    }
+
+    #[test]
+    fn a_batch_goes_when_all_are_back_or_a_flush_has_passed() {
+        let (gather, now) = after(16);
+        assert_eq!(gather.due(15, 1500, now), Due::At(now + FLUSH));
+        assert_eq!(gather.holds_until(now), Some(now + FLUSH));
+        assert_eq!(gather.due(16, 1600, now), Due::Now);
+        assert_eq!(gather.due(15, 1500, now + FLUSH), Due::Now);
+        assert_eq!(gather.holds_until(now + FLUSH), None);
+    }
+
+    #[test]
+    fn large_batches_and_crowds_are_not_held() {
+        let (gather, now) = after(16);
+        assert_eq!(gather.due(1, BYTES, now), Due::Now);
+        let (gather, now) = after(CROWD + 1);
+        assert!(gather.is_crowd());
+        assert_eq!(gather.due(1, 100, now), Due::Now);
+    }
+
+    #[test]
+    fn beside_one_in_flight_only_a_batch_of_its_size_goes() {
+        let (mut gather, now) = after(4);
+        gather.taken(4, now);
+        assert_eq!(gather.due(3, 300, now), Due::AfterLanding);
+        assert_eq!(gather.due(4, 400, now), Due::Now);
+        gather.landed(4, 3, now, FLUSH);
+        assert_eq!(gather.due(6, 600, now), Due::At(now + FLUSH), "three wait, four come back");
+    }
+
+    #[test]
+    fn waits_in_vain_become_rare_and_a_full_batch_brings_them_back() {
+        let (mut gather, mut now) = after(8);
+        let mut held = Vec::new();
+        for round in 0..20 {
+            if gather.due(4, 400, now) != Due::Now {
+                held.push(round);
+                now += FLUSH;
+            }
+            gather.taken(4, now - FLUSH);
+            // Four were in it, and four more are always said to be on their way.
+            gather.landed(4, 4, now, FLUSH);
+        }
+        assert_eq!(held, [0, 2, 6, 14]);
+        gather.to_skip = 0;
+        gather.landed(4, 0, now, FLUSH);
+        gather.taken(4, now);
+        assert_eq!(gather.in_vain, 0);
+    }
+}

@@ -137,6 +137,53 @@ fn a_delay_holds_the_open_batch_until_it_is_full_or_late_or_urgent() {
     assert!(matches!(inbox.take(now), Taken::Batch(_)));
 }
 
+/// An inbox in which every appender waits and may commit.
+fn inline_inbox() -> (Inbox, Instant) {
+    let limits = Limits { batch_records: 1000, gather: true, inline: true, ..limits() };
+    (inbox_with_segment(limits), Instant::now())
+}
+
+#[test]
+fn one_appender_is_told_to_commit_what_is_due_and_no_other() {
+    let (mut inbox, now) = inline_inbox();
+    assert_eq!(arrive(&mut inbox, 1, 8, now), Duty::Commit);
+    assert_eq!(arrive(&mut inbox, 1, 8, now), Duty::Nothing, "the first is on its way to it");
+    assert!(matches!(inbox.take(now), Taken::Batch(fill) if fill.records == 2));
+    assert_eq!(arrive(&mut inbox, 1, 8, now), Duty::Nothing, "the one in flight looks after it");
+}
+
+#[test]
+fn the_first_to_come_back_sets_a_time_and_the_last_commits() {
+    let (mut inbox, now) = inline_inbox();
+    let flush = Duration::from_millis(1);
+    for _ in 0..3 {
+        arrive(&mut inbox, 1, 8, now);
+    }
+    assert!(take(&mut inbox).is_some());
+    inbox.landed(3, now, flush);
+    assert_eq!(arrive(&mut inbox, 1, 8, now), Duty::CommitAt(now + flush));
+    assert_eq!(arrive(&mut inbox, 1, 8, now), Duty::Nothing);
+    assert_eq!(arrive(&mut inbox, 1, 8, now), Duty::Commit);
+}
+
+#[test]
+fn an_appender_that_does_not_wait_wakes_the_ring_thread_unless_it_has_a_timer() {
+    let (mut inbox, now) = inline_inbox();
+    let leave = |inbox: &mut Inbox| {
+        let arrival = Arrival { records: 1, bytes: 8, sync: true, waits: false, now };
+        inbox.push(arrival, |_| ()).unwrap().duty
+    };
+    inbox.driver_asleep = true;
+    assert_eq!(leave(&mut inbox), Duty::WakeDriver);
+    assert_eq!(leave(&mut inbox), Duty::Nothing, "it was woken");
+    assert!(matches!(inbox.take(now), Taken::Batch(_)));
+    inbox.landed(2, now, Duration::from_millis(1));
+    assert!(matches!(inbox.take(now), Taken::NotBefore(_)));
+    (inbox.driver_asleep, inbox.driver_has_timer) = (true, true);
+    assert_eq!(leave(&mut inbox), Duty::Nothing, "it will look at that time");
+    assert_eq!(leave(&mut inbox), Duty::WakeDriver, "all are back before it");
+}
+
 /// A batch of one record for the pipeline.
 fn submit(pipeline: &mut Pipeline, seq: u64, file: u64, strategy: Option<Strategy>) -> u64 {
     pipeline.submitted(Submission {
