@@ -37,7 +37,7 @@ pub use crate::buf::{AlignedBuf, BUF_ALIGN};
 pub(crate) use select::require_set_up;
 pub use select::{Backend, BackendKind, QueueOptions, Refusal, open_queue};
 #[cfg(any(test, feature = "sim"))]
-pub use sim::SimDisk;
+pub use sim::{SimDisk, SimFault};
 #[cfg(any(test, feature = "sim"))]
 pub(crate) use sim::{SimQueue, SimWake};
 pub use std_fs::StdStorage;
