@@ -1,5 +1,5 @@
-//! Random lives of a log on a simulated disk, with power cuts at any moment, against a model; and
-//! every fault at every call.
+//! Random lives of a log and of an event log on a simulated disk, with power cuts at any moment,
+//! against a model; and every fault at every call.
 //!
 //! `RINGWAL_SIM_SEED=n` replays one seed, with `RINGWAL_SIM_STEPS` only some steps of its life.
 //! `RINGWAL_SIM_SECONDS=n` runs fresh seeds for longer.
@@ -11,12 +11,16 @@ use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant, SystemTime};
 
+use events::Events;
 use faults::{FAULTS, SCENARIOS};
 use life::{Steps, shrink};
+use model::Broken;
 use world::{Figures, World};
 
 #[path = "simulation/acts.rs"]
 mod acts;
+#[path = "simulation/events.rs"]
+mod events;
 #[path = "simulation/faults.rs"]
 mod faults;
 #[path = "simulation/found.rs"]
@@ -45,44 +49,89 @@ struct Failure {
 }
 
 /// Lives the life of a seed, or those steps of it.
-fn run(seed: u64, steps: Steps, tell: bool) -> Result<Figures, Failure> {
+type Live = fn(seed: u64, steps: Steps, tell: bool) -> Result<Figures, Failure>;
+
+fn live_log(seed: u64, steps: Steps, tell: bool) -> Result<Figures, Failure> {
     let mut world = World::new(seed, steps);
     if tell {
         world.tell_all();
     }
-    let outcome = catch_unwind(AssertUnwindSafe(|| world.run()));
-    let broken = match outcome {
-        Ok(Ok(())) => return Ok(world.figures),
-        Ok(Err(broken)) => broken,
-        Err(panic) => {
-            let text = panic.downcast_ref::<String>().cloned();
-            text.or(panic.downcast_ref::<&str>().map(|text| (*text).to_owned())).unwrap_or_default()
-        }
-    };
-    let calls = world.disk.trace();
+    let outcome = survive(|| world.run());
+    let (calls, taken) = (world.disk.trace(), world.path.taken);
     world.story.extend(calls.into_iter().rev().take(12).rev());
-    Err(Failure { broken, story: world.story, taken: world.path.taken })
+    let story = world.story;
+    outcome.map(|()| world.figures).map_err(|broken| Failure { broken, story, taken })
+}
+
+fn live_events(seed: u64, steps: Steps, _tell: bool) -> Result<Figures, Failure> {
+    let mut events = Events::new(seed, steps);
+    let outcome = survive(|| events.run());
+    let (story, taken) = (events.story, events.path.taken);
+    outcome.map(|()| events.figures).map_err(|broken| Failure { broken, story, taken })
+}
+
+/// Makes of a panic what it said.
+fn survive<T>(run: impl FnOnce() -> Result<T, Broken>) -> Result<T, Broken> {
+    catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().cloned();
+        let text = text.or(panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+        Err(text.unwrap_or_else(|| "it panicked".to_owned()))
+    })
 }
 
 /// Fails with the shortest life of the seed that this finds and that still breaks a promise.
-fn report(seed: u64, failure: Failure) -> ! {
+fn report(live: Live, seed: u64, failure: Failure) -> ! {
     const PATIENCE: Duration = Duration::from_secs(20);
     let hook = std::panic::take_hook();
     // A life that panics would say so each time that it is tried.
     std::panic::set_hook(Box::new(|_| {}));
     let total = failure.taken.len();
-    let fails = |steps: &BTreeSet<u64>| run(seed, Steps::Only(steps.clone()), false).is_err();
+    let fails = |steps: &BTreeSet<u64>| live(seed, Steps::Only(steps.clone()), false).is_err();
     let steps = Steps::Only(shrink(failure.taken, PATIENCE, fails));
-    let shortest = run(seed, steps.clone(), true).err();
+    let shortest = live(seed, steps.clone(), true).err();
     std::panic::set_hook(hook);
     let (broken, story) = shortest.map_or((failure.broken, failure.story), |f| (f.broken, f.story));
     for line in &story {
         eprintln!("  {line}");
     }
+    let test = std::thread::current().name().unwrap_or("random").to_owned();
     panic!(
         "seed {seed}, shrunk from {total} steps: {broken}\nreplay with: RINGWAL_SIM_SEED={seed} \
-         RINGWAL_SIM_STEPS={steps} cargo test --features sim --test simulation random"
+         RINGWAL_SIM_STEPS={steps} cargo test --features sim --test simulation {test}"
     );
+}
+
+/// Lives the seed that is asked for, or fresh ones for a while.
+fn assert_lives_break_no_promise(live: Live) {
+    if let Some(seed) = number("RINGWAL_SIM_SEED") {
+        let steps = std::env::var("RINGWAL_SIM_STEPS").map(|steps| steps.parse().unwrap());
+        if let Err(failure) = live(seed, steps.unwrap_or_default(), false) {
+            report(live, seed, failure);
+        }
+        return;
+    }
+    let seconds = number("RINGWAL_SIM_SECONDS").unwrap_or(15);
+    let epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+    let first = number("RINGWAL_SIM_FROM").unwrap_or(epoch.as_nanos() as u64 >> 10);
+    let started = Instant::now();
+    let mut total = Figures::default();
+    let mut seeds = 0;
+    for seed in first.. {
+        if started.elapsed() >= Duration::from_secs(seconds) {
+            break;
+        }
+        if number("RINGWAL_SIM_VERBOSE").is_some() {
+            eprintln!("seed {seed}");
+        }
+        match live(seed, Steps::All, false) {
+            Ok(figures) => total.add(figures),
+            Err(failure) => report(live, seed, failure),
+        }
+        seeds += 1;
+    }
+    let rate = total.crashes as f64 / started.elapsed().as_secs_f64();
+    println!("{seeds} seeds, {total:?}, {rate:.0} crashes a second");
+    assert!(total.crashes > 0, "nothing crashed");
 }
 
 fn number(name: &str) -> Option<u64> {
@@ -98,9 +147,7 @@ fn assert_faults_are_told(seed: u64) {
             let (mut at, mut came) = (0, true);
             while came {
                 let run = || faults::world(seed).run_with(scenario, (at, fault, for_good));
-                let outcome = catch_unwind(AssertUnwindSafe(run));
-                let outcome = outcome.unwrap_or_else(|_| Err("it panicked".to_owned()));
-                came = outcome.unwrap_or_else(|broken| {
+                came = survive(run).unwrap_or_else(|broken| {
                     let name = scenario.name;
                     panic!("seed {seed}, {name}: {fault} at {at}, for good: {for_good}: {broken}")
                 });
@@ -145,41 +192,18 @@ fn a_wrong_read_is_named_and_hides_nothing_that_has_a_later_witness() {
 #[test]
 fn kept_seeds_break_no_promise() {
     for seed in KEPT {
-        if let Err(failure) = run(seed, Steps::All, false) {
-            report(seed, failure);
+        if let Err(failure) = live_log(seed, Steps::All, false) {
+            report(live_log, seed, failure);
         }
     }
 }
 
 #[test]
 fn random_lives_break_no_promise() {
-    if let Some(seed) = number("RINGWAL_SIM_SEED") {
-        let steps = std::env::var("RINGWAL_SIM_STEPS").map(|steps| steps.parse().unwrap());
-        if let Err(failure) = run(seed, steps.unwrap_or_default(), false) {
-            report(seed, failure);
-        }
-        return;
-    }
-    let seconds = number("RINGWAL_SIM_SECONDS").unwrap_or(15);
-    let epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
-    let first = number("RINGWAL_SIM_FROM").unwrap_or(epoch.as_nanos() as u64 >> 10);
-    let started = Instant::now();
-    let mut total = Figures::default();
-    let mut seeds = 0;
-    for seed in first.. {
-        if started.elapsed() >= Duration::from_secs(seconds) {
-            break;
-        }
-        if number("RINGWAL_SIM_VERBOSE").is_some() {
-            eprintln!("seed {seed}");
-        }
-        match run(seed, Steps::All, false) {
-            Ok(figures) => total.add(figures),
-            Err(failure) => report(seed, failure),
-        }
-        seeds += 1;
-    }
-    let rate = total.crashes as f64 / started.elapsed().as_secs_f64();
-    println!("{seeds} seeds, {total:?}, {rate:.0} crashes a second");
-    assert!(total.crashes > 0, "nothing crashed");
+    assert_lives_break_no_promise(live_log);
+}
+
+#[test]
+fn random_lives_of_an_event_log_break_no_promise() {
+    assert_lives_break_no_promise(live_events);
 }
