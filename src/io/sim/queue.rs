@@ -14,6 +14,7 @@ use super::fault::{Call, SimFault};
 use super::inode::{Change, Pending, SECTOR_BYTES};
 use crate::error::{Error, Result};
 use crate::io::housekeeper::{Done, Job, execute};
+use crate::io::std_queue::not_open;
 use crate::io::{
     Access, AlignedBuf, Backend, BackendKind, Completion, FileId, IoQueue, Op, QueueOptions,
     Storage, Strategy, Wake,
@@ -67,7 +68,7 @@ enum Work {
         open: Open,
     },
     Job(Job),
-    NotOpen(Option<AlignedBuf>),
+    NotOpen(FileId, Option<AlignedBuf>),
 }
 
 impl SimQueue {
@@ -127,10 +128,7 @@ impl SimQueue {
                 (self.sync(&open, Call::QueueSync, covered), None)
             }
             Work::Job(job) => (self.execute(job), None),
-            Work::NotOpen(buf) => {
-                let source = std::io::Error::other("the file is not open");
-                (Err(Error::io("write", self.disk.dir(), source)), buf)
-            }
+            Work::NotOpen(file, buf) => (Err(not_open(&self.disk, file)), buf),
         };
         Some(Completion { token, result, buf })
     }
@@ -236,7 +234,7 @@ impl SimQueue {
         match op {
             Op::Write { file, offset, buf, len, sync } => {
                 let Some(open) = self.files.get(&file).cloned() else {
-                    return Work::NotOpen(Some(buf));
+                    return Work::NotOpen(file, Some(buf));
                 };
                 let mut state = self.disk.state();
                 let id = state.tick();
@@ -249,7 +247,7 @@ impl SimQueue {
             }
             Op::Sync { file } => match self.files.get(&file).cloned() {
                 Some(open) => Work::Sync { open },
-                None => Work::NotOpen(None),
+                None => Work::NotOpen(file, None),
             },
             Op::Prepare { file, name, reuse, bytes, fill } => {
                 Work::Job(Job::Prepare { file, name, reuse, bytes, fill })

@@ -19,7 +19,8 @@ impl Storage for SimDisk {
     }
 
     fn open(&self, name: &str, access: Access) -> Result<Box<dyn StorageFile>> {
-        let mut state = match self.call("open", name, Call::Other) {
+        let op = if access == Access::Create { "create" } else { "open" };
+        let mut state = match self.call(op, name, Call::Other) {
             Ok(state) => state,
             Err(mut failed) => {
                 if failed.is(SimFault::PowerCut) && access == Access::Create {
@@ -32,7 +33,7 @@ impl Storage for SimDisk {
         let inode = match (access, state.names.get(name).copied()) {
             (Access::Create, Some(_)) => {
                 let source = std::io::ErrorKind::AlreadyExists.into();
-                return Err(Error::io("open", self.dir.join(name), source));
+                return Err(Error::io(op, self.dir.join(name), source));
             }
             (Access::Create, None) => {
                 let inode = new_inode(&mut state);
@@ -40,7 +41,7 @@ impl Storage for SimDisk {
                 inode
             }
             (_, Some(inode)) => inode,
-            (_, None) => return Err(self.missing("open", name)),
+            (_, None) => return Err(self.missing(op, name)),
         };
         Ok(Box::new(SimFile { disk: self.clone(), name: name.to_owned(), inode }))
     }
