@@ -29,6 +29,8 @@ mod found;
 mod life;
 #[path = "simulation/model.rs"]
 mod model;
+#[path = "simulation/promises.rs"]
+mod promises;
 #[path = "simulation/reads.rs"]
 mod reads;
 #[path = "simulation/rng.rs"]

@@ -409,9 +409,15 @@ impl<Q: IoQueue> Driver<Q> {
         if (written, durable) == (watermarks.written(), watermarks.durable()) {
             return;
         }
-        watermarks.publish(written, durable);
+        let late = cfg!(ringwal_mutation = "publish_after_wake");
+        if !late {
+            watermarks.publish(written, durable);
+        }
         for (gate, level) in self.acknowledged.drain(..) {
             gate.open(level);
+        }
+        if late {
+            watermarks.publish(written, durable);
         }
         watermarks.wake_reached();
         let mut metrics = self.shared.metrics();

@@ -193,6 +193,12 @@ pub(crate) fn execute<F>(
         }
         Job::Seal { name, bytes } => {
             let file = storage.open(&name, Access::Write)?;
+            if cfg!(ringwal_mutation = "rewrite_tail_block") {
+                let mut tail = [0; 512];
+                let at = bytes.saturating_sub(1) / 512 * 512;
+                let len = file.read_at(&mut tail, at)?;
+                file.write_at(&tail[..len], at)?;
+            }
             if file.bytes()? != bytes {
                 file.set_bytes(bytes)?;
             }

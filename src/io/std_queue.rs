@@ -102,7 +102,13 @@ impl StdQueue {
         }
         let synced: HashMap<FileId, Result<()>> = to_sync
             .into_iter()
-            .map(|(file, op)| (file, op.io.sync().map_err(|error| self.named(error, &op.name))))
+            .map(|(file, op)| {
+                let mut synced = op.io.sync();
+                if cfg!(ringwal_mutation = "retry_failed_sync_std") {
+                    synced = synced.or_else(|_| op.io.sync());
+                }
+                (file, synced.map_err(|error| self.named(error, &op.name)))
+            })
             .collect();
         for (op, mut result) in pending.into_iter().zip(results) {
             if let (true, Ok(()), Some(Err(error))) = (op.sync, &result, synced.get(&op.file)) {
@@ -244,5 +250,40 @@ impl Wake for StdWake {
     fn wake(&self) {
         *self.woken.lock().unwrap_or_else(PoisonError::into_inner) = true;
         self.changed.notify_one();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::io::{SimDisk, SimFault, Strategy};
+
+    #[test]
+    fn a_failed_sync_is_told_to_all_whom_it_was_for_and_is_not_tried_again() {
+        let disk = SimDisk::new(1);
+        let mut queue = StdQueue::new(Arc::new(disk.clone())).unwrap();
+        let mut done = Vec::new();
+        let name = "a".to_owned();
+        queue.submit(0, Op::Prepare { file: 1, name, reuse: None, bytes: 8192, fill: true });
+        while done.is_empty() {
+            queue.wait(None, &mut done).unwrap();
+        }
+        for (token, offset) in [(1, 0), (2, 4096)] {
+            let (buf, sync) = (AlignedBuf::zeroed(4096), Some(Strategy::WriteThenSync));
+            queue.submit(token, Op::Write { file: 1, offset, buf, len: 4096, sync });
+        }
+        // After both writes.
+        disk.fail_at(2, SimFault::Errno(libc::EIO));
+        disk.start_trace();
+        while done.len() < 3 {
+            queue.wait(None, &mut done).unwrap();
+        }
+        for completion in done.drain(1..) {
+            let error = completion.result.unwrap_err();
+            assert!(matches!(&error, Error::Io { op: "sync", .. }), "{error}");
+            assert!(completion.buf.is_some());
+        }
+        let syncs = disk.trace().into_iter().filter(|call| call.contains("sync")).count();
+        assert_eq!(syncs, 1, "{:?}", disk.trace());
     }
 }

@@ -133,6 +133,10 @@ impl World {
     }
 
     fn size(&mut self) -> usize {
+        if self.rng.percent(8) {
+            // Alone in its batch it ends with a block, so that nothing is to be trimmed.
+            return self.rng.pick(&[440, 952, 4024]);
+        }
         let limit = self.rng.pick(&[20, 20, 200, 200, 1000, 6000]);
         self.rng.below(limit) as usize
     }

@@ -21,7 +21,10 @@ impl<Q: IoQueue> Driver<Q> {
             return self.fail(Error::io("get random bytes for", &self.shared.dir, source));
         }
         // Salt 0 means a stand-alone batch.
-        let salt = u64::from_le_bytes(salt).max(1);
+        let mut salt = u64::from_le_bytes(salt).max(1);
+        if cfg!(ringwal_mutation = "reuse_salt") {
+            salt = 1;
+        }
         self.files.insert(file, SegmentFile { name: name.clone(), salt });
         let bytes = asked.next_multiple_of(self.setup.unit);
         let recycled = reuse.is_some();
