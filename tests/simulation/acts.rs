@@ -259,6 +259,7 @@ impl World {
         let checkpoint = self.model.checkpoint.as_ref().map_or(0, |mark| mark.0);
         let seq = self.rng.between(checkpoint.max(self.model.first - 1), self.model.last());
         let outcome = log.truncate_after(Seq::new(seq));
+        self.model.was_cut = true;
         self.tell(|| format!("truncate after {seq}: {outcome:?}"));
         match outcome {
             Ok(()) => {

@@ -35,6 +35,8 @@ pub(crate) struct Model {
     pub(crate) maybe_checkpoint: Mark,
     pub(crate) maybe_first: Option<u64>,
     pub(crate) maybe_cut: Option<u64>,
+    /// Something was truncated at the end once.
+    pub(crate) was_cut: bool,
     made: u64,
 }
 

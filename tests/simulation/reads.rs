@@ -58,7 +58,7 @@ impl World {
         let Some(struck) = copy.struck().pop() else { return Ok(Seen::Nothing) };
         self.figures.wrong_reads += 1;
         if struck.contains("state") {
-            return Ok(Seen::State);
+            return self.look_without_state(&struck, opened);
         }
         let log = match opened {
             Ok(log) => log,
@@ -88,6 +88,30 @@ impl World {
             None if last < self.model.acked => Ok(Seen::Shorter),
             None => Ok(Seen::Whole),
         }
+    }
+
+    /// What was opened after the newest state was read wrong: with the state before it, which
+    /// knows nothing of the last truncation or checkpoint, or not at all.
+    fn look_without_state(
+        &self,
+        struck: &str,
+        opened: ringwal::Result<Log>,
+    ) -> Result<Seen, Broken> {
+        match opened {
+            // The records of a cut that is forgotten are there again.
+            Ok(_) if self.model.was_cut => {}
+            Ok(log) => {
+                let reader = log.reader().map_err(|error| format!("{struck}: {error}"))?;
+                let ended = self.model.check_records(&log, reader);
+                match ended.map_err(|why| format!("{struck}: {why}"))? {
+                    None | Some(Error::Corrupt(_)) => {}
+                    Some(error) => return Err(format!("{struck}: {error}")),
+                }
+            }
+            Err(Error::Corrupt(_)) => {}
+            Err(error) => return Err(format!("{struck}: {error}")),
+        }
+        Ok(Seen::State)
     }
 
     /// Reads everything, and one record by its place, while a read is wrong.
