@@ -37,6 +37,7 @@ mod engine;
 mod gate;
 #[cfg(test)]
 mod memory;
+mod mutation;
 mod segment;
 mod seq;
 mod sys;

@@ -35,6 +35,7 @@ use crate::engine::shared::Shared;
 use crate::error::{Error, Result};
 use crate::format::{self, BatchHeader, HEADER_SIZE, RECORD_HEAD_SIZE};
 use crate::io::{Completion, FileId, IoQueue, LockGuard, Op, Strategy};
+use crate::mutation::mutated;
 use crate::replication::ShardId;
 use crate::segment::name::segment_filename;
 use crate::seq::Seq;
@@ -295,7 +296,7 @@ impl<Q: IoQueue> Driver<Q> {
                 offset: fill.offset,
                 buf: fill.buf,
                 len: header.frame_bytes() as usize,
-                sync: strategy.filter(|_| !cfg!(ringwal_mutation = "skip_sync")),
+                sync: strategy.filter(|_| !mutated("skip_sync")),
             },
         );
     }
@@ -338,7 +339,7 @@ impl<Q: IoQueue> Driver<Q> {
     }
 
     fn complete(&mut self, completion: Completion) {
-        let lost = cfg!(ringwal_mutation = "leak_buffers") && completion.result.is_err();
+        let lost = mutated("leak_buffers") && completion.result.is_err();
         if let Some(buf) = completion.buf.filter(|_| !lost) {
             let mut inbox = self.shared.inbox();
             inbox.give_back(buf);
@@ -349,13 +350,13 @@ impl<Q: IoQueue> Driver<Q> {
             return self.prepared(file, &name, bytes, recycled, completion.result);
         }
         if let (true, Err(_), Task::Sync { file, since }) =
-            (cfg!(ringwal_mutation = "retry_failed_sync"), &completion.result, &task)
+            (mutated("retry_failed_sync"), &completion.result, &task)
         {
             let (file, since) = (*file, *since);
             return self.submit(Task::Sync { file, since }, Op::Sync { file });
         }
         if let Err(error) = completion.result
-            && !cfg!(ringwal_mutation = "ignore_failures")
+            && !mutated("ignore_failures")
         {
             return self.fail(error);
         }
@@ -410,7 +411,7 @@ impl<Q: IoQueue> Driver<Q> {
         if (written, durable) == (watermarks.written(), watermarks.durable()) {
             return;
         }
-        let late = cfg!(ringwal_mutation = "publish_after_wake");
+        let late = mutated("publish_after_wake");
         if !late {
             watermarks.publish(written, durable);
         }

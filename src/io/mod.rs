@@ -32,6 +32,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::error::Result;
+use crate::mutation::mutated;
 
 pub use crate::buf::{AlignedBuf, BUF_ALIGN};
 pub(crate) use select::require_set_up;
@@ -323,7 +324,7 @@ impl Strategy {
 
     /// Whether the sync covers all of the file's completed writes, not only its own.
     pub fn syncs_file(self) -> bool {
-        !matches!(self, Strategy::Dsync) || cfg!(ringwal_mutation = "dsync_covers_file")
+        !matches!(self, Strategy::Dsync) || mutated("dsync_covers_file")
     }
 
     /// The name that the command and the messages use.

@@ -17,6 +17,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::error::{Error, Result};
 use crate::io::{Access, AlignedBuf, LockGuard, Storage, StorageFile};
+use crate::mutation::mutated;
 
 /// A directory of the file system.
 #[derive(Debug)]
@@ -252,7 +253,7 @@ const _: () = assert!((ZERO_CHUNK as u64).is_multiple_of(ZERO_UNIT));
 
 #[cfg(unix)]
 fn write_all_at(file: &File, data: &[u8], offset: u64) -> io::Result<()> {
-    if cfg!(ringwal_mutation = "ignore_short_write_std") {
+    if mutated("ignore_short_write_std") {
         return std::os::unix::fs::FileExt::write_at(file, data, offset).map(drop);
     }
     std::os::unix::fs::FileExt::write_all_at(file, data, offset)

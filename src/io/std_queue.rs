@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use crate::error::{Error, Result};
 use crate::io::housekeeper::{Done, Housekeeper, Job, Outcome};
 use crate::io::{Access, AlignedBuf, Completion, FileId, IoQueue, Op, Storage, StorageFile, Wake};
+use crate::mutation::mutated;
 
 /// An [`IoQueue`] over any [`Storage`].
 pub struct StdQueue {
@@ -104,7 +105,7 @@ impl StdQueue {
             .into_iter()
             .map(|(file, op)| {
                 let mut synced = op.io.sync();
-                if cfg!(ringwal_mutation = "retry_failed_sync_std") {
+                if mutated("retry_failed_sync_std") {
                     synced = synced.or_else(|_| op.io.sync());
                 }
                 (file, synced.map_err(|error| self.named(error, &op.name)))

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::engine::driver::{Driver, SegmentFile, Task};
 use crate::error::{Error, Result};
 use crate::io::{FileId, IoQueue, Op};
+use crate::mutation::mutated;
 use crate::segment::name::spare_name;
 
 impl<Q: IoQueue> Driver<Q> {
@@ -22,7 +23,7 @@ impl<Q: IoQueue> Driver<Q> {
         }
         // Salt 0 means a stand-alone batch.
         let mut salt = u64::from_le_bytes(salt).max(1);
-        if cfg!(ringwal_mutation = "reuse_salt") {
+        if mutated("reuse_salt") {
             salt = 1;
         }
         self.files.insert(file, SegmentFile { name: name.clone(), salt });
@@ -71,7 +72,7 @@ impl<Q: IoQueue> Driver<Q> {
 
     /// D2: after a failure the spare stays; recovery removes it.
     pub(super) fn discard(&mut self, file: FileId) {
-        if self.failure.is_some() && !cfg!(ringwal_mutation = "discard_after_failure") {
+        if self.failure.is_some() && !mutated("discard_after_failure") {
             return;
         }
         if let Some(segment) = self.files.remove(&file) {

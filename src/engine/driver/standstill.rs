@@ -6,6 +6,7 @@ use crate::engine::driver::{Driver, Task};
 use crate::engine::group_commit::inbox::Ended;
 use crate::error::Error;
 use crate::io::IoQueue;
+use crate::mutation::mutated;
 
 impl<Q: IoQueue> Driver<Q> {
     pub(super) fn answer_quiesced(&mut self) {
@@ -46,7 +47,7 @@ impl<Q: IoQueue> Driver<Q> {
         self.stopping = true;
         let spares = self.shared.inbox().take_spares();
         for file in spares {
-            if cfg!(ringwal_mutation = "leave_spares") {
+            if mutated("leave_spares") {
                 continue;
             }
             self.discard(file);

@@ -21,6 +21,7 @@ use io_uring::{opcode, types};
 use crate::buf::AlignedBuf;
 use crate::error::{Error, Result};
 use crate::io::Strategy;
+use crate::mutation::mutated;
 
 /// A file that is open for commits.
 #[derive(Debug)]
@@ -99,7 +100,7 @@ impl RingOp {
             return ([write, sync], 1);
         }
         let mut flags = Flags::IO_LINK;
-        if cfg!(ringwal_mutation = "drop_link") {
+        if mutated("drop_link") {
             flags = Flags::empty();
         }
         if skips_success {
@@ -161,7 +162,7 @@ impl RingOp {
 
 fn written(res: i32, len: u32) -> io::Result<()> {
     match u32::try_from(res) {
-        Ok(_) if cfg!(ringwal_mutation = "ignore_short_write_ring") => Ok(()),
+        Ok(_) if mutated("ignore_short_write_ring") => Ok(()),
         Ok(written) if written == len => Ok(()),
         Ok(written) => {
             let what = format!("only {written} of {len} bytes were written");
