@@ -23,6 +23,10 @@ pub(crate) const FAULTS: [SimFault; 12] = [
     SimFault::Enter(libc::EBADR),
 ];
 
+/// What must not even be noticed, if it ends.
+pub(crate) const HARMLESS: [SimFault; 3] =
+    [SimFault::Enter(libc::EAGAIN), SimFault::Enter(libc::EBUSY), SimFault::Enter(libc::EINTR)];
+
 /// What a log was before something fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Before {
@@ -148,8 +152,7 @@ impl World {
         }
         self.fault = Some(fault);
         self.queue_lost = matches!(fault, SimFault::Enter(_));
-        let harmless = [libc::EAGAIN, libc::EBUSY, libc::EINTR].map(SimFault::Enter);
-        self.faulty = for_good || !harmless.contains(&fault);
+        self.faulty = for_good || !HARMLESS.contains(&fault);
         let mut struck = self.open_in_trouble()?;
         let log = self.log()?;
         if let Some(error) = self.model.check_reopened(&log, self.killed && !self.unclean)? {
