@@ -36,8 +36,9 @@ use crate::engine::recovery::SegmentInfo;
 use crate::engine::shared::Shared;
 use crate::error::Error;
 use crate::format::{self, BatchHeader, HEADER_SIZE, RECORD_HEAD_SIZE};
-use crate::gate::Gate;
+use crate::gate::{Gate, Waking};
 use crate::io::{CommitFile, Completion, FileId, IoQueue, Op, Strategy};
+use crate::mutation::mutated;
 use crate::replication::ShardId;
 use crate::segment::name::segment_filename;
 use crate::seq::Seq;
@@ -206,7 +207,7 @@ impl Committer {
             offset: fill.offset,
             buf: fill.buf,
             len: header.frame_bytes() as usize,
-            sync: strategy.filter(|_| !cfg!(ringwal_mutation = "skip_sync")),
+            sync: strategy.filter(|_| !mutated("skip_sync")),
         };
         (Task::Write { id, submitted: now, figures }, op)
     }
@@ -271,7 +272,8 @@ impl Committer {
             let took = now.saturating_duration_since(*submitted);
             let mut inbox = shared.inbox();
             inbox.landed(figures.records, now, took);
-            if let Some(buf) = completion.buf {
+            let lost = mutated("leak_buffers") && completion.result.is_err();
+            if let Some(buf) = completion.buf.filter(|_| !lost) {
                 inbox.give_back(buf);
             }
             self.news.room |= inbox.someone_waits();
@@ -283,13 +285,13 @@ impl Committer {
             return self.prepared(shared, file, &name, (bytes, recycled), completion.result);
         }
         if let (true, Err(_), Task::Sync { file, since }) =
-            (cfg!(ringwal_mutation = "retry_failed_sync"), &completion.result, &task)
+            (mutated("retry_failed_sync"), &completion.result, &task)
         {
             let (file, since) = (*file, *since);
             return self.submit(Task::Sync { file, since }, Op::Sync { file });
         }
         if let Err(error) = completion.result
-            && !cfg!(ringwal_mutation = "ignore_failures")
+            && !mutated("ignore_failures")
         {
             return self.fail(error);
         }
@@ -332,6 +334,11 @@ impl Committer {
             let (written, durable) = (self.pipeline.written_seq(), self.pipeline.durable_seq());
             let watermarks = &shared.watermarks;
             if (written, durable) != (watermarks.written(), watermarks.durable()) {
+                if mutated("publish_after_wake") {
+                    self.news.acknowledged.drain(..).for_each(|(gate, level)| {
+                        gate.open(level, Waking::All);
+                    });
+                }
                 watermarks.publish(written, durable);
                 self.news.completed_at = Some(completed_at);
                 shared.metrics().in_flight = self.pipeline.writing();
@@ -405,6 +412,9 @@ impl Committer {
         self.stopping = true;
         let spares = shared.inbox().take_spares();
         for file in spares {
+            if mutated("leave_spares") {
+                continue;
+            }
             self.discard(file);
         }
     }

@@ -34,7 +34,7 @@ mod shared;
 pub(crate) mod sim;
 pub(crate) mod state_file;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::fmt;
 use std::path::{Path, PathBuf};

@@ -155,10 +155,10 @@ impl Shared {
     /// Ends the log at its first failure: whoever waits or comes later gets `cause`.
     pub(crate) fn poison(&self, cause: &Arc<Error>) {
         let mut inbox = self.inbox();
-        let fills = inbox.end(Ended::Poisoned(Arc::clone(cause)));
+        let gates = inbox.end(Ended::Poisoned(Arc::clone(cause)));
         self.announce_room(inbox);
-        for fill in fills {
-            fill.gate.fail(cause);
+        for gate in gates {
+            gate.fail(cause);
         }
         self.watermarks.fail(cause);
     }

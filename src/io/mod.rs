@@ -32,12 +32,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::error::Result;
+use crate::mutation::mutated;
 
 pub use crate::buf::{AlignedBuf, BUF_ALIGN};
 pub(crate) use select::require_set_up;
 pub use select::{Backend, BackendKind, QueueOptions, Refusal, open_queue};
 #[cfg(any(test, feature = "sim"))]
-pub use sim::SimDisk;
+pub use sim::{SimDisk, SimFault};
 #[cfg(any(test, feature = "sim"))]
 pub(crate) use sim::{SimQueue, SimWake};
 pub use std_fs::StdStorage;
@@ -358,7 +359,7 @@ impl Strategy {
 
     /// Whether the sync covers all of the file's completed writes, not only its own.
     pub fn syncs_file(self) -> bool {
-        !matches!(self, Strategy::Dsync) || cfg!(ringwal_mutation = "dsync_covers_file")
+        !matches!(self, Strategy::Dsync) || mutated("dsync_covers_file")
     }
 
     /// The name that the command and the messages use.

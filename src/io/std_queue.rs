@@ -19,6 +19,7 @@ use crate::io::{
     Access, AlignedBuf, CommitFile, Completion, FileId, IoQueue, Op, Storage, StorageFile,
     Strategy, Wake,
 };
+use crate::mutation::mutated;
 
 /// An [`IoQueue`] over any [`Storage`].
 pub struct StdQueue {
@@ -129,7 +130,13 @@ impl StdQueue {
         }
         let synced: HashMap<FileId, Result<()>> = to_sync
             .into_iter()
-            .map(|(file, op)| (file, op.open.io.sync().map_err(|error| op.open.named(error))))
+            .map(|(file, op)| {
+                let mut synced = op.open.io.sync();
+                if mutated("retry_failed_sync_std") {
+                    synced = synced.or_else(|_| op.open.io.sync());
+                }
+                (file, synced.map_err(|error| op.open.named(error)))
+            })
             .collect();
         for (op, mut result) in pending.into_iter().zip(results) {
             if let (true, Ok(()), Some(Err(error))) = (op.sync, &result, synced.get(&op.file)) {
@@ -270,5 +277,40 @@ impl Wake for StdWake {
     fn wake(&self) {
         *self.woken.lock().unwrap_or_else(PoisonError::into_inner) = true;
         self.changed.notify_one();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::io::{SimDisk, SimFault, Strategy};
+
+    #[test]
+    fn a_failed_sync_is_told_to_all_whom_it_was_for_and_is_not_tried_again() {
+        let disk = SimDisk::new(1);
+        let mut queue = StdQueue::new(Arc::new(disk.clone())).unwrap();
+        let mut done = Vec::new();
+        let name = "a".to_owned();
+        queue.submit(0, Op::Prepare { file: 1, name, reuse: None, bytes: 8192, fill: true });
+        while done.is_empty() {
+            queue.wait(None, &mut done).unwrap();
+        }
+        for (token, offset) in [(1, 0), (2, 4096)] {
+            let (buf, sync) = (AlignedBuf::zeroed(4096), Some(Strategy::WriteThenSync));
+            queue.submit(token, Op::Write { file: 1, offset, buf, len: 4096, sync });
+        }
+        // After both writes.
+        disk.fail_at(2, SimFault::Errno(libc::EIO));
+        disk.start_trace();
+        while done.len() < 3 {
+            queue.wait(None, &mut done).unwrap();
+        }
+        for completion in done.drain(1..) {
+            let error = completion.result.unwrap_err();
+            assert!(matches!(&error, Error::Io { op: "sync", .. }), "{error}");
+            assert!(completion.buf.is_some());
+        }
+        let syncs = disk.trace().into_iter().filter(|call| call.contains("sync")).count();
+        assert_eq!(syncs, 1, "{:?}", disk.trace());
     }
 }

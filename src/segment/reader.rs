@@ -22,6 +22,7 @@ use crate::format::{
     RECORD_HEAD_SIZE, RecordHead, Records, VERSION, VERSION_AT, VerifiedBatch, decode,
 };
 use crate::io::StorageFile;
+use crate::mutation::mutated;
 
 /// A scan over one segment.
 pub(crate) struct SegmentScanner {
@@ -226,8 +227,7 @@ impl SegmentScanner {
         if header.shard != self.shard {
             return Ok(Err(StopKind::Damaged));
         }
-        let again = header.first_seq < self.expected_seq
-            && !cfg!(ringwal_mutation = "accept_lower_sequence");
+        let again = header.first_seq < self.expected_seq && !mutated("accept_lower_sequence");
         if again || self.salt.is_some_and(|s| s != header.salt) {
             return Ok(Err(StopKind::Stale));
         }

@@ -6,6 +6,7 @@ use crate::engine::committer::{Committer, SegmentFile, Task};
 use crate::engine::shared::Shared;
 use crate::error::{Error, Result};
 use crate::io::{FileId, Op};
+use crate::mutation::mutated;
 use crate::segment::name::spare_name;
 
 impl Committer {
@@ -22,7 +23,10 @@ impl Committer {
             return self.fail(Error::io("get random bytes for", &shared.dir, source));
         }
         // Salt 0 means a stand-alone batch.
-        let salt = u64::from_le_bytes(salt).max(1);
+        let mut salt = u64::from_le_bytes(salt).max(1);
+        if mutated("reuse_salt") {
+            salt = 1;
+        }
         self.files.insert(file, SegmentFile { name: name.clone(), salt, commits: None });
         let bytes = asked.next_multiple_of(self.setup.unit);
         let recycled = reuse.is_some();
@@ -67,7 +71,7 @@ impl Committer {
 
     /// D2: after a failure the spare stays; recovery removes it.
     pub(super) fn discard(&mut self, file: FileId) {
-        if self.failure.is_some() && !cfg!(ringwal_mutation = "discard_after_failure") {
+        if self.failure.is_some() && !mutated("discard_after_failure") {
             return;
         }
         if let Some(segment) = self.files.remove(&file) {

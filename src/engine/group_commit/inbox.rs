@@ -492,10 +492,15 @@ impl Inbox {
         self.next_seq = next_seq;
     }
 
-    /// Ends the inbox: the first reason stays. Returns what was in it.
-    pub(crate) fn end(&mut self, reason: Ended) -> VecDeque<Fill> {
+    /// Ends the inbox: the first reason stays. Returns who waits for what was in it.
+    pub(crate) fn end(&mut self, reason: Ended) -> Vec<Arc<Gate>> {
         self.ended.get_or_insert(reason);
-        std::mem::take(&mut self.fills)
+        let fills = std::mem::take(&mut self.fills);
+        let ended = fills.into_iter().map(|fill| {
+            self.pool.give_back(fill.buf);
+            fill.gate
+        });
+        ended.collect()
     }
 
     pub(crate) fn ended(&self) -> Option<Ended> {

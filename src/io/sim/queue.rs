@@ -4,18 +4,24 @@
 //! not on the commit path runs through the code that the real backends run, in one step.
 
 use std::collections::HashMap;
+use std::io::ErrorKind;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::SimDisk;
-use super::state::{Change, Pending};
+use super::fault::{Call, SimFault};
+use super::inode::{Change, Pending, SECTOR_BYTES};
 use crate::error::{Error, Result};
 use crate::io::housekeeper::{Done, Job, execute};
+use crate::io::std_queue::not_open;
 use crate::io::{
     Access, AlignedBuf, Backend, BackendKind, CommitFile, Completion, FileId, IoQueue, Op,
     QueueOptions, Storage, Strategy, Wake,
 };
+
+/// So many times in a row the kernel may be busy, as on a ring.
+const BUSY_MAX: u32 = 200;
 
 /// An [`IoQueue`] of a [`SimDisk`].
 #[derive(Debug)]
@@ -24,7 +30,9 @@ pub(crate) struct SimQueue {
     files: HashMap<FileId, Open>,
     flights: Vec<Flight>,
     wake: Arc<SimWake>,
-    failed: bool,
+    /// How often in a row the kernel was busy.
+    busy: u32,
+    failure: Option<i32>,
 }
 
 #[derive(Clone, Debug)]
@@ -54,25 +62,27 @@ enum Work {
         open: Open,
         id: u64,
         buf: AlignedBuf,
+        linked: bool,
     },
     Sync {
         open: Open,
     },
     Job(Job),
-    NotOpen(Option<AlignedBuf>),
+    NotOpen(FileId, Option<AlignedBuf>),
 }
 
 impl SimQueue {
     /// A queue, and what it says of itself.
     pub(crate) fn new(disk: &SimDisk, options: &QueueOptions) -> (SimQueue, Backend) {
         let (files, flights) = (HashMap::new(), Vec::new());
-        let (wake, failed) = (Arc::default(), false);
-        let queue = SimQueue { disk: disk.clone(), files, flights, wake, failed };
+        let (disk, wake) = (disk.clone(), Arc::default());
+        let unit_bytes = disk.state().unit_bytes;
+        let queue = SimQueue { disk, files, flights, wake, busy: 0, failure: None };
         let backend = Backend {
             kind: BackendKind::Std,
             strategy: options.strategy.unwrap_or(Strategy::LinkedFsync),
             direct_io: options.direct_io,
-            unit_bytes: disk.state().unit_bytes,
+            unit_bytes,
             fill: options.fill.unwrap_or(true),
             filesystem: "simulated".to_owned(),
             ring_flags: String::new(),
@@ -100,27 +110,50 @@ impl SimQueue {
                 let written = self.disk.finish_write(&open, id, end, sync);
                 match sync {
                     Some(strategy) if written.is_ok() && !is_own_sync(strategy) => {
-                        let work = Work::SyncOf { open, id, buf };
+                        let linked = strategy == Strategy::LinkedFsync;
+                        let work = Work::SyncOf { open, id, buf, linked };
                         self.flights.push(Flight { token, submitted, work });
                         return None;
                     }
                     _ => (written, Some(buf)),
                 }
             }
-            Work::SyncOf { open, id, buf } => (
-                self.disk.finish_sync(&open, |p| p.id == id || p.completed < Some(submitted)),
-                Some(buf),
-            ),
+            Work::SyncOf { open, id, buf, linked } => {
+                let covered = |p: &Pending| p.id == id || p.completed < Some(submitted);
+                let call = if linked { Call::LinkedSync } else { Call::QueueSync };
+                (self.disk.finish_sync(&open, call, covered), Some(buf))
+            }
             Work::Sync { open } => {
-                (self.disk.finish_sync(&open, |p| p.completed < Some(submitted)), None)
+                let covered = |p: &Pending| p.completed < Some(submitted);
+                (self.disk.finish_sync(&open, Call::QueueSync, covered), None)
             }
             Work::Job(job) => (self.execute(job), None),
-            Work::NotOpen(buf) => {
-                let source = std::io::Error::other("the file is not open");
-                (Err(Error::io("write", self.disk.dir(), source)), buf)
-            }
+            Work::NotOpen(file, buf) => (Err(not_open(&self.disk, file)), buf),
         };
         Some(Completion { token, result, buf })
+    }
+
+    /// Enters the kernel; true if it takes nothing in now. What does not end is a failure, which
+    /// stays.
+    fn is_busy(&mut self) -> Result<bool> {
+        let entered = self.disk.enter();
+        let errno = self.failure.or(entered);
+        let Some(errno) = errno else {
+            self.busy = 0;
+            return Ok(false);
+        };
+        self.busy += 1;
+        let source = std::io::Error::from_raw_os_error(errno);
+        let is_harmless = matches!(
+            source.kind(),
+            ErrorKind::WouldBlock | ErrorKind::ResourceBusy | ErrorKind::Interrupted
+        );
+        if is_harmless && self.failure.is_none() && self.busy < BUSY_MAX {
+            self.wake.asleep.store(false, Ordering::SeqCst);
+            return Ok(true);
+        }
+        self.failure = Some(errno);
+        Err(Error::io("enter the queue of", self.disk.dir(), source))
     }
 
     fn execute(&mut self, job: Job) -> Result<()> {
@@ -148,14 +181,14 @@ impl SimQueue {
         match op {
             Op::Write { file, offset, buf, len, sync } => {
                 let Some(open) = self.files.get(&file).cloned() else {
-                    return Work::NotOpen(Some(buf));
+                    return Work::NotOpen(file, Some(buf));
                 };
                 let id = self.disk.begin_write(&open, offset as usize, &buf[..len]);
                 Work::Write { open, id, end: offset as usize + len, buf, sync }
             }
             Op::Sync { file } => match self.files.get(&file).cloned() {
                 Some(open) => Work::Sync { open },
-                None => Work::NotOpen(None),
+                None => Work::NotOpen(file, None),
             },
             Op::Prepare { file, name, reuse, bytes, fill } => {
                 Work::Job(Job::Prepare { file, name, reuse, bytes, fill })
@@ -185,7 +218,7 @@ impl SimDisk {
     }
 
     fn finish_write(&self, open: &Open, id: u64, end: usize, sync: Option<Strategy>) -> Result<()> {
-        match self.call("write", &open.name) {
+        match self.call("write", &open.name, Call::QueueWrite) {
             Ok(mut state) => {
                 if let Err(full) = self.check_room(&state, open.inode, end, &open.name) {
                     state.inodes[open.inode].lose(id);
@@ -199,22 +232,42 @@ impl SimDisk {
                 Ok(())
             }
             Err(mut failed) => {
-                if let Some(inode) = failed.state.inodes.get_mut(open.inode) {
-                    inode.lose(id);
+                let (is_short, is_cancelled) =
+                    (failed.is(SimFault::ShortWrite), failed.is(SimFault::Cancelled));
+                let state = &mut *failed.state;
+                let now = state.tick();
+                if let Some(inode) = state.inodes.get_mut(open.inode) {
+                    if is_short {
+                        let sectors = inode.bytes_of(id) / SECTOR_BYTES;
+                        let keep = state.dice.below(sectors.max(1)) * SECTOR_BYTES;
+                        inode.shorten(id, keep, now);
+                    } else if is_cancelled {
+                        inode.cancel(id);
+                    } else {
+                        inode.lose(id);
+                    }
                 }
                 Err(failed.error)
             }
         }
     }
 
-    fn finish_sync(&self, open: &Open, covered: impl Fn(&Pending) -> bool) -> Result<()> {
-        match self.call("sync", &open.name) {
+    fn finish_sync(
+        &self,
+        open: &Open,
+        call: Call,
+        covered: impl Fn(&Pending) -> bool,
+    ) -> Result<()> {
+        match self.call("sync", &open.name, call) {
             Ok(mut state) => {
                 state.inodes[open.inode].sync(covered);
                 Ok(())
             }
             Err(mut failed) => {
-                if let Some(inode) = failed.state.inodes.get_mut(open.inode) {
+                let never_ran = failed.is(SimFault::Cancelled) || failed.is(SimFault::CutChain);
+                if let Some(inode) = failed.state.inodes.get_mut(open.inode)
+                    && !never_ran
+                {
                     inode.fail_sync(|_| true);
                 }
                 Err(failed.error)
@@ -237,7 +290,8 @@ impl CommitFile for SimCommitFile {
         disk.finish_write(open, id, offset as usize + data.len(), sync)?;
         if sync.is_some_and(|strategy| !is_own_sync(strategy)) {
             let submitted = disk.state().tick();
-            disk.finish_sync(open, |p| p.id == id || p.completed < Some(submitted))?;
+            let covered = |p: &Pending| p.id == id || p.completed < Some(submitted);
+            disk.finish_sync(open, Call::QueueSync, covered)?;
         }
         Ok(())
     }
@@ -257,16 +311,8 @@ impl IoQueue for SimQueue {
     }
 
     fn wait(&mut self, timeout: Option<Duration>, done: &mut Vec<Completion>) -> Result<()> {
-        let fails = {
-            let mut state = self.disk.state();
-            let left = state.queue_fails_at;
-            state.queue_fails_at = left.map(|left| left.saturating_sub(1));
-            left == Some(0) || self.failed
-        };
-        if fails {
-            self.failed = true;
-            let source = std::io::Error::other("the queue failed");
-            return Err(Error::io("wait for", self.disk.dir(), source));
+        if self.is_busy()? {
+            return Ok(());
         }
         let woken = self.wake.woken.swap(false, Ordering::SeqCst);
         let idle = self.flights.is_empty() && !woken && timeout.is_none();
@@ -298,7 +344,7 @@ impl IoQueue for SimQueue {
 
 impl Drop for SimQueue {
     fn drop(&mut self) {
-        while !self.failed && !self.flights.is_empty() {
+        while self.failure.is_none() && !self.flights.is_empty() {
             let _result = self.advance(0);
         }
     }

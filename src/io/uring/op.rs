@@ -21,6 +21,7 @@ use io_uring::{opcode, types};
 use crate::buf::AlignedBuf;
 use crate::error::{Error, Result};
 use crate::io::{CommitFile, Strategy};
+use crate::mutation::mutated;
 use crate::sys;
 
 /// A file that is open for commits.
@@ -123,6 +124,9 @@ impl RingOp {
             return ([write, sync], 1);
         }
         let mut flags = Flags::IO_LINK;
+        if mutated("drop_link") {
+            flags = Flags::empty();
+        }
         if skips_success {
             flags |= Flags::SKIP_SUCCESS;
         }
@@ -182,6 +186,7 @@ impl RingOp {
 
 fn written(res: i32, len: u32) -> io::Result<()> {
     match u32::try_from(res) {
+        Ok(_) if mutated("ignore_short_write_ring") => Ok(()),
         Ok(written) if written == len => Ok(()),
         Ok(written) => {
             let what = format!("only {written} of {len} bytes were written");
@@ -241,6 +246,28 @@ mod tests {
             let word = user_data(key, generation, part);
             assert_ne!(word, WAKE);
             assert_eq!(parse_user_data(word), (key, generation, part));
+        }
+    }
+
+    #[test]
+    fn a_write_is_linked_to_its_sync_and_nothing_else_is_linked() {
+        // The entries keep their flags to themselves, but for this.
+        let flags = |entry: &Entry| {
+            let text = format!("{entry:?}");
+            let (_, flags) = text.split_once("flags: ").unwrap();
+            flags[..flags.find(',').unwrap()].parse::<u8>().unwrap()
+        };
+        for skips_success in [false, true] {
+            let (chain, len) = op(Some(Strategy::LinkedFsync)).entries(0, skips_success);
+            assert_eq!(len, 2);
+            let (write, sync) = (flags(&chain[0]), flags(&chain[1]));
+            assert_eq!(write & Flags::IO_LINK.bits(), Flags::IO_LINK.bits());
+            assert_eq!(write & Flags::SKIP_SUCCESS.bits() != 0, skips_success);
+            assert_eq!(sync, 0, "the chain ends with it");
+            for alone in [None, Some(Strategy::Dsync), Some(Strategy::WriteThenSync)] {
+                let (chain, len) = op(alone).entries(0, skips_success);
+                assert_eq!((len, flags(&chain[0])), (1, 0), "{alone:?}");
+            }
         }
     }
 
