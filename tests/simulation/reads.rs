@@ -1,8 +1,7 @@
 //! Reads that give wrong bytes: never shown as right ones, and nothing that has a later witness
 //! disappears because of them.
 
-use ringwal::io::SimFault;
-use ringwal::{Error, Log, RecoveryPolicy};
+use ringwal::{Error, Log, RecoveryPolicy, SimFault};
 
 use crate::faults::{SCENARIOS, Scenario};
 use crate::life::Steps;
