@@ -107,7 +107,7 @@ impl SimQueue {
         let Flight { token, submitted, work } = self.flights.swap_remove(at);
         let (result, buf) = match work {
             Work::Write { open, id, end, buf, sync } => {
-                let written = self.write(&open, id, end, sync);
+                let written = self.disk.finish_write(&open, id, end, sync);
                 match sync {
                     Some(strategy) if written.is_ok() && !is_own_sync(strategy) => {
                         let linked = strategy == Strategy::LinkedFsync;
@@ -121,69 +121,16 @@ impl SimQueue {
             Work::SyncOf { open, id, buf, linked } => {
                 let covered = |p: &Pending| p.id == id || p.completed < Some(submitted);
                 let call = if linked { Call::LinkedSync } else { Call::QueueSync };
-                (self.sync(&open, call, covered), Some(buf))
+                (self.disk.finish_sync(&open, call, covered), Some(buf))
             }
             Work::Sync { open } => {
                 let covered = |p: &Pending| p.completed < Some(submitted);
-                (self.sync(&open, Call::QueueSync, covered), None)
+                (self.disk.finish_sync(&open, Call::QueueSync, covered), None)
             }
             Work::Job(job) => (self.execute(job), None),
             Work::NotOpen(file, buf) => (Err(not_open(&self.disk, file)), buf),
         };
         Some(Completion { token, result, buf })
-    }
-
-    fn write(&self, open: &Open, id: u64, end: usize, sync: Option<Strategy>) -> Result<()> {
-        match self.disk.call("write", &open.name, Call::QueueWrite) {
-            Ok(mut state) => {
-                if let Err(full) = self.disk.check_room(&state, open.inode, end, &open.name) {
-                    state.inodes[open.inode].lose(id);
-                    return Err(full);
-                }
-                let now = state.tick();
-                state.inodes[open.inode].complete(id, now);
-                if sync.is_some_and(is_own_sync) {
-                    state.inodes[open.inode].sync(|pending| pending.id == id);
-                }
-                Ok(())
-            }
-            Err(mut failed) => {
-                let (is_short, is_cancelled) =
-                    (failed.is(SimFault::ShortWrite), failed.is(SimFault::Cancelled));
-                let state = &mut *failed.state;
-                let now = state.tick();
-                if let Some(inode) = state.inodes.get_mut(open.inode) {
-                    if is_short {
-                        let sectors = inode.bytes_of(id) / SECTOR_BYTES;
-                        let keep = state.dice.below(sectors.max(1)) * SECTOR_BYTES;
-                        inode.shorten(id, keep, now);
-                    } else if is_cancelled {
-                        inode.cancel(id);
-                    } else {
-                        inode.lose(id);
-                    }
-                }
-                Err(failed.error)
-            }
-        }
-    }
-
-    fn sync(&self, open: &Open, call: Call, covered: impl Fn(&Pending) -> bool) -> Result<()> {
-        match self.disk.call("sync", &open.name, call) {
-            Ok(mut state) => {
-                state.inodes[open.inode].sync(covered);
-                Ok(())
-            }
-            Err(mut failed) => {
-                let never_ran = failed.is(SimFault::Cancelled) || failed.is(SimFault::CutChain);
-                if let Some(inode) = failed.state.inodes.get_mut(open.inode)
-                    && !never_ran
-                {
-                    inode.fail_sync(|_| true);
-                }
-                Err(failed.error)
-            }
-        }
     }
 
     /// Enters the kernel; true if it takes nothing in now. What does not end is a failure, which
@@ -236,13 +183,7 @@ impl SimQueue {
                 let Some(open) = self.files.get(&file).cloned() else {
                     return Work::NotOpen(file, Some(buf));
                 };
-                let mut state = self.disk.state();
-                let id = state.tick();
-                let change = Change::write(offset as usize, buf[..len].to_vec());
-                if let Some(inode) = state.inodes.get_mut(open.inode) {
-                    inode.begin(id, change, false);
-                }
-                drop(state);
+                let id = self.disk.begin_write(&open, offset as usize, &buf[..len]);
                 Work::Write { open, id, end: offset as usize + len, buf, sync }
             }
             Op::Sync { file } => match self.files.get(&file).cloned() {
@@ -260,6 +201,77 @@ impl SimQueue {
             Op::Discard { file, name } => {
                 self.files.remove(&file);
                 Work::Job(Job::Discard { name })
+            }
+        }
+    }
+}
+
+/// Writes and syncs of the commit path.
+impl SimDisk {
+    fn begin_write(&self, open: &Open, offset: usize, data: &[u8]) -> u64 {
+        let mut state = self.state();
+        let id = state.tick();
+        let change = Change::write(offset, data.to_vec());
+        if let Some(inode) = state.inodes.get_mut(open.inode) {
+            inode.begin(id, change, false);
+        }
+        id
+    }
+
+    fn finish_write(&self, open: &Open, id: u64, end: usize, sync: Option<Strategy>) -> Result<()> {
+        match self.call("write", &open.name, Call::QueueWrite) {
+            Ok(mut state) => {
+                if let Err(full) = self.check_room(&state, open.inode, end, &open.name) {
+                    state.inodes[open.inode].lose(id);
+                    return Err(full);
+                }
+                let now = state.tick();
+                state.inodes[open.inode].complete(id, now);
+                if sync.is_some_and(is_own_sync) {
+                    state.inodes[open.inode].sync(|pending| pending.id == id);
+                }
+                Ok(())
+            }
+            Err(mut failed) => {
+                let (is_short, is_cancelled) =
+                    (failed.is(SimFault::ShortWrite), failed.is(SimFault::Cancelled));
+                let state = &mut *failed.state;
+                let now = state.tick();
+                if let Some(inode) = state.inodes.get_mut(open.inode) {
+                    if is_short {
+                        let sectors = inode.bytes_of(id) / SECTOR_BYTES;
+                        let keep = state.dice.below(sectors.max(1)) * SECTOR_BYTES;
+                        inode.shorten(id, keep, now);
+                    } else if is_cancelled {
+                        inode.cancel(id);
+                    } else {
+                        inode.lose(id);
+                    }
+                }
+                Err(failed.error)
+            }
+        }
+    }
+
+    fn finish_sync(
+        &self,
+        open: &Open,
+        call: Call,
+        covered: impl Fn(&Pending) -> bool,
+    ) -> Result<()> {
+        match self.call("sync", &open.name, call) {
+            Ok(mut state) => {
+                state.inodes[open.inode].sync(covered);
+                Ok(())
+            }
+            Err(mut failed) => {
+                let never_ran = failed.is(SimFault::Cancelled) || failed.is(SimFault::CutChain);
+                if let Some(inode) = failed.state.inodes.get_mut(open.inode)
+                    && !never_ran
+                {
+                    inode.fail_sync(|_| true);
+                }
+                Err(failed.error)
             }
         }
     }
