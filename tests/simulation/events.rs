@@ -195,6 +195,7 @@ impl Events {
                     ensure!(is_told, "opening fails with {error}");
                     self.disk = self.disk.crash();
                     self.figures.crashes += 1;
+                    self.figures.in_recovery += 1;
                 }
             }
         }
@@ -377,6 +378,7 @@ impl Events {
             let early = ticket.is_done() && *seq > durable;
             ensure!(!early, "{seq} is acknowledged, {durable} is durable");
         }
+        self.figures.records += durable - self.model.acked;
         self.model.acked = durable;
         Ok(())
     }
