@@ -18,7 +18,6 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crate::error::Error;
 use crate::gate::{Gate, Level};
 use crate::io::{FileId, Strategy};
 use crate::mutation::mutated;
@@ -356,14 +355,22 @@ impl Pipeline {
         (self.written_seq, self.durable_seq, self.sync_target) = (seq, seq, 0);
     }
 
-    /// Fails everyone who waits for a batch in flight.
-    pub(crate) fn fail(&mut self, cause: &Arc<Error>) {
-        for gate in self.flights.drain(..).filter_map(|flight| flight.gates) {
-            if mutated("forget_waiters") {
-                continue;
-            }
-            gate.fail(cause);
-        }
+    /// Forgets what is in flight; returns whom to tell.
+    pub(crate) fn abandon(&mut self) -> Vec<Arc<Gate>> {
+        let gates = self.flights.drain(..).filter_map(|flight| flight.gates);
+        gates.filter(|_| !mutated("forget_waiters")).collect()
+    }
+
+    /// The file that gets the next batch, if nothing at all moves: no write and no sync is in
+    /// flight, the segment has its name and no other is being left.
+    pub(crate) fn resting_file(&self) -> Option<FileId> {
+        let segment = self.segments.back()?;
+        let rests = self.writing == 0
+            && self.segments.len() == 1
+            && segment.name == Name::Installed
+            && segment.syncing_since.is_none()
+            && !segment.retired;
+        rests.then_some(segment.file)
     }
 
     pub(crate) fn written_seq(&self) -> u64 {

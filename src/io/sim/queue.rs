@@ -16,8 +16,8 @@ use crate::error::{Error, Result};
 use crate::io::housekeeper::{Done, Job, execute};
 use crate::io::std_queue::not_open;
 use crate::io::{
-    Access, AlignedBuf, Backend, BackendKind, Completion, FileId, IoQueue, Op, QueueOptions,
-    Storage, Strategy, Wake,
+    Access, AlignedBuf, Backend, BackendKind, CommitFile, Completion, FileId, IoQueue, Op,
+    QueueOptions, Storage, Strategy, Wake,
 };
 
 /// So many times in a row the kernel may be busy, as on a ring.
@@ -277,6 +277,27 @@ impl SimDisk {
     }
 }
 
+/// Blocking writes to a file of a [`SimQueue`].
+#[derive(Debug)]
+struct SimCommitFile {
+    disk: SimDisk,
+    open: Open,
+}
+
+impl CommitFile for SimCommitFile {
+    fn commit(&self, data: &[u8], offset: u64, sync: Option<Strategy>) -> Result<()> {
+        let (disk, open) = (&self.disk, &self.open);
+        let id = disk.begin_write(open, offset as usize, data);
+        disk.finish_write(open, id, offset as usize + data.len(), sync)?;
+        if sync.is_some_and(|strategy| !is_own_sync(strategy)) {
+            let submitted = disk.state().tick();
+            let covered = |p: &Pending| p.id == id || p.completed < Some(submitted);
+            disk.finish_sync(open, Call::QueueSync, covered)?;
+        }
+        Ok(())
+    }
+}
+
 /// Whether a write is durable in one step, by itself. Said here again, so that an engine that is
 /// wrong about it is found out.
 fn is_own_sync(strategy: Strategy) -> bool {
@@ -314,6 +335,11 @@ impl IoQueue for SimQueue {
 
     fn waker(&self) -> Arc<dyn Wake> {
         self.wake.clone()
+    }
+
+    fn commit_file(&self, file: FileId) -> Option<Arc<dyn CommitFile>> {
+        let open = self.files.get(&file)?.clone();
+        Some(Arc::new(SimCommitFile { disk: self.disk.clone(), open }))
     }
 }
 

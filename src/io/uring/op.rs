@@ -8,32 +8,56 @@
 //! 3. The verdict of a chain is its first failure. `ECANCELED` is the consequence of one, never
 //!    the verdict itself.
 
-use std::cell::RefCell;
 use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd;
+use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
-use std::rc::Rc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use io_uring::squeue::{Entry, Flags};
 use io_uring::{opcode, types};
 
 use crate::buf::AlignedBuf;
 use crate::error::{Error, Result};
-use crate::io::Strategy;
+use crate::io::{CommitFile, Strategy};
 use crate::mutation::mutated;
+use crate::sys;
 
 /// A file that is open for commits.
 #[derive(Debug)]
-pub(super) struct CommitFile {
+pub(super) struct RingFile {
     pub(super) file: File,
     /// Its path by now; it changes when a spare becomes a segment.
-    pub(super) path: RefCell<PathBuf>,
+    path: Mutex<PathBuf>,
 }
 
-impl CommitFile {
+impl RingFile {
+    pub(super) fn new(file: File, path: PathBuf) -> RingFile {
+        RingFile { file, path: Mutex::new(path) }
+    }
+
+    pub(super) fn renamed(&self, path: PathBuf) {
+        *self.path.lock().unwrap_or_else(PoisonError::into_inner) = path;
+    }
+
     pub(super) fn failed(&self, op: &'static str, source: io::Error) -> Error {
-        Error::io(op, self.path.borrow().clone(), source)
+        let path = self.path.lock().unwrap_or_else(PoisonError::into_inner);
+        Error::io(op, path.clone(), source)
+    }
+}
+
+impl CommitFile for RingFile {
+    fn commit(&self, data: &[u8], offset: u64, sync: Option<Strategy>) -> Result<()> {
+        if sync == Some(Strategy::Dsync) {
+            let written = sys::write_durably(&self.file, data, offset);
+            return written.map_err(|source| self.failed("write", source));
+        }
+        self.file.write_all_at(data, offset).map_err(|source| self.failed("write", source))?;
+        match sync {
+            Some(_) => self.file.sync_data().map_err(|source| self.failed("sync", source)),
+            None => Ok(()),
+        }
     }
 }
 
@@ -41,7 +65,7 @@ impl CommitFile {
 #[derive(Debug)]
 pub(super) struct RingOp {
     pub(super) token: u64,
-    pub(super) file: Rc<CommitFile>,
+    pub(super) file: Arc<RingFile>,
     pub(super) kind: Kind,
     /// Tells this use of the slot from others.
     pub(super) generation: u32,
@@ -76,7 +100,7 @@ pub(super) enum Step {
 }
 
 impl RingOp {
-    pub(super) fn new(token: u64, file: Rc<CommitFile>, kind: Kind, generation: u32) -> RingOp {
+    pub(super) fn new(token: u64, file: Arc<RingFile>, kind: Kind, generation: u32) -> RingOp {
         RingOp { token, file, kind, generation, handed: false, write_ok: false, error: None }
     }
 
@@ -201,10 +225,8 @@ mod tests {
     use super::*;
 
     fn op(sync: Option<Strategy>) -> RingOp {
-        let file = Rc::new(CommitFile {
-            file: tempfile::tempfile().unwrap(),
-            path: RefCell::new("segment".into()),
-        });
+        let file = RingFile::new(tempfile::tempfile().unwrap(), "segment".into());
+        let file = Arc::new(file);
         let buf = AlignedBuf::zeroed(4096);
         RingOp::new(1, file, Kind::Write { buf, offset: 0, len: 4096, sync }, 0)
     }
