@@ -71,7 +71,8 @@ impl Stepped {
 impl Builder {
     /// Opens the log on a simulated disk, or creates it there. The log's directory is ignored.
     /// It has no thread of its own: [`Log::step`] runs it, and calls that wait do. A
-    /// [`Commit`](crate::Commit) must not be waited for before it is done.
+    /// [`Commit`](crate::Commit) must not be waited for before it is done, which
+    /// [`Log::run_until`] sees to.
     ///
     /// # Errors
     ///
@@ -91,8 +92,18 @@ impl Builder {
 }
 
 impl Log {
-    /// Runs a log on a simulated disk until `done`, as the calls that wait do; elsewhere it does
-    /// nothing.
+    /// Runs a log on a simulated disk until `done`, or until it has ended, as the calls that wait
+    /// do; elsewhere it does nothing.
+    ///
+    /// ```
+    /// use ringwal::{Log, SimDisk};
+    ///
+    /// let log = Log::builder("sim").segment_bytes(65_536).open_sim(&SimDisk::new(1))?;
+    /// let commit = log.append_async("one")?;
+    /// log.run_until(|| commit.is_done());
+    /// assert_eq!(commit.wait()?, commit.seq());
+    /// # Ok::<(), ringwal::Error>(())
+    /// ```
     ///
     /// # Panics
     ///

@@ -26,7 +26,7 @@ impl Wake for Looks {
 fn whoever_is_woken_finds_the_watermark_published() {
     for seed in 0..20 {
         let disk = SimDisk::new(seed);
-        let log = Log::builder("sim").open_sim(&disk).unwrap();
+        let log = Log::builder("sim").segment_bytes(65_536).open_sim(&disk).unwrap();
         for n in 0..10 {
             let mut commit = log.append_async_with([7; 100], Durability::Synced).unwrap();
             let looks = Arc::new(Looks { log: Mutex::new(Some(log.clone())), seen: 0.into() });
