@@ -29,7 +29,7 @@ mod shapes;
 mod table;
 
 /// How many places of one kind a usual run takes in one shape.
-const PLACES: usize = 12;
+const PLACES: usize = 50;
 
 #[test]
 fn nothing_with_a_witness_is_lost_in_silence_whatever_is_damaged() {
