@@ -16,13 +16,17 @@ use std::time::SystemTime;
 
 use check::{Checker, Outcome};
 use kinds::{KINDS, apply, edits, mix};
-use shapes::Shape;
+use model::Shape;
 use table::Table;
 
 #[path = "damage/check.rs"]
 mod check;
 #[path = "damage/kinds.rs"]
 mod kinds;
+#[path = "damage/making.rs"]
+mod making;
+#[path = "damage/model.rs"]
+mod model;
 #[path = "damage/shapes.rs"]
 mod shapes;
 #[path = "damage/table.rs"]

@@ -21,12 +21,11 @@
 //! `ci/test.sh` runs all of the tests, which is what has to pass before anything is merged; most of
 //! what is random prints the command that repeats a failure. For longer runs, by hand:
 //!
-//! | command | what it does |
-//! |---|---|
-//! | `RINGWAL_SIM_SECONDS=3600 cargo test --release --features sim --test simulation` | random lives on a simulated disk for an hour |
-//! | `scripts/damage-table.sh` | every kind of damage at every place of logs of 14 shapes |
-//! | `scripts/fuzz.sh 600` | each fuzz target for ten minutes |
-//! | `scripts/sanitize.sh` | AddressSanitizer and ThreadSanitizer |
-//! | `scripts/mutations.sh` | deliberate bugs, each of which some test must catch |
+//! - `RINGWAL_SIM_SECONDS=3600 cargo test --release --features sim --test simulation`: random lives
+//!   on a simulated disk for an hour.
+//! - `scripts/damage-table.sh`: every kind of damage at every place of logs of fourteen shapes.
+//! - `scripts/fuzz.sh 600`: each fuzz target for ten minutes.
+//! - `scripts/sanitize.sh`: AddressSanitizer and ThreadSanitizer.
+//! - `scripts/mutations.sh`: deliberate bugs, each of which some test must catch.
 //!
 //! `CONTRIBUTING.md` has how long each takes.

@@ -14,7 +14,7 @@ use ringwal::{
 use tempfile::TempDir;
 
 use crate::kinds::{Edit, keeps_names};
-use crate::shapes::{
+use crate::model::{
     Files, SLOT, Shape, Unit, builder, lay_out, scratch, segment_name, segment_number,
 };
 

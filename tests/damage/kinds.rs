@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::shapes::{
-    BLOCK, Files, HEAD, HEADER, SECTOR, SLOT, Shape, segment_name, segment_number,
-};
+use crate::model::{BLOCK, Files, HEAD, HEADER, SECTOR, SLOT, Shape, segment_name, segment_number};
 
 /// The kinds, as the table names them.
 pub(crate) const KINDS: [&str; 16] = [
@@ -134,15 +132,16 @@ fn flips(shape: &Shape, kind: &str) -> Vec<Edit> {
         let mut is_used = vec![false; len];
         for unit in shape.units.iter().filter(|unit| segment_name(unit.segment) == file) {
             is_used[unit.start..unit.end].fill(true);
-            let ranges: Vec<_> = match kind {
-                "bit in a batch header" => vec![unit.start..unit.start + HEADER],
-                "bit in a record head" => unit.records.iter().map(|r| r.0..r.0 + HEAD).collect(),
+            let records = unit.records.iter();
+            let bytes: Vec<usize> = match kind {
+                "bit in a batch header" => (unit.start..unit.start + HEADER).collect(),
+                "bit in a record head" => records.flat_map(|r| r.0..r.0 + HEAD).collect(),
                 "bit in record data" => {
-                    unit.records.iter().map(|r| r.0 + HEAD..r.0 + HEAD + r.1).collect()
+                    records.flat_map(|r| r.0 + HEAD..r.0 + HEAD + r.1).collect()
                 }
                 _ => Vec::new(),
             };
-            places.extend(ranges.into_iter().flatten().map(|at| (file.clone(), at)));
+            places.extend(bytes.into_iter().map(|at| (file.clone(), at)));
         }
         if kind == "bit in padding" {
             let unused = (0..len).filter(|at| !is_used[*at]);
