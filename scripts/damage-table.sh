@@ -4,4 +4,4 @@
 set -eu
 cd "$(dirname "$0")/.."
 export RINGWAL_DAMAGE_PLACES="${1:-all}"
-exec cargo test --release --quiet --test damage -- --nocapture
+exec cargo test --release --quiet --features sim --test damage -- --nocapture

@@ -43,7 +43,7 @@ fn nothing_with_a_witness_is_lost_in_silence_whatever_is_damaged() {
     let all = std::env::var("RINGWAL_DAMAGE_PLACES").is_ok_and(|text| text == "all");
     let places = number("RINGWAL_DAMAGE_PLACES").map_or(PLACES, |places| places as usize);
     let places = if all { usize::MAX } else { places };
-    println!("seed {seed}: RINGWAL_DAMAGE_SEED={seed} cargo test --test damage");
+    println!("seed {seed}: RINGWAL_DAMAGE_SEED={seed} cargo test --features sim --test damage");
 
     let (shapes, sisters) = (shapes::all(b'a'), shapes::all(b'b'));
     let (table, broken) = (Mutex::new(Table::default()), Mutex::new(Vec::new()));

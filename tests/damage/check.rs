@@ -1,22 +1,22 @@
 //! Opens a damaged log in every way and holds what it does against the model.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
+use ringwal::io::{Access, SimDisk, Storage};
 use ringwal::wal::format::EventRecord;
 use ringwal::wal::reader::recover;
 use ringwal::wal::{WalConfig, WalHandle};
 use ringwal::{
-    BackendKind, Corruption, CorruptionKind, Error, Log, Recovery, RecoveryPolicy, Strategy,
-    Verdict,
+    BackendKind, Builder, Corruption, CorruptionKind, Error, Log, Recovery, RecoveryPolicy,
+    Strategy, Verdict,
 };
 use tempfile::TempDir;
 
 use crate::kinds::{Edit, keeps_names};
-use crate::model::{
-    Files, SLOT, Shape, Unit, builder, lay_out, scratch, segment_name, segment_number,
-};
+use crate::model::{Files, SLOT, Shape, Unit, lay_out, scratch, segment_name, segment_number};
 
 /// What became of a damaged log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,12 +48,14 @@ pub(crate) const OUTCOMES: [Outcome; 6] = [
 type Records = Vec<(u64, Vec<u8>)>;
 type Check<T> = Result<T, String>;
 
-/// Where damaged logs of one shape are opened.
+/// Opens damaged logs of one shape.
 pub(crate) struct Checker<'a> {
     shape: &'a Shape,
     sister: &'a Shape,
-    root: TempDir,
+    /// The directory of every simulated disk.
     dir: PathBuf,
+    /// Where damaged event logs are opened, which need real files.
+    root: TempDir,
 }
 
 /// A damaged log, seen with the eyes of the model.
@@ -70,34 +72,34 @@ struct Case<'a> {
 impl<'a> Checker<'a> {
     pub(crate) fn new(shape: &'a Shape, sister: &'a Shape) -> Checker<'a> {
         let root = scratch();
-        let dir = root.path().join("wal");
-        fs::create_dir(&dir).unwrap();
-        Checker { shape, sister, root, dir }
+        fs::create_dir(root.path().join("wal")).unwrap();
+        let dir = SimDisk::new(0).dir().to_path_buf();
+        Checker { shape, sister, dir, root }
     }
 
     /// Checks every claim on one damaged log.
     pub(crate) fn check(&self, edit: &Edit, files: &Files) -> Check<Outcome> {
         let case = self.case(edit, files);
-        lay_out(&self.dir, files);
-        let seen = builder(&self.dir).verify();
-        self.is_unchanged(&case, "verify")?;
-        let opened = builder(&self.dir).open();
+        let disk = disk_of(files);
+        let seen = builder().verify_sim(&disk);
+        is_unchanged(&case, &disk, "verify")?;
+        let opened = builder().open_sim(&disk);
         self.agrees(&seen, &opened)?;
         let strict = match opened {
             Ok(log) => {
                 let records = read(&log)?;
                 let report = log.recovery().clone();
                 let outcome = self.accepted(&case, &records, &report)?;
-                self.goes_on(log, &records)?;
-                lay_out(&self.dir, files);
+                goes_on(&disk, log, &records)?;
                 Ok((outcome, records))
             }
             Err(error) => {
-                self.is_unchanged(&case, "a refused open")?;
+                is_unchanged(&case, &disk, "a refused open")?;
                 Err(self.refused(&case, &error)?)
             }
         };
-        let tolerant = builder(&self.dir).recovery(RecoveryPolicy::TolerateTail).open();
+        let disk = disk_of(files);
+        let tolerant = builder().recovery(RecoveryPolicy::TolerateTail).open_sim(&disk);
         let shown = match tolerant {
             Ok(log) => {
                 let records = read(&log)?;
@@ -105,7 +107,7 @@ impl<'a> Checker<'a> {
                 Some(records)
             }
             Err(error) => {
-                self.is_unchanged(&case, "a refused tolerant open")?;
+                is_unchanged(&case, &disk, "a refused tolerant open")?;
                 self.refused(&case, &error)?;
                 ensure(strict.is_err(), || format!("only tolerant open refuses: {error}"))?;
                 None
@@ -298,17 +300,6 @@ impl<'a> Checker<'a> {
         ensure(is_same, || format!("verify says {seen:?}, open says {opened:?}"))
     }
 
-    /// A log that was opened takes records and shows the same again.
-    fn goes_on(&self, log: Log, shown: &Records) -> Check<()> {
-        let seq = log.append("more").map_err(|error| error.to_string())?;
-        drop(log);
-        let again = builder(&self.dir).open().map_err(|error| format!("reopened: {error}"))?;
-        let mut expected = shown.clone();
-        expected.push((seq.get(), b"more".to_vec()));
-        let found = read(&again)?;
-        ensure(found == expected, || "a second recovery shows something else".to_owned())
-    }
-
     /// `TolerateTail` drops nothing that has something valid behind it, and tells what it drops.
     fn tolerated(
         &self,
@@ -336,8 +327,9 @@ impl<'a> Checker<'a> {
 
     /// The event log, which tolerates damage at its end, shows what the engine shows.
     fn events(&self, files: &Files, shown: Option<&Records>) -> Check<()> {
-        lay_out(&self.dir, files);
-        let read = recover(&self.dir).map_err(|error| format!("recover: {error}"))?;
+        let dir = self.root.path().join("wal");
+        lay_out(&dir, files);
+        let read = recover(&dir).map_err(|error| format!("recover: {error}"))?;
         let bytes = |event| EventRecord::from(event).to_bytes().to_vec();
         let all: Vec<_> = (read.first_seq..).zip(read.events.iter().copied().map(bytes)).collect();
         let config = WalConfig {
@@ -365,12 +357,43 @@ impl<'a> Checker<'a> {
         };
         ensure(read.iter().all(is_known), || "the reader makes events up".to_owned())
     }
+}
 
-    fn is_unchanged(&self, case: &Case<'_>, after: &str) -> Check<()> {
-        let found = snapshot(&self.dir);
-        let expected = case.files.iter().map(|(name, bytes)| (name.clone(), bytes.to_vec()));
-        ensure(found.into_iter().eq(expected), || format!("{after} changed the directory"))
+fn builder() -> Builder {
+    Log::builder("sim").segment_bytes(32 * 1024)
+}
+
+/// A disk with these files.
+fn disk_of(files: &Files) -> SimDisk {
+    let disk = SimDisk::new(0);
+    for (name, bytes) in files {
+        let file = disk.open(name, Access::Create).unwrap();
+        file.write_at(bytes, 0).unwrap();
+        file.sync().unwrap();
     }
+    disk.sync_dir().unwrap();
+    disk
+}
+
+fn is_unchanged(case: &Case<'_>, disk: &SimDisk, after: &str) -> Check<()> {
+    let mut names = disk.list().unwrap();
+    names.retain(|name| name != "lock");
+    let is_same =
+        |(name, bytes): (&String, &Arc<Vec<u8>>)| disk.content(name).as_ref() == Some(bytes);
+    let is_unchanged = names.len() == case.files.len() && case.files.iter().all(is_same);
+    ensure(is_unchanged, || format!("{after} changed the directory"))
+}
+
+/// A log that was opened takes records and shows the same again, also after a power cut.
+fn goes_on(disk: &SimDisk, log: Log, shown: &Records) -> Check<()> {
+    let seq = log.append("more").map_err(|error| error.to_string())?;
+    let disk = disk.crash();
+    drop(log);
+    let again = builder().open_sim(&disk).map_err(|error| format!("reopened: {error}"))?;
+    let mut expected = shown.clone();
+    expected.push((seq.get(), b"more".to_vec()));
+    let found = read(&again)?;
+    ensure(found == expected, || "a second recovery shows something else".to_owned())
 }
 
 fn ensure(holds: bool, otherwise: impl FnOnce() -> String) -> Check<()> {
@@ -384,13 +407,4 @@ fn read(log: &Log) -> Check<Records> {
         Ok((record.seq().get(), record.into_data()))
     };
     reader.map(record).collect()
-}
-
-/// The files of a directory but for the lock, in the order of their names.
-fn snapshot(dir: &Path) -> Vec<(String, Vec<u8>)> {
-    let names = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name());
-    let mut names: Vec<_> = names.map(|name| name.into_string().unwrap()).collect();
-    names.retain(|name| name != "lock");
-    names.sort();
-    names.into_iter().map(|name| (name.clone(), fs::read(dir.join(name)).unwrap())).collect()
 }
