@@ -296,6 +296,8 @@ impl<'a> Survey<'a> {
             StopKind::Blank => End::Blank,
             StopKind::Stale => End::Stale,
             StopKind::Damaged => End::Damaged,
+            // Opening would not have come this far: the damage before it is what is reported.
+            StopKind::NewerVersion(_) if self.report.corruption.is_some() => End::Damaged,
             StopKind::NewerVersion(version) => {
                 let path = self.path(name);
                 return Err(Error::UnsupportedVersion { path, version, newest: VERSION });
