@@ -34,8 +34,8 @@ address() {
     supp=$(mktemp)
     echo "leak:ringwal::io::uring::tests::" >"$supp"
     export LSAN_OPTIONS="suppressions=$supp:print_suppressions=0:fast_unwind_on_malloc=0"
-    run address --features sim --lib -- "${tests[@]}" segment:: recovery
-    run address --features sim --test api --test events --test simulation
+    run address --lib -- "${tests[@]}" segment:: recovery
+    run address --test api --test events
     rm -f "$supp"
 }
 
