@@ -179,7 +179,11 @@ fn valid_records(files: &Files) -> BTreeSet<(u64, Vec<u8>)> {
 /// on; or that a refusal changed nothing.
 fn open(files: &Files, policy: RecoveryPolicy) -> ringwal::Result<Records> {
     let disk = disk_of(files);
-    let builder = || Log::builder("sim").segment_bytes(4096).recovery(policy);
+    // Small buffers: to clear large ones would take most of the time.
+    let builder = || {
+        let small = Log::builder("sim").segment_bytes(4096).batch_bytes(4096).queue_bytes(65536);
+        small.record_bytes_max(4096).recovery(policy)
+    };
     let log = match builder().open_sim(&disk) {
         Ok(log) => log,
         Err(error) => {
@@ -196,7 +200,7 @@ fn open(files: &Files, policy: RecoveryPolicy) -> ringwal::Result<Records> {
     if next_seq.get() < u64::MAX {
         assert_eq!(log.append("more").expect("a record"), next_seq);
         log.close().expect("a log that can be closed");
-        let log = Log::builder("sim").open_sim(&disk).expect("a log that was closed");
+        let log = builder().open_sim(&disk).expect("a log that was closed");
         let mut expected = records.clone();
         expected.push((next_seq.get(), b"more".to_vec()));
         assert!(read(&log) == expected, "a closed log shows something else");
