@@ -1,7 +1,7 @@
 //! Logs of several shapes.
 
 use crate::making::{Making, event_log};
-use crate::model::Shape;
+use crate::model::{BLOCK, Shape, segment_name};
 
 /// All shapes. Two calls with other tags give logs of the same making with other records.
 pub(crate) fn all(tag: u8) -> Vec<Shape> {
@@ -40,6 +40,7 @@ pub(crate) fn all(tag: u8) -> Vec<Shape> {
     log.appends(3, 50);
     shapes.push(log.finish());
 
+    shapes.push(recycled(tag));
     shapes.extend(truncated(tag));
 
     let mut log = plain("checkpoint, crashed", 32 * 1024);
@@ -69,6 +70,23 @@ pub(crate) fn all(tag: u8) -> Vec<Shape> {
 
     shapes.push(event_log(tag));
     shapes
+}
+
+/// A last segment in a file that has batches of an earlier life behind its own.
+fn recycled(tag: u8) -> Shape {
+    let mut log = Making::new("recycled, crashed", tag, 32 * 1024);
+    for _ in 0..2 {
+        log.appends(5, 50);
+        log.rotate();
+    }
+    log.appends(1, 50);
+    log.truncate_before(11);
+    log.rotate();
+    log.appends(2, 50);
+    let shape = log.finish();
+    let last = &shape.files[&segment_name(12)];
+    assert!(last[2 * BLOCK..].starts_with(b"RWAL"), "an earlier life");
+    shape
 }
 
 fn truncated(tag: u8) -> Vec<Shape> {
