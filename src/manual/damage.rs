@@ -1,5 +1,5 @@
 //! How much damage a log notices, measured: every kind of it, at every place of small logs of
-//! fourteen shapes.
+//! fifteen shapes.
 //!
 //! `scripts/damage-table.sh` makes logs (one segment and many, single records and large batches,
 //! truncated at either end, with a checkpoint, after a torn tail, closed and not closed), damages

@@ -23,7 +23,7 @@
 //!
 //! - `RINGWAL_SIM_SECONDS=3600 cargo test --release --features sim --test simulation`: random lives
 //!   on a simulated disk for an hour.
-//! - `scripts/damage-table.sh`: every kind of damage at every place of logs of fourteen shapes.
+//! - `scripts/damage-table.sh`: every kind of damage at every place of logs of fifteen shapes.
 //! - `scripts/fuzz.sh 600`: each fuzz target for ten minutes.
 //! - `scripts/sanitize.sh`: AddressSanitizer and ThreadSanitizer.
 //! - `scripts/mutations.sh`: deliberate bugs, each of which some test must catch.
