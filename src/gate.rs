@@ -10,10 +10,12 @@
 //!    whoever opens looks at `sleepers` after it stored the word (both sequentially consistent),
 //!    so no wake-up is lost.
 //! 3. The failure is stored before the word says `FAILED`.
+//! 4. Every sleeper that leaves looks at `relay`, which was set before one of them was woken: so
+//!    if there is a sleeper to be woken at all, one takes the relay, and wakes the others.
 //!
 //! Threading: any number of waiters, one thread opens.
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::{Poll, Waker};
 use std::time::Instant;
@@ -30,13 +32,32 @@ pub(crate) enum Level {
     Synced = 2,
 }
 
+/// As many as there are.
+const ALL: u32 = u32::MAX;
+
 const PENDING: u32 = 0;
 const FAILED: u32 = 3;
+
+/// Who wakes the threads that sleep at a gate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Waking {
+    /// Whoever opens it, all of them.
+    All,
+    /// If there are more than [`RELAY_OVER`], whoever opens it wakes one, who wakes the others:
+    /// waking a thread takes longer than running it, and a thread that drives the log has better
+    /// things to do.
+    Relayed,
+}
+
+/// See [`Waking::Relayed`].
+const RELAY_OVER: u32 = 16;
 
 #[derive(Debug, Default)]
 pub(crate) struct Gate {
     word: AtomicU32,
     sleepers: AtomicU32,
+    /// The next sleeper that leaves wakes all others.
+    relay: AtomicBool,
     wakers: Mutex<Vec<Waker>>,
     failure: OnceLock<Arc<Error>>,
 }
@@ -62,6 +83,9 @@ impl Gate {
         self.sleepers.fetch_add(1, Ordering::SeqCst);
         let outcome = self.sleep(level, deadline);
         self.sleepers.fetch_sub(1, Ordering::SeqCst);
+        if self.relay.load(Ordering::SeqCst) && self.relay.swap(false, Ordering::SeqCst) {
+            futex::futex_wake(&self.word, ALL);
+        }
         outcome
     }
 
@@ -105,24 +129,29 @@ impl Gate {
     }
 
     /// Opens the gate up to `level` and wakes whoever waits.
-    pub(crate) fn open(&self, level: Level) {
-        self.advance(level as u32);
+    pub(crate) fn open(&self, level: Level, waking: Waking) {
+        self.advance(level as u32, waking);
     }
 
     /// Fails the gate for everyone who still waits.
     pub(crate) fn fail(&self, cause: &Arc<Error>) {
         if self.word.load(Ordering::SeqCst) < Level::Synced as u32 {
             let _ = self.failure.set(Arc::clone(cause));
-            self.advance(FAILED);
+            self.advance(FAILED, Waking::All);
         }
     }
 
-    fn advance(&self, word: u32) {
+    fn advance(&self, word: u32, waking: Waking) {
         if self.word.fetch_max(word, Ordering::SeqCst) >= word {
             return;
         }
-        if self.sleepers.load(Ordering::SeqCst) > 0 {
-            futex::futex_wake_all(&self.word);
+        match self.sleepers.load(Ordering::SeqCst) {
+            0 => {}
+            many if waking == Waking::Relayed && many > RELAY_OVER => {
+                self.relay.store(true, Ordering::SeqCst);
+                futex::futex_wake(&self.word, 1);
+            }
+            _ => futex::futex_wake(&self.word, ALL),
         }
         let wakers = {
             let mut wakers = self.wakers.lock().unwrap_or_else(PoisonError::into_inner);
@@ -168,7 +197,7 @@ mod futex {
         }
     }
 
-    pub(super) fn futex_wake_all(_word: &AtomicU32) {
+    pub(super) fn futex_wake(_word: &AtomicU32, _count: u32) {
         drop(ROOM.0.lock().unwrap_or_else(PoisonError::into_inner));
         ROOM.1.notify_all();
     }
@@ -189,8 +218,8 @@ mod tests {
                     scope.spawn(move || gate.wait(level, None))
                 })
                 .collect();
-            gate.open(Level::Written);
-            gate.open(Level::Synced);
+            gate.open(Level::Written, Waking::All);
+            gate.open(Level::Synced, Waking::All);
             for waiter in waiters {
                 assert!(waiter.join().unwrap().unwrap());
             }
@@ -198,16 +227,34 @@ mod tests {
     }
 
     #[test]
+    fn a_relay_reaches_every_sleeper_at_each_level() {
+        let sleepers = 3 * RELAY_OVER;
+        let gate = &Gate::new();
+        std::thread::scope(|scope| {
+            for n in 0..sleepers {
+                let level = if n % 2 == 0 { Level::Written } else { Level::Synced };
+                scope.spawn(move || assert!(gate.wait(level, None).unwrap()));
+            }
+            while gate.sleepers.load(Ordering::SeqCst) < sleepers {
+                std::thread::yield_now();
+            }
+            gate.open(Level::Written, Waking::Relayed);
+            gate.open(Level::Synced, Waking::Relayed);
+        });
+        assert_eq!(gate.sleepers.load(Ordering::SeqCst), 0);
+    }
+
+    #[test]
     fn a_failure_reaches_waiters_but_not_what_was_synced_before() {
         let cause = Arc::new(Error::QueueFull);
         let gate = Gate::new();
-        gate.open(Level::Written);
+        gate.open(Level::Written, Waking::All);
         assert!(gate.wait(Level::Written, None).unwrap());
         gate.fail(&cause);
         assert!(matches!(gate.wait(Level::Synced, None), Err(Error::Poisoned(_))));
 
         let synced = Gate::new();
-        synced.open(Level::Synced);
+        synced.open(Level::Synced, Waking::All);
         synced.fail(&cause);
         assert!(synced.wait(Level::Synced, None).unwrap());
     }

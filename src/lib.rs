@@ -37,6 +37,7 @@ mod engine;
 mod gate;
 #[cfg(test)]
 mod memory;
+mod mutation;
 mod segment;
 mod seq;
 mod sys;
@@ -53,6 +54,8 @@ pub use engine::recovery::{Recovery, RecoveryPolicy, Verdict};
 pub use engine::retention::Truncated;
 pub use error::{Corruption, CorruptionKind, Error, Result, Witness};
 pub use io::{Backend, BackendKind, Refusal, Strategy};
+#[cfg(any(test, feature = "sim"))]
+pub use io::{SimDisk, SimFault};
 pub use seq::Seq;
 
 /// The README's examples, run as doctests.

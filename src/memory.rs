@@ -1,4 +1,9 @@
 //! A directory in memory, for unit tests: what was changed can be asked for afterwards.
+//!
+//! It is not the simulated disk, because here nothing is left to chance: files are put there byte
+//! by byte, only changes are counted and listed, and one that fails has no effect at all. So a test
+//! can say exactly which bytes and which steps it expects; [`SimDisk`](crate::io::SimDisk) is for
+//! what must hold whatever a crash makes of them.
 
 use std::collections::BTreeMap;
 use std::io;

@@ -124,10 +124,10 @@ mod platform {
 #[cfg(target_os = "linux")]
 pub(crate) use linux::drop_cache;
 #[cfg(all(target_os = "linux", any(feature = "uring", test)))]
-pub(crate) use linux::{direct_alignment, eventfd};
+pub(crate) use linux::{direct_alignment, eventfd, write_durably};
 #[cfg(target_os = "linux")]
 #[allow(unused_imports, reason = "the gate of the engine sleeps on it")]
-pub(crate) use linux::{futex_wait, futex_wake_all};
+pub(crate) use linux::{futex_wait, futex_wake};
 
 #[cfg(target_os = "linux")]
 mod linux {
@@ -182,6 +182,29 @@ mod linux {
             unsafe { libc::posix_fadvise(file.as_raw_fd(), 0, 0, libc::POSIX_FADV_DONTNEED) };
     }
 
+    /// Writes all of `data` at `offset`, durably, with one call. A short write is an error.
+    #[cfg(any(feature = "uring", test))]
+    pub(crate) fn write_durably(file: &File, data: &[u8], offset: u64) -> std::io::Result<()> {
+        let parts = libc::iovec { iov_base: data.as_ptr().cast_mut().cast(), iov_len: data.len() };
+        let at = libc::off_t::try_from(offset).map_err(std::io::Error::other)?;
+        loop {
+            // SAFETY: the descriptor is open, the one part is `data`, which is borrowed through
+            // the call, and the kernel only reads from it.
+            let written = unsafe {
+                libc::pwritev2(file.as_raw_fd(), &raw const parts, 1, at, libc::RWF_DSYNC)
+            };
+            if written >= 0 {
+                let all = usize::try_from(written).is_ok_and(|written| written == data.len());
+                let short = || std::io::Error::from(std::io::ErrorKind::WriteZero);
+                return all.then_some(()).ok_or_else(short);
+            }
+            let error = std::io::Error::last_os_error();
+            if error.kind() != std::io::ErrorKind::Interrupted {
+                return Err(error);
+            }
+        }
+    }
+
     /// A new eventfd whose counter is zero. Blocking on purpose: a ring answers a read of a
     /// non-blocking one at once instead of waiting for it.
     #[cfg(any(feature = "uring", test))]
@@ -217,15 +240,15 @@ mod linux {
         };
     }
 
-    /// Wakes everyone who sleeps on `word`.
-    pub(crate) fn futex_wake_all(word: &AtomicU32) {
+    /// Wakes up to `count` of those who sleep on `word`.
+    pub(crate) fn futex_wake(word: &AtomicU32, count: u32) {
         // SAFETY: the kernel uses the address of `word` as a key only.
         let _woken = unsafe {
             libc::syscall(
                 libc::SYS_futex,
                 word.as_ptr(),
                 libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG,
-                i32::MAX,
+                count.min(i32::MAX as u32),
             )
         };
     }
@@ -261,6 +284,18 @@ mod tests {
 
     #[cfg(target_os = "linux")]
     #[test]
+    fn a_durable_write_is_there_and_refused_where_the_file_is_read_only() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        let file = std::fs::File::create(&path).unwrap();
+        write_durably(&file, b"here", 3).unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"\0\0\0here");
+        let read_only = std::fs::File::open(&path).unwrap();
+        assert_eq!(write_durably(&read_only, b"x", 0).unwrap_err().raw_os_error(), Some(9));
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
     fn an_eventfd_counts() {
         use std::io::{Read, Write};
         let mut event = eventfd().unwrap();
@@ -286,7 +321,7 @@ mod tests {
                 }
             });
             word.store(2, Ordering::Release);
-            futex_wake_all(&word);
+            futex_wake(&word, u32::MAX);
         });
     }
 }

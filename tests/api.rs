@@ -12,7 +12,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use common::{contents, files, variants};
-use ringwal::{Batch, Durability, Error, Log, Seq, Verdict};
+use ringwal::{Batch, Durability, Error, Log, Seq, Strategy, Verdict};
 
 #[test]
 fn many_threads_get_dense_numbers_and_everything_is_there_after_reopening() {
@@ -45,6 +45,35 @@ fn many_threads_get_dense_numbers_and_everything_is_there_after_reopening() {
         assert_eq!(log.recovery().verdict, Verdict::Clean);
         assert_eq!(contents(&log), before, "{variant:?}");
         assert_eq!(log.append("next").unwrap(), Seq::new(401));
+    }
+}
+
+#[test]
+fn a_lone_appender_writes_its_own_batches_unless_told_not_to() {
+    for variant in variants("a_lone_appender") {
+        let dir = tempfile::tempdir().unwrap();
+        let log = variant.builder(dir.path()).segment_bytes(1 << 20).open().unwrap();
+        for n in 1..=20u64 {
+            assert_eq!(log.append([7; 100]).unwrap(), Seq::new(n));
+            assert_eq!(log.durable_seq(), Seq::new(n));
+        }
+        let metrics = log.metrics();
+        let inline = variant.strategy != Some(Strategy::LinkedFsync) && variant.depth < 4;
+        // The first one waits for its segment's name as well.
+        assert_eq!(metrics.inline_batches, if inline { 19 } else { 0 }, "{variant:?}");
+        assert_eq!((metrics.batches, metrics.records, metrics.in_flight), (20, 20, 0));
+    }
+}
+
+#[test]
+fn a_done_ticket_tells_where_its_record_lies() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = Log::open(dir.path().join("log")).unwrap();
+    for durability in [Durability::Queued, Durability::Written, Durability::Synced] {
+        let commit = log.append_commit_with("here", durability).unwrap();
+        assert!(commit.is_done());
+        log.flush().unwrap();
+        assert_eq!(log.read(commit.record_ref()).unwrap().data(), b"here");
     }
 }
 

@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use crate::engine::batch::Batch;
 use crate::engine::commit::{Commit, RecordRef};
-use crate::engine::group_commit::inbox::{Blocked, Placed};
+use crate::engine::group_commit::inbox::{Arrival, Blocked, Duty, Placed};
 use crate::engine::options::Durability;
 use crate::engine::{Log, shared::Shared};
 use crate::error::{Error, Result};
@@ -68,9 +68,30 @@ impl Log {
     ///
     /// As [`append`](Self::append).
     pub fn append_with(&self, record: impl AsRef<[u8]>, durability: Durability) -> Result<Seq> {
-        let commit = self.append_async_with(record, durability)?;
-        self.wait_for(&commit)?;
-        Ok(commit.seq())
+        Ok(self.append_commit_with(record, durability)?.seq())
+    }
+
+    /// [`append`](Self::append) that returns the ticket, which is done: it knows where the record
+    /// lies.
+    ///
+    /// # Errors
+    ///
+    /// As [`append`](Self::append).
+    pub fn append_commit(&self, record: impl AsRef<[u8]>) -> Result<Commit> {
+        self.append_commit_with(record, self.options().durability)
+    }
+
+    /// [`append_commit`](Self::append_commit), with a durability of its own.
+    ///
+    /// # Errors
+    ///
+    /// As [`append`](Self::append).
+    pub fn append_commit_with(
+        &self,
+        record: impl AsRef<[u8]>,
+        durability: Durability,
+    ) -> Result<Commit> {
+        self.append_and_wait(&self.single(record.as_ref())?, durability)
     }
 
     /// Appends a record and returns at once with a ticket. Blocks only while the queue is full.
@@ -92,7 +113,7 @@ impl Log {
         record: impl AsRef<[u8]>,
         durability: Durability,
     ) -> Result<Commit> {
-        self.admit(&self.single(record.as_ref())?, durability, WhenFull::Wait)
+        self.append_and_leave(&self.single(record.as_ref())?, durability, WhenFull::Wait)
     }
 
     /// [`append_async`](Self::append_async) that never blocks.
@@ -115,7 +136,7 @@ impl Log {
         record: impl AsRef<[u8]>,
         durability: Durability,
     ) -> Result<Commit> {
-        self.admit(&self.single(record.as_ref())?, durability, WhenFull::Refuse)
+        self.append_and_leave(&self.single(record.as_ref())?, durability, WhenFull::Refuse)
     }
 
     /// A future that is done when [`try_append`](Self::try_append) of a small record is worth
@@ -144,9 +165,7 @@ impl Log {
         batch: &Batch,
         durability: Durability,
     ) -> Result<RangeInclusive<Seq>> {
-        let commit = self.append_batch_async_with(batch, durability)?;
-        self.wait_for(&commit)?;
-        Ok(commit.seqs())
+        Ok(self.append_and_wait(&self.several(batch)?, durability)?.seqs())
     }
 
     /// [`append_batch`](Self::append_batch) that returns at once with a ticket.
@@ -164,6 +183,41 @@ impl Log {
     ///
     /// As [`append_batch`](Self::append_batch).
     pub fn append_batch_async_with(&self, batch: &Batch, durability: Durability) -> Result<Commit> {
+        self.append_and_leave(&self.several(batch)?, durability, WhenFull::Wait)
+    }
+
+    fn append_and_leave(
+        &self,
+        payload: &Payload<'_>,
+        level: Durability,
+        full: WhenFull,
+    ) -> Result<Commit> {
+        let (commit, duty) = self.admit(payload, level, full, false)?;
+        if duty != Duty::Nothing {
+            self.shared().wake_driver();
+        }
+        Ok(commit)
+    }
+
+    fn append_and_wait(&self, payload: &Payload<'_>, level: Durability) -> Result<Commit> {
+        let waits = level.level().is_some();
+        let (commit, duty) = self.admit(payload, level, WhenFull::Wait, waits)?;
+        match duty {
+            Duty::Nothing => {}
+            Duty::WakeDriver => self.shared().wake_driver(),
+            Duty::Commit => self.shared().commit_inline(),
+            Duty::CommitAt(time) => {
+                if !commit.wait_until(time)? {
+                    self.shared().commit_inline();
+                }
+            }
+        }
+        self.inner.run_until(|| !commit.is_pending());
+        commit.wait()?;
+        Ok(commit)
+    }
+
+    fn several<'a>(&self, batch: &'a Batch) -> Result<Payload<'a>> {
         let bytes = batch.payload();
         let Some(head) = bytes.first_chunk::<RECORD_HEAD_SIZE>() else {
             return Err(Error::BatchEmpty);
@@ -173,13 +227,7 @@ impl Log {
             return Err(Error::BatchTooLarge { bytes: bytes.len() as u64, limit: limit as u64 });
         }
         let first_bytes = RecordHead::from_bytes(*head).len;
-        let payload = Payload { head: None, bytes, records: batch.records(), first_bytes };
-        self.admit(&payload, durability, WhenFull::Wait)
-    }
-
-    fn wait_for(&self, commit: &Commit) -> Result<Seq> {
-        self.inner.run_until(|| !commit.is_pending());
-        commit.wait()
+        Ok(Payload { head: None, bytes, records: batch.records(), first_bytes })
     }
 
     fn single<'a>(&self, record: &'a [u8]) -> Result<Payload<'a>> {
@@ -193,15 +241,23 @@ impl Log {
         Ok(Payload { head: Some(head.to_bytes()), bytes: record, records: 1, first_bytes })
     }
 
-    fn admit(&self, payload: &Payload<'_>, level: Durability, full: WhenFull) -> Result<Commit> {
+    /// Gets records into a batch. The caller has to see to the batch as the duty says.
+    fn admit(
+        &self,
+        payload: &Payload<'_>,
+        level: Durability,
+        full: WhenFull,
+        waits: bool,
+    ) -> Result<(Commit, Duty)> {
+        let (records, bytes) = (payload.records, payload.len());
         let sync = level == Durability::Synced;
         let shared = self.shared();
         let mut refusals_before = None;
         let mut inbox = shared.inbox();
         let placed = loop {
             let copy = |place: &mut [u8]| payload.copy_to(place);
-            let now = Instant::now();
-            match inbox.push(payload.records, payload.len(), sync, now, copy) {
+            let arrival = Arrival { records, bytes, sync, waits, now: Instant::now() };
+            match inbox.push(arrival, copy) {
                 Ok(placed) => break placed,
                 Err(Blocked::Ended(ended)) => return Err(ended.into()),
                 Err(Blocked::Room) if full == WhenFull::Wait => {
@@ -231,10 +287,8 @@ impl Log {
             }
         };
         drop(inbox);
-        if placed.wake {
-            shared.wake_driver();
-        }
-        Ok(commit(placed, payload, level))
+        let duty = placed.duty;
+        Ok((commit(placed, payload, level), duty))
     }
 }
 

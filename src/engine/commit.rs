@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use crate::engine::options::Durability;
 use crate::error::{Error, Result};
-use crate::gate::{Gate, Level};
+use crate::gate::{Gate, Level, Waking};
 use crate::seq::Seq;
 
 /// The published watermarks and those who wait for them.
@@ -66,7 +66,7 @@ impl Watermarks {
             });
         }
         for gate in reached {
-            gate.open(Level::Synced);
+            gate.open(Level::Synced, Waking::All);
         }
     }
 
@@ -78,7 +78,7 @@ impl Watermarks {
             waiters.push((seq, Arc::clone(&gate)));
         }
         if self.durable() >= seq {
-            gate.open(Level::Synced);
+            gate.open(Level::Synced, Waking::All);
         }
         gate
     }
@@ -200,6 +200,11 @@ impl Commit {
             self.gate.wait(level, None)?;
         }
         Ok(self.last_seq)
+    }
+
+    /// Whether the record was acknowledged before `time`.
+    pub(crate) fn wait_until(&self, time: Instant) -> Result<bool> {
+        self.level.map_or(Ok(true), |level| self.gate.wait(level, Some(time)))
     }
 
     /// Like [`wait`](Self::wait), for at most `timeout`; `None` when it passed.

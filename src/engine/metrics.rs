@@ -22,6 +22,8 @@ pub struct Metrics {
     pub record_bytes: u64,
     /// Completed batches.
     pub batches: u64,
+    /// Of those, the ones that an appender wrote itself, without the ring thread.
+    pub inline_batches: u64,
     /// Bytes handed to the disk for them: headers, heads, records and padding.
     pub written_bytes: u64,
     /// Bytes of padding in that.

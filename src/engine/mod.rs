@@ -6,7 +6,8 @@
 //! | `open` | opening (lock, recovery, ring thread) and closing |
 //! | `append`, `batch`, `commit` | a caller's side of an append: bytes in, ticket out |
 //! | `group_commit` | pure: which batch a record joins, what may be acknowledged |
-//! | `driver`, `shared` | the ring thread and what it shares with the handles |
+//! | `committer` | the state machine by which batches become durable; an appender may drive it |
+//! | `driver`, `shared` | the ring thread, which drives it as a rule, and what all share |
 //! | `control` | what the handles ask of it |
 //! | `recovery`, `state_file` | what is on disk, and what to make of it |
 //! | `reader` | records back from disk |
@@ -18,6 +19,7 @@ pub(crate) mod append;
 pub(crate) mod batch;
 pub(crate) mod checkpoint;
 pub(crate) mod commit;
+pub(crate) mod committer;
 pub(crate) mod control;
 pub(crate) mod driver;
 pub(crate) mod group_commit;
@@ -32,7 +34,7 @@ mod shared;
 pub(crate) mod sim;
 pub(crate) mod state_file;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::fmt;
 use std::path::{Path, PathBuf};

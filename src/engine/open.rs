@@ -13,8 +13,9 @@ use std::thread::JoinHandle;
 use crossbeam_channel::{Receiver, bounded, unbounded};
 
 use crate::engine::Log;
+use crate::engine::committer::{Committer, Setup};
 use crate::engine::control::Control;
-use crate::engine::driver::{Driver, Setup};
+use crate::engine::driver::Driver;
 use crate::engine::group_commit::inbox::{Ended, Inbox, Limits};
 use crate::engine::options::{Builder, Options};
 use crate::engine::reader::Reader;
@@ -25,7 +26,8 @@ use crate::engine::sim::Stepped;
 use crate::engine::state_file::StateFile;
 use crate::error::{Error, Result};
 use crate::io::{
-    Backend, IoQueue, LockGuard, QueueOptions, StdStorage, Storage, open_queue, require_set_up,
+    Backend, IoQueue, LockGuard, QueueOptions, StdStorage, Storage, Strategy, open_queue,
+    require_set_up,
 };
 #[cfg(any(test, feature = "sim"))]
 use crate::io::{SimDisk, SimQueue};
@@ -230,6 +232,7 @@ fn assemble<Q: IoQueue>(
     durable_seq: u64,
     has_thread: bool,
 ) -> (Arc<Shared>, Driver<Q>) {
+    let inline = options.inline && backend.strategy != Strategy::LinkedFsync;
     let limits = Limits {
         unit: backend.unit_bytes,
         batch_bytes: options.batch_bytes,
@@ -238,6 +241,9 @@ fn assemble<Q: IoQueue>(
         segment_bytes: options.segment_bytes,
         spares: options.spare_segments,
         queue_bytes: options.queue_bytes,
+        // Without a thread there is no clock either.
+        gather: has_thread && options.gather,
+        inline,
     };
     let setup = Setup {
         shard: options.shard,
@@ -246,14 +252,15 @@ fn assemble<Q: IoQueue>(
         fill_spares: backend.fill,
         depth: options.queue_depth,
         durable_seq,
-        has_thread,
+        inline,
     };
     let (sender, controls) = unbounded();
     let inbox = Inbox::new(limits, durable_seq + 1);
     let wake = queue.waker();
     let dir = options.dir.clone();
-    let shared = Arc::new(Shared::new(dir, inbox, durable_seq, segments, sender, wake));
-    let driver = Driver::new(Arc::clone(&shared), queue, controls, setup);
+    let committer = Committer::new(setup);
+    let shared = Arc::new(Shared::new(dir, committer, inbox, segments, sender, wake));
+    let driver = Driver::new(Arc::clone(&shared), queue, controls, has_thread);
     (shared, driver)
 }
 

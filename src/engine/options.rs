@@ -52,6 +52,8 @@ pub(crate) struct Options {
     pub(crate) batch_delay: Duration,
     pub(crate) queue_bytes: usize,
     pub(crate) queue_depth: usize,
+    pub(crate) gather: bool,
+    pub(crate) inline: bool,
     pub(crate) record_bytes_max: usize,
     pub(crate) durability: Durability,
     pub(crate) backend: BackendKind,
@@ -133,6 +135,8 @@ impl Builder {
                 batch_delay: Duration::ZERO,
                 queue_bytes: 16 * MIB as usize,
                 queue_depth: 2,
+                gather: true,
+                inline: true,
                 record_bytes_max: 64 * MIB as usize,
                 durability: Durability::Synced,
                 backend: BackendKind::Auto,
@@ -199,6 +203,22 @@ impl Builder {
     /// How many batches may be in flight at once, 1 to 128; 2 by default.
     pub fn queue_depth(mut self, depth: usize) -> Builder {
         self.options.queue_depth = depth;
+        self
+    }
+
+    /// Whether a small batch may wait, for half of a usual flush at most, for appenders that were
+    /// acknowledged just now and are expected back; true by default. Without it a batch goes as
+    /// soon as it can, which costs more flushes.
+    pub fn gather(mut self, gather: bool) -> Builder {
+        self.options.gather = gather;
+        self
+    }
+
+    /// Whether an appender that waits may write and sync a small batch by itself while nothing is
+    /// in flight, which saves two hand-overs between threads; true by default. It does so where
+    /// the strategy is not [`Strategy::LinkedFsync`], which needs the ring.
+    pub fn inline(mut self, inline: bool) -> Builder {
+        self.options.inline = inline;
         self
     }
 

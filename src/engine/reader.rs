@@ -327,7 +327,9 @@ impl Log {
         Reader::new(storage, self.options().shard, segments, seq, self.durable_seq())
     }
 
-    /// Reads one record by its place, with one positional read, and verifies it.
+    /// Reads one record by its place, with one positional read, and verifies its length and its
+    /// bytes. Which record it is the batch around it says, and only a [`Reader`] looks at that: a
+    /// drive that gives another block than the one it was asked for can go unnoticed here.
     ///
     /// # Errors
     ///

@@ -18,6 +18,7 @@ use crate::engine::recovery::repair::{self, Plan};
 use crate::engine::state_file::StateFile;
 use crate::error::{Corruption, CorruptionKind, Error, Result, Witness};
 use crate::io::Access;
+use crate::mutation::mutated;
 use crate::segment::name::spare_name;
 use crate::segment::reader::{Scan, SegmentScanner};
 use crate::seq::Seq;
@@ -97,7 +98,7 @@ impl Log {
         state.first_seq = first_seq.get();
         state.last_seq = state.last_seq.max(self.durable_seq().get());
         state.clean = false;
-        if !cfg!(ringwal_mutation = "truncate_without_state") {
+        if !mutated("truncate_without_state") {
             self.shared().or_poison(file.write(state))?;
         }
         self.shared().segments().drain(..freed.len());
@@ -181,7 +182,7 @@ impl Log {
             return Ok(());
         }
         let mut state = file.current().clone();
-        state.cut = Some(seq.get()).filter(|_| !cfg!(ringwal_mutation = "forget_cut"));
+        state.cut = Some(seq.get()).filter(|_| !mutated("forget_cut"));
         state.cutting = state.cut.is_some();
         state.last_seq = seq.get();
         state.clean = false;

@@ -1,23 +1,26 @@
 //! What the handles of a log and its driver share.
 //!
-//! Lock order: the segment table and the metrics are leaves; nothing else is locked while one of
-//! them is held. The inbox is locked for the length of one copy at most, and never across a wake.
+//! Lock order: the committer, then the inbox, then the segment table or the metrics, which are
+//! leaves. The inbox is locked for the length of one copy at most, and nothing across a wake.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
 
 use crossbeam_channel::Sender;
 
 use crate::engine::commit::Watermarks;
+use crate::engine::committer::{Committer, News};
 use crate::engine::control::Control;
 use crate::engine::group_commit::inbox::{Ended, Inbox};
 use crate::engine::metrics::Metrics;
 use crate::engine::recovery::SegmentInfo;
 use crate::error::{Error, Result};
+use crate::gate::Waking;
 use crate::io::Wake;
 
 pub(crate) struct Shared {
     pub(crate) dir: PathBuf,
+    committer: Mutex<Committer>,
     inbox: Mutex<Inbox>,
     /// Threads wait here for room in the inbox.
     room: Condvar,
@@ -33,14 +36,16 @@ pub(crate) struct Shared {
 impl Shared {
     pub(crate) fn new(
         dir: PathBuf,
+        committer: Committer,
         inbox: Inbox,
-        durable_seq: u64,
         segments: Vec<SegmentInfo>,
         controls: Sender<Control>,
         wake: Arc<dyn Wake>,
     ) -> Shared {
+        let durable_seq = inbox.appended_seq();
         Shared {
             dir,
+            committer: Mutex::new(committer),
             inbox: Mutex::new(inbox),
             room: Condvar::new(),
             watermarks: Watermarks::new(durable_seq),
@@ -49,6 +54,19 @@ impl Shared {
             recycled: Mutex::default(),
             controls,
             wake,
+        }
+    }
+
+    pub(crate) fn committer(&self) -> MutexGuard<'_, Committer> {
+        self.committer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The committer, unless someone else has it.
+    pub(crate) fn try_committer(&self) -> Option<MutexGuard<'_, Committer>> {
+        match self.committer.try_lock() {
+            Ok(committer) => Some(committer),
+            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
         }
     }
 
@@ -104,13 +122,43 @@ impl Shared {
         }
     }
 
+    /// Wakes whom the committer has news for. No lock may be held.
+    pub(crate) fn tell(&self, news: News, waking: Waking) {
+        for (gate, level) in news.acknowledged {
+            gate.open(level, waking);
+        }
+        if let Some(completed_at) = news.completed_at {
+            self.watermarks.wake_reached();
+            self.metrics().wake_micros.record_micros(completed_at.elapsed());
+        }
+        if news.room {
+            self.announce_room(self.inbox());
+        }
+        if let Some((cause, gates)) = news.failure {
+            self.poison(&cause);
+            for gate in gates {
+                gate.fail(&cause);
+            }
+        }
+    }
+
+    /// Ends the log because a thread that drove it panicked, which is a defect.
+    pub(crate) fn panicked(&self, who: &str) {
+        let source = std::io::Error::other(format!("{who} panicked; this is a defect"));
+        let mut committer = self.committer();
+        committer.fail(Error::io("commit to", &self.dir, source));
+        let news = committer.take_news();
+        drop(committer);
+        self.tell(news, Waking::All);
+    }
+
     /// Ends the log at its first failure: whoever waits or comes later gets `cause`.
     pub(crate) fn poison(&self, cause: &Arc<Error>) {
         let mut inbox = self.inbox();
-        let fills = inbox.end(Ended::Poisoned(Arc::clone(cause)));
+        let gates = inbox.end(Ended::Poisoned(Arc::clone(cause)));
         self.announce_room(inbox);
-        for fill in fills {
-            fill.gate.fail(cause);
+        for gate in gates {
+            gate.fail(cause);
         }
         self.watermarks.fail(cause);
     }

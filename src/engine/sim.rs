@@ -91,6 +91,16 @@ impl Builder {
 }
 
 impl Log {
+    /// Runs a log on a simulated disk until `done`, as the calls that wait do; elsewhere it does
+    /// nothing.
+    ///
+    /// # Panics
+    ///
+    /// When a log with a thread of its own would wait for ever.
+    pub fn run_until(&self, done: impl Fn() -> bool) {
+        self.inner.run_until(done);
+    }
+
     /// Lets a log on a simulated disk do what its thread would do next. Returns whether there may
     /// be more to do; without a simulated disk there never is.
     pub fn step(&self) -> bool {

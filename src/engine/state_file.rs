@@ -13,6 +13,7 @@ use std::io;
 use crate::error::{Error, Result};
 use crate::format::{SLOT_BYTES, State, StateError, VERSION, newest};
 use crate::io::{Access, Storage, StorageFile};
+use crate::mutation::mutated;
 use crate::replication::ShardId;
 use crate::segment::name::{state_name, state_temp_name};
 
@@ -117,10 +118,9 @@ impl StateFile {
     /// either of the two may count at the next open, and nothing may be written any more.
     pub(crate) fn write(&mut self, state: State) -> Result<()> {
         let state = State { generation: self.current.generation.saturating_add(1), ..state };
-        let slot =
-            if cfg!(ringwal_mutation = "state_in_place") { self.slot } else { 1 - self.slot };
+        let slot = if mutated("state_in_place") { self.slot } else { 1 - self.slot };
         self.file.write_at(state.encode().as_slice(), (slot * SLOT_BYTES) as u64)?;
-        if !cfg!(ringwal_mutation = "skip_state_sync") {
+        if !mutated("skip_state_sync") {
             self.file.sync()?;
         }
         self.is_unsettled = self.current.cutting && !state.cutting;
@@ -137,7 +137,7 @@ impl StateFile {
 
     /// Leaves nothing in the other slot that must never count, durably.
     pub(crate) fn settle(&mut self) -> Result<()> {
-        if self.is_unsettled && !cfg!(ringwal_mutation = "leave_torn_state") {
+        if self.is_unsettled && !mutated("leave_torn_state") {
             self.write(self.current.clone())
         } else {
             Ok(())

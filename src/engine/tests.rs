@@ -14,13 +14,13 @@ use crate::seq::Seq;
 
 /// Which operation fails, and how.
 #[derive(Clone, Debug)]
-struct Fault {
-    kind: &'static str,
+pub(crate) struct Fault {
+    pub(crate) kind: &'static str,
     /// The n-th of its kind, from 0.
-    nth: usize,
-    error: io::ErrorKind,
+    pub(crate) nth: usize,
+    pub(crate) error: io::ErrorKind,
     /// And all of its kind after it.
-    for_good: bool,
+    pub(crate) for_good: bool,
 }
 
 /// A queue in front of a real one.
@@ -84,28 +84,39 @@ impl IoQueue for Faulty {
 struct Rig {
     log: Log,
     fault: Arc<Mutex<Option<Fault>>>,
-    ops: Arc<Mutex<Vec<&'static str>>>,
+    ops: Ops,
 }
 
 fn rig(dir: &Path, builder: impl FnOnce(Builder) -> Builder, fault: Option<Fault>) -> Rig {
     let fault = Arc::new(Mutex::new(fault));
-    let ops: Arc<Mutex<Vec<&'static str>>> = Arc::default();
-    let storage = Arc::new(StdStorage::new(dir));
-    let (queue_fault, queue_ops) = (Arc::clone(&fault), Arc::clone(&ops));
-    let log = builder(Log::builder(dir).segment_bytes(65_536).backend(BackendKind::Std))
-        .open_on(storage, move |storage, options, spare| {
-            let (inner, backend) = open_queue(storage, options, spare)?;
-            let queue = Faulty {
-                inner,
-                fault: queue_fault,
-                seen: Arc::default(),
-                log: queue_ops,
-                failed: Vec::new(),
-            };
-            Ok((Box::new(queue), backend))
-        })
-        .unwrap();
+    let builder = builder(Log::builder(dir).segment_bytes(65_536).backend(BackendKind::Std));
+    let (log, ops) = open_faulty(dir, builder, &fault).unwrap();
     Rig { log, fault, ops }
+}
+
+type Ops = Arc<Mutex<Vec<&'static str>>>;
+
+/// Opens a log whose queue fails on demand; it tells what was submitted.
+pub(crate) fn open_faulty(
+    dir: &Path,
+    builder: Builder,
+    fault: &Arc<Mutex<Option<Fault>>>,
+) -> Result<(Log, Ops)> {
+    let ops = Ops::default();
+    let storage = Arc::new(StdStorage::new(dir));
+    let (queue_fault, queue_ops) = (Arc::clone(fault), Arc::clone(&ops));
+    let log = builder.open_on(storage, move |storage, options, spare| {
+        let (inner, backend) = open_queue(storage, options, spare)?;
+        let queue = Faulty {
+            inner,
+            fault: queue_fault,
+            seen: Arc::default(),
+            log: queue_ops,
+            failed: Vec::new(),
+        };
+        Ok((Box::new(queue), backend))
+    })?;
+    Ok((log, ops))
 }
 
 fn fault(kind: &'static str, nth: usize, error: io::ErrorKind) -> Option<Fault> {

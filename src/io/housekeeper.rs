@@ -21,6 +21,7 @@ use crossbeam_channel::{Receiver, Sender, unbounded};
 
 use crate::error::{Error, Result};
 use crate::io::{Access, FileId, Storage, Wake};
+use crate::mutation::mutated;
 
 /// How a backend opens a file that it will commit to.
 pub(crate) type Opener<F> = Box<dyn Fn(&str) -> Result<F> + Send>;
@@ -186,13 +187,19 @@ pub(crate) fn execute<F>(
         }
         Job::Install { file, from, to } => {
             storage.rename(&from, &to)?;
-            if !cfg!(ringwal_mutation = "skip_directory_sync") {
+            if !mutated("skip_directory_sync") {
                 storage.sync_dir()?;
             }
             Ok(Done::Installed { file, name: to })
         }
         Job::Seal { name, bytes } => {
             let file = storage.open(&name, Access::Write)?;
+            if mutated("rewrite_tail_block") {
+                let mut tail = [0; 512];
+                let at = bytes.saturating_sub(1) / 512 * 512;
+                let len = file.read_at(&mut tail, at)?;
+                file.write_at(&tail[..len], at)?;
+            }
             if file.bytes()? != bytes {
                 file.set_bytes(bytes)?;
             }

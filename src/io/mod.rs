@@ -32,12 +32,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::error::Result;
+use crate::mutation::mutated;
 
 pub use crate::buf::{AlignedBuf, BUF_ALIGN};
 pub(crate) use select::require_set_up;
 pub use select::{Backend, BackendKind, QueueOptions, Refusal, open_queue};
 #[cfg(any(test, feature = "sim"))]
-pub use sim::SimDisk;
+pub use sim::{SimDisk, SimFault};
 #[cfg(any(test, feature = "sim"))]
 pub(crate) use sim::{SimQueue, SimWake};
 pub use std_fs::StdStorage;
@@ -247,6 +248,15 @@ pub trait IoQueue {
     /// Hands over an operation. It may start now or at the next [`wait`](Self::wait).
     fn submit(&mut self, token: u64, op: Op);
 
+    /// Starts what was submitted, as far as that can be done without waiting for the disk.
+    ///
+    /// # Errors
+    ///
+    /// As [`wait`](Self::wait).
+    fn start(&mut self) -> Result<()> {
+        Ok(())
+    }
+
     /// Starts what was submitted, and blocks until something completed, someone called
     /// [`Wake::wake`], or `timeout` passed (`None`: for ever). Appends what completed to `done`.
     /// May return early with nothing.
@@ -262,11 +272,21 @@ pub trait IoQueue {
 
     /// What makes [`wait`](Self::wait) return, from any thread.
     fn waker(&self) -> Arc<dyn Wake>;
+
+    /// An open file for blocking writes beside the queue, where the backend has that.
+    fn commit_file(&self, file: FileId) -> Option<Arc<dyn CommitFile>> {
+        let _none = file;
+        None
+    }
 }
 
 impl IoQueue for Box<dyn IoQueue> {
     fn submit(&mut self, token: u64, op: Op) {
         (**self).submit(token, op);
+    }
+
+    fn start(&mut self) -> Result<()> {
+        (**self).start()
     }
 
     fn wait(&mut self, timeout: Option<Duration>, done: &mut Vec<Completion>) -> Result<()> {
@@ -280,6 +300,22 @@ impl IoQueue for Box<dyn IoQueue> {
     fn waker(&self) -> Arc<dyn Wake> {
         (**self).waker()
     }
+
+    fn commit_file(&self, file: FileId) -> Option<Arc<dyn CommitFile>> {
+        (**self).commit_file(file)
+    }
+}
+
+/// A file of an [`IoQueue`] that any thread may write to, blocking, while no operation of the
+/// queue is in flight on it. It writes as the queue does: around the page cache or through it.
+pub trait CommitFile: Send + Sync + fmt::Debug {
+    /// Writes all of `data` at `offset`, and makes it durable if a strategy is given: `Dsync` with
+    /// one call, the others with a write and a sync. Both are multiples of the backend's unit.
+    ///
+    /// # Errors
+    ///
+    /// As the completion of an [`Op::Write`]; nothing is retried.
+    fn commit(&self, data: &[u8], offset: u64, sync: Option<Strategy>) -> Result<()>;
 }
 
 /// Makes an [`IoQueue::wait`] return, now or the next time it is called.
@@ -323,7 +359,7 @@ impl Strategy {
 
     /// Whether the sync covers all of the file's completed writes, not only its own.
     pub fn syncs_file(self) -> bool {
-        !matches!(self, Strategy::Dsync) || cfg!(ringwal_mutation = "dsync_covers_file")
+        !matches!(self, Strategy::Dsync) || mutated("dsync_covers_file")
     }
 
     /// The name that the command and the messages use.

@@ -17,6 +17,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::error::{Error, Result};
 use crate::io::{Access, AlignedBuf, LockGuard, Storage, StorageFile};
+use crate::mutation::mutated;
 
 /// A directory of the file system.
 #[derive(Debug)]
@@ -252,6 +253,9 @@ const _: () = assert!((ZERO_CHUNK as u64).is_multiple_of(ZERO_UNIT));
 
 #[cfg(unix)]
 fn write_all_at(file: &File, data: &[u8], offset: u64) -> io::Result<()> {
+    if mutated("ignore_short_write_std") {
+        return std::os::unix::fs::FileExt::write_at(file, data, offset).map(drop);
+    }
     std::os::unix::fs::FileExt::write_all_at(file, data, offset)
 }
 
@@ -373,5 +377,31 @@ mod tests {
         assert_eq!(storage.list().unwrap(), ["b"]);
         storage.remove("b").unwrap();
         assert!(storage.list().unwrap().is_empty());
+    }
+
+    /// A limit on the size of files cuts a write short, and refuses the rest. It holds for a whole
+    /// process, so a child runs this test once more under it.
+    #[cfg(unix)]
+    #[test]
+    fn a_write_that_ends_short_is_an_error() {
+        const NAME: &str = "io::std_fs::tests::a_write_that_ends_short_is_an_error";
+        const CHILD: &str = "RINGWAL_TEST_WRITES_SHORT";
+        if std::env::var_os(CHILD).is_some() {
+            let (_dir, storage) = storage();
+            let file = storage.open("a", Access::Create).unwrap();
+            let error = file.write_at(&[7; 1 << 20], 0).unwrap_err();
+            assert!(error.is_shortage(), "{error}");
+            let written = file.bytes().unwrap();
+            return assert!((1..1 << 20).contains(&written), "{written} bytes were written");
+        }
+        let child = std::process::Command::new("sh")
+            .args(["-c", "trap '' XFSZ; ulimit -f 8; exec \"$@\"", "sh"])
+            .arg(std::env::current_exe().unwrap())
+            .args(["--exact", NAME, "--nocapture"])
+            .env(CHILD, "1")
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&child.stdout);
+        assert!(child.status.success() && said.contains("1 passed"), "{said}{child:?}");
     }
 }

@@ -9,17 +9,22 @@
 //! Dropping it drops writes that no wait has started, and joins the background threads.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
 use crate::io::housekeeper::{Done, Housekeeper, Job, Outcome};
-use crate::io::{Access, AlignedBuf, Completion, FileId, IoQueue, Op, Storage, StorageFile, Wake};
+use crate::io::{
+    Access, AlignedBuf, CommitFile, Completion, FileId, IoQueue, Op, Storage, StorageFile,
+    Strategy, Wake,
+};
+use crate::mutation::mutated;
 
 /// An [`IoQueue`] over any [`Storage`].
 pub struct StdQueue {
     storage: Arc<dyn Storage>,
-    files: HashMap<FileId, OpenFile>,
+    files: HashMap<FileId, Arc<OpenFile>>,
     pending: Vec<Pending>,
     failed: Vec<Completion>,
     housekeeper: Housekeeper<Box<dyn StorageFile>>,
@@ -27,17 +32,40 @@ pub struct StdQueue {
     in_flight: usize,
 }
 
+#[derive(Debug)]
 struct OpenFile {
-    name: String,
+    /// Its path by now; the file was opened by the spare's name.
+    path: Mutex<PathBuf>,
     io: Arc<dyn StorageFile>,
+}
+
+impl OpenFile {
+    fn named(&self, error: Error) -> Error {
+        match error {
+            Error::Io { op, source, .. } => {
+                let path = self.path.lock().unwrap_or_else(PoisonError::into_inner);
+                Error::io(op, path.clone(), source)
+            }
+            other => other,
+        }
+    }
+}
+
+impl CommitFile for OpenFile {
+    fn commit(&self, data: &[u8], offset: u64, sync: Option<Strategy>) -> Result<()> {
+        self.io.write_at(data, offset).map_err(|error| self.named(error))?;
+        match sync {
+            Some(_) => self.io.sync().map_err(|error| self.named(error)),
+            None => Ok(()),
+        }
+    }
 }
 
 struct Pending {
     token: u64,
     file: FileId,
     // Kept from the submission on: a later seal may close the number before the write runs.
-    io: Arc<dyn StorageFile>,
-    name: String,
+    open: Arc<OpenFile>,
     write: Option<Write>,
     sync: bool,
 }
@@ -76,8 +104,8 @@ impl StdQueue {
     fn push(&mut self, token: u64, file: FileId, write: Option<Write>, sync: bool) {
         match self.files.get(&file) {
             Some(open) => {
-                let (io, name) = (open.io.clone(), open.name.clone());
-                self.pending.push(Pending { token, file, io, name, write, sync });
+                let open = open.clone();
+                self.pending.push(Pending { token, file, open, write, sync });
             }
             None => {
                 let result = Err(not_open(&*self.storage, file));
@@ -94,15 +122,21 @@ impl StdQueue {
             let result = op
                 .write
                 .as_ref()
-                .map_or(Ok(()), |write| op.io.write_at(&write.buf[..write.len], write.offset));
+                .map_or(Ok(()), |write| op.open.io.write_at(&write.buf[..write.len], write.offset));
             if op.sync && result.is_ok() && !to_sync.iter().any(|&(file, _)| file == op.file) {
                 to_sync.push((op.file, op));
             }
-            results.push(result.map_err(|error| self.named(error, &op.name)));
+            results.push(result.map_err(|error| op.open.named(error)));
         }
         let synced: HashMap<FileId, Result<()>> = to_sync
             .into_iter()
-            .map(|(file, op)| (file, op.io.sync().map_err(|error| self.named(error, &op.name))))
+            .map(|(file, op)| {
+                let mut synced = op.open.io.sync();
+                if mutated("retry_failed_sync_std") {
+                    synced = synced.or_else(|_| op.open.io.sync());
+                }
+                (file, synced.map_err(|error| op.open.named(error)))
+            })
             .collect();
         for (op, mut result) in pending.into_iter().zip(results) {
             if let (true, Ok(()), Some(Err(error))) = (op.sync, &result, synced.get(&op.file)) {
@@ -118,24 +152,18 @@ impl StdQueue {
         while let Some(Outcome { token, result }) = self.housekeeper.poll() {
             let result = result.map(|outcome| match outcome {
                 Done::Prepared { file, name, opened } => {
-                    self.files.insert(file, OpenFile { name, io: opened.into() });
+                    let path = Mutex::new(self.storage.dir().join(name));
+                    self.files.insert(file, Arc::new(OpenFile { path, io: opened.into() }));
                 }
                 Done::Installed { file, name } => {
-                    if let Some(open) = self.files.get_mut(&file) {
-                        open.name = name;
+                    if let Some(open) = self.files.get(&file) {
+                        let path = self.storage.dir().join(name);
+                        *open.path.lock().unwrap_or_else(PoisonError::into_inner) = path;
                     }
                 }
                 Done::Closed => {}
             });
             done.push(Completion { token, result, buf: None });
-        }
-    }
-
-    // The file was opened by the spare's name; the error should tell the one it has now.
-    fn named(&self, error: Error, name: &str) -> Error {
-        match error {
-            Error::Io { op, source, .. } => Error::io(op, self.storage.dir().join(name), source),
-            other => other,
         }
     }
 }
@@ -185,6 +213,11 @@ impl IoQueue for StdQueue {
 
     fn waker(&self) -> Arc<dyn Wake> {
         self.wake.clone()
+    }
+
+    fn commit_file(&self, file: FileId) -> Option<Arc<dyn CommitFile>> {
+        let open = self.files.get(&file)?.clone();
+        Some(open)
     }
 }
 
@@ -244,5 +277,40 @@ impl Wake for StdWake {
     fn wake(&self) {
         *self.woken.lock().unwrap_or_else(PoisonError::into_inner) = true;
         self.changed.notify_one();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::io::{SimDisk, SimFault, Strategy};
+
+    #[test]
+    fn a_failed_sync_is_told_to_all_whom_it_was_for_and_is_not_tried_again() {
+        let disk = SimDisk::new(1);
+        let mut queue = StdQueue::new(Arc::new(disk.clone())).unwrap();
+        let mut done = Vec::new();
+        let name = "a".to_owned();
+        queue.submit(0, Op::Prepare { file: 1, name, reuse: None, bytes: 8192, fill: true });
+        while done.is_empty() {
+            queue.wait(None, &mut done).unwrap();
+        }
+        for (token, offset) in [(1, 0), (2, 4096)] {
+            let (buf, sync) = (AlignedBuf::zeroed(4096), Some(Strategy::WriteThenSync));
+            queue.submit(token, Op::Write { file: 1, offset, buf, len: 4096, sync });
+        }
+        // After both writes.
+        disk.fail_at(2, SimFault::Errno(libc::EIO));
+        disk.start_trace();
+        while done.len() < 3 {
+            queue.wait(None, &mut done).unwrap();
+        }
+        for completion in done.drain(1..) {
+            let error = completion.result.unwrap_err();
+            assert!(matches!(&error, Error::Io { op: "sync", .. }), "{error}");
+            assert!(completion.buf.is_some());
+        }
+        let syncs = disk.trace().into_iter().filter(|call| call.contains("sync")).count();
+        assert_eq!(syncs, 1, "{:?}", disk.trace());
     }
 }

@@ -11,9 +11,40 @@ const UNIT: u64 = 4096;
 const SEGMENT: u64 = 64 * UNIT;
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// Where a queue's files are.
+enum Place {
+    Dir(tempfile::TempDir),
+    Sim(SimDisk),
+}
+
+impl Place {
+    fn read(&self, name: &str) -> Vec<u8> {
+        match self {
+            Place::Dir(dir) => std::fs::read(dir.path().join(name)).unwrap(),
+            Place::Sim(disk) => disk.content(name).unwrap(),
+        }
+    }
+
+    fn put(&self, name: &str, bytes: &[u8]) {
+        match self {
+            Place::Dir(dir) => std::fs::write(dir.path().join(name), bytes).unwrap(),
+            Place::Sim(disk) => {
+                disk.open(name, Access::Create).unwrap().write_at(bytes, 0).unwrap();
+            }
+        }
+    }
+
+    fn names(&self) -> Vec<String> {
+        match self {
+            Place::Dir(dir) => names(dir.path()),
+            Place::Sim(disk) => disk.names(),
+        }
+    }
+}
+
 struct Case {
     name: String,
-    dir: tempfile::TempDir,
+    place: Place,
     queue: Box<dyn IoQueue>,
     strategy: Strategy,
     depth: usize,
@@ -32,7 +63,7 @@ impl Case {
                 assert!(backend.to_string().contains("backend: "), "{name}");
                 assert_eq!(backend.kind, kind, "{name}");
                 assert!(names(dir.path()).is_empty(), "{name}: the trial left a file");
-                Some(Case { name, dir, queue, strategy, depth, token: 0 })
+                Some(Case { name, place: Place::Dir(dir), queue, strategy, depth, token: 0 })
             }
             Err(Error::BackendRefused { reason }) => {
                 println!("SKIPPED {name}: {reason}");
@@ -40,6 +71,15 @@ impl Case {
             }
             Err(other) => panic!("{name}: {other}"),
         }
+    }
+
+    fn simulated(strategy: Strategy, depth: usize) -> Case {
+        let disk = SimDisk::new(depth as u64);
+        let options = QueueOptions { strategy: Some(strategy), depth, ..Default::default() };
+        let (queue, _) = SimQueue::new(&disk, &options);
+        let name = format!("simulated {strategy} depth {depth}");
+        let (place, queue) = (Place::Sim(disk), Box::new(queue));
+        Case { name, place, queue, strategy, depth, token: 0 }
     }
 
     fn submit(&mut self, op: Op) -> u64 {
@@ -78,7 +118,7 @@ impl Case {
     }
 
     fn read(&self, name: &str) -> Vec<u8> {
-        std::fs::read(self.dir.path().join(name)).unwrap()
+        self.place.read(name)
     }
 }
 
@@ -98,8 +138,19 @@ fn names(dir: &Path) -> Vec<String> {
     names
 }
 
-/// Runs a test on every backend, strategy and depth, with and without direct I/O.
+/// Runs a test on every backend, strategy and depth, with and without direct I/O, and on the
+/// simulated disk.
 fn for_every_queue(test: impl Fn(Case)) {
+    for depth in [1, 2, 16] {
+        for strategy in Strategy::ALL {
+            test(Case::simulated(strategy, depth));
+        }
+    }
+    for_every_real_queue(test);
+}
+
+/// The same without the simulated disk: it has no time, no threads, and all of a file in memory.
+fn for_every_real_queue(test: impl Fn(Case)) {
     let mut ran = 0;
     for depth in [1, 2, 16] {
         let std = (BackendKind::Std, Strategy::WriteThenSync, true);
@@ -123,7 +174,7 @@ fn a_segment_lives_from_prepare_to_seal() {
         case.prepare(1, true);
         assert_eq!(case.read(&spare(1)), vec![0; SEGMENT as usize], "{}", case.name);
         case.run(Op::Install { file: 1, from: spare(1), to: "a.seg".into() }).unwrap();
-        assert_eq!(names(case.dir.path()), ["a.seg"], "{}", case.name);
+        assert_eq!(case.place.names(), ["a.seg"], "{}", case.name);
 
         let token = case.write(1, 0, sync);
         let done = case.wait_for(1).remove(0);
@@ -146,8 +197,7 @@ fn a_segment_lives_from_prepare_to_seal() {
 #[test]
 fn a_retired_file_keeps_its_content_and_gets_the_missing_blocks() {
     for_every_queue(|mut case| {
-        let retired = case.dir.path().join("old.seg");
-        std::fs::write(&retired, vec![9; 5000]).unwrap();
+        case.place.put("old.seg", &[9; 5000]);
         let reuse = Some("old.seg".into());
         case.run(Op::Prepare { file: 7, name: spare(7), reuse, bytes: SEGMENT, fill: true })
             .unwrap();
@@ -156,7 +206,7 @@ fn a_retired_file_keeps_its_content_and_gets_the_missing_blocks() {
         assert!(bytes[..5000].iter().all(|&byte| byte == 9), "{}", case.name);
         assert!(bytes[5000..].iter().all(|&byte| byte == 0), "{}", case.name);
         case.run(Op::Discard { file: 7, name: spare(7) }).unwrap();
-        assert!(names(case.dir.path()).is_empty(), "{}", case.name);
+        assert!(case.place.names().is_empty(), "{}", case.name);
     });
 }
 
@@ -166,9 +216,9 @@ fn a_spare_that_cannot_be_prepared_leaves_nothing_and_does_not_end_the_queue() {
         let reuse = Some("missing.seg".into());
         let op = Op::Prepare { file: 1, name: spare(1), reuse, bytes: SEGMENT, fill: true };
         assert!(matches!(case.run(op), Err(Error::Io { op: "rename", .. })), "{}", case.name);
-        assert!(names(case.dir.path()).is_empty(), "{}", case.name);
+        assert!(case.place.names().is_empty(), "{}", case.name);
 
-        std::fs::write(case.dir.path().join(spare(2)), "taken").unwrap();
+        case.place.put(&spare(2), b"taken");
         let op = Op::Prepare { file: 2, name: spare(2), reuse: None, bytes: SEGMENT, fill: true };
         assert!(matches!(case.run(op), Err(Error::Io { op: "create", .. })), "{}", case.name);
         assert_eq!(case.read(&spare(2)), b"taken", "what was there is not ours to remove");
@@ -308,12 +358,13 @@ fn a_write_to_a_number_that_is_not_open_gives_the_buffer_back() {
 #[cfg(target_os = "linux")]
 #[test]
 fn a_failed_write_reports_its_own_error_and_the_name_the_file_has_now() {
-    for_every_queue(|mut case| {
+    for_every_real_queue(|mut case| {
         // The device takes no direct I/O.
         if case.name.contains("io_uring") && case.name.contains("direct true") {
             return;
         }
-        let dir = case.dir.path().to_path_buf();
+        let Place::Dir(dir) = &case.place else { return };
+        let dir = dir.path().to_path_buf();
         std::os::unix::fs::symlink("/dev/full", dir.join("full")).unwrap();
         let reuse = Some("full".into());
         case.run(Op::Prepare { file: 1, name: spare(1), reuse, bytes: 0, fill: false }).unwrap();
@@ -354,7 +405,7 @@ fn a_wake_before_the_wait_is_not_lost_and_wakes_are_merged() {
 
 #[test]
 fn a_wake_from_another_thread_ends_a_wait() {
-    for_every_queue(|mut case| {
+    for_every_real_queue(|mut case| {
         let waker = case.queue.waker();
         let (send, receive) = crossbeam_channel::bounded(0);
         std::thread::scope(|scope| {
@@ -376,7 +427,7 @@ fn a_wake_from_another_thread_ends_a_wait() {
 
 #[test]
 fn a_wait_ends_at_its_timeout_and_not_before() {
-    for_every_queue(|mut case| {
+    for_every_real_queue(|mut case| {
         let mut done = Vec::new();
         let started = Instant::now();
         case.queue.wait(Some(Duration::from_millis(5)), &mut done).unwrap();
@@ -397,10 +448,10 @@ fn dropping_a_queue_waits_for_what_it_started() {
         let mut done = Vec::new();
         case.queue.wait(Some(Duration::ZERO), &mut done).unwrap();
         case.submit(Op::Install { file: 1, from: spare(1), to: "a.seg".into() });
-        let Case { queue, dir, name, .. } = case;
+        let Case { queue, place, name, .. } = case;
         drop(queue);
         drop(done);
-        let bytes = std::fs::read(dir.path().join("a.seg")).unwrap();
+        let bytes = place.read("a.seg");
         for unit in 0..count {
             let at = (unit * UNIT) as usize;
             assert_eq!(bytes[at..at + 4096], block(unit)[..], "{name} {unit}");
@@ -410,7 +461,7 @@ fn dropping_a_queue_waits_for_what_it_started() {
 
 #[test]
 fn dropping_a_queue_with_work_that_no_wait_started_does_not_hang() {
-    for_every_queue(|mut case| {
+    for_every_real_queue(|mut case| {
         case.prepare(1, true);
         case.write(1, 0, Some(case.strategy));
         let op = Op::Prepare { file: 2, name: spare(2), reuse: None, bytes: 1 << 40, fill: true };
@@ -420,15 +471,15 @@ fn dropping_a_queue_with_work_that_no_wait_started_does_not_hang() {
 
 #[test]
 fn an_install_does_not_wait_for_a_spare_that_is_being_filled() {
-    for_every_queue(|mut case| {
+    for_every_real_queue(|mut case| {
         case.prepare(1, false);
         let bytes = 1 << 40;
         case.submit(Op::Prepare { file: 2, name: spare(2), reuse: None, bytes, fill: true });
         // Only the install can complete: the other takes for ever.
         case.run(Op::Install { file: 1, from: spare(1), to: "a.seg".into() }).unwrap();
         assert_eq!(case.queue.in_flight(), 1);
-        let Case { queue, dir, name, .. } = case;
+        let Case { queue, place, name, .. } = case;
         drop(queue);
-        assert_eq!(names(dir.path()), ["a.seg"], "{name}: the half-made spare is gone");
+        assert_eq!(place.names(), ["a.seg"], "{name}: the half-made spare is gone");
     });
 }

@@ -22,6 +22,7 @@ use crate::format::{
     RECORD_HEAD_SIZE, RecordHead, Records, VERSION, VERSION_AT, VerifiedBatch, decode,
 };
 use crate::io::StorageFile;
+use crate::mutation::mutated;
 
 /// A scan over one segment.
 pub(crate) struct SegmentScanner {
@@ -205,8 +206,8 @@ impl SegmentScanner {
             let Ok((header, _)) = BatchHeader::parse(self.window.after(candidate)) else {
                 continue;
             };
-            let is_misplaced = self.salt.is_some_and(|salt| salt != header.salt)
-                && !cfg!(ringwal_mutation = "trust_another_life");
+            let is_misplaced =
+                self.salt.is_some_and(|salt| salt != header.salt) && !mutated("trust_another_life");
             let is_later = header.first_seq > stop.expected_seq
                 || is_misplaced && header.first_seq == stop.expected_seq;
             if header.shard != self.shard
@@ -245,8 +246,7 @@ impl SegmentScanner {
         if header.shard != self.shard {
             return Ok(Err(StopKind::Damaged));
         }
-        let again = header.first_seq < self.expected_seq
-            && !cfg!(ringwal_mutation = "accept_lower_sequence");
+        let again = header.first_seq < self.expected_seq && !mutated("accept_lower_sequence");
         if again || self.salt.is_some_and(|s| s != header.salt) {
             return Ok(Err(StopKind::Stale));
         }

@@ -1,5 +1,7 @@
 //! What can be set beyond the five fields of [`WalConfig`], and the checks of all of it.
 
+#[cfg(any(test, feature = "sim"))]
+use crate::SimDisk;
 use crate::replication::ShardId;
 use crate::wal::dedup::{ENTRIES_DEFAULT, ENTRIES_MAX};
 use crate::wal::format::EVENT_SIZE;
@@ -109,6 +111,55 @@ impl WalBuilder {
     ///
     /// As [`WalHandle::open`].
     pub fn open(self) -> Result<Opened> {
+        self.open_by(Builder::open)
+    }
+
+    /// Opens the log on a simulated disk, or creates it there; see
+    /// [`Builder::open_sim`](crate::Builder::open_sim). The directory is ignored. It has no thread
+    /// of its own: calls that wait run the log, and [`WalHandle::step`] does. An [`EventCommit`]
+    /// must not be waited for before it is done.
+    ///
+    /// ```
+    /// use ringwal::wal::{SignalEvent, WalConfig, WalHandle};
+    /// use ringwal::{Error, SimDisk, SimFault};
+    ///
+    /// let disk = SimDisk::new(1);
+    /// let open = |disk| {
+    ///     let config = WalConfig { dir: "sim".into(), ..WalConfig::default() };
+    ///     WalHandle::builder(config).open_sim(disk)
+    /// };
+    /// let event = |n| SignalEvent {
+    ///     entity_id: n,
+    ///     signal_type: 0,
+    ///     weight: 1.0,
+    ///     timestamp_nanos: 5,
+    /// };
+    /// let (wal, _, _) = open(&disk)?;
+    /// wal.append(event(1))?;
+    /// disk.fail_at(0, SimFault::Errno(5));
+    /// let failed = wal.append(event(2)).unwrap_err();
+    /// assert!(matches!(failed.root_cause(), Error::Io { .. }));
+    /// let disk = disk.crash();
+    /// drop(wal);
+    ///
+    /// let (wal, events, _) = open(&disk)?;
+    /// assert_eq!(events[0], event(1));
+    /// assert_eq!(wal.append(event(1))?, 0); // it is there, so this is a duplicate
+    /// # Ok::<(), ringwal::Error>(())
+    /// ```
+    ///
+    /// [`EventCommit`]: crate::wal::EventCommit
+    ///
+    /// # Errors
+    ///
+    /// As [`WalHandle::open`].
+    #[cfg(any(test, feature = "sim"))]
+    pub fn open_sim(self, disk: &SimDisk) -> Result<Opened> {
+        self.open_by(|engine| engine.open_sim(disk))
+    }
+
+    /// Checks the options, and opens the log that `open` opens.
+    pub(crate) fn open_by(self, open: impl FnOnce(Builder) -> Result<Log>) -> Result<Opened> {
         self.validate()?;
         let batch_bytes = BATCH_BYTES_MIN.max(self.config.batch_size * EVENT_BATCH_BYTES);
         // `batch_timeout` bounds how long an event waits for company. The engine lets none wait
@@ -120,7 +171,7 @@ impl WalBuilder {
             .batch_bytes(batch_bytes)
             .queue_bytes(QUEUE_BYTES_MIN.max(2 * batch_bytes))
             .record_bytes_max(EVENT_SIZE);
-        WalHandle::open_on(engine, &self.config, self.dedup_entries)
+        WalHandle::of(open(engine)?, self.config.dedup_window, self.dedup_entries)
     }
 
     fn validate(&self) -> Result<()> {

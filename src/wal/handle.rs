@@ -1,13 +1,13 @@
 //! The open event log.
 
 use std::path::Path;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use crate::wal::dedup::{Admission, DedupWindow};
 use crate::wal::format::EventRecord;
 use crate::wal::ticket::Waits;
 use crate::wal::{EventCommit, SignalEvent, WalBuilder, WalConfig, WalReport};
-use crate::{Backend, Batch, Builder, Error, Log, Metrics, Result, Seq, Truncated};
+use crate::{Backend, Batch, Error, Log, Metrics, Result, Seq, Truncated};
 
 /// What opening an event log gives: the handle, the events after the checkpoint in order, and a
 /// report.
@@ -60,14 +60,10 @@ impl WalHandle {
         WalBuilder::new(config)
     }
 
-    pub(crate) fn open_on(
-        engine: Builder,
-        config: &WalConfig,
-        dedup_entries: usize,
-    ) -> Result<Opened> {
-        let log = engine.open()?;
-        let is_on = !config.dedup_window.is_zero();
-        let window = is_on.then(|| DedupWindow::new(config.dedup_window, dedup_entries));
+    /// The handle of a log that is open, and what it has.
+    pub(crate) fn of(log: Log, dedup_window: Duration, dedup_entries: usize) -> Result<Opened> {
+        let is_on = !dedup_window.is_zero();
+        let window = is_on.then(|| DedupWindow::new(dedup_window, dedup_entries));
         let checkpoint_seq = log.last_checkpoint().map_or(Seq::NONE, |last| last.seq);
         let events = replay(&log, checkpoint_seq, window.as_ref())?;
         let recovery = log.recovery().clone();
@@ -96,7 +92,7 @@ impl WalHandle {
     /// [`Error::Poisoned`] with the first failure of the log. A duplicate of an event that fails
     /// fails with it.
     pub fn append(&self, event: SignalEvent) -> Result<u64> {
-        self.append_async(event)?.wait()
+        self.wait_for(&self.append_async(event)?)
     }
 
     /// [`append`](Self::append) that returns at once with a ticket. Blocks only while the queue
@@ -159,8 +155,8 @@ impl WalHandle {
                 _ => {}
             }
             let commit = appended?;
-            commit.wait()?;
             next_seq = commit.seqs().start().get();
+            self.wait_for(&EventCommit { waits: Waits::First(commit) })?;
         }
         let mut seqs = Vec::with_capacity(events.len());
         for index in 0..events.len() {
@@ -174,9 +170,21 @@ impl WalHandle {
                 Admission::Appended(commit) => Waits::Duplicate(commit),
                 Admission::Reserved(ticket) => Waits::Reserved(ticket),
             };
-            EventCommit { waits }.wait()?;
+            self.wait_for(&EventCommit { waits })?;
         }
         Ok(seqs)
+    }
+
+    fn wait_for(&self, commit: &EventCommit) -> Result<u64> {
+        #[cfg(any(test, feature = "sim"))]
+        self.log.run_until(|| !commit.is_pending());
+        commit.wait()
+    }
+
+    /// [`Log::step`], of an event log on a simulated disk.
+    #[cfg(any(test, feature = "sim"))]
+    pub fn step(&self) -> bool {
+        self.log.step()
     }
 
     /// Notes durably that everything up to `seq` is safe elsewhere: opening returns only events

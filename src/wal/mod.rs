@@ -55,6 +55,8 @@ pub mod segment;
 
 mod builder;
 mod handle;
+#[cfg(test)]
+mod tests;
 mod ticket;
 
 use std::fmt;

@@ -58,6 +58,31 @@ impl EventCommit {
         }
     }
 
+    /// Whether the event, or the one that it is a duplicate of, is acknowledged; false also after
+    /// a failure.
+    pub fn is_done(&self) -> bool {
+        match &self.waits {
+            Waits::First(commit) | Waits::Duplicate(commit) => commit.is_done(),
+            Waits::Reserved(ticket) => {
+                matches!(&ticket.state().outcome, Some(Ok(commit)) if commit.is_done())
+            }
+            Waits::Known => true,
+        }
+    }
+
+    /// Whether waiting would block.
+    #[cfg(any(test, feature = "sim"))]
+    pub(crate) fn is_pending(&self) -> bool {
+        match &self.waits {
+            Waits::First(commit) | Waits::Duplicate(commit) => commit.is_pending(),
+            Waits::Reserved(ticket) => match &ticket.state().outcome {
+                None => true,
+                Some(outcome) => outcome.as_ref().is_ok_and(Commit::is_pending),
+            },
+            Waits::Known => false,
+        }
+    }
+
     /// Whether the event is known to be a duplicate.
     pub fn is_duplicate(&self) -> bool {
         !matches!(self.waits, Waits::First(_))

@@ -21,6 +21,9 @@ impl Variant {
             .backend(self.backend)
             .strategy(self.strategy)
             .queue_depth(self.depth)
+            // The deep ones leave everything to the ring thread, at once.
+            .inline(self.depth < 4)
+            .gather(self.depth < 4)
             .segment_bytes(64 * 1024)
     }
 }

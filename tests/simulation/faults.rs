@@ -1,19 +1,97 @@
-//! One fault at one call, and what comes of it.
+//! One fault at one call, once or for good, and what comes of it.
 
-use ringwal::Error;
+use ringwal::io::SimFault;
+use ringwal::{Error, Strategy};
 
+use crate::acts::Act;
+use crate::life::Steps;
 use crate::model::{Broken, ensure};
 use crate::world::World;
 
-/// What goes wrong at one call.
+pub(crate) const FAULTS: [SimFault; 12] = [
+    SimFault::Errno(libc::EIO),
+    SimFault::Errno(libc::ENOSPC),
+    SimFault::Errno(libc::EDQUOT),
+    SimFault::Errno(libc::EINTR),
+    SimFault::PowerCut,
+    SimFault::ShortWrite,
+    SimFault::Cancelled,
+    SimFault::CutChain,
+    SimFault::Enter(libc::EAGAIN),
+    SimFault::Enter(libc::EBUSY),
+    SimFault::Enter(libc::EINTR),
+    SimFault::Enter(libc::EBADR),
+];
+
+/// What must not even be noticed, if it ends.
+pub(crate) const HARMLESS: [SimFault; 3] =
+    [SimFault::Enter(libc::EAGAIN), SimFault::Enter(libc::EBUSY), SimFault::Enter(libc::EINTR)];
+
+/// What a log was before something fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Fault {
-    Once(i32),
-    ForGood(i32),
+pub(crate) enum Before {
+    Nothing,
+    Closed,
     PowerCut,
-    /// The queue itself, at the n-th wait.
-    Queue,
+    Killed,
 }
+
+/// What is done while something fails: the log is opened, these acts, and it is closed.
+pub(crate) struct Scenario {
+    pub(crate) name: &'static str,
+    pub(crate) before: Before,
+    acts: &'static [Act],
+}
+
+const fn scenario(name: &'static str, before: Before, acts: &'static [Act]) -> Scenario {
+    Scenario { name, before, acts }
+}
+
+pub(crate) const SCENARIOS: &[Scenario] = &[
+    scenario("the first opening", Before::Nothing, &[]),
+    scenario("the first records", Before::Nothing, &[Act::Append, Act::Append, Act::Settle]),
+    scenario("opening after a close", Before::Closed, &[]),
+    scenario("opening after a power cut", Before::PowerCut, &[]),
+    scenario("opening after a kill", Before::Killed, &[Act::Append]),
+    scenario("appending in all forms", Before::Closed, &[Act::Append; 14]),
+    scenario("many batches in flight", Before::Killed, {
+        use Act::{Append, Flush, Run};
+        &[Append, Run, Append, Append, Run, Append, Append, Append, Run, Flush, Append]
+    }),
+    scenario("rotating", Before::Closed, &[Act::Append, Act::Rotate, Act::Append, Act::Rotate]),
+    scenario("truncating", Before::PowerCut, {
+        use Act::{Append, Rotate, TruncateAfter, TruncateBefore};
+        &[Append, Rotate, Append, TruncateBefore, Append, TruncateAfter, Append, TruncateBefore]
+    }),
+    scenario("checkpoints", Before::Closed, {
+        use Act::{Append, Checkpoint, Flush};
+        &[Checkpoint, Append, Flush, Checkpoint, Checkpoint]
+    }),
+    scenario("reading", Before::PowerCut, &[Act::Append, Act::Flush, Act::Read, Act::Read]),
+];
+
+/// What happens before anything fails.
+const PREPARATION: [Act; 16] = {
+    use Act::{Append, Checkpoint, Flush, Rotate, Run, TruncateBefore};
+    [
+        Append,
+        Run,
+        Append,
+        Append,
+        Flush,
+        Append,
+        Rotate,
+        Append,
+        Checkpoint,
+        Append,
+        Flush,
+        TruncateBefore,
+        Append,
+        Append,
+        Run,
+        Run,
+    ]
+};
 
 impl World {
     /// An error names what was made to fail.
@@ -21,79 +99,126 @@ impl World {
         let Error::Io { source, .. } = error.root_cause() else {
             return Err(format!("no cause: {error:?}"));
         };
-        match self.fault {
-            Some(Fault::Once(errno) | Fault::ForGood(errno)) => {
-                ensure!(source.raw_os_error() == Some(errno), "another cause: {error}");
+        let says = |what| source.to_string().contains(what);
+        let named = match self.fault {
+            None => true,
+            Some(SimFault::Errno(errno) | SimFault::Enter(errno)) => {
+                source.raw_os_error() == Some(errno)
             }
-            Some(Fault::PowerCut) => {
-                ensure!(source.to_string().contains("power"), "another cause: {error}");
-            }
-            Some(Fault::Queue) => {
-                ensure!(source.to_string().contains("queue"), "another cause: {error}");
-            }
-            None => {}
+            Some(SimFault::PowerCut) => says("power"),
+            Some(SimFault::ShortWrite) => says("only a part"),
+            Some(SimFault::Cancelled | SimFault::CutChain) => says("cancelled"),
+            Some(_) => false,
+        };
+        ensure!(named, "another cause: {error}");
+        Ok(())
+    }
+
+    /// A log that has lived already.
+    pub(crate) fn prepare(&mut self, before: Before) -> Result<(), Broken> {
+        if before == Before::Nothing {
+            return Ok(());
+        }
+        self.rng = self.path.must();
+        let builder = self.builder();
+        self.log = Some(builder.open_sim(&self.disk).map_err(|error| error.to_string())?);
+        self.take(&PREPARATION)?;
+        if before == Before::Closed {
+            self.close()?;
+        }
+        self.stop(before == Before::Killed)
+    }
+
+    fn take(&mut self, acts: &[Act]) -> Result<(), Broken> {
+        for &act in acts {
+            self.rng = self.path.must();
+            self.act(act).map_err(|broken| format!("{act:?}: {broken}"))?;
+            self.observe()?;
         }
         Ok(())
     }
 
-    /// One life of `steps` steps in which only the call number `at` fails, and what follows.
-    /// Returns how many calls there were until the log was closed.
-    pub(crate) fn run_with(&mut self, at: u64, fault: Fault, steps: u64) -> Result<u64, Broken> {
+    /// One life of a log in which only one thing fails, and what follows. Returns whether it came
+    /// to that.
+    pub(crate) fn run_with(
+        &mut self,
+        scenario: &Scenario,
+        (at, fault, for_good): (u64, SimFault, bool),
+    ) -> Result<bool, Broken> {
+        self.prepare(scenario.before)?;
+        match for_good {
+            true => self.disk.fail_from(at, fault),
+            false => self.disk.fail_at(at, fault),
+        }
         self.fault = Some(fault);
-        let mut log = None;
-        for _ in 0..2 {
-            let builder = self.builder();
-            if self.disk.calls() == 0 {
-                match fault {
-                    Fault::Once(errno) => self.disk.fail_at(at, errno, false),
-                    Fault::ForGood(errno) => self.disk.fail_at(at, errno, true),
-                    Fault::PowerCut => self.disk.power_off_at(at),
-                    Fault::Queue => self.disk.fail_queue_at(at),
-                }
-            }
-            self.faulty = true;
-            match builder.open_sim(&self.disk) {
-                Ok(opened) => {
-                    log = Some(opened);
-                    break;
-                }
-                Err(error) => {
-                    self.check_cause(&error)?;
-                    self.disk.heal();
-                    if self.disk.is_off() {
-                        self.disk = self.disk.crash();
-                    }
-                }
-            }
-        }
-        self.log = Some(log.ok_or("it cannot be opened, though all is well again")?);
-        for _ in 0..steps {
-            self.act()?;
-            self.observe()?;
-        }
+        self.queue_lost = matches!(fault, SimFault::Enter(_));
+        self.faulty = for_good || !HARMLESS.contains(&fault);
+        let mut struck = self.open_in_trouble()?;
         let log = self.log()?;
-        self.check_settled(&log)?;
-        let closed = log.close();
-        closed.or_else(|error| self.expect_failure("close", &error))?;
-        self.observe()?;
-        let calls = self.disk.calls();
+        if let Some(error) = self.model.check_reopened(&log, self.killed && !self.unclean)? {
+            self.expect_failure("reader", &error)?;
+        }
         drop(log);
+        self.take(scenario.acts)?;
+        self.check_settled(&self.log()?)?;
+        self.close()?;
+        self.observe()?;
+        struck |= !self.disk.struck().is_empty();
+        self.unclean |= struck && self.faulty;
+        let killed = at.is_multiple_of(2) && !self.disk.is_off();
         self.disk.heal();
-        self.unclean = true;
-        let after = if at.is_multiple_of(2) && !self.disk.is_off() {
-            self.killed = true;
-            self.disk.kill()
-        } else {
-            self.disk.crash()
-        };
-        self.log = None;
-        self.disk = after;
-        self.fault = None;
-        let builder = self.builder();
-        let log = builder.open_sim(&self.disk).map_err(|error| error.to_string())?;
-        self.model.check_reopened(&log, false)?;
-        log.append("it goes on").map_err(|error| error.to_string())?;
-        log.close().map_err(|error| error.to_string())?;
-        Ok(calls)
+        self.stop(killed)?;
+        (self.fault, self.faulty) = (None, false);
+        self.check_afterwards()?;
+        Ok(struck)
     }
+
+    /// Opens the log; if that fails, once more when all is well again. Returns whether it failed.
+    fn open_in_trouble(&mut self) -> Result<bool, Broken> {
+        self.rng = self.path.must();
+        let builder = self.builder();
+        match builder.clone().open_sim(&self.disk) {
+            Ok(log) => {
+                self.log = Some(log);
+                Ok(false)
+            }
+            Err(error) => {
+                self.check_cause(&error)?;
+                self.check_released()?;
+                self.disk.heal();
+                self.unclean = true;
+                if self.disk.is_off() {
+                    self.disk = self.disk.crash();
+                    (self.unclean, self.killed) = (false, false);
+                }
+                let opened = builder.open_sim(&self.disk);
+                self.log = Some(opened.map_err(|error| format!("all is well again: {error}"))?);
+                Ok(true)
+            }
+        }
+    }
+
+    /// The log opens, has everything, goes on, and leaves nothing behind.
+    fn check_afterwards(&mut self) -> Result<(), Broken> {
+        self.rng = self.path.must();
+        let builder = self.builder();
+        let log = builder.open_sim(&self.disk).map_err(|error| format!("afterwards: {error}"))?;
+        let ended = self.model.check_reopened(&log, self.killed && !self.unclean)?;
+        ensure!(ended.is_none(), "afterwards: {ended:?}");
+        log.append("it goes on").map_err(|error| format!("afterwards: {error}"))?;
+        log.close().map_err(|error| format!("afterwards: {error}"))?;
+        drop(log);
+        self.check_released()?;
+        let ours = |name: &String| name == "state" || name == "lock" || name.ends_with(".seg");
+        let left: Vec<_> = self.disk.names().into_iter().filter(|name| !ours(name)).collect();
+        ensure!(left.is_empty(), "left behind: {left:?}");
+        Ok(())
+    }
+}
+
+/// A world for a scenario; the seeds go through the strategies.
+pub(crate) fn world(seed: u64) -> World {
+    let mut world = World::new(seed, Steps::All);
+    world.strategy = Some(Strategy::ALL[seed as usize % Strategy::ALL.len()]);
+    world
 }

@@ -1,6 +1,6 @@
 //! What the simulation found once, each as short as it gets.
 
-use ringwal::io::SimDisk;
+use ringwal::io::{SimDisk, SimFault};
 use ringwal::{Builder, Durability, Error, Log, Seq};
 
 fn builder() -> Builder {
@@ -22,7 +22,7 @@ fn records_whose_truncation_counts_are_not_shown_after_a_power_cut() {
     for at in 0.. {
         let disk = SimDisk::new(at);
         let log = three_segments(&disk);
-        disk.power_off_at(at);
+        disk.fail_at(at, SimFault::PowerCut);
         let truncated = log.truncate_before(Seq::new(4));
         let disk = disk.crash();
         drop(log);
@@ -64,7 +64,7 @@ fn a_log_whose_queue_failed_closes_although_it_has_a_spare() {
         let log = builder().spare_segments(2).open_sim(&disk).unwrap();
         log.append("one").unwrap();
         while log.step() {}
-        disk.fail_queue_at(at % 3);
+        disk.fail_at(at % 3, SimFault::Enter(libc::EBADR));
         let failed = log.append("two").and(log.append("three"));
         // It would hang, which the simulated disk reports as a panic.
         let closed = log.close();

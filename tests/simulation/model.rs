@@ -1,6 +1,6 @@
 //! What a log must hold, as plain lists, and the comparison with a log that was opened again.
 
-use ringwal::{Log, Seq};
+use ringwal::{Error, Log, Reader, Seq};
 
 /// A promise that was broken, in words.
 pub(crate) type Broken = String;
@@ -18,7 +18,7 @@ pub(crate) use ensure;
 /// A checkpoint: its sequence number and its payload.
 pub(crate) type Mark = Option<(u64, Vec<u8>)>;
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Model {
     /// Every record that was submitted, from sequence number 1 on.
     pub(crate) records: Vec<Vec<u8>>,
@@ -35,6 +35,8 @@ pub(crate) struct Model {
     pub(crate) maybe_checkpoint: Mark,
     pub(crate) maybe_first: Option<u64>,
     pub(crate) maybe_cut: Option<u64>,
+    /// Something was truncated at the end once.
+    pub(crate) was_cut: bool,
     made: u64,
 }
 
@@ -62,8 +64,13 @@ impl Model {
     }
 
     /// Compares with a log that was just opened, after the process was killed or the power cut,
-    /// and takes over what it shows: that must stay.
-    pub(crate) fn check_reopened(&mut self, log: &Log, killed: bool) -> Result<(), Broken> {
+    /// and takes over what it shows: that must stay. Gives the error that ended the reading, if
+    /// one did.
+    pub(crate) fn check_reopened(
+        &mut self,
+        log: &Log,
+        killed: bool,
+    ) -> Result<Option<Error>, Broken> {
         let last = log.appended_seq().get();
         let floor = if killed { self.written.max(self.acked) } else { self.acked };
         ensure!(last <= self.last(), "{last} records of {}: made up", self.last());
@@ -80,7 +87,10 @@ impl Model {
         let in_range = (self.first..=first_max).contains(&first);
         ensure!(in_range || first == last + 1, "begins at {first}, not at {}", self.first);
         self.records.truncate(last as usize);
-        self.check_content(log)?;
+        let ended = match log.reader() {
+            Ok(reader) => self.check_records(log, reader)?,
+            Err(error) => Some(error),
+        };
         let found = log.last_checkpoint().map(|mark| (mark.seq.get(), mark.payload));
         let known = found == self.checkpoint
             || self.maybe_checkpoint.is_some() && found == self.maybe_checkpoint;
@@ -89,16 +99,19 @@ impl Model {
         self.cut(last);
         self.checkpoint = found;
         (self.maybe_checkpoint, self.maybe_first, self.maybe_cut) = (None, None, None);
-        Ok(())
+        Ok(ended)
     }
 
-    /// Compares all durable records.
-    pub(crate) fn check_content(&self, log: &Log) -> Result<(), Broken> {
+    /// Compares what a reader gives with all durable records, or as far as it comes: then with the
+    /// error that ended it.
+    pub(crate) fn check_records(&self, log: &Log, reader: Reader) -> Result<Option<Error>, Broken> {
         let mut next = log.first_seq().get();
         let end = log.durable_seq().get();
-        let reader = log.reader().map_err(|error| format!("reader: {error}"))?;
         for record in reader {
-            let record = record.map_err(|error| format!("record {next}: {error}"))?;
+            let record = match record {
+                Ok(record) => record,
+                Err(error) => return Ok(Some(error)),
+            };
             ensure!(record.seq() == Seq::new(next), "record {} for {next}", record.seq());
             let expected = self.records.get(next as usize - 1);
             ensure!(
@@ -108,6 +121,6 @@ impl Model {
             next += 1;
         }
         ensure!(next == end + 1, "the reader ends before {next}, not at {end}");
-        Ok(())
+        Ok(None)
     }
 }

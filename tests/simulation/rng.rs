@@ -9,6 +9,11 @@ impl Rng {
         Rng(seed)
     }
 
+    /// The chances of one step, whatever happened in the steps before it.
+    pub(crate) fn of_step(seed: u64, step: u64) -> Rng {
+        Rng(Rng(seed).next().wrapping_add(step.wrapping_mul(0xd134_2543_de82_ef95)))
+    }
+
     pub(crate) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;

@@ -2,51 +2,28 @@
 
 use std::sync::Arc;
 
-use crate::engine::driver::{Driver, Task};
+use crate::engine::committer::Committer;
+use crate::engine::driver::Driver;
 use crate::engine::group_commit::inbox::Ended;
 use crate::error::Error;
 use crate::io::IoQueue;
 
 impl<Q: IoQueue> Driver<Q> {
-    pub(super) fn answer_quiesced(&mut self) {
+    pub(super) fn answer_quiesced(&mut self, committer: &mut Committer) {
         if self.quiescing.is_empty() {
             return;
         }
-        if let Some(cause) = &self.failure {
-            for reply in self.quiescing.drain(..) {
-                let _ = reply.send(Err(Error::Poisoned(Arc::clone(cause))));
-            }
-            return self.stop_if_abandoned();
-        }
-        let moving = |task: &Task| !matches!(task, Task::Prepare { .. } | Task::Discard);
-        if !self.shared.inbox().is_empty() || self.tasks.iter().any(|(_, task)| moving(task)) {
+        let failure = committer.failure().map(Arc::clone);
+        if failure.is_none() && !committer.come_to_rest(&self.shared) {
             return;
         }
-        self.pipeline.retire();
-        while let Some(action) = self.pipeline.next_action() {
-            self.act(action);
+        for reply in self.quiescing.drain(..) {
+            let answer = failure.clone().map_or(Ok(()), |cause| Err(Error::Poisoned(cause)));
+            let _ = reply.send(answer);
         }
-        if self.pipeline.is_idle() && !self.tasks.iter().any(|(_, task)| moving(task)) {
-            self.shared.inbox().leave_segment();
-            for reply in self.quiescing.drain(..) {
-                let _ = reply.send(Ok(()));
-            }
-            self.stop_if_abandoned();
-        }
-    }
-
-    pub(super) fn stop_if_abandoned(&mut self) {
-        if self.abandoned.is_some() && !self.stopping {
+        if self.abandoned.is_some() && !committer.is_stopping() {
             self.shared.inbox().end(Ended::Closed);
-            self.stop();
-        }
-    }
-
-    pub(super) fn stop(&mut self) {
-        self.stopping = true;
-        let spares = self.shared.inbox().take_spares();
-        for file in spares {
-            self.discard(file);
+            committer.stop(&self.shared);
         }
     }
 }

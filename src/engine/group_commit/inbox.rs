@@ -25,6 +25,7 @@ use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use crate::buf::{AlignedBuf, BufPool};
+use crate::engine::group_commit::gather::{BYTES, Due, Gather};
 use crate::error::Error;
 use crate::format::{HEADER_SIZE, RECORD_HEAD_SIZE};
 use crate::gate::Gate;
@@ -47,6 +48,10 @@ pub(crate) struct Limits {
     pub(crate) spares: usize,
     /// All buffers together.
     pub(crate) queue_bytes: usize,
+    /// Batches may wait for appenders that are expected back.
+    pub(crate) gather: bool,
+    /// Appenders may complete their own batch.
+    pub(crate) inline: bool,
 }
 
 /// A batch that takes or took records.
@@ -84,8 +89,34 @@ pub(crate) struct Placed {
     pub(crate) segment: u64,
     /// Where in the segment the first record's head lies.
     pub(crate) offset: u64,
-    /// The driver sleeps and must be woken.
-    pub(crate) wake: bool,
+    /// What the appender owes its batch.
+    pub(crate) duty: Duty,
+}
+
+/// What is to be done, without the lock, for a batch that got a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Duty {
+    /// Someone else looks after it.
+    Nothing,
+    /// The ring thread sleeps and must be woken.
+    WakeDriver,
+    /// The batch is due, and the appender may complete it.
+    Commit,
+    /// The same, if it is still there at that time.
+    CommitAt(Instant),
+}
+
+/// An arrival as the inbox sees it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Arrival {
+    pub(crate) records: u32,
+    /// Payload, with the heads of the records.
+    pub(crate) bytes: usize,
+    /// It asks for stable storage.
+    pub(crate) sync: bool,
+    /// Its thread waits for the acknowledgement, so it may just as well work for it.
+    pub(crate) waits: bool,
+    pub(crate) now: Instant,
 }
 
 /// Why records were not taken.
@@ -151,8 +182,13 @@ pub(crate) struct Inbox {
     ended: Option<Ended>,
     /// Batches up to here are not delayed.
     urgent_seq: u64,
-    /// The driver is about to sleep and wants to hear of a record.
+    gather: Gather,
+    /// An appender was told to commit the oldest batch.
+    claimed: bool,
+    /// The ring thread is about to sleep and wants to hear of a batch that is due.
     pub(crate) driver_asleep: bool,
+    /// It will look again when the open batch is due.
+    pub(crate) driver_has_timer: bool,
     /// Threads that wait for room.
     pub(crate) waiting_threads: u32,
     /// Tasks that wait for room.
@@ -163,6 +199,7 @@ impl Inbox {
     pub(crate) fn new(limits: Limits, next_seq: u64) -> Inbox {
         assert!(limits.unit.is_power_of_two());
         let pool = BufPool::new(limits.batch_bytes, limits.queue_bytes);
+        let gather = Gather::new(limits.gather);
         Inbox {
             limits,
             pool,
@@ -177,29 +214,30 @@ impl Inbox {
             frozen: 0,
             ended: None,
             urgent_seq: 0,
+            gather,
+            claimed: false,
             driver_asleep: false,
+            driver_has_timer: false,
             waiting_threads: 0,
             waiting_tasks: Vec::new(),
         }
     }
 
-    /// Takes `records` records of `bytes` payload bytes in all (heads included), which `copy`
-    /// writes, into one batch.
+    /// Takes records, whose payload `copy` writes, into one batch.
     pub(crate) fn push(
         &mut self,
-        records: u32,
-        bytes: usize,
-        sync: bool,
-        now: Instant,
+        arrival: Arrival,
         copy: impl FnOnce(&mut [u8]),
     ) -> Result<Placed, Blocked> {
+        let Arrival { records, bytes, sync, waits, now } = arrival;
         if let Some(ended) = &self.ended {
             return Err(Blocked::Ended(ended.clone()));
         }
         if self.frozen > 0 {
             return Err(Blocked::Room);
         }
-        if !self.open_takes(records, bytes) {
+        let opens = !self.open_takes(records, bytes);
+        if opens {
             self.open_fill(bytes, now)?;
         }
         let Some(fill) = self.fills.back_mut() else { return Err(Blocked::Room) };
@@ -210,13 +248,39 @@ impl Inbox {
         fill.sync |= sync;
         let first_seq = self.next_seq;
         self.next_seq += u64::from(records);
-        Ok(Placed {
-            first_seq,
-            gate: Arc::clone(&fill.gate),
-            segment: fill.segment,
-            offset: fill.offset + at as u64,
-            wake: std::mem::take(&mut self.driver_asleep),
-        })
+        let (gate, segment) = (Arc::clone(&fill.gate), fill.segment);
+        let offset = fill.offset + at as u64;
+        let duty = self.duty(opens, waits, now);
+        Ok(Placed { first_seq, gate, segment, offset, duty })
+    }
+
+    /// Who looks after the oldest batch, now that one more record is there: the driver of what is
+    /// in flight, the ring thread if it is awake or has set a timer, whoever was told to commit
+    /// it, or else this appender.
+    fn duty(&mut self, opens: bool, waits: bool, now: Instant) -> Duty {
+        let Some(front) = self.fills.front() else { return Duty::Nothing };
+        let quiet = !self.gather.is_in_flight() && !self.gather.is_crowd();
+        let inline = self.limits.inline && waits && quiet && front.end < BYTES;
+        match self.due(front, now) {
+            _ if self.claimed => Duty::Nothing,
+            Due::Now if inline => {
+                self.claimed = true;
+                Duty::Commit
+            }
+            Due::Now => self.wake_if_asleep(),
+            Due::At(time) if opens && !self.driver_has_timer => match inline {
+                true => Duty::CommitAt(time),
+                false => self.wake_if_asleep(),
+            },
+            Due::At(_) | Due::AfterLanding => Duty::Nothing,
+        }
+    }
+
+    fn wake_if_asleep(&mut self) -> Duty {
+        match std::mem::take(&mut self.driver_asleep) {
+            true => Duty::WakeDriver,
+            false => Duty::Nothing,
+        }
     }
 
     fn open_takes(&self, records: u32, bytes: usize) -> bool {
@@ -300,27 +364,61 @@ impl Inbox {
         }
     }
 
-    /// Takes the oldest batch for the disk.
+    /// When the oldest batch is due.
+    fn due(&self, front: &Fill, now: Instant) -> Due {
+        let urgent = front.first_seq <= self.urgent_seq || self.frozen > 0;
+        if front.closed || urgent || front.records >= self.limits.batch_records {
+            return Due::Now;
+        }
+        let due = self.gather.due(u64::from(front.records), front.end, now);
+        let delayed = front.opened + self.limits.batch_delay;
+        match due {
+            Due::Now if now < delayed => Due::At(delayed),
+            Due::At(time) => Due::At(time.max(delayed)),
+            due => due,
+        }
+    }
+
+    /// Takes the oldest batch for the disk, if it is due.
     pub(crate) fn take(&mut self, now: Instant) -> Taken {
-        let delay = self.limits.batch_delay;
-        let Some(front) = self.fills.front() else { return Taken::Nothing };
-        if !front.closed {
-            let urgent = front.first_seq <= self.urgent_seq || self.frozen > 0;
-            let full = front.records >= self.limits.batch_records;
-            if !delay.is_zero() && !urgent && !full && now < front.opened + delay {
-                return Taken::NotBefore(front.opened + delay);
-            }
-            self.close_open();
+        self.claimed = false;
+        let Some(front) = self.fills.front() else {
+            return self.gather.holds_until(now).map_or(Taken::Nothing, Taken::NotBefore);
+        };
+        match self.due(front, now) {
+            Due::Now if !front.closed => self.close_open(),
+            Due::Now => {}
+            Due::At(time) => return Taken::NotBefore(time),
+            Due::AfterLanding => return Taken::Nothing,
         }
         match self.fills.pop_front() {
-            Some(fill) => Taken::Batch(Box::new(fill)),
+            Some(fill) => {
+                self.gather.taken(u64::from(fill.records), fill.opened);
+                Taken::Batch(Box::new(fill))
+            }
             None => Taken::Nothing,
         }
+    }
+
+    /// The file of the oldest batch.
+    pub(crate) fn front_file(&self) -> Option<FileId> {
+        self.fills.front().map(|fill| fill.file)
     }
 
     /// Takes the buffer of a finished batch back.
     pub(crate) fn give_back(&mut self, buf: AlignedBuf) {
         self.pool.give_back(buf);
+    }
+
+    /// A batch of `records` is finished, well or not, after `took`.
+    pub(crate) fn landed(&mut self, records: u64, now: Instant, took: Duration) {
+        let waiting = self.fills.iter().map(|fill| u64::from(fill.records)).sum();
+        self.gather.landed(records, waiting, now, took);
+    }
+
+    /// Whether a thread or a task waits for room.
+    pub(crate) fn someone_waits(&self) -> bool {
+        self.waiting_threads > 0 || !self.waiting_tasks.is_empty()
     }
 
     /// The bytes of a segment that the driver should prepare now, if any.
@@ -394,10 +492,15 @@ impl Inbox {
         self.next_seq = next_seq;
     }
 
-    /// Ends the inbox: the first reason stays. Returns what was in it.
-    pub(crate) fn end(&mut self, reason: Ended) -> VecDeque<Fill> {
+    /// Ends the inbox: the first reason stays. Returns who waits for what was in it.
+    pub(crate) fn end(&mut self, reason: Ended) -> Vec<Arc<Gate>> {
         self.ended.get_or_insert(reason);
-        std::mem::take(&mut self.fills)
+        let fills = std::mem::take(&mut self.fills);
+        let ended = fills.into_iter().map(|fill| {
+            self.pool.give_back(fill.buf);
+            fill.gate
+        });
+        ended.collect()
     }
 
     pub(crate) fn ended(&self) -> Option<Ended> {

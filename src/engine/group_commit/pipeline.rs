@@ -18,9 +18,9 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crate::error::Error;
 use crate::gate::{Gate, Level};
 use crate::io::{FileId, Strategy};
+use crate::mutation::mutated;
 
 /// A batch that was handed to the queue.
 #[derive(Debug)]
@@ -184,9 +184,9 @@ impl Pipeline {
     fn cover(&mut self, file: FileId, since: u64) {
         for flight in &mut self.flights {
             if flight.file == file
-                && flight.written_at.is_some_and(|at| {
-                    at < since || cfg!(ringwal_mutation = "sync_covers_later_writes")
-                })
+                && flight
+                    .written_at
+                    .is_some_and(|at| at < since || mutated("sync_covers_later_writes"))
             {
                 flight.synced = true;
             }
@@ -214,16 +214,15 @@ impl Pipeline {
 
     /// Moves the watermarks as far as they go and collects who is to be woken (P1, P2).
     pub(crate) fn advance(&mut self, acknowledged: &mut Vec<Acknowledgement>) {
-        if cfg!(ringwal_mutation = "acknowledge_out_of_order") {
+        if mutated("acknowledge_out_of_order") {
             // The later of two goes first.
             let at = self.flights.iter().position(|flight| flight.synced).unwrap_or(0);
             self.flights.rotate_left(at);
         }
         while let Some(flight) = self.flights.front() {
-            let synced = flight.synced
-                || cfg!(ringwal_mutation = "acknowledge_on_write") && flight.written_at.is_some();
-            let named = self.is_installed(flight.file)
-                || cfg!(ringwal_mutation = "acknowledge_without_name");
+            let synced =
+                flight.synced || mutated("acknowledge_on_write") && flight.written_at.is_some();
+            let named = self.is_installed(flight.file) || mutated("acknowledge_without_name");
             if !synced || !named {
                 break;
             }
@@ -301,7 +300,7 @@ impl Pipeline {
 
     /// P3. Everything before the oldest flight is durable, so its segment may have its name.
     fn next_install(&mut self) -> Option<Action> {
-        let early = cfg!(ringwal_mutation = "install_early");
+        let early = mutated("install_early");
         let file = if early { self.flights.back() } else { self.flights.front() }?.file;
         let segment = self.segments.iter_mut().find(|segment| segment.file == file)?;
         if segment.name != Name::Spare {
@@ -356,11 +355,22 @@ impl Pipeline {
         (self.written_seq, self.durable_seq, self.sync_target) = (seq, seq, 0);
     }
 
-    /// Fails everyone who waits for a batch in flight.
-    pub(crate) fn fail(&mut self, cause: &Arc<Error>) {
-        for gate in self.flights.drain(..).filter_map(|flight| flight.gates) {
-            gate.fail(cause);
-        }
+    /// Forgets what is in flight; returns whom to tell.
+    pub(crate) fn abandon(&mut self) -> Vec<Arc<Gate>> {
+        let gates = self.flights.drain(..).filter_map(|flight| flight.gates);
+        gates.filter(|_| !mutated("forget_waiters")).collect()
+    }
+
+    /// The file that gets the next batch, if nothing at all moves: no write and no sync is in
+    /// flight, the segment has its name and no other is being left.
+    pub(crate) fn resting_file(&self) -> Option<FileId> {
+        let segment = self.segments.back()?;
+        let rests = self.writing == 0
+            && self.segments.len() == 1
+            && segment.name == Name::Installed
+            && segment.syncing_since.is_none()
+            && !segment.retired;
+        rests.then_some(segment.file)
     }
 
     pub(crate) fn written_seq(&self) -> u64 {

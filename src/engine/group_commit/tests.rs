@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::inbox::{Blocked, Fill, Inbox, Limits, Placed, Taken};
+use super::inbox::{Arrival, Blocked, Duty, Fill, Inbox, Limits, Placed, Taken};
 use super::pipeline::{Action, Pipeline, Submission};
 use crate::error::Error;
 use crate::format::HEADER_SIZE;
@@ -19,11 +19,19 @@ fn limits() -> Limits {
         segment_bytes: 16_384,
         spares: 1,
         queue_bytes: 32_768,
+        gather: false,
+        inline: false,
     }
 }
 
 fn push(inbox: &mut Inbox, bytes: usize) -> Result<Placed, Blocked> {
-    inbox.push(1, bytes, true, Instant::now(), |place| place.fill(7))
+    let arrival = Arrival { records: 1, bytes, sync: true, waits: false, now: Instant::now() };
+    inbox.push(arrival, |place| place.fill(7))
+}
+
+fn arrive(inbox: &mut Inbox, records: u32, bytes: usize, now: Instant) -> Duty {
+    let arrival = Arrival { records, bytes, sync: true, waits: true, now };
+    inbox.push(arrival, |_| ()).unwrap().duty
 }
 
 fn take(inbox: &mut Inbox) -> Option<Box<Fill>> {
@@ -119,14 +127,61 @@ fn a_delay_holds_the_open_batch_until_it_is_full_or_late_or_urgent() {
     let delay = Duration::from_millis(500);
     let mut inbox = inbox_with_segment(Limits { batch_delay: delay, ..limits() });
     let now = Instant::now();
-    inbox.push(1, 8, true, now, |_| ()).unwrap();
+    arrive(&mut inbox, 1, 8, now);
     assert!(matches!(inbox.take(now), Taken::NotBefore(at) if at == now + delay));
     assert!(matches!(inbox.take(now + delay), Taken::Batch(_)));
-    inbox.push(1, 8, true, now, |_| ()).unwrap();
+    arrive(&mut inbox, 1, 8, now);
     inbox.hurry(2);
     assert!(matches!(inbox.take(now), Taken::Batch(_)));
-    inbox.push(4, 32, true, now, |_| ()).unwrap();
+    arrive(&mut inbox, 4, 32, now);
     assert!(matches!(inbox.take(now), Taken::Batch(_)));
+}
+
+/// An inbox in which every appender waits and may commit.
+fn inline_inbox() -> (Inbox, Instant) {
+    let limits = Limits { batch_records: 1000, gather: true, inline: true, ..limits() };
+    (inbox_with_segment(limits), Instant::now())
+}
+
+#[test]
+fn one_appender_is_told_to_commit_what_is_due_and_no_other() {
+    let (mut inbox, now) = inline_inbox();
+    assert_eq!(arrive(&mut inbox, 1, 8, now), Duty::Commit);
+    assert_eq!(arrive(&mut inbox, 1, 8, now), Duty::Nothing, "the first is on its way to it");
+    assert!(matches!(inbox.take(now), Taken::Batch(fill) if fill.records == 2));
+    assert_eq!(arrive(&mut inbox, 1, 8, now), Duty::Nothing, "the one in flight looks after it");
+}
+
+#[test]
+fn the_first_to_come_back_sets_a_time_and_the_last_commits() {
+    let (mut inbox, now) = inline_inbox();
+    let flush = Duration::from_millis(1);
+    for _ in 0..3 {
+        arrive(&mut inbox, 1, 8, now);
+    }
+    assert!(take(&mut inbox).is_some());
+    inbox.landed(3, now, flush);
+    assert_eq!(arrive(&mut inbox, 1, 8, now), Duty::CommitAt(now + flush));
+    assert_eq!(arrive(&mut inbox, 1, 8, now), Duty::Nothing);
+    assert_eq!(arrive(&mut inbox, 1, 8, now), Duty::Commit);
+}
+
+#[test]
+fn an_appender_that_does_not_wait_wakes_the_ring_thread_unless_it_has_a_timer() {
+    let (mut inbox, now) = inline_inbox();
+    let leave = |inbox: &mut Inbox| {
+        let arrival = Arrival { records: 1, bytes: 8, sync: true, waits: false, now };
+        inbox.push(arrival, |_| ()).unwrap().duty
+    };
+    inbox.driver_asleep = true;
+    assert_eq!(leave(&mut inbox), Duty::WakeDriver);
+    assert_eq!(leave(&mut inbox), Duty::Nothing, "it was woken");
+    assert!(matches!(inbox.take(now), Taken::Batch(_)));
+    inbox.landed(2, now, Duration::from_millis(1));
+    assert!(matches!(inbox.take(now), Taken::NotBefore(_)));
+    (inbox.driver_asleep, inbox.driver_has_timer) = (true, true);
+    assert_eq!(leave(&mut inbox), Duty::Nothing, "it will look at that time");
+    assert_eq!(leave(&mut inbox), Duty::WakeDriver, "all are back before it");
 }
 
 /// A batch of one record for the pipeline.

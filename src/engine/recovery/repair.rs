@@ -4,6 +4,7 @@ use crate::engine::state_file::StateFile;
 use crate::error::Result;
 use crate::format::State;
 use crate::io::{Access, Storage};
+use crate::mutation::mutated;
 use crate::replication::ShardId;
 
 /// What a survey wants changed.
@@ -47,10 +48,13 @@ pub(crate) fn carry_out(
         storage.remove(name)?;
     }
     // Even if nothing was removed: a segment may have its name and not have it durably.
-    if !cfg!(ringwal_mutation = "show_unsynced_names") {
+    if !mutated("show_unsynced_names") {
         storage.sync_dir()?;
     }
     for (name, bytes) in &plan.trim {
+        if mutated("keep_torn_tail") {
+            continue;
+        }
         let file = storage.open(name, Access::Write)?;
         file.set_bytes(*bytes)?;
         file.sync()?;

@@ -8,6 +8,7 @@ use crate::engine::state_file::{Found, StateFile};
 use crate::error::{Corruption, CorruptionKind, Error, Result, Witness};
 use crate::format::{BatchHeader, HEADER_SIZE, State, VERSION};
 use crate::io::{Access, Storage, StorageFile};
+use crate::mutation::mutated;
 use crate::replication::ShardId;
 use crate::segment::name::{is_expected, is_spare, segments_among, state_name, state_temp_name};
 use crate::segment::reader::{LaterBatch, Scan, SegmentScanner, Stop, StopKind};
@@ -79,9 +80,7 @@ impl<'a> Survey<'a> {
                 first_seq
             }
         };
-        if next_seq < first_seq
-            || next_seq == first_seq && !cfg!(ringwal_mutation = "show_truncated")
-        {
+        if next_seq < first_seq || next_seq == first_seq && !mutated("show_truncated") {
             // All that is left was truncated before: it is not shown, and need not be continued.
             let dead = self.recovered.pop().map(|segment| segment.name);
             self.plan.remove_last = self.plan.remove_last.take().or(dead);
@@ -183,7 +182,7 @@ impl<'a> Survey<'a> {
             let next = live.get(index + 1).map(|(next, _)| *next);
             let mut tail = self.scan(*first_seq, name, next, visit)?;
             let is_void = next.is_none() && !tail.has_batch;
-            if is_void && !cfg!(ringwal_mutation = "void_by_name") {
+            if is_void && !mutated("void_by_name") {
                 // Its name alone does not void records that the segment before it has.
                 tail.later = tail.later.or(beyond);
             }
@@ -232,7 +231,8 @@ impl<'a> Survey<'a> {
                 Scan::End(stop) => {
                     tail.end = self.end_of(&stop, name)?;
                     tail.offset = stop.offset.min(tail.file_bytes);
-                    if matches!(tail.end, End::Damaged | End::Stale) && next.is_none() {
+                    let looks = !mutated("skip_later_witness");
+                    if matches!(tail.end, End::Damaged | End::Stale) && next.is_none() && looks {
                         tail.later = scanner.later_witness(&stop)?;
                     }
                     return Ok(tail);
@@ -283,7 +283,7 @@ impl<'a> Survey<'a> {
             return Ok(Arc::from(self.storage.open(name, Access::Read)?));
         }
         let file = self.storage.open(name, Access::Write)?;
-        if !cfg!(ringwal_mutation = "show_unsynced") {
+        if !mutated("show_unsynced") {
             file.sync()?;
         }
         file.drop_cache();

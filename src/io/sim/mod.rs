@@ -3,6 +3,7 @@
 //! It is one directory in memory, both planes of I/O, without threads, files or a clock. Everything
 //! that happens by chance follows from one seed. It keeps each file twice, as a reader sees it and
 //! as it is on stable storage; a [`crash`](SimDisk::crash) decides what became of the difference.
+//! What fails, and when, is said by [`SimFault`].
 //!
 //! What a log on it must **survive**, without losing what was acknowledged:
 //!
@@ -13,16 +14,29 @@
 //! - The death of the process at any moment: what the operating system had stays, and is not
 //!   durable by that.
 //! - Completions that come late and in any order. A sync covers no more than the contract says.
-//! - Operations that fail once or for good, with any errno. What a failed write or sync was about
-//!   is as after a crash, and a later sync says that all is well.
+//! - Operations that fail once or for good, with any errno; that end short; that are cancelled, the
+//!   write, or the sync that is linked to it. What a failed write or sync was about is as after a
+//!   crash, and a later sync says that all is well.
+//! - A kernel that takes nothing in just now (`EAGAIN`, `EBUSY`, `EINTR` from enter).
 //! - A full disk.
 //!
-//! What it must **detect**: bytes that were durable and changed ([`damage`](SimDisk::damage)).
+//! What it must **detect**, which is to say an error that names the place, or the right bytes:
 //!
-//! **Out of scope**: a drive that acknowledges a flush and does not do it; sectors that change
-//! although nobody wrote to them or next to them within the sector; a sector that is torn inside of
-//! an aligned 8-byte word; a rename of which only one half survives; a write of a dead process that
-//! lands after the next one opened the log; reads that are rotten only once.
+//! - Bytes that were durable and changed ([`damage`](SimDisk::damage)), and reads that are rotten,
+//!   stale or misdirected, once or for good, wherever a later witness proves that what is missing
+//!   had been acknowledged: a later batch or segment, a checkpoint, a clean close.
+//!
+//! **Out of scope**:
+//!
+//! - A drive that acknowledges a flush and does not do it.
+//! - Sectors that change although nobody wrote to them or next to them within the sector; a sector
+//!   that is torn inside of an aligned 8-byte word; a rename of which only one half survives; a
+//!   write of a dead process that lands after the next one opened the log.
+//! - Damage that has no later witness: of the last batch, it cannot be told from a torn tail, and
+//!   the newest of the two slots of `state` cannot be told from one that was never finished.
+//! - A stale or misdirected sector under [`Log::read`](crate::Log::read), if it has a whole record
+//!   of the same length at the same place: a record says its length and its bytes, and only the
+//!   batch around it says which one it is. Readers and recovery read whole batches.
 //!
 //! Numbered properties:
 //!
@@ -37,35 +51,59 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::error::{Error, Result};
-use crate::io::{Access, LockGuard, Storage, StorageFile};
 
 use dice::Dice;
-use state::{Change, Fault, State};
+use fault::{Call, Struck};
+use state::State;
 
+pub use fault::SimFault;
 pub(crate) use queue::{SimQueue, SimWake};
 
 mod dice;
+mod fault;
+mod inode;
 mod queue;
 mod state;
+mod storage;
 #[cfg(test)]
 mod tests;
 
 /// A simulated disk. A clone is the same disk.
 ///
+/// A service tests its own use of a log by running it again and again, cutting the power or
+/// letting another call fail each time, until nothing is left to fail:
+///
 /// ```
-/// use ringwal::io::SimDisk;
-/// use ringwal::Log;
+/// use ringwal::io::{SimDisk, SimFault};
+/// use ringwal::{Durability, Error, Log};
 ///
-/// let disk = SimDisk::new(1);
-/// let log = Log::builder("sim").open_sim(&disk)?;
-/// let durable = log.append("acknowledged")?;
-/// let _lost = log.append_async("on its way")?;
-/// let disk = disk.crash();
-/// drop(log);
+/// const EIO: i32 = 5;
+/// for (at, fault) in (0..).flat_map(|n| [(n, SimFault::PowerCut), (n, SimFault::Errno(EIO))]) {
+///     let disk = SimDisk::new(at);
+///     let log = Log::builder("sim").open_sim(&disk)?;
+///     log.append("first")?;
+///     disk.fail_at(at, fault);
+///     let second = log.append("second");
+///     if let Err(error) = &second {
+///         // The log is over; the error says what failed, and where.
+///         assert!(matches!(error.root_cause(), Error::Io { .. }), "{error}");
+///     }
+///     let nothing_failed = disk.struck().is_empty();
+///     let disk = disk.crash();
+///     drop(log);
 ///
-/// let log = Log::builder("sim").open_sim(&disk)?;
-/// assert!(log.durable_seq() >= durable);
-/// # Ok::<(), ringwal::Error>(())
+///     let log = Log::builder("sim").open_sim(&disk)?;
+///     let mut records = log.reader()?;
+///     assert_eq!(records.next().expect("it was acknowledged")?.data(), b"first");
+///     match records.next() {
+///         Some(record) => assert_eq!(record?.data(), b"second"),
+///         None => assert!(second.is_err(), "it was acknowledged"),
+///     }
+///     if nothing_failed {
+///         break;
+///     }
+/// }
+/// # Ok::<(), Error>(())
 /// ```
 #[derive(Clone, Debug)]
 pub struct SimDisk {
@@ -101,6 +139,14 @@ impl SimDisk {
         SimDisk::of(after)
     }
 
+    /// A disk of its own with the same content, as [`kill`](Self::kill) would leave it; this one
+    /// goes on. For a look at what would happen.
+    pub fn fork(&self) -> SimDisk {
+        let mut copy = self.state().clone();
+        copy.kill();
+        SimDisk::of(copy)
+    }
+
     /// Takes the content out.
     fn leave(&self) -> State {
         let mut state = self.state();
@@ -108,32 +154,31 @@ impl SimDisk {
         std::mem::swap(&mut *state, &mut after);
         state.off = true;
         state.calls = after.calls;
+        state.plans.struck = std::mem::take(&mut after.plans.struck);
         after
     }
 
-    /// Lets the call number `index`, counted from now, fail with `errno`; and all after it, if
-    /// `for_good`.
-    pub fn fail_at(&self, index: u64, errno: i32, for_good: bool) {
-        let mut state = self.state();
-        state.fault = Some(Fault { at: state.calls + index, for_good, errno: Some(errno) });
+    /// Lets `fault` happen once: of the calls that it can hit, it leaves `index` alone and strikes
+    /// the next one. Several faults may be due at once.
+    pub fn fail_at(&self, index: u64, fault: SimFault) {
+        self.state().plans.add(index, fault, false);
     }
 
-    /// Cuts the power in the middle of call number `index`, counted from now.
-    pub fn power_off_at(&self, index: u64) {
-        let mut state = self.state();
-        state.fault = Some(Fault { at: state.calls + index, for_good: true, errno: None });
+    /// Like [`fail_at`](Self::fail_at), and from then on for good.
+    pub fn fail_from(&self, index: u64, fault: SimFault) {
+        self.state().plans.add(index, fault, true);
     }
 
-    /// Lets the queue itself fail at the `index`-th time from now that it is waited for.
-    pub fn fail_queue_at(&self, index: u64) {
-        self.state().queue_fails_at = Some(index);
+    /// What the faults struck so far, one line each.
+    pub fn struck(&self) -> Vec<String> {
+        self.state().plans.struck.clone()
     }
 
-    /// Lets nothing fail any more.
+    /// Lets nothing fail any more, and no read be wrong.
     pub fn heal(&self) {
         let mut state = self.state();
-        state.fault = None;
-        state.queue_fails_at = None;
+        state.plans.clear();
+        state.inodes.iter_mut().for_each(|inode| inode.wrong.clear());
     }
 
     /// Whether there was a power cut.
@@ -146,6 +191,12 @@ impl SimDisk {
         self.state().calls
     }
 
+    /// How many use the disk besides this value: an open log, file or lock is one each at least,
+    /// a clone is one more.
+    pub fn users(&self) -> usize {
+        Arc::strong_count(&self.state) - 1
+    }
+
     /// The bytes that all files together may have; `None` is no limit.
     pub fn set_capacity(&self, bytes: Option<u64>) {
         self.state().capacity_bytes = bytes;
@@ -154,6 +205,11 @@ impl SimDisk {
     /// The unit of writes, a power of two from 512 to 4096; 512 at first.
     pub fn set_unit(&self, bytes: u64) {
         self.state().unit_bytes = bytes;
+    }
+
+    /// The names of all files, in order.
+    pub fn names(&self) -> Vec<String> {
+        self.state().names.keys().cloned().collect()
     }
 
     /// The content of a file as a reader sees it.
@@ -185,31 +241,37 @@ impl SimDisk {
     }
 
     /// Counts a call, which may fail. The fault that it fails with comes with the error.
-    fn call(&self, op: &'static str, name: &str) -> Result<MutexGuard<'_, State>, Failed<'_>> {
+    fn call(
+        &self,
+        op: &'static str,
+        name: &str,
+        call: Call,
+    ) -> Result<MutexGuard<'_, State>, Failed<'_>> {
         let mut state = self.state();
-        let fail = |state, source, cut| Failed {
-            error: Error::io(op, self.dir.join(name), source),
-            state,
-            cut,
+        let fail = |state, source, struck| {
+            let error = Error::io(op, self.dir.join(name), source);
+            Err(Failed { error, state, struck })
         };
-        let number = state.calls;
-        if !state.off {
-            state.calls += 1;
-            if let Some(trace) = &mut state.trace {
-                trace.push(format!("{number} {op} {name}"));
-            }
-        }
         if state.off {
-            return Err(fail(state, std::io::Error::other("the power is off"), false));
+            return fail(state, std::io::Error::other("the power is off"), None);
         }
-        let hit = |fault: &Fault| number == fault.at || fault.for_good && number > fault.at;
-        match state.fault.filter(hit).map(|fault| fault.errno) {
-            Some(Some(errno)) => Err(fail(state, std::io::Error::from_raw_os_error(errno), false)),
-            Some(None) => {
-                state.off = true;
-                Err(fail(state, std::io::Error::other("the power went out"), true))
-            }
-            None => Ok(state),
+        let number = state.calls;
+        state.calls += 1;
+        if let Some(trace) = &mut state.trace {
+            trace.push(format!("{number} {op} {name}"));
+        }
+        let Some(struck) = state.plans.strike(call, || format!("{number} {op} {name}")) else {
+            return Ok(state);
+        };
+        state.off |= struck.fault == SimFault::PowerCut;
+        fail(state, struck.fault.error(), Some(struck))
+    }
+
+    /// Enters the kernel; the errno that it answers with, if it does not work.
+    fn enter(&self) -> Option<i32> {
+        match self.state().plans.strike(Call::Enter, || "enter".to_owned())?.fault {
+            SimFault::Enter(errno) => Some(errno),
+            _ => None,
         }
     }
 
@@ -234,202 +296,18 @@ impl SimDisk {
 struct Failed<'a> {
     error: Error,
     state: MutexGuard<'a, State>,
-    /// The power went out in this very call: it may have happened.
-    cut: bool,
+    /// What struck it; `None` if there is no power.
+    struck: Option<Struck>,
+}
+
+impl Failed<'_> {
+    fn is(&self, fault: SimFault) -> bool {
+        self.struck.is_some_and(|struck| struck.fault == fault)
+    }
 }
 
 impl From<Failed<'_>> for Error {
     fn from(failed: Failed<'_>) -> Error {
         failed.error
-    }
-}
-
-impl Storage for SimDisk {
-    fn dir(&self) -> &Path {
-        &self.dir
-    }
-
-    fn list(&self) -> Result<Vec<String>> {
-        Ok(self.call("list", "")?.names.keys().cloned().collect())
-    }
-
-    fn open(&self, name: &str, access: Access) -> Result<Box<dyn StorageFile>> {
-        let mut state = match self.call("open", name) {
-            Ok(state) => state,
-            Err(mut failed) => {
-                if failed.cut && access == Access::Create {
-                    let inode = new_inode(&mut failed.state);
-                    failed.state.rename_perhaps(vec![(name.to_owned(), Some(inode))]);
-                }
-                return Err(failed.error);
-            }
-        };
-        let inode = match (access, state.names.get(name).copied()) {
-            (Access::Create, Some(_)) => {
-                let source = std::io::ErrorKind::AlreadyExists.into();
-                return Err(Error::io("open", self.dir.join(name), source));
-            }
-            (Access::Create, None) => {
-                let inode = new_inode(&mut state);
-                state.rename_all(vec![(name.to_owned(), Some(inode))]);
-                inode
-            }
-            (_, Some(inode)) => inode,
-            (_, None) => return Err(self.missing("open", name)),
-        };
-        Ok(Box::new(SimFile { disk: self.clone(), name: name.to_owned(), inode }))
-    }
-
-    fn rename(&self, from: &str, to: &str) -> Result<()> {
-        let changes = |state: &State| {
-            let inode = state.names.get(from).copied()?;
-            Some(vec![(from.to_owned(), None), (to.to_owned(), Some(inode))])
-        };
-        self.change_names("rename", from, changes)
-    }
-
-    fn remove(&self, name: &str) -> Result<()> {
-        let changes =
-            |state: &State| state.names.contains_key(name).then(|| vec![(name.to_owned(), None)]);
-        self.change_names("remove", name, changes)
-    }
-
-    fn sync_dir(&self) -> Result<()> {
-        self.call("sync directory", "")?.sync_names();
-        Ok(())
-    }
-
-    fn lock(&self, name: &str) -> Result<Box<dyn LockGuard>> {
-        let mut state = self.call("lock", name)?;
-        if !state.names.contains_key(name) {
-            let inode = new_inode(&mut state);
-            state.rename_all(vec![(name.to_owned(), Some(inode))]);
-        }
-        if !state.locked.insert(name.to_owned()) {
-            return Err(Error::Locked { path: self.dir.join(name), pid: None });
-        }
-        Ok(Box::new(SimLock { disk: self.clone(), name: name.to_owned() }))
-    }
-}
-
-impl SimDisk {
-    fn change_names(
-        &self,
-        op: &'static str,
-        name: &str,
-        changes: impl Fn(&State) -> Option<Vec<(String, Option<usize>)>>,
-    ) -> Result<()> {
-        match self.call(op, name) {
-            Ok(mut state) => {
-                let changes = changes(&state).ok_or_else(|| self.missing(op, name))?;
-                state.rename_all(changes);
-                Ok(())
-            }
-            Err(mut failed) => {
-                if let (true, Some(changes)) = (failed.cut, changes(&failed.state)) {
-                    failed.state.rename_perhaps(changes);
-                }
-                Err(failed.error)
-            }
-        }
-    }
-}
-
-fn new_inode(state: &mut State) -> usize {
-    state.inodes.push(state::Inode::default());
-    state.inodes.len() - 1
-}
-
-#[derive(Debug)]
-struct SimLock {
-    disk: SimDisk,
-    name: String,
-}
-
-impl LockGuard for SimLock {}
-
-impl Drop for SimLock {
-    fn drop(&mut self) {
-        self.disk.state().locked.remove(&self.name);
-    }
-}
-
-/// An open file.
-#[derive(Debug)]
-struct SimFile {
-    disk: SimDisk,
-    name: String,
-    inode: usize,
-}
-
-impl SimFile {
-    fn change(&self, op: &'static str, change: Change, end: usize) -> Result<()> {
-        match self.disk.call(op, &self.name) {
-            Ok(mut state) => {
-                self.disk.check_room(&state, self.inode, end, &self.name)?;
-                let now = state.tick();
-                state.inodes[self.inode].change(now, now, change);
-                Ok(())
-            }
-            Err(mut failed) => {
-                let id = failed.state.tick();
-                if let Some(inode) = failed.state.inodes.get_mut(self.inode) {
-                    inode.begin(id, change, true);
-                }
-                Err(failed.error)
-            }
-        }
-    }
-}
-
-impl StorageFile for SimFile {
-    fn bytes(&self) -> Result<u64> {
-        let state = self.disk.call("stat", &self.name)?;
-        Ok(state.inodes[self.inode].seen.len() as u64)
-    }
-
-    fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<usize> {
-        let state = self.disk.call("read", &self.name)?;
-        let from = state.inodes[self.inode].seen.get(offset as usize..).unwrap_or(&[]);
-        let len = from.len().min(buf.len());
-        buf[..len].copy_from_slice(&from[..len]);
-        Ok(len)
-    }
-
-    fn write_at(&self, data: &[u8], offset: u64) -> Result<()> {
-        let end = offset as usize + data.len();
-        self.change("write", Change::write(offset as usize, data.to_vec()), end)
-    }
-
-    fn write_zeros(&self, from: u64, to: u64) -> Result<()> {
-        let zeros = vec![0; to.saturating_sub(from) as usize];
-        self.change("write zeros", Change::write(from as usize, zeros), to as usize)
-    }
-
-    fn set_bytes(&self, bytes: u64) -> Result<()> {
-        self.change("cut", Change::Length(bytes as usize), 0)
-    }
-
-    fn sync(&self) -> Result<()> {
-        match self.disk.call("sync", &self.name) {
-            Ok(mut state) => {
-                state.inodes[self.inode].sync(|_| true);
-                Ok(())
-            }
-            Err(mut failed) => {
-                if let Some(inode) = failed.state.inodes.get_mut(self.inode) {
-                    inode.fail_sync(|_| true);
-                }
-                Err(failed.error)
-            }
-        }
-    }
-
-    fn drop_cache(&self) {
-        let mut state = self.disk.state();
-        let State { inodes, dice, .. } = &mut *state;
-        if let Some(inode) = inodes.get_mut(self.inode) {
-            inode.drop_cache(dice);
-        }
     }
 }

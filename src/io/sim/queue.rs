@@ -4,18 +4,24 @@
 //! not on the commit path runs through the code that the real backends run, in one step.
 
 use std::collections::HashMap;
+use std::io::ErrorKind;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::SimDisk;
-use super::state::{Change, Pending};
+use super::fault::{Call, SimFault};
+use super::inode::{Change, Pending, SECTOR_BYTES};
 use crate::error::{Error, Result};
 use crate::io::housekeeper::{Done, Job, execute};
+use crate::io::std_queue::not_open;
 use crate::io::{
-    Access, AlignedBuf, Backend, BackendKind, Completion, FileId, IoQueue, Op, QueueOptions,
-    Storage, Strategy, Wake,
+    Access, AlignedBuf, Backend, BackendKind, CommitFile, Completion, FileId, IoQueue, Op,
+    QueueOptions, Storage, Strategy, Wake,
 };
+
+/// So many times in a row the kernel may be busy, as on a ring.
+const BUSY_MAX: u32 = 200;
 
 /// An [`IoQueue`] of a [`SimDisk`].
 #[derive(Debug)]
@@ -24,7 +30,9 @@ pub(crate) struct SimQueue {
     files: HashMap<FileId, Open>,
     flights: Vec<Flight>,
     wake: Arc<SimWake>,
-    failed: bool,
+    /// How often in a row the kernel was busy.
+    busy: u32,
+    failure: Option<i32>,
 }
 
 #[derive(Clone, Debug)]
@@ -54,25 +62,27 @@ enum Work {
         open: Open,
         id: u64,
         buf: AlignedBuf,
+        linked: bool,
     },
     Sync {
         open: Open,
     },
     Job(Job),
-    NotOpen(Option<AlignedBuf>),
+    NotOpen(FileId, Option<AlignedBuf>),
 }
 
 impl SimQueue {
     /// A queue, and what it says of itself.
     pub(crate) fn new(disk: &SimDisk, options: &QueueOptions) -> (SimQueue, Backend) {
         let (files, flights) = (HashMap::new(), Vec::new());
-        let (wake, failed) = (Arc::default(), false);
-        let queue = SimQueue { disk: disk.clone(), files, flights, wake, failed };
+        let (disk, wake) = (disk.clone(), Arc::default());
+        let unit_bytes = disk.state().unit_bytes;
+        let queue = SimQueue { disk, files, flights, wake, busy: 0, failure: None };
         let backend = Backend {
             kind: BackendKind::Std,
             strategy: options.strategy.unwrap_or(Strategy::LinkedFsync),
             direct_io: options.direct_io,
-            unit_bytes: disk.state().unit_bytes,
+            unit_bytes,
             fill: options.fill.unwrap_or(true),
             filesystem: "simulated".to_owned(),
             ring_flags: String::new(),
@@ -97,65 +107,53 @@ impl SimQueue {
         let Flight { token, submitted, work } = self.flights.swap_remove(at);
         let (result, buf) = match work {
             Work::Write { open, id, end, buf, sync } => {
-                let written = self.write(&open, id, end, sync);
+                let written = self.disk.finish_write(&open, id, end, sync);
                 match sync {
                     Some(strategy) if written.is_ok() && !is_own_sync(strategy) => {
-                        let work = Work::SyncOf { open, id, buf };
+                        let linked = strategy == Strategy::LinkedFsync;
+                        let work = Work::SyncOf { open, id, buf, linked };
                         self.flights.push(Flight { token, submitted, work });
                         return None;
                     }
                     _ => (written, Some(buf)),
                 }
             }
-            Work::SyncOf { open, id, buf } => {
-                (self.sync(&open, |p| p.id == id || p.completed < Some(submitted)), Some(buf))
+            Work::SyncOf { open, id, buf, linked } => {
+                let covered = |p: &Pending| p.id == id || p.completed < Some(submitted);
+                let call = if linked { Call::LinkedSync } else { Call::QueueSync };
+                (self.disk.finish_sync(&open, call, covered), Some(buf))
             }
-            Work::Sync { open } => (self.sync(&open, |p| p.completed < Some(submitted)), None),
+            Work::Sync { open } => {
+                let covered = |p: &Pending| p.completed < Some(submitted);
+                (self.disk.finish_sync(&open, Call::QueueSync, covered), None)
+            }
             Work::Job(job) => (self.execute(job), None),
-            Work::NotOpen(buf) => {
-                let source = std::io::Error::other("the file is not open");
-                (Err(Error::io("write", self.disk.dir(), source)), buf)
-            }
+            Work::NotOpen(file, buf) => (Err(not_open(&self.disk, file)), buf),
         };
         Some(Completion { token, result, buf })
     }
 
-    fn write(&self, open: &Open, id: u64, end: usize, sync: Option<Strategy>) -> Result<()> {
-        match self.disk.call("write", &open.name) {
-            Ok(mut state) => {
-                if let Err(full) = self.disk.check_room(&state, open.inode, end, &open.name) {
-                    state.inodes[open.inode].lose(id);
-                    return Err(full);
-                }
-                let now = state.tick();
-                state.inodes[open.inode].complete(id, now);
-                if sync.is_some_and(is_own_sync) {
-                    state.inodes[open.inode].sync(|pending| pending.id == id);
-                }
-                Ok(())
-            }
-            Err(mut failed) => {
-                if let Some(inode) = failed.state.inodes.get_mut(open.inode) {
-                    inode.lose(id);
-                }
-                Err(failed.error)
-            }
+    /// Enters the kernel; true if it takes nothing in now. What does not end is a failure, which
+    /// stays.
+    fn is_busy(&mut self) -> Result<bool> {
+        let entered = self.disk.enter();
+        let errno = self.failure.or(entered);
+        let Some(errno) = errno else {
+            self.busy = 0;
+            return Ok(false);
+        };
+        self.busy += 1;
+        let source = std::io::Error::from_raw_os_error(errno);
+        let is_harmless = matches!(
+            source.kind(),
+            ErrorKind::WouldBlock | ErrorKind::ResourceBusy | ErrorKind::Interrupted
+        );
+        if is_harmless && self.failure.is_none() && self.busy < BUSY_MAX {
+            self.wake.asleep.store(false, Ordering::SeqCst);
+            return Ok(true);
         }
-    }
-
-    fn sync(&self, open: &Open, covered: impl Fn(&Pending) -> bool) -> Result<()> {
-        match self.disk.call("sync", &open.name) {
-            Ok(mut state) => {
-                state.inodes[open.inode].sync(covered);
-                Ok(())
-            }
-            Err(mut failed) => {
-                if let Some(inode) = failed.state.inodes.get_mut(open.inode) {
-                    inode.fail_sync(|_| true);
-                }
-                Err(failed.error)
-            }
-        }
+        self.failure = Some(errno);
+        Err(Error::io("enter the queue of", self.disk.dir(), source))
     }
 
     fn execute(&mut self, job: Job) -> Result<()> {
@@ -183,20 +181,14 @@ impl SimQueue {
         match op {
             Op::Write { file, offset, buf, len, sync } => {
                 let Some(open) = self.files.get(&file).cloned() else {
-                    return Work::NotOpen(Some(buf));
+                    return Work::NotOpen(file, Some(buf));
                 };
-                let mut state = self.disk.state();
-                let id = state.tick();
-                let change = Change::write(offset as usize, buf[..len].to_vec());
-                if let Some(inode) = state.inodes.get_mut(open.inode) {
-                    inode.begin(id, change, false);
-                }
-                drop(state);
+                let id = self.disk.begin_write(&open, offset as usize, &buf[..len]);
                 Work::Write { open, id, end: offset as usize + len, buf, sync }
             }
             Op::Sync { file } => match self.files.get(&file).cloned() {
                 Some(open) => Work::Sync { open },
-                None => Work::NotOpen(None),
+                None => Work::NotOpen(file, None),
             },
             Op::Prepare { file, name, reuse, bytes, fill } => {
                 Work::Job(Job::Prepare { file, name, reuse, bytes, fill })
@@ -214,6 +206,97 @@ impl SimQueue {
     }
 }
 
+impl SimDisk {
+    fn begin_write(&self, open: &Open, offset: usize, data: &[u8]) -> u64 {
+        let mut state = self.state();
+        let id = state.tick();
+        let change = Change::write(offset, data.to_vec());
+        if let Some(inode) = state.inodes.get_mut(open.inode) {
+            inode.begin(id, change, false);
+        }
+        id
+    }
+
+    fn finish_write(&self, open: &Open, id: u64, end: usize, sync: Option<Strategy>) -> Result<()> {
+        match self.call("write", &open.name, Call::QueueWrite) {
+            Ok(mut state) => {
+                if let Err(full) = self.check_room(&state, open.inode, end, &open.name) {
+                    state.inodes[open.inode].lose(id);
+                    return Err(full);
+                }
+                let now = state.tick();
+                state.inodes[open.inode].complete(id, now);
+                if sync.is_some_and(is_own_sync) {
+                    state.inodes[open.inode].sync(|pending| pending.id == id);
+                }
+                Ok(())
+            }
+            Err(mut failed) => {
+                let (is_short, is_cancelled) =
+                    (failed.is(SimFault::ShortWrite), failed.is(SimFault::Cancelled));
+                let state = &mut *failed.state;
+                let now = state.tick();
+                if let Some(inode) = state.inodes.get_mut(open.inode) {
+                    if is_short {
+                        let sectors = inode.bytes_of(id) / SECTOR_BYTES;
+                        let keep = state.dice.below(sectors.max(1)) * SECTOR_BYTES;
+                        inode.shorten(id, keep, now);
+                    } else if is_cancelled {
+                        inode.cancel(id);
+                    } else {
+                        inode.lose(id);
+                    }
+                }
+                Err(failed.error)
+            }
+        }
+    }
+
+    fn finish_sync(
+        &self,
+        open: &Open,
+        call: Call,
+        covered: impl Fn(&Pending) -> bool,
+    ) -> Result<()> {
+        match self.call("sync", &open.name, call) {
+            Ok(mut state) => {
+                state.inodes[open.inode].sync(covered);
+                Ok(())
+            }
+            Err(mut failed) => {
+                let never_ran = failed.is(SimFault::Cancelled) || failed.is(SimFault::CutChain);
+                if let Some(inode) = failed.state.inodes.get_mut(open.inode)
+                    && !never_ran
+                {
+                    inode.fail_sync(|_| true);
+                }
+                Err(failed.error)
+            }
+        }
+    }
+}
+
+/// Blocking writes to a file of a [`SimQueue`].
+#[derive(Debug)]
+struct SimCommitFile {
+    disk: SimDisk,
+    open: Open,
+}
+
+impl CommitFile for SimCommitFile {
+    fn commit(&self, data: &[u8], offset: u64, sync: Option<Strategy>) -> Result<()> {
+        let (disk, open) = (&self.disk, &self.open);
+        let id = disk.begin_write(open, offset as usize, data);
+        disk.finish_write(open, id, offset as usize + data.len(), sync)?;
+        if sync.is_some_and(|strategy| !is_own_sync(strategy)) {
+            let submitted = disk.state().tick();
+            let covered = |p: &Pending| p.id == id || p.completed < Some(submitted);
+            disk.finish_sync(open, Call::QueueSync, covered)?;
+        }
+        Ok(())
+    }
+}
+
 /// Whether a write is durable in one step, by itself. Said here again, so that an engine that is
 /// wrong about it is found out.
 fn is_own_sync(strategy: Strategy) -> bool {
@@ -228,16 +311,8 @@ impl IoQueue for SimQueue {
     }
 
     fn wait(&mut self, timeout: Option<Duration>, done: &mut Vec<Completion>) -> Result<()> {
-        let fails = {
-            let mut state = self.disk.state();
-            let left = state.queue_fails_at;
-            state.queue_fails_at = left.map(|left| left.saturating_sub(1));
-            left == Some(0) || self.failed
-        };
-        if fails {
-            self.failed = true;
-            let source = std::io::Error::other("the queue failed");
-            return Err(Error::io("wait for", self.disk.dir(), source));
+        if self.is_busy()? {
+            return Ok(());
         }
         let woken = self.wake.woken.swap(false, Ordering::SeqCst);
         let idle = self.flights.is_empty() && !woken && timeout.is_none();
@@ -260,11 +335,16 @@ impl IoQueue for SimQueue {
     fn waker(&self) -> Arc<dyn Wake> {
         self.wake.clone()
     }
+
+    fn commit_file(&self, file: FileId) -> Option<Arc<dyn CommitFile>> {
+        let open = self.files.get(&file)?.clone();
+        Some(Arc::new(SimCommitFile { disk: self.disk.clone(), open }))
+    }
 }
 
 impl Drop for SimQueue {
     fn drop(&mut self) {
-        while !self.failed && !self.flights.is_empty() {
+        while self.failure.is_none() && !self.flights.is_empty() {
             let _result = self.advance(0);
         }
     }

@@ -1,7 +1,7 @@
 use std::collections::BTreeSet;
 
 use super::*;
-use crate::io::{AlignedBuf, IoQueue, Op, QueueOptions, Strategy};
+use crate::io::{Access, AlignedBuf, IoQueue, Op, QueueOptions, Storage, StorageFile, Strategy};
 
 const SEEDS: u64 = 300;
 
@@ -67,7 +67,7 @@ fn what_a_failed_sync_covered_is_unknown_although_a_later_one_succeeds() {
     for seed in 0..SEEDS {
         let (disk, file) = disk_with_file(seed);
         file.write_at(&[2; 1024], 0).unwrap();
-        disk.fail_at(0, 5, false);
+        disk.fail_at(0, SimFault::Errno(5));
         assert!(file.sync().is_err());
         file.sync().unwrap();
         assert_eq!(fates(&disk.content("a").unwrap()), "nn", "the cache has it");
@@ -119,4 +119,152 @@ fn a_write_by_itself_covers_no_other_and_a_full_disk_takes_no_more() {
         others.insert(fates[..1].to_owned());
     }
     assert_eq!(others.len(), 3, "{others:?}");
+}
+
+/// A queue with the file `a` open as number 1.
+fn queue_of(disk: &SimDisk, strategy: Strategy) -> SimQueue {
+    let options = QueueOptions { strategy: Some(strategy), ..QueueOptions::default() };
+    let (mut queue, _) = SimQueue::new(disk, &options);
+    let (name, reuse) = ("a".to_owned(), Some("a".to_owned()));
+    run(&mut queue, Op::Prepare { file: 1, name, reuse, bytes: 1024, fill: false }).0.unwrap();
+    queue
+}
+
+fn run(queue: &mut SimQueue, op: Op) -> (Result<()>, Option<AlignedBuf>) {
+    let mut done = Vec::new();
+    queue.submit(7, op);
+    while queue.in_flight() > 0 {
+        queue.wait(None, &mut done).unwrap();
+    }
+    let done = done.pop().unwrap();
+    (done.result, done.buf)
+}
+
+fn write_twos(len: usize, strategy: Strategy) -> Op {
+    let mut buf = AlignedBuf::zeroed(len);
+    buf.fill(2);
+    Op::Write { file: 1, offset: 0, buf, len, sync: Some(strategy) }
+}
+
+#[test]
+fn a_fault_strikes_the_nth_call_that_it_can_hit_once_or_for_good() {
+    for for_good in [false, true] {
+        let (disk, file) = disk_with_file(1);
+        match for_good {
+            true => disk.fail_from(1, SimFault::ShortWrite),
+            false => disk.fail_at(1, SimFault::ShortWrite),
+        }
+        let write = || {
+            file.sync().unwrap();
+            file.write_at(&[3; 16], 0).is_ok()
+        };
+        assert_eq!([write(), write(), write()], [true, false, !for_good]);
+        assert_eq!(disk.struck().len(), if for_good { 2 } else { 1 }, "{:?}", disk.struck());
+        disk.heal();
+        assert!(write());
+    }
+}
+
+#[test]
+fn a_short_write_leaves_its_beginning_and_gives_its_buffer_back() {
+    let mut seen = BTreeSet::new();
+    for seed in 0..SEEDS {
+        let (disk, _) = disk_with_file(seed);
+        let mut queue = queue_of(&disk, Strategy::Dsync);
+        disk.fail_at(0, SimFault::ShortWrite);
+        let (result, buf) = run(&mut queue, write_twos(1024, Strategy::Dsync));
+        assert!(result.unwrap_err().to_string().contains("only a part") && buf.is_some());
+        seen.insert(fates(&disk.content("a").unwrap()));
+    }
+    assert_eq!(seen, BTreeSet::from(["oo", "no"].map(str::to_owned)));
+}
+
+#[test]
+fn a_cancelled_write_never_was_and_a_cut_chain_is_written_and_not_durable() {
+    let mut after_cut = BTreeSet::new();
+    for seed in 0..SEEDS {
+        for (fault, there) in [(SimFault::Cancelled, "oo"), (SimFault::CutChain, "nn")] {
+            let (disk, _) = disk_with_file(seed);
+            let mut queue = queue_of(&disk, Strategy::LinkedFsync);
+            disk.fail_at(0, fault);
+            let (result, buf) = run(&mut queue, write_twos(1024, Strategy::LinkedFsync));
+            assert!(result.unwrap_err().to_string().contains("cancelled") && buf.is_some());
+            assert_eq!(fates(&disk.content("a").unwrap()), there);
+            let after = fates(&disk.crash().content("a").unwrap());
+            match fault {
+                SimFault::Cancelled => assert_eq!(after, "oo"),
+                _ => _ = after_cut.insert(after),
+            }
+        }
+    }
+    assert!(after_cut.contains("oo") && after_cut.contains("nn"), "{after_cut:?}");
+}
+
+#[test]
+fn a_busy_kernel_is_survived_and_one_that_stays_busy_ends_the_queue() {
+    for (errno, harmless) in [(libc::EAGAIN, true), (libc::EINTR, true), (libc::EBADR, false)] {
+        let (disk, _) = disk_with_file(3);
+        let mut queue = queue_of(&disk, Strategy::WriteThenSync);
+        disk.fail_at(0, SimFault::Enter(errno));
+        queue.submit(1, write_twos(512, Strategy::WriteThenSync));
+        let mut done = Vec::new();
+        let first = queue.wait(None, &mut done);
+        assert_eq!(first.is_ok(), harmless, "{first:?}");
+        assert!(done.is_empty());
+        if harmless {
+            disk.fail_from(0, SimFault::Enter(errno));
+        }
+        let failed = (0..1000).find_map(|_| queue.wait(None, &mut done).err());
+        match failed {
+            Some(Error::Io { source, .. }) => assert_eq!(source.raw_os_error(), Some(errno)),
+            other => panic!("{other:?}"),
+        }
+        disk.heal();
+        assert!(queue.wait(None, &mut done).is_err(), "the first failure stays");
+    }
+}
+
+#[test]
+fn a_read_is_wrong_in_one_sector_once_or_until_it_is_written_again() {
+    let reads = [SimFault::RottenRead, SimFault::StaleRead, SimFault::MisdirectedRead];
+    for (seed, fault) in (0..SEEDS).flat_map(|seed| reads.map(|fault| (seed, fault))) {
+        let (disk, file) = disk_with_file(seed);
+        let other = disk.open("b", Access::Create).unwrap();
+        other.write_at(&[9; 512], 0).unwrap();
+        file.write_at(&[2; 1024], 0).unwrap();
+        let read = || {
+            let mut bytes = [7; 2000];
+            assert_eq!(file.read_at(&mut bytes, 0).unwrap(), 1024);
+            bytes[..1024].to_vec()
+        };
+        let is_wrong = |bytes: &[u8]| bytes.iter().any(|&byte| byte != 2);
+        disk.fail_at(1, fault);
+        assert!(!is_wrong(&read()));
+        let once = read();
+        assert!(!is_wrong(&read()), "only once");
+        match fault {
+            SimFault::StaleRead => assert!(fates(&once).contains('o')),
+            SimFault::RottenRead => assert!(fates(&once).contains('g')),
+            _ => assert!(fates(&once).matches('n').count() >= 1),
+        }
+
+        disk.fail_from(0, fault);
+        let first = read();
+        assert_eq!(read(), first, "for good");
+        assert!(!is_wrong(&disk.content("a").unwrap()), "the disk itself has it");
+        file.write_at(&[2; 1024], 0).unwrap();
+        assert!(!is_wrong(&read()), "written again");
+    }
+}
+
+#[test]
+fn a_fork_goes_its_own_way() {
+    let (disk, file) = disk_with_file(1);
+    let _guard = disk.lock("lock").unwrap();
+    let fork = disk.fork();
+    file.write_at(&[2; 1024], 0).unwrap();
+    fork.damage("a", 0, &[7]);
+    assert_eq!(fates(&fork.content("a").unwrap()), "go");
+    assert_eq!(fates(&disk.content("a").unwrap()), "nn");
+    assert!(fork.lock("lock").is_ok() && !disk.is_off());
 }

@@ -24,14 +24,12 @@ mod ring;
 #[cfg(test)]
 mod tests;
 
-use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
-use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -42,9 +40,9 @@ use slab::Slab;
 use crate::error::{Error, Result};
 use crate::io::housekeeper::{Done, Housekeeper, Job, Outcome};
 use crate::io::std_queue::{not_open, repeat};
-use crate::io::{Completion, FileId, IoQueue, Op, Storage, Wake};
+use crate::io::{CommitFile, Completion, FileId, IoQueue, Op, Storage, Wake};
 use crate::sys;
-use op::{CommitFile, GENERATION_MASK, Kind, RingOp, Step, WAKE};
+use op::{GENERATION_MASK, Kind, RingFile, RingOp, Step, WAKE};
 pub(crate) use probe::SetupRefused;
 use ring::{Entered, Ring};
 
@@ -59,7 +57,7 @@ pub struct UringQueue {
     started: usize,
     started_max: usize,
     written: Vec<usize>,
-    files: HashMap<FileId, Rc<CommitFile>>,
+    files: HashMap<FileId, Arc<RingFile>>,
     failed: Vec<Completion>,
     housekeeper: Housekeeper<File>,
     housekeeping: usize,
@@ -230,7 +228,7 @@ impl UringQueue {
             let Some(file) = self.ops.get(first).map(|op| op.file.clone()) else { break };
             let synced = file.file.sync_data().map_err(|source| file.failed("sync", source));
             written.retain(|&key| {
-                let same = self.ops.get(key).is_some_and(|op| Rc::ptr_eq(&op.file, &file));
+                let same = self.ops.get(key).is_some_and(|op| Arc::ptr_eq(&op.file, &file));
                 if same {
                     let (token, _, buf) = self.ops.remove(key).finish();
                     self.started -= 1;
@@ -252,7 +250,7 @@ impl UringQueue {
                 Done::Prepared { file, name, opened } => self.adopt(file, &name, opened),
                 Done::Installed { file, name } => {
                     if let Some(open) = self.files.get(&file) {
-                        open.path.replace(self.storage.dir().join(name));
+                        open.renamed(self.storage.dir().join(name));
                     }
                 }
                 Done::Closed => {}
@@ -268,13 +266,20 @@ impl UringQueue {
 
     /// Makes `opened` the file of that number.
     pub(crate) fn adopt(&mut self, file: FileId, name: &str, opened: File) {
-        let path = RefCell::new(self.storage.dir().join(name));
-        self.files.insert(file, Rc::new(CommitFile { file: opened, path }));
+        let path = self.storage.dir().join(name);
+        self.files.insert(file, Arc::new(RingFile::new(opened, path)));
     }
 
     /// Closes a file that was adopted.
     pub(crate) fn release(&mut self, file: FileId) {
         self.files.remove(&file);
+    }
+
+    fn unless_failed(&mut self, work: impl FnOnce(&mut Self) -> Result<()>) -> Result<()> {
+        if let Some(failure) = &self.failure {
+            return Err(Error::Poisoned(failure.clone()));
+        }
+        work(self).inspect_err(|error| self.failure = Some(Arc::new(repeat(error))))
     }
 
     fn turn(&mut self, timeout: Option<Duration>, done: &mut Vec<Completion>) -> Result<()> {
@@ -342,13 +347,19 @@ impl IoQueue for UringQueue {
         self.housekeeper.start(token, job);
     }
 
-    fn wait(&mut self, timeout: Option<Duration>, done: &mut Vec<Completion>) -> Result<()> {
-        if let Some(failure) = &self.failure {
-            return Err(Error::Poisoned(failure.clone()));
+    fn start(&mut self) -> Result<()> {
+        if self.backlog.is_empty() {
+            return Ok(());
         }
-        self.turn(timeout, done).inspect_err(|error| {
-            self.failure = Some(Arc::new(repeat(error)));
+        self.unless_failed(|queue| {
+            queue.push_backlog();
+            // What was not taken now is offered again by the next wait.
+            queue.enter(true, 0, None).map(drop)
         })
+    }
+
+    fn wait(&mut self, timeout: Option<Duration>, done: &mut Vec<Completion>) -> Result<()> {
+        self.unless_failed(|queue| queue.turn(timeout, done))
     }
 
     fn in_flight(&self) -> usize {
@@ -357,6 +368,11 @@ impl IoQueue for UringQueue {
 
     fn waker(&self) -> Arc<dyn Wake> {
         self.signal.clone()
+    }
+
+    fn commit_file(&self, file: FileId) -> Option<Arc<dyn CommitFile>> {
+        let open = self.files.get(&file)?.clone();
+        Some(open)
     }
 }
 

@@ -8,31 +8,56 @@
 //! 3. The verdict of a chain is its first failure. `ECANCELED` is the consequence of one, never
 //!    the verdict itself.
 
-use std::cell::RefCell;
 use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd;
+use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
-use std::rc::Rc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use io_uring::squeue::{Entry, Flags};
 use io_uring::{opcode, types};
 
 use crate::buf::AlignedBuf;
 use crate::error::{Error, Result};
-use crate::io::Strategy;
+use crate::io::{CommitFile, Strategy};
+use crate::mutation::mutated;
+use crate::sys;
 
 /// A file that is open for commits.
 #[derive(Debug)]
-pub(super) struct CommitFile {
+pub(super) struct RingFile {
     pub(super) file: File,
     /// Its path by now; it changes when a spare becomes a segment.
-    pub(super) path: RefCell<PathBuf>,
+    path: Mutex<PathBuf>,
 }
 
-impl CommitFile {
+impl RingFile {
+    pub(super) fn new(file: File, path: PathBuf) -> RingFile {
+        RingFile { file, path: Mutex::new(path) }
+    }
+
+    pub(super) fn renamed(&self, path: PathBuf) {
+        *self.path.lock().unwrap_or_else(PoisonError::into_inner) = path;
+    }
+
     pub(super) fn failed(&self, op: &'static str, source: io::Error) -> Error {
-        Error::io(op, self.path.borrow().clone(), source)
+        let path = self.path.lock().unwrap_or_else(PoisonError::into_inner);
+        Error::io(op, path.clone(), source)
+    }
+}
+
+impl CommitFile for RingFile {
+    fn commit(&self, data: &[u8], offset: u64, sync: Option<Strategy>) -> Result<()> {
+        if sync == Some(Strategy::Dsync) {
+            let written = sys::write_durably(&self.file, data, offset);
+            return written.map_err(|source| self.failed("write", source));
+        }
+        self.file.write_all_at(data, offset).map_err(|source| self.failed("write", source))?;
+        match sync {
+            Some(_) => self.file.sync_data().map_err(|source| self.failed("sync", source)),
+            None => Ok(()),
+        }
     }
 }
 
@@ -40,7 +65,7 @@ impl CommitFile {
 #[derive(Debug)]
 pub(super) struct RingOp {
     pub(super) token: u64,
-    pub(super) file: Rc<CommitFile>,
+    pub(super) file: Arc<RingFile>,
     pub(super) kind: Kind,
     /// Tells this use of the slot from others.
     pub(super) generation: u32,
@@ -75,7 +100,7 @@ pub(super) enum Step {
 }
 
 impl RingOp {
-    pub(super) fn new(token: u64, file: Rc<CommitFile>, kind: Kind, generation: u32) -> RingOp {
+    pub(super) fn new(token: u64, file: Arc<RingFile>, kind: Kind, generation: u32) -> RingOp {
         RingOp { token, file, kind, generation, handed: false, write_ok: false, error: None }
     }
 
@@ -99,6 +124,9 @@ impl RingOp {
             return ([write, sync], 1);
         }
         let mut flags = Flags::IO_LINK;
+        if mutated("drop_link") {
+            flags = Flags::empty();
+        }
         if skips_success {
             flags |= Flags::SKIP_SUCCESS;
         }
@@ -158,6 +186,7 @@ impl RingOp {
 
 fn written(res: i32, len: u32) -> io::Result<()> {
     match u32::try_from(res) {
+        Ok(_) if mutated("ignore_short_write_ring") => Ok(()),
         Ok(written) if written == len => Ok(()),
         Ok(written) => {
             let what = format!("only {written} of {len} bytes were written");
@@ -196,10 +225,8 @@ mod tests {
     use super::*;
 
     fn op(sync: Option<Strategy>) -> RingOp {
-        let file = Rc::new(CommitFile {
-            file: tempfile::tempfile().unwrap(),
-            path: RefCell::new("segment".into()),
-        });
+        let file = RingFile::new(tempfile::tempfile().unwrap(), "segment".into());
+        let file = Arc::new(file);
         let buf = AlignedBuf::zeroed(4096);
         RingOp::new(1, file, Kind::Write { buf, offset: 0, len: 4096, sync }, 0)
     }
@@ -219,6 +246,28 @@ mod tests {
             let word = user_data(key, generation, part);
             assert_ne!(word, WAKE);
             assert_eq!(parse_user_data(word), (key, generation, part));
+        }
+    }
+
+    #[test]
+    fn a_write_is_linked_to_its_sync_and_nothing_else_is_linked() {
+        // The entries keep their flags to themselves, but for this.
+        let flags = |entry: &Entry| {
+            let text = format!("{entry:?}");
+            let (_, flags) = text.split_once("flags: ").unwrap();
+            flags[..flags.find(',').unwrap()].parse::<u8>().unwrap()
+        };
+        for skips_success in [false, true] {
+            let (chain, len) = op(Some(Strategy::LinkedFsync)).entries(0, skips_success);
+            assert_eq!(len, 2);
+            let (write, sync) = (flags(&chain[0]), flags(&chain[1]));
+            assert_eq!(write & Flags::IO_LINK.bits(), Flags::IO_LINK.bits());
+            assert_eq!(write & Flags::SKIP_SUCCESS.bits() != 0, skips_success);
+            assert_eq!(sync, 0, "the chain ends with it");
+            for alone in [None, Some(Strategy::Dsync), Some(Strategy::WriteThenSync)] {
+                let (chain, len) = op(alone).entries(0, skips_success);
+                assert_eq!((len, flags(&chain[0])), (1, 0), "{alone:?}");
+            }
         }
     }
 

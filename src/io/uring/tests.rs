@@ -70,6 +70,32 @@ fn a_cut_chain_ends_the_queue_and_is_never_acknowledged() {
 }
 
 #[test]
+fn the_sync_behind_a_failed_write_never_runs() {
+    let Some((_dir, mut queue)) = queue(4) else { return };
+    queue.ring.skips_success = false;
+    let read_only = File::open(queue.storage.dir().join("a.seg")).unwrap();
+    queue.adopt(1, "a.seg", read_only);
+    write(&mut queue, 1, Some(Strategy::LinkedFsync));
+    queue.push_backlog();
+    let mut results = Vec::new();
+    while results.len() < 2 {
+        queue.enter(true, 1, None).unwrap();
+        let mut reaped = Vec::new();
+        queue.ring.reap(&mut reaped);
+        results.extend(reaped.into_iter().filter(|(data, _)| *data != WAKE));
+    }
+    let result_of = |wanted| {
+        let of = |(data, _): &&(u64, i32)| op::parse_user_data(*data).2 == wanted;
+        results.iter().find(of).unwrap().1
+    };
+    assert_eq!(result_of(op::Part::Write), -libc::EBADF);
+    assert_eq!(result_of(op::Part::Sync), -libc::ECANCELED);
+    queue.reaped = results;
+    queue.reap(&mut Vec::new());
+    assert_eq!(queue.in_flight(), 0);
+}
+
+#[test]
 fn a_short_submit_between_chains_only_delays_the_rest() {
     let Some((_dir, mut queue)) = queue(4) else { return };
     write(&mut queue, 1, Some(Strategy::LinkedFsync));

@@ -1,28 +1,33 @@
-//! The driver's part in spares: asking for them, taking them in, giving them back.
+//! The committer's part in spares: asking for them, taking them in, giving them back.
 
 use std::sync::Arc;
 
-use crate::engine::driver::{Driver, SegmentFile, Task};
+use crate::engine::committer::{Committer, SegmentFile, Task};
+use crate::engine::shared::Shared;
 use crate::error::{Error, Result};
-use crate::io::{FileId, IoQueue, Op};
+use crate::io::{FileId, Op};
+use crate::mutation::mutated;
 use crate::segment::name::spare_name;
 
-impl<Q: IoQueue> Driver<Q> {
+impl Committer {
     /// Starts a spare of `asked` bytes. The file is rounded up to whole units; what only the
     /// rounding brought is not offered, so a tiny segment still holds no more than it was asked to.
-    pub(super) fn prepare(&mut self, asked: u64) {
+    pub(super) fn prepare(&mut self, shared: &Shared, asked: u64) {
         self.next_file += 1;
         let file = self.next_file;
         let name = spare_name(self.setup.shard, file);
-        let reuse = self.shared.recycled().pop();
+        let reuse = shared.recycled().pop();
         let mut salt = [0; 8];
         if let Err(error) = getrandom::fill(&mut salt) {
             let source = std::io::Error::other(error.to_string());
-            return self.fail(Error::io("get random bytes for", &self.shared.dir, source));
+            return self.fail(Error::io("get random bytes for", &shared.dir, source));
         }
         // Salt 0 means a stand-alone batch.
-        let salt = u64::from_le_bytes(salt).max(1);
-        self.files.insert(file, SegmentFile { name: name.clone(), salt });
+        let mut salt = u64::from_le_bytes(salt).max(1);
+        if mutated("reuse_salt") {
+            salt = 1;
+        }
+        self.files.insert(file, SegmentFile { name: name.clone(), salt, commits: None });
         let bytes = asked.next_multiple_of(self.setup.unit);
         let recycled = reuse.is_some();
         self.submit(
@@ -33,42 +38,40 @@ impl<Q: IoQueue> Driver<Q> {
 
     pub(super) fn prepared(
         &mut self,
+        shared: &Shared,
         file: FileId,
         name: &str,
-        bytes: u64,
-        recycled: bool,
-        r: Result<()>,
+        (bytes, recycled): (u64, bool),
+        result: Result<()>,
     ) {
-        match r {
+        match result {
             Ok(()) => {
-                let mut metrics = self.shared.metrics();
+                let mut metrics = shared.metrics();
                 metrics.spares_prepared += 1;
                 metrics.spares_recycled += u64::from(recycled);
                 drop(metrics);
                 if self.stopping {
                     return self.discard(file);
                 }
-                let mut inbox = self.shared.inbox();
-                inbox.spare_ready(file, bytes);
-                self.shared.announce_room(inbox);
+                shared.inbox().spare_ready(file, bytes);
+                self.news.room = true;
             }
             Err(error) => {
                 self.files.remove(&file);
                 if !error.is_shortage() {
                     return self.fail(error);
                 }
-                self.shared.metrics().spares_refused += 1;
-                let refusal = refusal(error, self.shared.dir.join(name), bytes);
-                let mut inbox = self.shared.inbox();
-                inbox.spare_refused(Arc::new(refusal));
-                self.shared.announce_room(inbox);
+                shared.metrics().spares_refused += 1;
+                let refusal = refusal(error, shared.dir.join(name), bytes);
+                shared.inbox().spare_refused(Arc::new(refusal));
+                self.news.room = true;
             }
         }
     }
 
     /// D2: after a failure the spare stays; recovery removes it.
     pub(super) fn discard(&mut self, file: FileId) {
-        if self.failure.is_some() && !cfg!(ringwal_mutation = "discard_after_failure") {
+        if self.failure.is_some() && !mutated("discard_after_failure") {
             return;
         }
         if let Some(segment) = self.files.remove(&file) {

@@ -1,0 +1,447 @@
+//! The committer: the one state machine by which batches become durable. It has two drivers.
+//!
+//! ```text
+//!   inbox.take -> begin -> [ring thread: queue]          \
+//!                       -> [appender: a blocking write]  /-> complete -> settle -> tell
+//!                                                                          |        |
+//!                                              publish the watermarks <----+        +-> wake
+//! ```
+//!
+//! The ring thread ([`Driver`](crate::engine::driver::Driver)) drives it as a rule; an appender
+//! that finds everything at rest drives its own batch through it
+//! ([`commit_inline`](Shared::commit_inline)). Either holds the lock from the moment it takes a
+//! batch until it has handed it on or completed it, so for everyone else there is one driver.
+//!
+//! Invariants:
+//! - D1 The watermarks are published before anyone is woken, and no lock is held while waking.
+//! - D2 The first failed operation ends the log with its cause. Nothing is submitted after it;
+//!   what is in flight is waited for, so that its buffers come back.
+//! - D3 A spare that cannot be made for lack of room is not a failure: it refuses the appends
+//!   that need it, before they have a sequence number.
+//!
+//! Lock order: the committer before the inbox.
+
+mod inline;
+mod spares;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use slab::Slab;
+
+use crate::engine::group_commit::inbox::{Fill, Taken};
+use crate::engine::group_commit::pipeline::{Acknowledgement, Action, Pipeline, Submission};
+use crate::engine::recovery::SegmentInfo;
+use crate::engine::shared::Shared;
+use crate::error::Error;
+use crate::format::{self, BatchHeader, HEADER_SIZE, RECORD_HEAD_SIZE};
+use crate::gate::{Gate, Waking};
+use crate::io::{CommitFile, Completion, FileId, IoQueue, Op, Strategy};
+use crate::mutation::mutated;
+use crate::replication::ShardId;
+use crate::segment::name::segment_filename;
+use crate::seq::Seq;
+
+/// What the committer knows of a file that it writes.
+#[derive(Debug)]
+struct SegmentFile {
+    name: String,
+    salt: u64,
+    /// For blocking writes, where the queue has that.
+    commits: Option<Arc<dyn CommitFile>>,
+}
+
+/// What an operation in flight is for.
+#[derive(Debug)]
+enum Task {
+    Write { id: u64, submitted: Instant, figures: Figures },
+    Sync { file: FileId, since: u64 },
+    Install { file: FileId, first_seq: u64, name: String },
+    Seal { first_seq: u64, last_seq: u64, bytes: u64 },
+    Prepare { file: FileId, name: String, bytes: u64, recycled: bool },
+    Discard,
+}
+
+/// A batch in figures.
+#[derive(Clone, Copy, Debug)]
+struct Figures {
+    records: u64,
+    record_bytes: u64,
+    written_bytes: u64,
+    padding_bytes: u64,
+    synced: bool,
+}
+
+/// What stays the same for the life of a committer.
+#[derive(Clone, Debug)]
+pub(crate) struct Setup {
+    pub(crate) shard: ShardId,
+    pub(crate) strategy: Strategy,
+    pub(crate) unit: u64,
+    pub(crate) fill_spares: bool,
+    pub(crate) depth: usize,
+    pub(crate) durable_seq: u64,
+    /// Appenders may complete their own batch.
+    pub(crate) inline: bool,
+}
+
+/// What others are to be told once the committer's lock is released ([`Shared::tell`]): whoever
+/// is woken may be foreign code.
+#[derive(Debug, Default)]
+#[must_use = "someone waits to hear of it"]
+pub(crate) struct News {
+    pub(crate) acknowledged: Vec<Acknowledgement>,
+    /// The watermarks moved because of what completed then.
+    pub(crate) completed_at: Option<Instant>,
+    pub(crate) room: bool,
+    pub(crate) failure: Option<(Arc<Error>, Vec<Arc<Gate>>)>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Committer {
+    setup: Setup,
+    pipeline: Pipeline,
+    tasks: Slab<Task>,
+    files: HashMap<FileId, SegmentFile>,
+    next_file: FileId,
+    /// Operations for the queue, in order.
+    outbox: Vec<(u64, Op)>,
+    failure: Option<Arc<Error>>,
+    stopping: bool,
+    last_time_nanos: u64,
+    heads: Vec<u8>,
+    news: News,
+}
+
+impl Committer {
+    pub(crate) fn new(setup: Setup) -> Committer {
+        let pipeline = Pipeline::new(setup.depth, setup.durable_seq);
+        Committer {
+            setup,
+            pipeline,
+            tasks: Slab::new(),
+            files: HashMap::new(),
+            next_file: 0,
+            outbox: Vec::new(),
+            failure: None,
+            stopping: false,
+            last_time_nanos: 0,
+            heads: Vec::new(),
+            news: News::default(),
+        }
+    }
+
+    /// Starts all that can be started. Returns when the open batch may go at the earliest, if it
+    /// only waits for more records.
+    pub(crate) fn dispatch(&mut self, shared: &Shared) -> Option<Instant> {
+        if self.failure.is_some() {
+            return None;
+        }
+        loop {
+            self.act();
+            let mut inbox = shared.inbox();
+            let request = inbox.spare_request();
+            let taken = match self.pipeline.has_slot() {
+                true => inbox.take(Instant::now()),
+                false => Taken::Nothing,
+            };
+            let batch_left = matches!(taken, Taken::Batch(_));
+            inbox.driver_asleep = self.pipeline.has_slot() && !batch_left;
+            inbox.driver_has_timer = matches!(taken, Taken::NotBefore(_));
+            drop(inbox);
+            if let Some(bytes) = request {
+                self.prepare(shared, bytes);
+            }
+            match taken {
+                Taken::Batch(fill) => {
+                    let (task, op) = self.begin(shared, *fill);
+                    self.submit(task, op);
+                }
+                Taken::NotBefore(instant) => return Some(instant),
+                Taken::Nothing => return None,
+            }
+        }
+    }
+
+    /// Seals a batch and enters it into the pipeline. The operation writes it.
+    fn begin(&mut self, shared: &Shared, mut fill: Fill) -> (Task, Op) {
+        let now = Instant::now();
+        let header = BatchHeader {
+            unit_log2: self.setup.unit.trailing_zeros() as u8,
+            shard: self.setup.shard.get(),
+            first_seq: fill.first_seq,
+            time_nanos: self.time_nanos(),
+            salt: self.files.get(&fill.file).map_or(0, |file| file.salt),
+            durable_seq: self.pipeline.durable_seq(),
+            records: fill.records,
+            payload_bytes: (fill.end - HEADER_SIZE) as u32,
+        };
+        let strategy = fill.sync.then_some(self.setup.strategy);
+        let payload = u64::from(header.payload_bytes);
+        let heads = u64::from(fill.records) * RECORD_HEAD_SIZE as u64;
+        let figures = Figures {
+            records: u64::from(fill.records),
+            record_bytes: payload - heads,
+            written_bytes: header.frame_bytes(),
+            padding_bytes: header.frame_bytes() - header.end_bytes(),
+            synced: fill.sync,
+        };
+        let id = self.pipeline.submitted(Submission {
+            first_seq: fill.first_seq,
+            last_seq: fill.last_seq(),
+            file: fill.file,
+            segment: fill.segment,
+            end: fill.offset + header.end_bytes(),
+            strategy,
+            gate: Arc::clone(&fill.gate),
+        });
+        // Only now: whatever goes wrong from here on, the pipeline knows whom to tell.
+        format::seal(&mut fill.buf, &header, &mut self.heads);
+        let mut metrics = shared.metrics();
+        metrics.queue_micros.record_micros(now - fill.opened);
+        metrics.in_flight = self.pipeline.writing();
+        drop(metrics);
+        let op = Op::Write {
+            file: fill.file,
+            offset: fill.offset,
+            buf: fill.buf,
+            len: header.frame_bytes() as usize,
+            sync: strategy.filter(|_| !mutated("skip_sync")),
+        };
+        (Task::Write { id, submitted: now, figures }, op)
+    }
+
+    /// The wall-clock time of a batch, never before that of the batch before it.
+    fn time_nanos(&mut self) -> u64 {
+        let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        let nanos = since_epoch.map_or(0, |time| u64::try_from(time.as_nanos()).unwrap_or(0));
+        self.last_time_nanos = self.last_time_nanos.max(nanos);
+        self.last_time_nanos
+    }
+
+    /// Starts what the pipeline wants beside writes.
+    pub(crate) fn act(&mut self) {
+        while let Some(action) = self.pipeline.next_action() {
+            match action {
+                Action::Sync { file, since } => {
+                    self.submit(Task::Sync { file, since }, Op::Sync { file });
+                }
+                Action::Install { file, first_seq } => {
+                    let to = segment_filename(self.setup.shard, first_seq);
+                    let Some(segment) = self.files.get_mut(&file) else { return };
+                    let from = std::mem::replace(&mut segment.name, to.clone());
+                    self.submit(
+                        Task::Install { file, first_seq, name: to.clone() },
+                        Op::Install { file, from, to },
+                    );
+                }
+                Action::Seal { file, first_seq, last_seq, bytes } => {
+                    let Some(segment) = self.files.remove(&file) else { return };
+                    self.submit(
+                        Task::Seal { first_seq, last_seq, bytes },
+                        Op::Seal { file, name: segment.name, bytes },
+                    );
+                }
+            }
+        }
+    }
+
+    fn submit(&mut self, task: Task, op: Op) {
+        let token = self.tasks.insert(task) as u64;
+        self.outbox.push((token, op));
+    }
+
+    /// Hands everything that was started to the queue.
+    pub(crate) fn hand_over(&mut self, queue: &mut impl IoQueue) {
+        for (token, op) in self.outbox.drain(..) {
+            queue.submit(token, op);
+        }
+    }
+
+    /// Takes the end of an operation in. `queue` is the one that ran it, if one did.
+    pub(crate) fn complete(
+        &mut self,
+        shared: &Shared,
+        completion: Completion,
+        queue: Option<&dyn IoQueue>,
+    ) {
+        let Some(task) = self.tasks.try_remove(completion.token as usize) else { return };
+        if let Task::Write { submitted, figures, .. } = &task {
+            let now = Instant::now();
+            let took = now.saturating_duration_since(*submitted);
+            let mut inbox = shared.inbox();
+            inbox.landed(figures.records, now, took);
+            let lost = mutated("leak_buffers") && completion.result.is_err();
+            if let Some(buf) = completion.buf.filter(|_| !lost) {
+                inbox.give_back(buf);
+            }
+            self.news.room |= inbox.someone_waits();
+        }
+        if let Task::Prepare { file, name, bytes, recycled } = task {
+            if let Some(segment) = self.files.get_mut(&file) {
+                segment.commits = queue.and_then(|queue| queue.commit_file(file));
+            }
+            return self.prepared(shared, file, &name, (bytes, recycled), completion.result);
+        }
+        if let (true, Err(_), Task::Sync { file, since }) =
+            (mutated("retry_failed_sync"), &completion.result, &task)
+        {
+            let (file, since) = (*file, *since);
+            return self.submit(Task::Sync { file, since }, Op::Sync { file });
+        }
+        if let Err(error) = completion.result
+            && !mutated("ignore_failures")
+        {
+            return self.fail(error);
+        }
+        self.completed(shared, task);
+    }
+
+    fn completed(&mut self, shared: &Shared, task: Task) {
+        match task {
+            Task::Write { id, submitted, figures } => {
+                self.pipeline.write_done(id);
+                count(shared, figures, submitted.elapsed());
+            }
+            Task::Sync { file, since } => {
+                self.pipeline.sync_done(file, since);
+                shared.metrics().separate_syncs += 1;
+            }
+            Task::Install { file, first_seq, name } => {
+                let first_seq = Seq::new(first_seq);
+                let info = SegmentInfo { first_seq, last_seq: Seq::NONE, bytes: 0, name };
+                shared.segments().push(info);
+                shared.metrics().rotations += 1;
+                self.pipeline.installed(file);
+            }
+            Task::Seal { first_seq, last_seq, bytes } => {
+                // Only now may the file be removed or recycled: nobody writes it any more.
+                let mut segments = shared.segments();
+                if let Some(sealed) = segments.iter_mut().find(|s| s.first_seq.get() == first_seq) {
+                    sealed.last_seq = Seq::new(last_seq);
+                    sealed.bytes = bytes;
+                }
+            }
+            Task::Prepare { .. } | Task::Discard => {}
+        }
+    }
+
+    /// Moves the watermarks as far as they go (D1) and says whom to tell.
+    pub(crate) fn settle(&mut self, shared: &Shared, completed_at: Instant) -> News {
+        if self.failure.is_none() {
+            self.pipeline.advance(&mut self.news.acknowledged);
+            let (written, durable) = (self.pipeline.written_seq(), self.pipeline.durable_seq());
+            let watermarks = &shared.watermarks;
+            if (written, durable) != (watermarks.written(), watermarks.durable()) {
+                if mutated("publish_after_wake") {
+                    self.news.acknowledged.drain(..).for_each(|(gate, level)| {
+                        gate.open(level, Waking::All);
+                    });
+                }
+                watermarks.publish(written, durable);
+                self.news.completed_at = Some(completed_at);
+                shared.metrics().in_flight = self.pipeline.writing();
+            }
+        }
+        self.take_news()
+    }
+
+    /// Whom to tell by now, when nothing completed.
+    pub(crate) fn take_news(&mut self) -> News {
+        std::mem::take(&mut self.news)
+    }
+
+    /// D2.
+    pub(crate) fn fail(&mut self, error: Error) {
+        if self.failure.is_some() {
+            return;
+        }
+        let cause = Arc::new(error);
+        // What was collected for this round was not published.
+        self.news.acknowledged.clear();
+        self.news.failure = Some((Arc::clone(&cause), self.pipeline.abandon()));
+        self.failure = Some(cause);
+    }
+
+    pub(crate) fn failure(&self) -> Option<&Arc<Error>> {
+        self.failure.as_ref()
+    }
+
+    /// Nothing that was in flight will complete.
+    pub(crate) fn give_up(&mut self, error: Error) {
+        self.fail(error);
+        self.tasks.clear();
+        self.outbox.clear();
+    }
+
+    /// Someone waits for stable storage up to `seq`.
+    pub(crate) fn want_durable(&mut self, seq: u64) {
+        self.pipeline.want_durable(seq);
+    }
+
+    /// Goes on after `seq`. Nothing may be in flight.
+    pub(crate) fn reset(&mut self, shared: &Shared, seq: u64) {
+        self.pipeline.reset(seq);
+        shared.watermarks.publish(seq, seq);
+    }
+
+    /// Whether any operation is in flight that changes a segment.
+    fn moves(&self) -> bool {
+        let moving = |task: &Task| !matches!(task, Task::Prepare { .. } | Task::Discard);
+        self.tasks.iter().any(|(_, task)| moving(task))
+    }
+
+    /// Retires the active segment, once the inbox is empty. Returns whether all segments are
+    /// sealed and all records durable.
+    pub(crate) fn come_to_rest(&mut self, shared: &Shared) -> bool {
+        if !shared.inbox().is_empty() || self.moves() {
+            return false;
+        }
+        self.pipeline.retire();
+        self.act();
+        let rests = self.pipeline.is_idle() && !self.moves();
+        if rests {
+            shared.inbox().leave_segment();
+        }
+        rests
+    }
+
+    /// Nothing more will be asked: gives the spares back.
+    pub(crate) fn stop(&mut self, shared: &Shared) {
+        self.stopping = true;
+        let spares = shared.inbox().take_spares();
+        for file in spares {
+            if mutated("leave_spares") {
+                continue;
+            }
+            self.discard(file);
+        }
+    }
+
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.stopping
+    }
+
+    /// It was stopped, and nothing is in flight any more.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.stopping && self.tasks.is_empty()
+    }
+
+    /// Closes all files.
+    pub(crate) fn close_files(&mut self) {
+        self.files.clear();
+    }
+}
+
+fn count(shared: &Shared, figures: Figures, took: Duration) {
+    let mut metrics = shared.metrics();
+    metrics.records += figures.records;
+    metrics.record_bytes += figures.record_bytes;
+    metrics.batches += 1;
+    metrics.written_bytes += figures.written_bytes;
+    metrics.padding_bytes += figures.padding_bytes;
+    metrics.synced_batches += u64::from(figures.synced);
+    metrics.batch_records.record(figures.records);
+    metrics.commit_micros.record_micros(took);
+}

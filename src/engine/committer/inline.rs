@@ -1,0 +1,114 @@
+//! The other driver: an appender that completes its own batch.
+//!
+//! Waking the ring thread and being woken by it are two hand-overs between threads, and on an
+//! idle machine each costs as much as a good part of a flush. An appender that is going to wait
+//! anyway, and whose record completes a small batch while nothing is in flight, writes and syncs
+//! it itself, with two blocking calls.
+//!
+//! It goes through the same committer as the ring thread and holds its lock for as long as the
+//! batch is in flight. So the order of batches, the watermarks, the first failure and the figures
+//! are what they are otherwise, and the ring thread, if it wakes meanwhile, finds either no trace
+//! of the batch or a completed one.
+//!
+//! What it leaves to the ring thread: the first batch of a segment, whose name has to become
+//! durable beside it, everything that is due while something is in flight, large batches, and
+//! crowds ([`gather`](crate::engine::group_commit::gather)).
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::engine::committer::Committer;
+use crate::engine::group_commit::inbox::{Fill, Taken};
+use crate::engine::shared::Shared;
+use crate::error::Error;
+use crate::gate::Waking;
+use crate::io::{CommitFile, Completion, Op};
+
+/// A batch that an appender has in flight.
+struct Own {
+    token: u64,
+    op: Op,
+    file: Arc<dyn CommitFile>,
+}
+
+impl Shared {
+    /// Completes the batch that is due, if there is one, on the calling thread, or wakes the ring
+    /// thread for it.
+    pub(crate) fn commit_inline(&self) {
+        let outcome = catch_unwind(AssertUnwindSafe(|| self.try_commit_inline()));
+        match outcome {
+            Ok(true) => {}
+            Ok(false) => self.wake_driver(),
+            Err(_) => self.panicked("the thread of an append"),
+        }
+    }
+
+    /// False if the ring thread has to look.
+    fn try_commit_inline(&self) -> bool {
+        let Some(mut committer) = self.try_committer() else { return false };
+        let Some(file) = committer.file_at_rest() else { return false };
+        let mut inbox = self.inbox();
+        // Another batch than expected may be due by now; it must be of the same file.
+        if inbox.front_file().is_some_and(|front| front != file) {
+            return false;
+        }
+        let taken = inbox.take(Instant::now());
+        drop(inbox);
+        let fill = match taken {
+            Taken::Batch(fill) => fill,
+            // Someone else took it, or it may wait for more: then the one who opened it will be
+            // back at that time.
+            Taken::Nothing | Taken::NotBefore(_) => return true,
+        };
+        let Some(own) = committer.begin_own(self, *fill) else { return false };
+        let (completion, completed_at) = own.run();
+        committer.complete(self, completion, None);
+        committer.act();
+        let news = committer.settle(self, completed_at);
+        let more = !committer.outbox.is_empty() || !self.inbox().is_empty();
+        drop(committer);
+        self.metrics().inline_batches += 1;
+        if more {
+            self.wake_driver();
+        }
+        self.tell(news, Waking::All);
+        true
+    }
+}
+
+impl Committer {
+    /// The file that an appender may write to by itself now.
+    fn file_at_rest(&self) -> Option<u64> {
+        if self.failure.is_some() || self.stopping || !self.setup.inline {
+            return None;
+        }
+        let file = self.pipeline.resting_file()?;
+        self.files.get(&file)?.commits.as_ref()?;
+        Some(file)
+    }
+
+    fn begin_own(&mut self, shared: &Shared, fill: Fill) -> Option<Own> {
+        let commits = self.files.get(&fill.file).and_then(|file| file.commits.clone());
+        let (task, op) = self.begin(shared, fill);
+        let Some(file) = commits else {
+            self.submit(task, op);
+            return None;
+        };
+        let token = self.tasks.insert(task) as u64;
+        Some(Own { token, op, file })
+    }
+}
+
+impl Own {
+    fn run(self) -> (Completion, Instant) {
+        let Own { token, op, file } = self;
+        let Op::Write { offset, buf, len, sync, .. } = op else {
+            let source = std::io::Error::other("not a write; this is a defect");
+            let result = Err(Error::io("write", "", source));
+            return (Completion { token, result, buf: None }, Instant::now());
+        };
+        let result = file.commit(&buf[..len], offset, sync);
+        (Completion { token, result, buf: Some(buf) }, Instant::now())
+    }
+}

@@ -1,0 +1,207 @@
+//! When the open batch goes to the disk, and who takes it there.
+//!
+//! Pure: it is told the time. A flush costs the same for one record as for thirty, so sending
+//! the first appender that returns after an acknowledgement alone makes all others wait for a
+//! flush of one record. Among few appenders, waiting for the rest costs only what they take to
+//! come back, and the last of them may as well do the writing ([`Gather::is_crowd`]). Among many,
+//! the time goes into waking them, not into flushing: there the next batch goes as soon as it
+//! can, on the ring thread, while the others are being woken. Hence:
+//!
+//! - G1 A batch of [`BYTES`], and any batch of a crowd, goes at once.
+//! - G2 While batches are in flight, the open one goes when it has as many records as they have.
+//! - G3 With nothing in flight, it goes when it has all the records that were outstanding at the
+//!   last completion, or when a usual flush has passed since.
+//! - G4 Where G3 waited in vain, the next batch is not held; if that happens again, the next
+//!   three, seven, up to [`SKIPPED_MAX`].
+
+use std::time::{Duration, Instant};
+
+/// More outstanding records than this are a crowd.
+pub(crate) const CROWD: u64 = 32;
+
+/// A batch of so many bytes is not held, and not written by an appender: its transfer takes the
+/// time, and the ring thread can overlap that.
+pub(crate) const BYTES: usize = 64 << 10;
+
+/// So many batches at most are not held after a wait in vain.
+const SKIPPED_MAX: u32 = 63;
+
+/// One part in so many of the last flush goes into the usual one.
+const SMOOTHING: u32 = 4;
+
+/// When a batch is due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Due {
+    Now,
+    /// Then at the latest.
+    At(Instant),
+    /// When something in flight has completed, or more records are there.
+    AfterLanding,
+}
+
+#[derive(Debug)]
+pub(crate) struct Gather {
+    enabled: bool,
+    batches_in_flight: u32,
+    records_in_flight: u64,
+    /// Records without acknowledgement at the last completion, with those it acknowledged.
+    outstanding: u64,
+    hold_until: Option<Instant>,
+    usual_flush: Duration,
+    in_vain: u32,
+    to_skip: u32,
+}
+
+impl Gather {
+    /// Without `enabled`, every batch is due at once.
+    pub(crate) fn new(enabled: bool) -> Gather {
+        Gather {
+            enabled,
+            batches_in_flight: 0,
+            records_in_flight: 0,
+            outstanding: 0,
+            hold_until: None,
+            usual_flush: Duration::ZERO,
+            in_vain: 0,
+            to_skip: 0,
+        }
+    }
+
+    pub(crate) fn is_in_flight(&self) -> bool {
+        self.batches_in_flight > 0
+    }
+
+    /// Whether there are so many records on their way that the ring thread should write them.
+    pub(crate) fn is_crowd(&self) -> bool {
+        self.outstanding > CROWD
+    }
+
+    /// When an open batch of `records` and `bytes` is due.
+    pub(crate) fn due(&self, records: u64, bytes: usize, now: Instant) -> Due {
+        if !self.enabled || bytes >= BYTES || self.is_crowd() {
+            return Due::Now;
+        }
+        if self.is_in_flight() {
+            let as_many = records >= self.records_in_flight;
+            return if as_many { Due::Now } else { Due::AfterLanding };
+        }
+        match self.hold_until {
+            Some(until) if records < self.outstanding && now < until => Due::At(until),
+            _ => Due::Now,
+        }
+    }
+
+    /// Until when the next batch would be held if its first record came now.
+    pub(crate) fn holds_until(&self, now: Instant) -> Option<Instant> {
+        match self.due(1, 0, now) {
+            Due::At(until) => Some(until),
+            Due::Now | Due::AfterLanding => None,
+        }
+    }
+
+    /// A batch of `records`, the first of which came at `opened`, leaves for the disk.
+    pub(crate) fn taken(&mut self, records: u64, opened: Instant) {
+        if let Some(until) = self.hold_until.take() {
+            if records >= self.outstanding {
+                self.in_vain = 0;
+            } else if opened < until {
+                self.in_vain = (2 * self.in_vain + 1).min(SKIPPED_MAX);
+                self.to_skip = self.in_vain;
+            }
+        }
+        self.batches_in_flight += 1;
+        self.records_in_flight += records;
+    }
+
+    /// A batch of `records` came back after `flush`, while `waiting` others are in the inbox.
+    pub(crate) fn landed(&mut self, records: u64, waiting: u64, now: Instant, flush: Duration) {
+        self.batches_in_flight = self.batches_in_flight.saturating_sub(1);
+        self.records_in_flight = self.records_in_flight.saturating_sub(records);
+        self.outstanding = records + waiting + self.records_in_flight;
+        self.usual_flush = match self.usual_flush.is_zero() {
+            true => flush,
+            false => (self.usual_flush * (SMOOTHING - 1) + flush) / SMOOTHING,
+        };
+        self.hold_until = None;
+        if self.is_in_flight() || self.is_crowd() {
+            return;
+        }
+        match self.to_skip {
+            0 => self.hold_until = Some(now + self.usual_flush),
+            _ => self.to_skip -= 1,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FLUSH: Duration = Duration::from_micros(100);
+
+    /// A gather that has just acknowledged a batch of `records` at the returned time.
+    fn after(records: u64) -> (Gather, Instant) {
+        let (mut gather, now) = (Gather::new(true), Instant::now());
+        gather.taken(records, now);
+        gather.landed(records, 0, now, FLUSH);
+        (gather, now)
+    }
+
+    #[test]
+    fn the_first_record_ever_and_a_lone_appender_are_never_held() {
+        let now = Instant::now();
+        assert_eq!(Gather::new(true).due(1, 100, now), Due::Now);
+        let (gather, now) = after(1);
+        assert_eq!(gather.due(1, 100, now), Due::Now);
+        assert_eq!(gather.holds_until(now), None);
+    }
+
+    #[test]
+    fn a_batch_goes_when_all_are_back_or_a_flush_has_passed() {
+        let (gather, now) = after(16);
+        assert_eq!(gather.due(15, 1500, now), Due::At(now + FLUSH));
+        assert_eq!(gather.holds_until(now), Some(now + FLUSH));
+        assert_eq!(gather.due(16, 1600, now), Due::Now);
+        assert_eq!(gather.due(15, 1500, now + FLUSH), Due::Now);
+        assert_eq!(gather.holds_until(now + FLUSH), None);
+    }
+
+    #[test]
+    fn large_batches_and_crowds_are_not_held() {
+        let (gather, now) = after(16);
+        assert_eq!(gather.due(1, BYTES, now), Due::Now);
+        let (gather, now) = after(CROWD + 1);
+        assert!(gather.is_crowd());
+        assert_eq!(gather.due(1, 100, now), Due::Now);
+    }
+
+    #[test]
+    fn beside_one_in_flight_only_a_batch_of_its_size_goes() {
+        let (mut gather, now) = after(4);
+        gather.taken(4, now);
+        assert_eq!(gather.due(3, 300, now), Due::AfterLanding);
+        assert_eq!(gather.due(4, 400, now), Due::Now);
+        gather.landed(4, 3, now, FLUSH);
+        assert_eq!(gather.due(6, 600, now), Due::At(now + FLUSH), "three wait, four come back");
+    }
+
+    #[test]
+    fn waits_in_vain_become_rare_and_a_full_batch_brings_them_back() {
+        let (mut gather, mut now) = after(8);
+        let mut held = Vec::new();
+        for round in 0..20 {
+            if gather.due(4, 400, now) != Due::Now {
+                held.push(round);
+                now += FLUSH;
+            }
+            gather.taken(4, now - FLUSH);
+            // Four were in it, and four more are always said to be on their way.
+            gather.landed(4, 4, now, FLUSH);
+        }
+        assert_eq!(held, [0, 2, 6, 14]);
+        gather.to_skip = 0;
+        gather.landed(4, 0, now, FLUSH);
+        gather.taken(4, now);
+        assert_eq!(gather.in_vain, 0);
+    }
+}

@@ -1,0 +1,172 @@
+//! What can be made to fail on a simulated disk, and when: [`SimFault`].
+
+use std::fmt;
+use std::io;
+
+/// What goes wrong in a call; [`SimDisk::fail_at`](super::SimDisk::fail_at) and
+/// [`SimDisk::fail_from`](super::SimDisk::fail_from) say when.
+///
+/// A log survives all of them but the last three, of which it detects what can be detected; see
+/// the [module](super).
+///
+/// ```
+/// use ringwal::io::{SimDisk, SimFault};
+/// use ringwal::{Error, Log};
+///
+/// let disk = SimDisk::new(1);
+/// let log = Log::builder("sim").open_sim(&disk)?;
+/// disk.fail_at(0, SimFault::CutChain);
+/// let error = log.append("written, and its sync never ran").unwrap_err();
+/// assert!(matches!(error, Error::Poisoned(_)));
+/// assert_eq!(disk.struck().len(), 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum SimFault {
+    /// Any call fails with this errno. What a write or a sync that failed was about is then as
+    /// after a crash, and later syncs say that all is well.
+    Errno(i32),
+    /// The power goes out in the middle of any call.
+    PowerCut,
+    /// A write ends short: its beginning is there, its end is not.
+    ShortWrite,
+    /// A write or a sync of the commit path is cancelled before it begins.
+    Cancelled,
+    /// A write is done, and the sync that is linked to it is cancelled.
+    CutChain,
+    /// The kernel answers with this errno when the queue waits for it. `EAGAIN`, `EBUSY` and
+    /// `EINTR` are harmless unless they do not end; any other is the end of the queue.
+    Enter(i32),
+    /// A read gets one sector with wrong bytes: one bit, a part, or all of it. For good means
+    /// that this sector is read like that until it is written again; the same for the next two.
+    RottenRead,
+    /// A read gets one sector as it was before it was last written.
+    StaleRead,
+    /// A read gets one sector of another place, or of another file.
+    MisdirectedRead,
+}
+
+impl SimFault {
+    /// Whether it is a read that gives wrong bytes.
+    pub fn is_of_read(self) -> bool {
+        matches!(self, SimFault::RottenRead | SimFault::StaleRead | SimFault::MisdirectedRead)
+    }
+
+    /// Whether it can happen in such a call.
+    fn hits(self, call: Call) -> bool {
+        match self {
+            SimFault::Errno(_) | SimFault::PowerCut => call != Call::Enter,
+            SimFault::ShortWrite => matches!(call, Call::Write | Call::QueueWrite),
+            SimFault::Cancelled => matches!(call, Call::QueueWrite | Call::QueueSync),
+            SimFault::CutChain => call == Call::LinkedSync,
+            SimFault::Enter(_) => call == Call::Enter,
+            SimFault::RottenRead | SimFault::StaleRead | SimFault::MisdirectedRead => {
+                call == Call::Read
+            }
+        }
+    }
+
+    /// What the caller is told.
+    pub(super) fn error(self) -> io::Error {
+        match self {
+            SimFault::Errno(errno) | SimFault::Enter(errno) => io::Error::from_raw_os_error(errno),
+            SimFault::PowerCut => io::Error::other("the power went out"),
+            SimFault::ShortWrite => {
+                io::Error::new(io::ErrorKind::WriteZero, "only a part of the bytes was written")
+            }
+            SimFault::Cancelled => io::Error::other("the operation was cancelled"),
+            SimFault::CutChain => io::Error::other("the sync after the write was cancelled"),
+            read => io::Error::other(read.to_string()),
+        }
+    }
+}
+
+impl fmt::Display for SimFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            SimFault::Errno(errno) => write!(f, "errno {errno}"),
+            SimFault::PowerCut => f.write_str("power cut"),
+            SimFault::ShortWrite => f.write_str("short write"),
+            SimFault::Cancelled => f.write_str("cancelled"),
+            SimFault::CutChain => f.write_str("cut chain"),
+            SimFault::Enter(errno) => write!(f, "errno {errno} from enter"),
+            SimFault::RottenRead => f.write_str("rotten read"),
+            SimFault::StaleRead => f.write_str("stale read"),
+            SimFault::MisdirectedRead => f.write_str("misdirected read"),
+        }
+    }
+}
+
+/// The calls, as far as faults tell them apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Call {
+    /// A read that gives bytes.
+    Read,
+    /// A write of the blocking plane.
+    Write,
+    QueueWrite,
+    QueueSync,
+    /// The sync that is linked to a write.
+    LinkedSync,
+    Enter,
+    Other,
+}
+
+/// A fault that is due.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Plan {
+    fault: SimFault,
+    /// How many calls that it could hit it leaves alone.
+    left: u64,
+    for_good: bool,
+}
+
+/// A fault that struck.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Struck {
+    pub(super) fault: SimFault,
+    pub(super) for_good: bool,
+}
+
+/// All faults that are due, and what those before them hit.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Plans {
+    plans: Vec<Plan>,
+    pub(super) struck: Vec<String>,
+}
+
+impl Plans {
+    pub(super) fn add(&mut self, left: u64, fault: SimFault, for_good: bool) {
+        self.plans.push(Plan { fault, left, for_good });
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.plans.clear();
+    }
+
+    /// The fault that strikes this call, if there is one; of several, the first that was asked
+    /// for.
+    pub(super) fn strike(&mut self, call: Call, what: impl Fn() -> String) -> Option<Struck> {
+        let mut struck = None;
+        self.plans.retain_mut(|plan| {
+            if !plan.fault.hits(call) {
+                return true;
+            }
+            if plan.left > 0 {
+                plan.left -= 1;
+                return true;
+            }
+            if struck.is_some() {
+                // It comes at the next call.
+                return true;
+            }
+            struck = Some(Struck { fault: plan.fault, for_good: plan.for_good });
+            // A sector that is read wrong for good is remembered as such.
+            plan.for_good && !plan.fault.is_of_read()
+        });
+        let struck = struck?;
+        self.struck.push(format!("{}: {}", what(), struck.fault));
+        Some(struck)
+    }
+}

@@ -1,0 +1,316 @@
+//! What may be done to a log, step by step, and what each must come to.
+
+use ringwal::io::SimFault;
+use ringwal::{Batch, Durability, Error, Log, Seq};
+
+use crate::model::{Broken, ensure};
+use crate::world::{ERRNOS, World};
+
+const LEVELS: [Durability; 4] =
+    [Durability::Synced, Durability::Synced, Durability::Written, Durability::Queued];
+
+/// Something to do; how is up to chance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Act {
+    /// In any form, any size, any durability.
+    Append,
+    /// Lets the driver run a little.
+    Run,
+    Flush,
+    Rotate,
+    Checkpoint,
+    TruncateBefore,
+    TruncateAfter,
+    Read,
+    /// Fills the disk, or frees it.
+    Fill,
+    /// Lets something fail soon.
+    Fail,
+    /// Lets the driver run until it sleeps.
+    Settle,
+}
+
+impl World {
+    pub(crate) fn act(&mut self, act: Act) -> Result<(), Broken> {
+        let log = self.log()?;
+        match act {
+            Act::Append => self.append(&log),
+            Act::Run => {
+                for _ in 0..self.rng.below(6) {
+                    log.step();
+                }
+                Ok(())
+            }
+            Act::Flush => self.flush(&log),
+            Act::Rotate => {
+                let rotated = log.rotate();
+                self.tell(|| format!("rotate: {rotated:?}"));
+                rotated.or_else(|error| self.expect_failure("rotate", &error))
+            }
+            Act::Checkpoint => self.checkpoint(&log),
+            Act::TruncateBefore => self.truncate_before(&log),
+            Act::TruncateAfter => self.truncate_after(&log),
+            Act::Read => self.read(&log),
+            Act::Fill => {
+                let full = self.rng.percent(50);
+                self.tell(|| format!("full {full}"));
+                self.disk.set_capacity(full.then_some(20_000));
+                self.full = full;
+                // Only what was written beforehand cannot run out of room.
+                self.faulty |= full && !self.filled;
+                self.unclean |= full && !self.filled;
+                Ok(())
+            }
+            Act::Fail => {
+                self.fail_soon();
+                Ok(())
+            }
+            Act::Settle => self.check_settled(&log),
+        }
+    }
+
+    fn fail_soon(&mut self) {
+        let fault = match self.rng.below(16) {
+            0 | 1 => SimFault::ShortWrite,
+            2 | 3 => SimFault::Cancelled,
+            4 | 5 => SimFault::CutChain,
+            6 => SimFault::Enter(libc::EBADR),
+            7 => SimFault::Enter(self.rng.pick(&[libc::EAGAIN, libc::EBUSY, libc::EINTR])),
+            _ => SimFault::Errno(self.rng.pick(&ERRNOS)),
+        };
+        let index = self.rng.below(20);
+        self.tell(|| format!("{fault} at {index}"));
+        match self.rng.percent(30) {
+            true => self.disk.fail_from(index, fault),
+            false => self.disk.fail_at(index, fault),
+        }
+        self.figures.faults += 1;
+        (self.faulty, self.unclean) = (true, true);
+        self.queue_lost |= matches!(fault, SimFault::Enter(_));
+    }
+
+    /// The driver comes to sleep and has left nothing undone.
+    pub(crate) fn check_settled(&mut self, log: &Log) -> Result<(), Broken> {
+        self.tell(|| "settle".to_owned());
+        let sleeps = (0..1_000_000).any(|_| !log.step());
+        ensure!(sleeps, "the driver is busy for ever");
+        for (ticket, level) in &self.tickets {
+            let done = ticket.is_done()
+                || matches!(
+                    ticket.wait_timeout(std::time::Duration::ZERO),
+                    Err(Error::Poisoned(_))
+                );
+            ensure!(done, "{level:?} {} waits for ever", ticket.seq());
+        }
+        // A queue that failed may keep what the kernel had.
+        let queued = log.metrics().queued_bytes;
+        ensure!(queued == 0 || self.queue_lost, "{queued} bytes of buffers do not come back");
+        Ok(())
+    }
+
+    /// What the log says of itself.
+    pub(crate) fn observe(&mut self) -> Result<(), Broken> {
+        let log = self.log()?;
+        let (durable, written) = (log.durable_seq().get(), log.written_seq().get());
+        ensure!(durable <= written, "durable {durable}, written {written}");
+        ensure!(written <= self.model.last(), "written {written} of {}", self.model.last());
+        ensure!(durable >= self.model.acked, "durable fell to {durable}");
+        for (ticket, level) in &self.tickets {
+            let reached = match level {
+                Durability::Synced => durable,
+                Durability::Written => written,
+                _ => u64::MAX,
+            };
+            let early = ticket.is_done() && ticket.seq().get() > reached;
+            ensure!(!early, "{level:?} {} acknowledged at {reached}", ticket.seq());
+        }
+        let done = self.tickets.iter().filter(|(ticket, _)| ticket.seqs().end().get() <= durable);
+        self.places.extend(done.map(|(ticket, _)| ticket.record_ref()));
+        self.tickets.retain(|(ticket, _)| !ticket.is_done());
+        self.model.acked = durable;
+        self.model.written = written;
+        Ok(())
+    }
+
+    fn size(&mut self) -> usize {
+        if self.rng.percent(8) {
+            // Alone in its batch it ends with a block, so that nothing is to be trimmed.
+            return self.rng.pick(&[440, 952, 4024]);
+        }
+        let limit = self.rng.pick(&[20, 20, 200, 200, 1000, 6000]);
+        self.rng.below(limit) as usize
+    }
+
+    fn append(&mut self, log: &Log) -> Result<(), Broken> {
+        let level = self.rng.pick(&LEVELS);
+        let form = self.rng.below(10);
+        let count = if form < 7 { 1 } else { self.rng.between(1, 8) };
+        let sizes: Vec<usize> = (0..count).map(|_| self.size()).collect();
+        let records: Vec<_> = sizes.iter().map(|&size| self.model.record(size)).collect();
+        let first = self.model.last() + 1;
+        let outcome = match form {
+            0..3 => log.try_append_with(&records[0], level).map(Some),
+            3..6 => log.append_async_with(&records[0], level).map(Some),
+            6 => log.append_with(&records[0], level).map(|seq| {
+                assert_eq!(seq.get(), first);
+                None
+            }),
+            _ => {
+                let mut batch = Batch::new();
+                for record in &records {
+                    batch.push(record).map_err(|error| error.to_string())?;
+                }
+                match form {
+                    7 => log.append_batch_with(&batch, level).map(|_| None),
+                    _ => log.append_batch_async_with(&batch, level).map(Some),
+                }
+            }
+        };
+        self.tell(|| format!("append {level:?} {form} {sizes:?}: {outcome:?}"));
+        let taken = log.appended_seq().get() + 1 - first;
+        ensure!(taken == 0 || taken == count, "{taken} of {count} records were taken");
+        if taken > 0 {
+            self.figures.records += count;
+            self.model.records.extend(records);
+            self.model.atomic.push((first, first + count - 1));
+        }
+        match outcome {
+            Ok(Some(ticket)) => {
+                ensure!(ticket.seqs().start().get() == first, "{ticket:?} is not {first}");
+                self.tickets.push((ticket, level));
+                Ok(())
+            }
+            Ok(None) => {
+                let reached = match level {
+                    Durability::Synced => log.durable_seq(),
+                    Durability::Written => log.written_seq(),
+                    _ => log.appended_seq(),
+                };
+                ensure!(reached.get() >= self.model.last(), "append returned at {reached}");
+                Ok(())
+            }
+            Err(Error::QueueFull) if form < 3 => Ok(()),
+            Err(Error::BatchTooLarge { .. }) => Ok(()),
+            Err(Error::NoSpace { .. }) => {
+                ensure!(taken == 0, "no space, but a number");
+                // One that does not wait may be told of what has healed meanwhile.
+                ensure!(self.full || self.faulty || form < 3, "no space, but there is room");
+                Ok(())
+            }
+            Err(error) => self.expect_failure("append", &error),
+        }
+    }
+
+    fn flush(&mut self, log: &Log) -> Result<(), Broken> {
+        let flushed = log.flush();
+        self.tell(|| format!("flush: {flushed:?}"));
+        match flushed {
+            Ok(seq) => {
+                ensure!(seq.get() == self.model.last(), "flushed {seq}");
+                ensure!(log.durable_seq() == seq, "flushed, but not durable");
+                Ok(())
+            }
+            Err(error) => self.expect_failure("flush", &error),
+        }
+    }
+
+    fn checkpoint(&mut self, log: &Log) -> Result<(), Broken> {
+        let from = self.model.checkpoint.as_ref().map_or(0, |mark| mark.0);
+        let seq = self.rng.between(from, log.durable_seq().get());
+        // Beginning with a mark, and then like any other over several sectors: what is torn here
+        // could be completed by a later one.
+        let mut payload = self.rng.next().to_le_bytes().to_vec();
+        payload.resize(self.rng.pick(&[8, 600, 3000]), 7);
+        let outcome = log.checkpoint(Seq::new(seq), &payload);
+        self.tell(|| format!("checkpoint {seq}: {outcome:?}"));
+        match outcome {
+            Ok(()) => self.model.checkpoint = Some((seq, payload)),
+            Err(error) => {
+                self.model.maybe_checkpoint =
+                    self.model.maybe_checkpoint.take().or(Some((seq, payload)));
+                return self.expect_failure("checkpoint", &error);
+            }
+        }
+        Ok(())
+    }
+
+    fn truncate_before(&mut self, log: &Log) -> Result<(), Broken> {
+        let seq = self.rng.between(self.model.first, log.durable_seq().get() + 1);
+        let outcome = log.truncate_before(Seq::new(seq));
+        self.tell(|| format!("truncate before {seq}: {outcome:?}"));
+        match outcome {
+            Ok(freed) => {
+                let first = freed.first_seq.get();
+                let fits = first >= self.model.first && first <= seq.max(self.model.first);
+                ensure!(fits || freed.segments == 0, "truncated to {first}, not to {seq}");
+                if freed.segments > 0 {
+                    self.model.first = first;
+                }
+                Ok(())
+            }
+            Err(error) => {
+                self.model.maybe_first = self.model.maybe_first.or(Some(seq));
+                self.expect_failure("truncate before", &error)
+            }
+        }
+    }
+
+    fn truncate_after(&mut self, log: &Log) -> Result<(), Broken> {
+        let checkpoint = self.model.checkpoint.as_ref().map_or(0, |mark| mark.0);
+        let seq = self.rng.between(checkpoint.max(self.model.first - 1), self.model.last());
+        let outcome = log.truncate_after(Seq::new(seq));
+        self.model.was_cut = true;
+        self.tell(|| format!("truncate after {seq}: {outcome:?}"));
+        match outcome {
+            Ok(()) => {
+                self.model.cut(seq);
+                self.tickets.clear();
+                self.places.retain(|place| place.seq().get() <= seq);
+                ensure!(log.appended_seq().get() == seq, "cut at {}", log.appended_seq());
+                Ok(())
+            }
+            Err(error) => {
+                self.model.maybe_cut = self.model.maybe_cut.or(Some(seq));
+                self.expect_failure("truncate after", &error)
+            }
+        }
+    }
+
+    /// Reads a record by its place, which it may have got in an earlier life.
+    fn read_one(&mut self, log: &Log) -> Result<(), Broken> {
+        if self.places.is_empty() {
+            return Ok(());
+        }
+        let place = self.places[self.rng.below(self.places.len() as u64) as usize];
+        let seq = place.seq().get();
+        self.tell(|| format!("read {place:?}"));
+        match log.read(place) {
+            Ok(record) => {
+                let expected = self.model.records.get(seq as usize - 1);
+                let same = expected.is_some_and(|expected| expected == record.data());
+                ensure!(same, "{place:?} has other bytes");
+                Ok(())
+            }
+            Err(Error::Truncated { .. }) => {
+                ensure!(place.seq() < log.first_seq(), "{place:?} is not truncated");
+                Ok(())
+            }
+            Err(error) => self.expect_failure("read", &error),
+        }
+    }
+
+    fn read(&mut self, log: &Log) -> Result<(), Broken> {
+        if !self.faulty && self.fault.is_none() && self.rng.percent(30) {
+            return self.read_wrongly(log);
+        }
+        self.read_one(log)?;
+        let reader = match log.reader() {
+            Ok(reader) => reader,
+            Err(error) => return self.expect_failure("reader", &error),
+        };
+        match self.model.check_records(log, reader)? {
+            None => Ok(()),
+            Some(error) => self.expect_failure("reader", &error),
+        }
+    }
+}

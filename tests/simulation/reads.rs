@@ -1,0 +1,167 @@
+//! Reads that give wrong bytes: never shown as right ones, and nothing that has a later witness
+//! disappears because of them.
+
+use ringwal::io::SimFault;
+use ringwal::{Error, Log, RecoveryPolicy};
+
+use crate::faults::{SCENARIOS, Scenario};
+use crate::life::Steps;
+use crate::model::{Broken, ensure};
+use crate::world::World;
+
+pub(crate) const WRONG_READS: [SimFault; 3] =
+    [SimFault::RottenRead, SimFault::StaleRead, SimFault::MisdirectedRead];
+
+/// What came of opening a log while a read was wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Seen {
+    /// There was no such read.
+    Nothing,
+    /// Everything acknowledged is shown.
+    Whole,
+    /// An error names the damage.
+    Corrupt,
+    /// What is not shown has no later witness.
+    Shorter,
+    /// It was the newest state, which cannot be told from an unfinished one.
+    State,
+}
+
+impl World {
+    /// The last record that something later than itself proves to have been durable.
+    fn witnessed(&self) -> u64 {
+        let numbers = self.disk.names().into_iter().filter_map(|name| {
+            let number = name.strip_prefix("wal-")?.strip_suffix(".seg")?;
+            number.parse::<u64>().ok()
+        });
+        let before_last = numbers.max().map_or(0, |first| first - 1);
+        let checkpoint = self.model.checkpoint.as_ref().map_or(0, |mark| mark.0);
+        let closed = if self.closed { self.model.last() } else { 0 };
+        let proven = before_last.max(checkpoint).max(closed);
+        proven.min(self.model.maybe_cut.unwrap_or(u64::MAX))
+    }
+
+    /// Opens a copy of the disk strictly while one of its reads is wrong.
+    pub(crate) fn look(
+        &mut self,
+        index: u64,
+        fault: SimFault,
+        for_good: bool,
+    ) -> Result<Seen, Broken> {
+        let copy = self.disk.fork();
+        match for_good {
+            true => copy.fail_from(index, fault),
+            false => copy.fail_at(index, fault),
+        }
+        let builder = || Log::builder("sim").recovery(RecoveryPolicy::Strict);
+        let opened = builder().open_sim(&copy);
+        let Some(struck) = copy.struck().pop() else { return Ok(Seen::Nothing) };
+        self.figures.wrong_reads += 1;
+        if struck.contains("state") {
+            return self.look_without_state(&struck, opened);
+        }
+        let log = match opened {
+            Ok(log) => log,
+            Err(Error::Corrupt(damage)) => {
+                let name = damage.path.file_name().unwrap_or_default().to_string_lossy();
+                let is_there = copy.names().iter().any(|known| *known == name) || name == "sim";
+                ensure!(is_there, "{struck}: damage in {name}, which is not there");
+                ensure!(damage.first_seq <= damage.last_seq, "{struck}: {damage}");
+                // Nothing was changed: with reads that are right, all is well.
+                copy.heal();
+                let log = builder().open_sim(&copy);
+                let log = log.map_err(|error| format!("{struck}, then healed: {error}"))?;
+                let mut model = self.model.clone();
+                let ended = model.check_reopened(&log, self.killed && !self.unclean)?;
+                ensure!(ended.is_none(), "{struck}, then healed: {ended:?}");
+                return Ok(Seen::Corrupt);
+            }
+            Err(error) => return Err(format!("{struck}: {error}")),
+        };
+        let (last, witnessed) = (log.appended_seq().get(), self.witnessed());
+        ensure!(last <= self.model.last(), "{struck}: {last} of {} records", self.model.last());
+        ensure!(last >= witnessed, "{struck}: {last} records, {witnessed} are proven");
+        let reader = log.reader().map_err(|error| format!("{struck}: {error}"))?;
+        match self.model.check_records(&log, reader).map_err(|why| format!("{struck}: {why}"))? {
+            Some(Error::Corrupt(_)) => Ok(Seen::Corrupt),
+            Some(error) => Err(format!("{struck}: {error}")),
+            None if last < self.model.acked => Ok(Seen::Shorter),
+            None => Ok(Seen::Whole),
+        }
+    }
+
+    /// What was opened after the newest state was read wrong: with the state before it, which
+    /// knows nothing of the last truncation or checkpoint, or not at all.
+    fn look_without_state(
+        &self,
+        struck: &str,
+        opened: ringwal::Result<Log>,
+    ) -> Result<Seen, Broken> {
+        match opened {
+            // The records of a cut that is forgotten are there again.
+            Ok(_) if self.model.was_cut => {}
+            Ok(log) => {
+                let reader = log.reader().map_err(|error| format!("{struck}: {error}"))?;
+                let ended = self.model.check_records(&log, reader);
+                match ended.map_err(|why| format!("{struck}: {why}"))? {
+                    None | Some(Error::Corrupt(_)) => {}
+                    Some(error) => return Err(format!("{struck}: {error}")),
+                }
+            }
+            Err(Error::Corrupt(_)) => {}
+            Err(error) => return Err(format!("{struck}: {error}")),
+        }
+        Ok(Seen::State)
+    }
+
+    /// Reads everything, and one record by its place, while a read is wrong.
+    pub(crate) fn read_wrongly(&mut self, log: &Log) -> Result<(), Broken> {
+        let fault = self.rng.pick(&WRONG_READS);
+        let index = self.rng.below(4);
+        self.tell(|| format!("{fault} at {index} of reading"));
+        match self.rng.percent(50) {
+            true => self.disk.fail_from(index, fault),
+            false => self.disk.fail_at(index, fault),
+        }
+        let reader = log.reader().map_err(|error| format!("reader: {error}"))?;
+        let outcome = self.model.check_records(log, reader)?;
+        // Which record a place has is only known from the batch around it.
+        if fault == SimFault::RottenRead
+            && let Some(&place) = self.places.last()
+        {
+            match log.read(place) {
+                Ok(record) => {
+                    let expected = self.model.records.get(place.seq().get() as usize - 1);
+                    let same = expected.is_some_and(|expected| expected == record.data());
+                    ensure!(same, "{fault}: {place:?} has other bytes");
+                }
+                Err(Error::Corrupt(_) | Error::Truncated { .. }) => {}
+                Err(error) => return Err(format!("{fault}: {error}")),
+            }
+        }
+        self.disk.heal();
+        match outcome {
+            None | Some(Error::Corrupt(_)) => Ok(()),
+            Some(error) => Err(format!("{fault}: {error}")),
+        }
+    }
+}
+
+/// Every read of an opening is wrong once, in every way. How often it comes to what.
+pub(crate) fn try_all(seed: u64, counts: &mut [u64; 5]) -> Result<(), Broken> {
+    for Scenario { name, before, .. } in SCENARIOS {
+        let mut world = World::new(seed, Steps::All);
+        world.prepare(*before)?;
+        for (fault, for_good) in WRONG_READS.into_iter().flat_map(|f| [(f, false), (f, true)]) {
+            for index in 0.. {
+                let seen = world.look(index, fault, for_good);
+                let seen = seen.map_err(|broken| format!("{name}, read {index}: {broken}"))?;
+                counts[seen as usize] += 1;
+                if seen == Seen::Nothing {
+                    break;
+                }
+            }
+        }
+    }
+    Ok(())
+}
