@@ -1,6 +1,6 @@
 //! What the lines of the writers promise, and the comparison with what is found afterwards.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 
 use ringwal::{Checkpoint, Log, Seq};
@@ -47,6 +47,8 @@ pub(crate) struct Model {
     maybe_checkpoint: Option<(u64, String)>,
     /// Where the log was cut: an atomic batch may end there.
     cuts: Vec<u64>,
+    /// Who made records that were cut off: they never come back.
+    gone: HashSet<Ident>,
     /// Lives from this one on may have made records that nobody told of.
     life: u32,
 }
@@ -178,7 +180,7 @@ impl Model {
     }
 
     fn cut(&mut self, seq: u64) {
-        self.sent.split_off(&(seq + 1));
+        self.gone.extend(self.sent.split_off(&(seq + 1)).into_values());
         (self.synced, self.written) = (seq, seq);
     }
 
@@ -201,6 +203,7 @@ impl Model {
                 Some(sent) => ensure!(*sent == ident, "record {seq} is {ident:?}, not {sent:?}"),
                 None => ensure!(ident.life >= self.life, "record {seq} is {ident:?}: an old one"),
             }
+            ensure!(!self.gone.contains(&ident), "record {seq}, {ident:?}, came back");
             let group = (ident.life, ident.burst, ident.thread);
             let next = groups.insert(group, ident.index + 1);
             let follows = next.is_none_or(|next| next == ident.index);
