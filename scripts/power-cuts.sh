@@ -58,7 +58,7 @@ can_have() {
     fi
 }
 
-cut() {
+run_kind() {
     # It may wait for ever for a file system that hangs.
     timeout --kill-after=10 $((points * 3 + 120)) \
         "$1" "$2" --points "$points" --seed "$seed" --scratch "$scratch/$2"
@@ -72,7 +72,7 @@ prove() {
         bug=${pair%:*} kind=${pair#*:}
         can_have "$kind" || continue
         program=$(build "$bug") || exit 2
-        if said=$(cut "$program" "$kind" 2>&1); then
+        if said=$(run_kind "$program" "$kind" 2>&1); then
             echo "$bug SURVIVED $kind: $said"
             survived=1
         else
@@ -93,6 +93,6 @@ program=$(build) || exit 2
 broken=0
 for kind in "${kinds[@]}"; do
     can_have "$kind" || continue
-    cut "$program" "$kind" || broken=1
+    run_kind "$program" "$kind" || broken=1
 done
 exit $broken

@@ -49,6 +49,8 @@ pub(crate) struct Model {
     cuts: Vec<u64>,
     /// Who made records that were cut off: they never come back.
     gone: HashSet<Ident>,
+    /// The writer was killed: it may have sent more than it told.
+    maybe_more: bool,
     /// Lives from this one on may have made records that nobody told of.
     life: u32,
 }
@@ -130,7 +132,8 @@ impl Model {
             "opened" => {
                 let last: u64 = rest.parse().map_err(|_| format!("not a line: {line:?}"))?;
                 let floor = self.floor(Death::Killed);
-                let most = self.sent.last_key_value().map_or(floor, |(&seq, _)| seq.max(floor));
+                let told = self.sent.last_key_value().map_or(floor, |(&seq, _)| seq.max(floor));
+                let most = if std::mem::take(&mut self.maybe_more) { u64::MAX } else { told };
                 let right = (floor..=most).contains(&last);
                 ensure!(right, "it opened with {last} records, not with {floor} to {most}");
                 self.shown(number, last)?;
@@ -160,6 +163,7 @@ impl Model {
                 let last = self.sent.last_key_value().map_or(0, |(&seq, _)| seq);
                 self.synced = self.synced.max(last);
             }
+            "killed" => self.maybe_more = true,
             "end" | "kill" => {}
             _ => return Err(format!("the writer says: {line}")),
         }

@@ -12,6 +12,7 @@
 //! | `mark SEQ TEXT`, `marked` | a checkpoint, begun and done |
 //! | `closed` | the log is closed, everything in it survives |
 //! | `failed TEXT` | a call failed; none may |
+//! | `killed` | the writer is dead; who put the lines together says so |
 //! | `end` | there is nothing more to do |
 
 use std::collections::VecDeque;

@@ -21,7 +21,7 @@ mod served;
 const FATE: Fate = Fate { sector: 512, garbage: true };
 
 /// What happens to the directory and its files, which have numbers.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Operation {
     Create {
         name: String,
@@ -80,6 +80,15 @@ impl Content {
 }
 
 impl Tree {
+    /// Does an operation.
+    fn apply(&mut self, operation: &Operation) {
+        if let Operation::Create { file, .. } = operation {
+            self.next = self.next.max(file + 1);
+        }
+        self.apply_name(operation);
+        self.apply_content(operation);
+    }
+
     /// Does an operation on names, if they are there.
     fn apply_name(&mut self, operation: &Operation) {
         match operation {
@@ -148,6 +157,7 @@ impl Files {
 impl World for Files {
     type Operation = Operation;
     type Disk = Tree;
+    const GOES_ON: bool = true;
 
     fn fresh(&self) -> Result<Tree, Broken> {
         Ok(Tree { next: FIRST_FILE, ..Tree::default() })
@@ -156,13 +166,18 @@ impl World for Files {
     fn record(
         &self,
         disk: &Tree,
+        before: Recording<Operation>,
         seed: u64,
         live: &dyn Fn(&Path, &dyn Witness),
     ) -> Result<Recording<Operation>, Broken> {
         let served = self.scratch.join("served");
         fs::create_dir_all(&served).map_err(|error| format!("{}: {error}", served.display()))?;
-        let recorder = Recorder::new();
-        let (tree, rng) = (Mutex::new(disk.clone()), Mutex::new(Rng::new(seed)));
+        let mut tree = disk.clone();
+        for operation in &before.operations {
+            tree.apply(operation);
+        }
+        let recorder = Recorder::new(before);
+        let (tree, rng) = (Mutex::new(tree), Mutex::new(Rng::new(seed)));
         let directory = Directory { recorder: Arc::clone(&recorder), tree, rng };
         let mut config = fuser::Config::default();
         config.n_threads = Some(4);

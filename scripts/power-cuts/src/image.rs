@@ -2,8 +2,8 @@
 //!
 //! The device is a loop device over a file that this process serves; the loop driver turns flushes
 //! of the device into syncs of that file. A power cut keeps what was written before the last
-//! flush, and of everything later any part: whole writes, or sectors of them. Only a super block is
-//! written as a whole or not at all: file systems rely on that.
+//! flush, and of everything later any part: whole writes, or sectors of them. A sector has 512 bytes
+//! under ext4 and 4 KiB under the others, which do not survive less.
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -26,7 +26,7 @@ use crate::workload::Witness;
 use crate::world::{BLOCK, Blocks, Fate, Recorder, Recording, World, dawdle};
 
 /// What happens to the device.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Operation {
     Write { offset: u64, data: Vec<u8> },
     Flush,
@@ -38,18 +38,19 @@ pub(crate) struct Image {
     kind: String,
     bytes: u64,
     scratch: PathBuf,
-    super_blocks: &'static [u64],
+    sector: usize,
     served: PathBuf,
     mounted: PathBuf,
 }
 
 impl Image {
     pub(crate) fn new(kind: &str, scratch: &Path) -> Result<Image, Broken> {
-        // The least that each of them can be, and a little more; and where its super blocks are.
-        let (megabytes, super_blocks): (u64, &[u64]) = match kind {
-            "ext4" => (48, &[0]),
-            "xfs" => (320, &[0]),
-            "btrfs" => (128, &[64 << 10, 64 << 20]),
+        // The least that each of them can be, and a little more. The journal of ext4 has whole
+        // blocks; the others ask of a device that it writes a block as a whole.
+        let (megabytes, sector) = match kind {
+            "ext4" => (48, 512),
+            "xfs" => (320, BLOCK),
+            "btrfs" => (128, BLOCK),
             _ => return Err(format!("no such kind of disk: {kind}")),
         };
         let (served, mounted) = (scratch.join("served"), scratch.join("mounted"));
@@ -57,7 +58,7 @@ impl Image {
             fs::create_dir_all(dir).map_err(|error| error.to_string())?;
         }
         let (kind, scratch) = (kind.to_owned(), scratch.to_path_buf());
-        Ok(Image { kind, bytes: megabytes << 20, scratch, super_blocks, served, mounted })
+        Ok(Image { kind, bytes: megabytes << 20, scratch, sector, served, mounted })
     }
 
     /// Writes the disk to a file.
@@ -80,6 +81,8 @@ impl Image {
 impl World for Image {
     type Operation = Operation;
     type Disk = Blocks;
+    /// What the file system had not written yet is unknown here.
+    const GOES_ON: bool = false;
 
     fn fresh(&self) -> Result<Blocks, Broken> {
         let path = self.scratch.join("fresh");
@@ -91,7 +94,8 @@ impl World for Image {
         let path_text = path.to_str().unwrap_or_default();
         match self.kind.as_str() {
             "ext4" => run("mkfs.ext4", &["-qF", "-b", "4096", path_text])?,
-            kind => run(&format!("mkfs.{kind}"), &["-qf", path_text])?,
+            "xfs" => run("mkfs.xfs", &["-qf", "-s", "size=4096", path_text])?,
+            _ => run("mkfs.btrfs", &["-qf", path_text])?,
         };
         let read = || {
             let mut disk = Blocks::default();
@@ -110,10 +114,11 @@ impl World for Image {
     fn record(
         &self,
         disk: &Blocks,
+        before: Recording<Operation>,
         seed: u64,
         live: &dyn Fn(&Path, &dyn Witness),
     ) -> Result<Recording<Operation>, Broken> {
-        let recorder = Recorder::new();
+        let recorder = Recorder::new(before);
         let device = Device {
             recorder: Arc::clone(&recorder),
             content: Mutex::new(disk.clone()),
@@ -136,7 +141,7 @@ impl World for Image {
 
     fn cut(&self, disk: &Blocks, operations: &[Operation], seed: u64) -> Blocks {
         let mut rng = Rng::new(seed);
-        let sectors = Fate { sector: 512, garbage: false };
+        let sectors = Fate { sector: self.sector, garbage: false };
         let mut disk = disk.clone();
         let flushed =
             operations.iter().rposition(|operation| matches!(operation, Operation::Flush));
@@ -146,11 +151,9 @@ impl World for Image {
                 disk.write(*offset, data);
                 continue;
             }
-            // No file system survives half a super block.
-            let fate = match self.super_blocks.contains(&(offset / BLOCK as u64 * BLOCK as u64)) {
-                true => Fate { sector: BLOCK, ..sectors },
-                false => sectors,
-            };
+            // No file system survives half a super block, and that of ext4 is here.
+            let block = Fate { sector: BLOCK, ..sectors };
+            let fate = if *offset < BLOCK as u64 { block } else { sectors };
             for (start, part) in fate.survivors(data, &mut rng) {
                 disk.write(offset + start as u64, &part);
             }

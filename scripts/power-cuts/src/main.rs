@@ -99,6 +99,7 @@ struct Figures {
     at_acks: u64,
     later_rounds: u64,
     recordings: u64,
+    kills: u64,
     operations: usize,
     records: u64,
 }
@@ -129,12 +130,12 @@ impl Run<'_> {
             let fresh = world.fresh()?;
             self.round(world, &fresh, &Model::new(), 1)?;
         }
-        let Figures { points, at_acks, later_rounds, recordings, operations, records } =
+        let Figures { points, at_acks, later_rounds, recordings, kills, operations, records } =
             self.figures;
         println!(
             "{}: {points} power cuts in {:.0} s, {at_acks} right at an acknowledgement, \
-             {later_rounds} in a second or third round; {recordings} recordings of {operations} \
-             operations; {records} records recovered; no promise broken (seed {})",
+             {later_rounds} in a second or third round; {recordings} recordings, {kills} of \
+             them after a kill, of {operations} operations; {records} records recovered; no promise broken (seed {})",
             self.arguments.kind,
             self.started.elapsed().as_secs_f64(),
             self.arguments.seed
@@ -142,7 +143,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Records a life on a disk and tries moments of it.
+    /// Records a life on a disk, or two of which the first one is killed, and tries moments of it.
     fn round<W: World>(
         &mut self,
         world: &W,
@@ -150,40 +151,33 @@ impl Run<'_> {
         model: &Model,
         round: u32,
     ) -> Result<(), Broken> {
-        self.lives += 1;
-        let life = self.life();
-        let recording = world.record(base, self.rng.next(), &|dir, witness: &dyn Witness| {
-            live(&Life { dir: dir.to_path_buf(), ..life.clone() }, witness);
-        })?;
-        self.figures.recordings += 1;
-        self.figures.operations += recording.operations.len();
-        if let Some((_, failed)) = recording.lines.iter().find(|(_, l)| l.starts_with("failed")) {
-            return Err(format!("life {life:?}: {failed}"));
+        let first_life = self.lives + 1;
+        let mut recording = self.record(world, base, Recording::new())?;
+        if W::GOES_ON && self.rng.percent(50) {
+            let at = self.rng.below(recording.operations.len() as u64 + 1) as usize;
+            recording = self.record(world, base, recording.killed_at(at))?;
+            self.figures.kills += 1;
         }
+        self.figures.operations += recording.operations.len();
         let points = if round == 1 { POINTS_PER_RECORDING } else { POINTS_PER_ROUND / 2 };
         for point in 1..=points {
             let cut = self.choose(&recording);
             let mut model = model.clone();
-            model.new_life(life.number);
-            let told = recording.lines.iter().take_while(|(at, _)| *at <= cut.at);
-            for (_, line) in told {
-                model.hear(line)?;
-            }
+            model.new_life(first_life);
+            recording.told_by(cut.at).try_for_each(|line| model.hear(line))?;
             let seed = self.rng.next();
             let disk = world.cut(base, &recording.operations[..cut.at], seed);
             let records = &mut self.figures.records;
             let mut look = |dir: &Path| check(dir, &mut model, seed).map(|found| *records += found);
             if let Err(broken) = world.with(&disk, &mut look)? {
+                let Arguments { kind, seed, .. } = self.arguments;
+                let (of, at) = (recording.operations.len(), cut.at);
                 let kept = world.keep(&disk)?;
+                let kept = kept.display();
                 return Err(format!(
-                    "{}, seed {}: {broken}\nafter {} of {} operations ({}), with {life:?};\n\
-                     the disk as it was found: {}",
-                    self.arguments.kind,
-                    self.arguments.seed,
-                    cut.at,
-                    recording.operations.len(),
+                    "{kind}, seed {seed}: {broken}\ncut after {at} of {of} operations, {}, from \
+                     life {first_life} on\nthe disk as it was found: {kept}",
                     if cut.at_ack { "right at an acknowledgement" } else { "at any moment" },
-                    kept.display()
                 ));
             }
             self.figures.points += 1;
@@ -194,6 +188,25 @@ impl Run<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Records the next life, after what was recorded before.
+    fn record<W: World>(
+        &mut self,
+        world: &W,
+        base: &W::Disk,
+        before: Recording<W::Operation>,
+    ) -> Result<Recording<W::Operation>, Broken> {
+        self.lives += 1;
+        self.figures.recordings += 1;
+        let (life, seed) = (self.life(), self.rng.next());
+        let recording = world.record(base, before, seed, &|dir, witness: &dyn Witness| {
+            live(&Life { dir: dir.to_path_buf(), ..life.clone() }, witness);
+        })?;
+        match recording.lines.iter().find(|(_, line)| line.starts_with("failed")) {
+            Some((_, failed)) => Err(format!("{life:?}: {failed}")),
+            None => Ok(recording),
+        }
     }
 
     /// Backends and strategies take turns.

@@ -11,17 +11,23 @@ use crate::workload::Witness;
 /// A kind of disk.
 pub(crate) trait World {
     /// Something that happened to it.
-    type Operation;
+    type Operation: Clone;
     /// Its whole content.
     type Disk;
+
+    /// Whether a recording can go on after an earlier one that ended with the writer's death:
+    /// then the disk still has what was not synced.
+    const GOES_ON: bool;
 
     /// A disk without a log.
     fn fresh(&self) -> Result<Self::Disk, Broken>;
 
-    /// Lets `live` write in a directory of the disk and records what happens.
+    /// Lets `live` write in a directory of the disk and records what happens, after what happened
+    /// before.
     fn record(
         &self,
         disk: &Self::Disk,
+        before: Recording<Self::Operation>,
         seed: u64,
         live: &dyn Fn(&Path, &dyn Witness),
     ) -> Result<Recording<Self::Operation>, Broken>;
@@ -47,6 +53,26 @@ pub(crate) struct Recording<O> {
     pub(crate) lines: Vec<(usize, String)>,
 }
 
+impl<O> Recording<O> {
+    /// Of nothing.
+    pub(crate) fn new() -> Recording<O> {
+        Recording { operations: Vec::new(), lines: Vec::new() }
+    }
+
+    /// Ends with the death of the writer after so many operations.
+    pub(crate) fn killed_at(mut self, at: usize) -> Recording<O> {
+        self.operations.truncate(at);
+        self.lines.retain(|(told, _)| *told <= at);
+        self.lines.push((at, "killed".to_owned()));
+        self
+    }
+
+    /// What was told after so many operations.
+    pub(crate) fn told_by(&self, at: usize) -> impl Iterator<Item = &str> {
+        self.lines.iter().take_while(move |(told, _)| *told <= at).map(|(_, line)| line.as_str())
+    }
+}
+
 /// Makes a recording. The file system and the writer share it.
 #[derive(Debug)]
 pub(crate) struct Recorder<O> {
@@ -54,9 +80,8 @@ pub(crate) struct Recorder<O> {
 }
 
 impl<O> Recorder<O> {
-    pub(crate) fn new() -> Arc<Recorder<O>> {
-        let recording = Recording { operations: Vec::new(), lines: Vec::new() };
-        Arc::new(Recorder { recording: Mutex::new(recording) })
+    pub(crate) fn new(before: Recording<O>) -> Arc<Recorder<O>> {
+        Arc::new(Recorder { recording: Mutex::new(before) })
     }
 
     fn recording(&self) -> MutexGuard<'_, Recording<O>> {
@@ -71,8 +96,7 @@ impl<O> Recorder<O> {
 
     /// The end of the recording.
     pub(crate) fn take(&self) -> Recording<O> {
-        let empty = Recording { operations: Vec::new(), lines: Vec::new() };
-        std::mem::replace(&mut *self.recording(), empty)
+        std::mem::replace(&mut *self.recording(), Recording::new())
     }
 }
 

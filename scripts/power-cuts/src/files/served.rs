@@ -54,8 +54,7 @@ impl Directory {
 
     /// Does and notes an operation.
     fn apply(&self, tree: &mut Tree, operation: Operation) {
-        tree.apply_name(&operation);
-        tree.apply_content(&operation);
+        tree.apply(&operation);
         self.recorder.note(operation);
     }
 }
@@ -117,7 +116,6 @@ impl Filesystem for Directory {
         let Some(name) = name.to_str() else { return reply.error(Errno::EINVAL) };
         let mut tree = self.tree();
         let file = tree.next;
-        tree.next += 1;
         self.apply(&mut tree, Operation::Create { name: name.to_owned(), file });
         let attributes = Directory::attributes(&tree, INodeNo(file));
         reply.created(&AT_ONCE, &attributes, Generation(0), FileHandle(0), DIRECT);
