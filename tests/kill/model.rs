@@ -134,7 +134,7 @@ impl Model {
                 let floor = self.floor(Death::Killed);
                 let told = self.sent.last_key_value().map_or(floor, |(&seq, _)| seq.max(floor));
                 let most = if std::mem::take(&mut self.maybe_more) { u64::MAX } else { told };
-                let right = (floor..=most).contains(&last);
+                let right = (floor..=most).contains(&last) || self.maybe_cut == Some(last);
                 ensure!(right, "it opened with {last} records, not with {floor} to {most}");
                 self.shown(number, last)?;
             }

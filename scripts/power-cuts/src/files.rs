@@ -23,32 +23,13 @@ const FATE: Fate = Fate { sector: 512, garbage: true };
 /// What happens to the directory and its files, which have numbers.
 #[derive(Clone, Debug)]
 pub(crate) enum Operation {
-    Create {
-        name: String,
-        file: u64,
-    },
-    Rename {
-        from: String,
-        to: String,
-    },
-    Remove {
-        name: String,
-    },
+    Create { name: String, file: u64 },
+    Rename { from: String, to: String },
+    Remove { name: String },
     SyncDirectory,
-    /// With `synced`, the write was asked to be durable by itself (`O_DSYNC`, `RWF_DSYNC`).
-    Write {
-        file: u64,
-        offset: u64,
-        data: Vec<u8>,
-        synced: bool,
-    },
-    SetBytes {
-        file: u64,
-        bytes: u64,
-    },
-    Sync {
-        file: u64,
-    },
+    Write { file: u64, offset: u64, data: Vec<u8> },
+    SetBytes { file: u64, bytes: u64 },
+    Sync { file: u64 },
 }
 
 /// Names, and files by number.
@@ -110,7 +91,7 @@ impl Tree {
 
     fn apply_content(&mut self, operation: &Operation) {
         match operation {
-            Operation::Write { file, offset, data, .. } => {
+            Operation::Write { file, offset, data } => {
                 self.files.entry(*file).or_default().write(*offset, data);
             }
             Operation::SetBytes { file, bytes } => {
@@ -211,8 +192,8 @@ impl World for Files {
                         tree.apply_name(operation);
                     }
                 }
-                Operation::Write { file, offset, data, synced: alone } => {
-                    if *alone || synced.get(file).is_some_and(|&synced| index < synced) {
+                Operation::Write { file, offset, data } => {
+                    if synced.get(file).is_some_and(|&synced| index < synced) {
                         tree.apply_content(operation);
                     } else {
                         let content = tree.files.entry(*file).or_default();

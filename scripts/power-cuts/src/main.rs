@@ -164,7 +164,10 @@ impl Run<'_> {
             let cut = self.choose(&recording);
             let mut model = model.clone();
             model.new_life(first_life);
-            recording.told_by(cut.at).try_for_each(|line| model.hear(line))?;
+            for line in recording.told_by(cut.at) {
+                let in_life = |broken| format!("seed {}: {line:?}: {broken}", self.arguments.seed);
+                model.hear(line).map_err(in_life)?;
+            }
             let seed = self.rng.next();
             let disk = world.cut(base, &recording.operations[..cut.at], seed);
             let records = &mut self.figures.records;
