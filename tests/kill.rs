@@ -35,7 +35,7 @@ mod rng;
 #[path = "kill/workload.rs"]
 mod workload;
 
-const CYCLES: u64 = 200;
+const CYCLES: u64 = 150;
 const SEED: u64 = 1;
 const STEPS_MAX: u64 = 25;
 
@@ -246,8 +246,9 @@ fn killed_writers_lose_nothing_and_the_next_one_goes_on() {
             Err(broken) => {
                 let kept = parent.keep();
                 panic!(
-                    "seed {seed}, cycle {cycle}: {broken}\n{plan:?}\nthe directory: {}\nrun again with: RINGWAL_KILL_SEED={seed} \
-                     RINGWAL_KILL_CYCLES={cycles} cargo test --test kill",
+                    "seed {seed}, cycle {cycle}: {broken}\n{plan:?}\nthe directory: {}\n\
+                     run again with: RINGWAL_KILL_SEED={seed} RINGWAL_KILL_CYCLES={cycles} \
+                     cargo test --test kill",
                     kept.display()
                 );
             }

@@ -2,8 +2,8 @@
 //!
 //! The device is a loop device over a file that this process serves; the loop driver turns flushes
 //! of the device into syncs of that file. A power cut keeps what was written before the last
-//! flush, and of everything later any part: whole writes, or sectors of them. A sector has 512 bytes
-//! under ext4 and 4 KiB under the others, which do not survive less.
+//! flush, and of everything later any part: whole writes, or sectors of them. A sector has 512
+//! bytes under ext4 and 4 KiB under the others, which do not survive less.
 
 use std::ffi::OsStr;
 use std::fs::{self, File};

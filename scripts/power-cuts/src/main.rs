@@ -6,10 +6,12 @@
 //! power-cuts KIND [--points N] [--seed N] [--scratch DIR]
 //! ```
 //!
-//! | kind | the disk |
-//! |---|---|
-//! | `files` | a directory that keeps what was synced and the names whose directory was synced; of everything else, any part |
-//! | `ext4`, `xfs`, `btrfs` | a block device with that file system; keeps what was flushed and any part of the rest |
+//! The disk is, by its kind:
+//!
+//! - `files`: a directory that keeps what was synced, and the names whose directory was synced; of
+//!   everything else, any part.
+//! - `ext4`, `xfs`, `btrfs`: a block device with that file system; it keeps what was flushed, and
+//!   of everything else any part.
 //!
 //! One recording gives many moments: half of them right at an acknowledgement, the others anywhere.
 //! Some of the states go on: a writer recovers the log there, appends, and the power is cut again.
@@ -134,8 +136,9 @@ impl Run<'_> {
             self.figures;
         println!(
             "{}: {points} power cuts in {:.0} s, {at_acks} right at an acknowledgement, \
-             {later_rounds} in a second or third round; {recordings} recordings, {kills} of \
-             them after a kill, of {operations} operations; {records} records recovered; no promise broken (seed {})",
+             {later_rounds} in a second or third round; {recordings} recordings, {kills} of them \
+             after a kill, of {operations} operations; {records} records recovered; no promise \
+             broken (seed {})",
             self.arguments.kind,
             self.started.elapsed().as_secs_f64(),
             self.arguments.seed
