@@ -12,7 +12,7 @@ use ringwal::{BackendKind, Log};
 
 /// Far more than it takes: only who waits for ever gets there.
 const PATIENCE: Duration = Duration::from_secs(60);
-const BURSTS: usize = 30;
+const BURSTS: usize = 100;
 const THREADS: usize = 4;
 
 /// Bursts of records that mostly need a segment of their own; a spare is prepared only when an
