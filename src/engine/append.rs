@@ -91,7 +91,25 @@ impl Log {
         record: impl AsRef<[u8]>,
         durability: Durability,
     ) -> Result<Commit> {
-        self.append_and_wait(&self.single(record.as_ref())?, durability)
+        self.append_and_wait(&self.single(record.as_ref())?, durability, |_| ())
+    }
+
+    /// [`append_commit`](Self::append_commit) that shows the ticket before it waits for it.
+    pub(crate) fn append_then(
+        &self,
+        record: impl AsRef<[u8]>,
+        admitted: impl FnOnce(&Commit),
+    ) -> Result<Commit> {
+        self.append_and_wait(&self.single(record.as_ref())?, self.options().durability, admitted)
+    }
+
+    /// [`append_then`](Self::append_then) for an atomic batch.
+    pub(crate) fn append_batch_then(
+        &self,
+        batch: &Batch,
+        admitted: impl FnOnce(&Commit),
+    ) -> Result<Commit> {
+        self.append_and_wait(&self.several(batch)?, self.options().durability, admitted)
     }
 
     /// Appends a record and returns at once with a ticket. Blocks only while the queue is full.
@@ -165,7 +183,7 @@ impl Log {
         batch: &Batch,
         durability: Durability,
     ) -> Result<RangeInclusive<Seq>> {
-        Ok(self.append_and_wait(&self.several(batch)?, durability)?.seqs())
+        Ok(self.append_and_wait(&self.several(batch)?, durability, |_| ())?.seqs())
     }
 
     /// [`append_batch`](Self::append_batch) that returns at once with a ticket.
@@ -199,9 +217,15 @@ impl Log {
         Ok(commit)
     }
 
-    fn append_and_wait(&self, payload: &Payload<'_>, level: Durability) -> Result<Commit> {
+    fn append_and_wait(
+        &self,
+        payload: &Payload<'_>,
+        level: Durability,
+        admitted: impl FnOnce(&Commit),
+    ) -> Result<Commit> {
         let waits = level.level().is_some();
         let (commit, duty) = self.admit(payload, level, WhenFull::Wait, waits)?;
+        admitted(&commit);
         match duty {
             Duty::Nothing => {}
             Duty::WakeDriver => self.shared().wake_driver(),

@@ -232,7 +232,9 @@ fn assemble<Q: IoQueue>(
     durable_seq: u64,
     has_thread: bool,
 ) -> (Arc<Shared>, Driver<Q>) {
-    let inline = options.inline && backend.strategy != Strategy::LinkedFsync;
+    // A linked sync needs the ring. One that was not asked for may be given up later.
+    let linked = backend.strategy == Strategy::LinkedFsync;
+    let inline = options.inline && !(linked && options.strategy.is_some());
     let limits = Limits {
         unit: backend.unit_bytes,
         batch_bytes: options.batch_bytes,
@@ -248,6 +250,7 @@ fn assemble<Q: IoQueue>(
     let setup = Setup {
         shard: options.shard,
         strategy: backend.strategy,
+        strategy_is_fixed: options.strategy.is_some() || !has_thread,
         unit: backend.unit_bytes,
         fill_spares: backend.fill,
         depth: options.queue_depth,
@@ -260,6 +263,7 @@ fn assemble<Q: IoQueue>(
     let dir = options.dir.clone();
     let committer = Committer::new(setup);
     let shared = Arc::new(Shared::new(dir, committer, inbox, segments, sender, wake));
+    shared.metrics().strategy = Some(backend.strategy);
     let driver = Driver::new(Arc::clone(&shared), queue, controls, has_thread);
     (shared, driver)
 }

@@ -282,21 +282,19 @@ fn median(mut times: Vec<Duration>) -> Duration {
 
 /// The strategy for these medians, and why.
 ///
-/// Write-then-sync is the one to beat: it has no hand-over to a worker thread and stays itself
-/// when all processors are busy. A linked sync runs on a worker, so it has to be clearly faster
-/// alone to be no slower in company. A durable write through a ring completes on a queue of the
-/// kernel that is bound to one processor, and it collapses when that one is busy: what an idle
-/// machine measures at open says the least about it, so it has to win by a factor of two.
+/// Write-then-sync is the one to beat, by [`Strategy::margin`]: it has no hand-over to a worker
+/// thread and stays itself when all processors are busy. The engine compares again while it runs.
 fn choose(measured: &[(Strategy, Duration)]) -> Option<(Strategy, String)> {
     let of = |wanted| measured.iter().find(|&&(strategy, _)| strategy == wanted).map(|m| m.1);
     let Some(base) = of(Strategy::WriteThenSync) else {
         let &(strategy, _) = measured.iter().min_by_key(|(_, median)| *median)?;
         return Some((strategy, "the fastest that works here".to_owned()));
     };
-    let better = |strategy, share: f64| {
-        of(strategy).filter(|median| *median < base.mul_f64(share)).map(|median| (strategy, median))
+    let better = |strategy: Strategy| {
+        let limit = base.mul_f64(strategy.margin());
+        of(strategy).filter(|median| *median < limit).map(|median| (strategy, median))
     };
-    let winner = [better(Strategy::LinkedFsync, 0.8), better(Strategy::Dsync, 0.5)]
+    let winner = [better(Strategy::LinkedFsync), better(Strategy::Dsync)]
         .into_iter()
         .flatten()
         .min_by_key(|&(_, median)| median);

@@ -2,5 +2,7 @@
 //! [`format`](mod@crate::format).
 
 pub mod backends;
+pub mod damage;
 pub mod durability;
 pub mod recovery;
+pub mod testing;
