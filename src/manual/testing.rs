@@ -40,8 +40,8 @@
 //!
 //! | run | how much |
 //! |---|---|
-//! | `scripts/kill-cycles.sh 3000` | 3,000 writers in one directory, 2,302 killed at work, 121,159 records |
-//! | `POINTS=1000 scripts/power-cuts.sh ext4` | 1,080 cuts, 549 of them right at an acknowledgement |
+//! | `scripts/kill-cycles.sh 3000` | 3,000 writers, 2,302 killed at work, 121,159 records |
+//! | `POINTS=1000 scripts/power-cuts.sh ext4` | 1,080 cuts, 549 at an acknowledgement |
 //! | the same with `xfs` | 1,080 cuts, 551 at an acknowledgement |
 //! | the same with `btrfs` | 1,080 cuts, 516 at an acknowledgement |
 //! | the same with `files`, five seeds | 5,400 cuts, 2,659 at an acknowledgement, 94 after a kill |
