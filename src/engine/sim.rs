@@ -9,6 +9,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::engine::Log;
+use crate::engine::commit::RecordRef;
 use crate::engine::driver::Driver;
 use crate::engine::options::Builder;
 use crate::engine::recovery::Recovery;
@@ -78,7 +79,20 @@ impl Builder {
     ///
     /// As [`open`](Builder::open).
     pub fn open_sim(self, disk: &SimDisk) -> Result<Log> {
-        self.open_stepped(disk)
+        self.open_stepped(disk, &mut |_, _| Ok(()))
+    }
+
+    /// [`open_replaying`](Builder::open_replaying) on a simulated disk.
+    ///
+    /// # Errors
+    ///
+    /// As [`open_replaying`](Builder::open_replaying).
+    pub fn open_sim_replaying(
+        self,
+        disk: &SimDisk,
+        mut replay: impl FnMut(RecordRef, &[u8]) -> Result<()>,
+    ) -> Result<Log> {
+        self.open_stepped(disk, &mut replay)
     }
 
     /// [`verify`](Builder::verify) on a simulated disk.

@@ -4,5 +4,6 @@
 pub mod backends;
 pub mod damage;
 pub mod durability;
+pub mod kv;
 pub mod recovery;
 pub mod testing;
