@@ -35,11 +35,14 @@ pub mod wal;
 mod buf;
 mod engine;
 mod gate;
+#[cfg(all(test, any(ringwal_loom, ringwal_shuttle)))]
+mod handover;
 #[cfg(test)]
 mod memory;
 mod mutation;
 mod segment;
 mod seq;
+mod sync;
 mod sys;
 
 pub use engine::Log;

@@ -7,7 +7,6 @@
 use std::ops::RangeInclusive;
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::Instant;
 
 use crate::engine::batch::Batch;
 use crate::engine::commit::{Commit, RecordRef};
@@ -17,6 +16,7 @@ use crate::engine::{Log, shared::Shared};
 use crate::error::{Error, Result};
 use crate::format::{RECORD_HEAD_SIZE, RecordHead};
 use crate::seq::Seq;
+use crate::sync::now;
 
 /// What an append does when there is no room at once.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -256,7 +256,7 @@ impl Log {
         let mut inbox = shared.inbox();
         let placed = loop {
             let copy = |place: &mut [u8]| payload.copy_to(place);
-            let arrival = Arrival { records, bytes, sync, waits, now: Instant::now() };
+            let arrival = Arrival { records, bytes, sync, waits, now: now() };
             match inbox.push(arrival, copy) {
                 Ok(placed) => break placed,
                 Err(Blocked::Ended(ended)) => return Err(ended.into()),
@@ -270,20 +270,19 @@ impl Log {
                     shared.wake_driver();
                     return Err(refusal.map_or(Error::QueueFull, |why| no_space(&why)));
                 }
-                Err(Blocked::Segment) => match refusals_before {
-                    None => {
-                        refusals_before = Some(inbox.refusals());
-                        drop(inbox);
-                        shared.wake_driver();
-                        inbox = shared.inbox();
-                    }
-                    Some(before) if inbox.refusals() > before => match inbox.refusal() {
+                Err(Blocked::Segment) => {
+                    let before = *refusals_before.get_or_insert(inbox.refusals());
+                    match inbox.refusal().filter(|_| inbox.refusals() > before) {
                         Some(why) => return Err(no_space(&why)),
-                        // It was told to a caller that does not wait; ask for a segment again.
-                        None => refusals_before = None,
-                    },
-                    Some(_) => inbox = self.inner.wait_for_room(inbox),
-                },
+                        // One that was prepared meanwhile may be gone again.
+                        None if inbox.take_driver_asleep() => {
+                            drop(inbox);
+                            shared.wake_driver();
+                            inbox = shared.inbox();
+                        }
+                        None => inbox = self.inner.wait_for_room(inbox),
+                    }
+                }
             }
         };
         drop(inbox);

@@ -8,8 +8,7 @@ use std::fmt;
 use std::future::Future;
 use std::ops::RangeInclusive;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -17,6 +16,8 @@ use crate::engine::options::Durability;
 use crate::error::{Error, Result};
 use crate::gate::{Gate, Level, Waking};
 use crate::seq::Seq;
+use crate::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::{Mutex, now};
 
 /// The published watermarks and those who wait for them.
 #[derive(Debug, Default)]
@@ -215,7 +216,7 @@ impl Commit {
     pub fn wait_timeout(&self, timeout: Duration) -> Result<Option<Seq>> {
         let done = match self.level {
             None => true,
-            Some(level) => self.gate.wait(level, Instant::now().checked_add(timeout))?,
+            Some(level) => self.gate.wait(level, now().checked_add(timeout))?,
         };
         Ok(done.then_some(self.last_seq))
     }

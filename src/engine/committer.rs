@@ -42,6 +42,7 @@ use crate::mutation::mutated;
 use crate::replication::ShardId;
 use crate::segment::name::segment_filename;
 use crate::seq::Seq;
+use crate::sync::now;
 
 /// What the committer knows of a file that it writes.
 #[derive(Debug)]
@@ -143,7 +144,7 @@ impl Committer {
             let mut inbox = shared.inbox();
             let request = inbox.spare_request();
             let taken = match self.pipeline.has_slot() {
-                true => inbox.take(Instant::now()),
+                true => inbox.take(now()),
                 false => Taken::Nothing,
             };
             let batch_left = matches!(taken, Taken::Batch(_));
@@ -166,7 +167,7 @@ impl Committer {
 
     /// Seals a batch and enters it into the pipeline. The operation writes it.
     fn begin(&mut self, shared: &Shared, mut fill: Fill) -> (Task, Op) {
-        let now = Instant::now();
+        let now = now();
         let header = BatchHeader {
             unit_log2: self.setup.unit.trailing_zeros() as u8,
             shard: self.setup.shard.get(),
@@ -268,7 +269,7 @@ impl Committer {
     ) {
         let Some(task) = self.tasks.try_remove(completion.token as usize) else { return };
         if let Task::Write { submitted, figures, .. } = &task {
-            let now = Instant::now();
+            let now = now();
             let took = now.saturating_duration_since(*submitted);
             let mut inbox = shared.inbox();
             inbox.landed(figures.records, now, took);

@@ -24,6 +24,7 @@ use crate::engine::shared::Shared;
 use crate::error::Error;
 use crate::gate::Waking;
 use crate::io::{CommitFile, Completion, Op};
+use crate::sync::now;
 
 /// A batch that an appender has in flight.
 struct Own {
@@ -53,7 +54,7 @@ impl Shared {
         if inbox.front_file().is_some_and(|front| front != file) {
             return false;
         }
-        let taken = inbox.take(Instant::now());
+        let taken = inbox.take(now());
         drop(inbox);
         let fill = match taken {
             Taken::Batch(fill) => fill,
@@ -106,9 +107,9 @@ impl Own {
         let Op::Write { offset, buf, len, sync, .. } = op else {
             let source = std::io::Error::other("not a write; this is a defect");
             let result = Err(Error::io("write", "", source));
-            return (Completion { token, result, buf: None }, Instant::now());
+            return (Completion { token, result, buf: None }, now());
         };
         let result = file.commit(&buf[..len], offset, sync);
-        (Completion { token, result, buf: Some(buf) }, Instant::now())
+        (Completion { token, result, buf: Some(buf) }, now())
     }
 }

@@ -124,7 +124,7 @@ pub(crate) struct Arrival {
 pub(crate) enum Blocked {
     /// Memory is used up, or the log stands still for a moment.
     Room,
-    /// No prepared segment has room; one has been asked for, and the driver must be woken.
+    /// No prepared segment has room; one has been asked for, and the driver must see that.
     Segment,
     /// For good.
     Ended(Ended),
@@ -276,8 +276,13 @@ impl Inbox {
         }
     }
 
+    /// Whether the ring thread has to be woken to see what is new; whoever asks does it.
+    pub(crate) fn take_driver_asleep(&mut self) -> bool {
+        std::mem::take(&mut self.driver_asleep)
+    }
+
     fn wake_if_asleep(&mut self) -> Duty {
-        match std::mem::take(&mut self.driver_asleep) {
+        match self.take_driver_asleep() {
             true => Duty::WakeDriver,
             false => Duty::Nothing,
         }
