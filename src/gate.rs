@@ -21,6 +21,7 @@ use std::task::{Poll, Waker};
 use std::time::Instant;
 
 use crate::error::{Error, Result};
+use crate::mutation::mutated;
 use crate::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use crate::sync::{Mutex, Word, now};
 
@@ -100,7 +101,8 @@ impl Gate {
                 Some(None) => return Ok(false),
             };
             self.word.sleep(seen, timeout);
-            if self.relay.load(Ordering::SeqCst) && self.relay.swap(false, Ordering::SeqCst) {
+            let relayed = self.relay.load(Ordering::SeqCst) && !mutated("drop_relay");
+            if relayed && self.relay.swap(false, Ordering::SeqCst) {
                 self.word.wake_all();
             }
         }
@@ -119,6 +121,9 @@ impl Gate {
                 wakers.push(waker.clone());
             }
         }
+        if mutated("register_without_a_look") {
+            return Poll::Pending;
+        }
         // The gate may have opened between the first look and the registration.
         match self.check(level) {
             Ok(true) => Poll::Ready(Ok(())),
@@ -135,17 +140,22 @@ impl Gate {
     /// Fails the gate for everyone who still waits.
     pub(crate) fn fail(&self, cause: &Arc<Error>) {
         if self.word.get() < Level::Synced as u32 {
+            if mutated("fail_before_the_cause") {
+                self.advance(FAILED, Waking::All);
+            }
             let _ = self.failure.set(Arc::clone(cause));
             self.advance(FAILED, Waking::All);
         }
     }
 
     fn advance(&self, word: u32, waking: Waking) {
+        let unseen = mutated("look_before_opening") && self.sleepers.load(Ordering::SeqCst) == 0;
         if self.word.raise(word) >= word {
             return;
         }
         match self.sleepers.load(Ordering::SeqCst) {
             0 => {}
+            _ if unseen => {}
             many if waking == Waking::Relayed && many > RELAY_OVER => {
                 self.relay.store(true, Ordering::SeqCst);
                 self.word.wake_one();

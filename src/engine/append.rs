@@ -15,6 +15,7 @@ use crate::engine::options::Durability;
 use crate::engine::{Log, shared::Shared};
 use crate::error::{Error, Result};
 use crate::format::{RECORD_HEAD_SIZE, RecordHead};
+use crate::mutation::mutated;
 use crate::seq::Seq;
 use crate::sync::now;
 
@@ -277,7 +278,9 @@ impl Log {
                         // One that was prepared meanwhile may be gone again.
                         None if inbox.take_driver_asleep() => {
                             drop(inbox);
-                            shared.wake_driver();
+                            if !mutated("ask_in_silence") {
+                                shared.wake_driver();
+                            }
                             inbox = shared.inbox();
                         }
                         None => inbox = self.inner.wait_for_room(inbox),

@@ -148,7 +148,12 @@ impl Committer {
                 false => Taken::Nothing,
             };
             let batch_left = matches!(taken, Taken::Batch(_));
-            inbox.driver_asleep = self.pipeline.has_slot() && !batch_left;
+            let asleep = self.pipeline.has_slot() && !batch_left;
+            if mutated("fall_asleep_late") {
+                drop(inbox);
+                inbox = shared.inbox();
+            }
+            inbox.driver_asleep = asleep;
             inbox.driver_has_timer = matches!(taken, Taken::NotBefore(_));
             drop(inbox);
             if let Some(bytes) = request {
@@ -277,7 +282,7 @@ impl Committer {
             if let Some(buf) = completion.buf.filter(|_| !lost) {
                 inbox.give_back(buf);
             }
-            self.news.room |= inbox.someone_waits();
+            self.news.room |= inbox.someone_waits() && !mutated("keep_room_secret");
         }
         if let Task::Prepare { file, name, bytes, recycled } = task {
             if let Some(segment) = self.files.get_mut(&file) {

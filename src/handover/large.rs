@@ -105,7 +105,6 @@ impl Life {
 
     fn run(self) {
         let log = super::open(self.builder.clone(), &self.disk).unwrap();
-        if std::env::var("RINGWAL_SHUTTLE_REPLAY").is_ok() { println!("PROBE {:?}", self.builder); }
         let life = Arc::new(self);
         if life.faulty {
             life.disk.fail_at(life.disk.calls() + roll(40), SimFault::Errno(libc::EIO));
@@ -163,10 +162,7 @@ impl Life {
             let cut = self.cut.load(Ordering::SeqCst) < u64::MAX;
             assert!(cut || reached >= seq, "{seq} at {level:?}, but the watermark is {reached}");
         }
-        self.acknowledged
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push((seq, record, level));
+        self.acknowledged.lock().unwrap_or_else(PoisonError::into_inner).push((seq, record, level));
         if rarely(4) && !self.faulty {
             self.check_after(&self.disk.fork());
         }

@@ -14,15 +14,16 @@ mod large;
 #[cfg(ringwal_loom)]
 mod small;
 
+#[cfg(ringwal_loom)]
+pub(crate) use small::all_schedules;
+
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use crate::engine::Log;
 use crate::engine::options::Builder;
 use crate::error::Result;
-use crate::io::{
-    CommitFile, Completion, FileId, IoQueue, Op, SimDisk, SimQueue, Strategy, Wake,
-};
+use crate::io::{CommitFile, Completion, FileId, IoQueue, Op, SimDisk, SimQueue, Strategy, Wake};
 use crate::sync::{Condvar, Mutex, doze, thread};
 
 /// Opens a log with a ring thread on a simulated disk.

@@ -5,13 +5,16 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Poll, Wake, Waker};
 use std::time::Duration;
 
+use crate::engine::Log;
 use crate::engine::commit::Watermarks;
+use crate::engine::options::Durability;
 use crate::error::Error;
 use crate::gate::{Gate, Level, Waking};
+use crate::io::{SimDisk, Strategy};
 use crate::sync::{now, thread};
 
 /// Runs a test under all schedules with few preemptions. Loom reports a deadlock as a failure.
-fn all_schedules(preemptions: usize, test: impl Fn() + Send + Sync + 'static) {
+pub(crate) fn all_schedules(preemptions: usize, test: impl Fn() + Send + Sync + 'static) {
     let mut model = loom::model::Builder::new();
     model.preemption_bound = Some(preemptions);
     model.max_branches = 100_000;
@@ -137,4 +140,37 @@ fn whoever_waits_for_a_watermark_hears_of_it_and_sees_it() {
             waiter.join().unwrap();
         }
     });
+}
+
+/// A whole log: two threads, its ring thread, and its end.
+fn appends_of_two(inline: bool, spares: usize) {
+    let disk = SimDisk::new(1);
+    let builder = Log::builder("handover")
+        .segment_bytes(4096)
+        .batch_bytes(4096)
+        .queue_bytes(4096)
+        .spare_segments(spares)
+        .inline(inline)
+        .strategy(Some(Strategy::Dsync));
+    let log = super::open(builder, &disk).unwrap();
+    let other = log.clone();
+    let other = thread::spawn(move || {
+        let seq = other.append_with("other", Durability::Synced).unwrap();
+        assert!(other.durable_seq() >= seq);
+    });
+    let seq = log.append_with("one", Durability::Synced).unwrap();
+    assert!(log.durable_seq() >= seq);
+    other.join().unwrap();
+    drop(log);
+    assert_eq!(disk.users(), 0);
+}
+
+#[test]
+fn appenders_hand_over_to_the_ring_thread_and_hear_of_it() {
+    all_schedules(1, || appends_of_two(false, 0));
+}
+
+#[test]
+fn appenders_complete_their_own_batches_beside_the_ring_thread() {
+    all_schedules(1, || appends_of_two(true, 0));
 }

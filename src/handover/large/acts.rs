@@ -31,9 +31,7 @@ impl Life {
     /// Does one thing, and looks at what came of it.
     pub(super) fn act(&self, log: &Log) {
         let level = if rarely(3) { Durability::Written } else { Durability::Synced };
-        let act = roll(26);
-        if std::env::var("RINGWAL_SHUTTLE_REPLAY").is_ok() { println!("PROBE {:?} {act} {level:?} {:?}", crate::sync::thread::current().id(), self.records.load(Ordering::SeqCst)); }
-        let outcome = match act {
+        let outcome = match roll(26) {
             0..=6 => self.append(log, level),
             7..=8 => self.append_and_wait(log, level),
             9 => log.append_async_with(self.record(), level).map(drop),
