@@ -55,33 +55,37 @@ impl Watermarks {
 
     /// Wakes who waits for the durable watermark, after it was published.
     pub(crate) fn wake_reached(&self) {
+        let mut waiters = self.waiters.lock().unwrap_or_else(PoisonError::into_inner);
+        let reached = self.take_reached(&mut waiters);
+        drop(waiters);
+        open(reached);
+    }
+
+    /// Sets both watermarks back to `seq`. Who waits for less than they were has not waited in
+    /// vain: it was durable before it was truncated.
+    pub(crate) fn reset(&self, seq: u64) {
+        let mut waiters = self.waiters.lock().unwrap_or_else(PoisonError::into_inner);
+        let reached = self.take_reached(&mut waiters);
+        self.publish(seq, seq);
+        drop(waiters);
+        open(reached);
+    }
+
+    fn take_reached(&self, waiters: &mut Vec<(u64, Arc<Gate>)>) -> Vec<Arc<Gate>> {
         let durable = self.durable();
-        let mut reached = Vec::new();
-        {
-            let mut waiters = self.waiters.lock().unwrap_or_else(PoisonError::into_inner);
-            waiters.retain(|(seq, gate)| {
-                let waits = *seq > durable;
-                if !waits {
-                    reached.push(Arc::clone(gate));
-                }
-                waits
-            });
-        }
-        for gate in reached {
-            gate.open(Level::Synced, Waking::All);
-        }
+        let reached = waiters.extract_if(.., |(seq, _)| *seq <= durable);
+        reached.map(|(_, gate)| gate).collect()
     }
 
     /// A gate that opens when the durable watermark reaches `seq`.
     pub(crate) fn gate_for(&self, seq: u64) -> Arc<Gate> {
         let gate = Gate::new();
-        {
-            let mut waiters = self.waiters.lock().unwrap_or_else(PoisonError::into_inner);
-            waiters.push((seq, Arc::clone(&gate)));
-        }
+        let mut waiters = self.waiters.lock().unwrap_or_else(PoisonError::into_inner);
+        waiters.push((seq, Arc::clone(&gate)));
         if self.durable() >= seq && !mutated("wait_without_a_look") {
             gate.open(Level::Synced, Waking::All);
         }
+        drop(waiters);
         gate
     }
 
@@ -94,6 +98,12 @@ impl Watermarks {
         for (_, gate) in waiters {
             gate.fail(cause);
         }
+    }
+}
+
+fn open(gates: Vec<Arc<Gate>>) {
+    for gate in gates {
+        gate.open(Level::Synced, Waking::All);
     }
 }
 

@@ -389,7 +389,9 @@ impl Committer {
     /// Goes on after `seq`. Nothing may be in flight.
     pub(crate) fn reset(&mut self, shared: &Shared, seq: u64) {
         self.pipeline.reset(seq);
-        shared.watermarks.publish(seq, seq);
+        // First: who sees the watermark set back sees why.
+        shared.inbox().reset_seq(seq + 1);
+        shared.watermarks.reset(seq);
     }
 
     /// Whether any operation is in flight that changes a segment.

@@ -195,7 +195,6 @@ impl Log {
         shared.control(Control::Reset(seq.get(), reply));
         self.inner.run_until(|| !answer.is_empty());
         let _ = answer.recv();
-        shared.inbox().reset_seq(seq.get() + 1);
         drop(frozen);
         Ok(())
     }
