@@ -123,7 +123,7 @@ fn a_task_that_is_told_to_wait_is_woken() {
 
 #[test]
 fn whoever_waits_for_a_watermark_hears_of_it_and_sees_it() {
-    all_schedules(3, || {
+    all_schedules(2, || {
         let marks = Arc::new(Watermarks::new(0));
         let waiters = [1, 2].map(|seq| {
             let marks = Arc::clone(&marks);
