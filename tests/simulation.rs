@@ -67,8 +67,9 @@ fn live_log(seed: u64, steps: Steps, tell: bool) -> Result<Figures, Failure> {
     outcome.map(|()| world.figures).map_err(|broken| Failure { broken, story, taken })
 }
 
-fn live_events(seed: u64, steps: Steps, _tell: bool) -> Result<Figures, Failure> {
+fn live_events(seed: u64, steps: Steps, tell: bool) -> Result<Figures, Failure> {
     let mut events = Events::new(seed, steps);
+    events.telling = tell;
     let outcome = survive(|| events.run());
     let (story, taken) = (events.story, events.path.taken);
     outcome.map(|()| events.figures).map_err(|broken| Failure { broken, story, taken })

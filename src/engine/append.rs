@@ -92,7 +92,45 @@ impl Log {
         record: impl AsRef<[u8]>,
         durability: Durability,
     ) -> Result<Commit> {
-        self.append_and_wait(&self.single(record.as_ref())?, durability)
+        self.append_and_wait(&self.single(record.as_ref())?, durability, |_| ())
+    }
+
+    /// [`append_commit`](Self::append_commit) that shows the ticket before it waits for it.
+    pub(crate) fn append_then(
+        &self,
+        record: impl AsRef<[u8]>,
+        admitted: impl FnOnce(&Commit),
+    ) -> Result<Commit> {
+        self.append_and_wait(&self.single(record.as_ref())?, self.options().durability, admitted)
+    }
+
+    /// [`append_then`](Self::append_then), with a durability of its own.
+    pub(crate) fn append_then_with(
+        &self,
+        record: impl AsRef<[u8]>,
+        durability: Durability,
+        admitted: impl FnOnce(&Commit),
+    ) -> Result<Commit> {
+        self.append_and_wait(&self.single(record.as_ref())?, durability, admitted)
+    }
+
+    /// [`append_then_with`](Self::append_then_with) for an atomic batch.
+    pub(crate) fn append_batch_then_with(
+        &self,
+        batch: &Batch,
+        durability: Durability,
+        admitted: impl FnOnce(&Commit),
+    ) -> Result<Commit> {
+        self.append_and_wait(&self.several(batch)?, durability, admitted)
+    }
+
+    /// [`append_then`](Self::append_then) for an atomic batch.
+    pub(crate) fn append_batch_then(
+        &self,
+        batch: &Batch,
+        admitted: impl FnOnce(&Commit),
+    ) -> Result<Commit> {
+        self.append_and_wait(&self.several(batch)?, self.options().durability, admitted)
     }
 
     /// Appends a record and returns at once with a ticket. Blocks only while the queue is full.
@@ -166,7 +204,7 @@ impl Log {
         batch: &Batch,
         durability: Durability,
     ) -> Result<RangeInclusive<Seq>> {
-        Ok(self.append_and_wait(&self.several(batch)?, durability)?.seqs())
+        Ok(self.append_and_wait(&self.several(batch)?, durability, |_| ())?.seqs())
     }
 
     /// [`append_batch`](Self::append_batch) that returns at once with a ticket.
@@ -200,9 +238,15 @@ impl Log {
         Ok(commit)
     }
 
-    fn append_and_wait(&self, payload: &Payload<'_>, level: Durability) -> Result<Commit> {
+    fn append_and_wait(
+        &self,
+        payload: &Payload<'_>,
+        level: Durability,
+        admitted: impl FnOnce(&Commit),
+    ) -> Result<Commit> {
         let waits = level.level().is_some();
         let (commit, duty) = self.admit(payload, level, WhenFull::Wait, waits)?;
+        admitted(&commit);
         match duty {
             Duty::Nothing => {}
             Duty::WakeDriver => self.shared().wake_driver(),
@@ -271,26 +315,40 @@ impl Log {
                     shared.wake_driver();
                     return Err(refusal.map_or(Error::QueueFull, |why| no_space(&why)));
                 }
-                Err(Blocked::Segment) => {
-                    let before = *refusals_before.get_or_insert(inbox.refusals());
-                    match inbox.refusal().filter(|_| inbox.refusals() > before) {
-                        Some(why) => return Err(no_space(&why)),
-                        // One that was prepared meanwhile may be gone again.
-                        None if inbox.take_driver_asleep() => {
-                            drop(inbox);
-                            if !mutated("ask_in_silence") {
-                                shared.wake_driver();
-                            }
-                            inbox = shared.inbox();
-                        }
-                        None => inbox = self.inner.wait_for_room(inbox),
+                Err(Blocked::Segment) => match refusals_before {
+                    None => {
+                        refusals_before = Some(inbox.refusals());
+                        drop(inbox);
+                        shared.wake_driver();
+                        inbox = shared.inbox();
                     }
-                }
+                    Some(before) if inbox.refusals() > before => match inbox.refusal() {
+                        Some(why) => return Err(no_space(&why)),
+                        // It was told to a caller that does not wait; ask for a segment again.
+                        None => refusals_before = None,
+                    },
+                    Some(_) => {
+                        // What was prepared meanwhile went to somebody else or is too small, so
+                        // another one has been asked for: the driver may sleep again.
+                        if !mutated("ask_in_silence") {
+                            shared.wake_driver();
+                        }
+                        inbox = self.inner.wait_for_room(inbox);
+                    }
+                },
             }
         };
         drop(inbox);
         let duty = placed.duty;
         Ok((commit(placed, payload, level), duty))
+    }
+}
+
+impl Log {
+    /// Waits for a commit of this log that was left to the driver, on whatever runs it.
+    pub(crate) fn wait_for(&self, commit: &Commit) -> Result<Seq> {
+        self.inner.run_until(|| !commit.is_pending());
+        commit.wait()
     }
 }
 

@@ -21,6 +21,7 @@
 //!
 //! Lock order: the committer before the inbox.
 
+mod choice;
 mod inline;
 mod spares;
 
@@ -30,6 +31,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use slab::Slab;
 
+use crate::engine::committer::choice::Choice;
 use crate::engine::group_commit::inbox::{Fill, Taken};
 use crate::engine::group_commit::pipeline::{Acknowledgement, Action, Pipeline, Submission};
 use crate::engine::recovery::SegmentInfo;
@@ -56,7 +58,7 @@ struct SegmentFile {
 /// What an operation in flight is for.
 #[derive(Debug)]
 enum Task {
-    Write { id: u64, submitted: Instant, figures: Figures },
+    Write { id: u64, submitted: Instant, strategy: Option<Strategy>, figures: Figures },
     Sync { file: FileId, since: u64 },
     Install { file: FileId, first_seq: u64, name: String },
     Seal { first_seq: u64, last_seq: u64, bytes: u64 },
@@ -79,6 +81,8 @@ struct Figures {
 pub(crate) struct Setup {
     pub(crate) shard: ShardId,
     pub(crate) strategy: Strategy,
+    /// The strategy was asked for and stays.
+    pub(crate) strategy_is_fixed: bool,
     pub(crate) unit: u64,
     pub(crate) fill_spares: bool,
     pub(crate) depth: usize,
@@ -102,6 +106,7 @@ pub(crate) struct News {
 #[derive(Debug)]
 pub(crate) struct Committer {
     setup: Setup,
+    choice: Choice,
     pipeline: Pipeline,
     tasks: Slab<Task>,
     files: HashMap<FileId, SegmentFile>,
@@ -119,6 +124,7 @@ impl Committer {
     pub(crate) fn new(setup: Setup) -> Committer {
         let pipeline = Pipeline::new(setup.depth, setup.durable_seq);
         Committer {
+            choice: Choice::new(setup.strategy, setup.strategy_is_fixed),
             setup,
             pipeline,
             tasks: Slab::new(),
@@ -183,7 +189,7 @@ impl Committer {
             records: fill.records,
             payload_bytes: (fill.end - HEADER_SIZE) as u32,
         };
-        let strategy = fill.sync.then_some(self.setup.strategy);
+        let strategy = fill.sync.then(|| self.choice.next());
         let payload = u64::from(header.payload_bytes);
         let heads = u64::from(fill.records) * RECORD_HEAD_SIZE as u64;
         let figures = Figures {
@@ -215,7 +221,7 @@ impl Committer {
             len: header.frame_bytes() as usize,
             sync: strategy.filter(|_| !mutated("skip_sync")),
         };
-        (Task::Write { id, submitted: now, figures }, op)
+        (Task::Write { id, submitted: now, strategy, figures }, op)
     }
 
     /// The wall-clock time of a batch, never before that of the batch before it.
@@ -301,12 +307,17 @@ impl Committer {
         {
             return self.fail(error);
         }
+        if let (Some(_), Task::Write { submitted, strategy: Some(strategy), .. }) = (queue, &task)
+            && self.choice.took(*strategy, submitted.elapsed())
+        {
+            shared.metrics().strategy = Some(self.choice.now());
+        }
         self.completed(shared, task);
     }
 
     fn completed(&mut self, shared: &Shared, task: Task) {
         match task {
-            Task::Write { id, submitted, figures } => {
+            Task::Write { id, submitted, figures, .. } => {
                 self.pipeline.write_done(id);
                 count(shared, figures, submitted.elapsed());
             }

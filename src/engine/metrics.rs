@@ -2,6 +2,10 @@
 
 use std::time::Duration;
 
+#[cfg(doc)]
+use crate::engine::Log;
+use crate::io::Strategy;
+
 /// A snapshot of a log's figures since it was opened.
 ///
 /// ```
@@ -16,6 +20,9 @@ use std::time::Duration;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Metrics {
+    /// How batches become durable now. It differs from what [`Log::backend`] says if the log
+    /// chose by itself and has found that the choice made at open was no good any more.
+    pub strategy: Option<Strategy>,
     /// Records in completed batches.
     pub records: u64,
     /// The bytes of those records, without their heads.

@@ -13,10 +13,12 @@ use crate::engine::Log;
 use crate::engine::committer::{Committer, Setup};
 use crate::engine::control::Control;
 use crate::engine::driver::Driver;
+use crate::engine::files::Files;
 use crate::engine::group_commit::inbox::{Ended, Inbox, Limits};
 use crate::engine::options::{Builder, Options};
 use crate::engine::reader::Reader;
 use crate::engine::recovery::{self, Mode, Recovered, Recovery};
+use crate::engine::replay::{self, Replay};
 use crate::engine::shared::Shared;
 #[cfg(any(test, feature = "sim"))]
 use crate::engine::sim::Stepped;
@@ -29,6 +31,7 @@ use crate::io::{
 #[cfg(any(test, feature = "sim"))]
 use crate::io::{SimDisk, SimQueue};
 use crate::segment::name;
+use crate::segment::reader::ScannedBatch;
 use crate::sync::channel::{Receiver, bounded, unbounded};
 use crate::sync::thread::{self, JoinHandle};
 use crate::sync::{Mutex, MutexGuard};
@@ -41,6 +44,8 @@ pub(crate) struct Inner {
     pub(crate) shared: Arc<Shared>,
     pub(crate) options: Options,
     pub(crate) storage: Arc<dyn Storage>,
+    /// What readers have open.
+    pub(crate) files: Arc<Files>,
     pub(crate) backend: Backend,
     pub(crate) recovery: Recovery,
     /// Also serialises everything that changes `state` or the list of segments from outside of
@@ -70,11 +75,15 @@ impl Builder {
     /// file. [`Error::BackendRefused`] changes nothing if the kernel refuses to set a ring up; what
     /// is refused later, at the test write, leaves a recovered or an empty log. [`Error::Io`].
     pub fn open(self) -> Result<Log> {
+        self.open_std(&mut |_, _| Ok(()))
+    }
+
+    pub(crate) fn open_std(self, replay: &mut Replay<'_>) -> Result<Log> {
         self.options.validate()?;
         let storage: Arc<dyn Storage> = Arc::new(StdStorage::new(&self.options.dir));
         require_set_up(&storage, self.options.backend)?;
         make_dir(&self.options)?;
-        self.open_on(storage, open_queue)
+        self.open_on(storage, replay, open_queue)
     }
 
     /// Opens the log on any implementation of the two I/O planes. `make_queue` runs on the ring
@@ -82,10 +91,11 @@ impl Builder {
     pub(crate) fn open_on(
         self,
         storage: Arc<dyn Storage>,
+        replay: &mut Replay<'_>,
         make_queue: impl FnOnce(Arc<dyn Storage>, &QueueOptions, &str) -> Queue + Send + 'static,
     ) -> Result<Log> {
         let options = self.options;
-        let (lock, recovered) = lock_and_recover(&options, &*storage)?;
+        let (lock, recovered) = lock_and_recover(&options, &*storage, replay)?;
         let Recovered { state, segments, next_seq, report } = recovered;
         let Some(state) = state else { return Err(Error::Closed) };
         let durable_seq = next_seq.get() - 1;
@@ -109,12 +119,12 @@ impl Builder {
 
     /// Opens the log on a simulated disk, without a thread.
     #[cfg(any(test, feature = "sim"))]
-    pub(crate) fn open_stepped(mut self, disk: &SimDisk) -> Result<Log> {
+    pub(crate) fn open_stepped(mut self, disk: &SimDisk, replay: &mut Replay<'_>) -> Result<Log> {
         self.options.validate()?;
         self.options.dir = disk.dir().to_path_buf();
         let options = self.options;
         let storage: Arc<dyn Storage> = Arc::new(disk.clone());
-        let (lock, recovered) = lock_and_recover(&options, &*storage)?;
+        let (lock, recovered) = lock_and_recover(&options, &*storage, replay)?;
         let Recovered { state, segments, next_seq, report } = recovered;
         let Some(state) = state else { return Err(Error::Closed) };
         let (queue, backend) = SimQueue::new(disk, &queue_options(&options));
@@ -142,7 +152,7 @@ impl Builder {
 
     pub(crate) fn verify_on(self, storage: &dyn Storage) -> Result<Recovery> {
         let (shard, policy) = (self.options.shard, self.options.policy);
-        Ok(recovery::recover(storage, shard, policy, Mode::ReadOnly, &mut |_, _| Ok(()))?.report)
+        Ok(recovery::recover(storage, shard, policy, Mode::ReadOnly, &mut |_, _, _| Ok(()))?.report)
     }
 
     /// Opens the log to read only: the records that are valid on disk now, beside a live writer or
@@ -155,8 +165,9 @@ impl Builder {
         let storage: Arc<dyn Storage> = Arc::new(StdStorage::new(&self.options.dir));
         let (shard, policy) = (self.options.shard, self.options.policy);
         let recovered =
-            recovery::recover(&*storage, shard, policy, Mode::ReadOnly, &mut |_, _| Ok(()))?;
-        Ok(Reader::of_segments(storage, shard, recovered.segments, recovered.report))
+            recovery::recover(&*storage, shard, policy, Mode::ReadOnly, &mut |_, _, _| Ok(()))?;
+        let files = Files::new(storage);
+        Ok(Reader::of_segments(files, shard, recovered.segments, recovered.report))
     }
 }
 
@@ -232,7 +243,9 @@ fn assemble<Q: IoQueue>(
     durable_seq: u64,
     has_thread: bool,
 ) -> (Arc<Shared>, Driver<Q>) {
-    let inline = options.inline && backend.strategy != Strategy::LinkedFsync;
+    // A linked sync needs the ring. One that was not asked for may be given up later.
+    let linked = backend.strategy == Strategy::LinkedFsync;
+    let inline = options.inline && !(linked && options.strategy.is_some());
     let limits = Limits {
         unit: backend.unit_bytes,
         batch_bytes: options.batch_bytes,
@@ -248,6 +261,7 @@ fn assemble<Q: IoQueue>(
     let setup = Setup {
         shard: options.shard,
         strategy: backend.strategy,
+        strategy_is_fixed: options.strategy.is_some() || !has_thread,
         unit: backend.unit_bytes,
         fill_spares: backend.fill,
         depth: options.queue_depth,
@@ -260,6 +274,7 @@ fn assemble<Q: IoQueue>(
     let dir = options.dir.clone();
     let committer = Committer::new(setup);
     let shared = Arc::new(Shared::new(dir, committer, inbox, segments, sender, wake));
+    shared.metrics().strategy = Some(backend.strategy);
     let driver = Driver::new(Arc::clone(&shared), queue, controls, has_thread);
     (shared, driver)
 }
@@ -277,15 +292,14 @@ fn queue_options(options: &Options) -> QueueOptions {
 fn lock_and_recover(
     options: &Options,
     storage: &dyn Storage,
+    replay: &mut Replay<'_>,
 ) -> Result<(Box<dyn LockGuard>, Recovered)> {
     let lock = storage.lock(&name::lock_name(options.shard))?;
-    let recovered = recovery::recover(
-        storage,
-        options.shard,
-        options.policy,
-        Mode::Repair,
-        &mut |_, _| Ok(()),
-    )?;
+    let visit = &mut |segment, batch: &ScannedBatch<'_>, counts| {
+        replay::show(replay, segment, batch, &counts)
+    };
+    let (shard, policy) = (options.shard, options.policy);
+    let recovered = recovery::recover(storage, shard, policy, Mode::Repair, visit)?;
     Ok((lock, recovered))
 }
 
@@ -299,11 +313,13 @@ impl Inner {
         state: StateFile,
         life: Life,
     ) -> Inner {
+        let files = Arc::new(Files::new(Arc::clone(&storage)));
         recovery.backend = Some(format!("{}, {}", backend.kind, backend.strategy));
         Inner {
             shared,
             options,
             storage,
+            files,
             backend,
             recovery,
             state: Mutex::new(state),

@@ -9,6 +9,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::engine::Log;
+use crate::engine::commit::RecordRef;
 use crate::engine::driver::Driver;
 use crate::engine::options::Builder;
 use crate::engine::recovery::Recovery;
@@ -71,13 +72,27 @@ impl Stepped {
 impl Builder {
     /// Opens the log on a simulated disk, or creates it there. The log's directory is ignored.
     /// It has no thread of its own: [`Log::step`] runs it, and calls that wait do. A
-    /// [`Commit`](crate::Commit) must not be waited for before it is done.
+    /// [`Commit`](crate::Commit) must not be waited for before it is done, which
+    /// [`Log::run_until`] sees to.
     ///
     /// # Errors
     ///
     /// As [`open`](Builder::open).
     pub fn open_sim(self, disk: &SimDisk) -> Result<Log> {
-        self.open_stepped(disk)
+        self.open_stepped(disk, &mut |_, _| Ok(()))
+    }
+
+    /// [`open_replaying`](Builder::open_replaying) on a simulated disk.
+    ///
+    /// # Errors
+    ///
+    /// As [`open_replaying`](Builder::open_replaying).
+    pub fn open_sim_replaying(
+        self,
+        disk: &SimDisk,
+        mut replay: impl FnMut(RecordRef, &[u8]) -> Result<()>,
+    ) -> Result<Log> {
+        self.open_stepped(disk, &mut replay)
     }
 
     /// [`verify`](Builder::verify) on a simulated disk.
@@ -91,8 +106,18 @@ impl Builder {
 }
 
 impl Log {
-    /// Runs a log on a simulated disk until `done`, as the calls that wait do; elsewhere it does
-    /// nothing.
+    /// Runs a log on a simulated disk until `done`, or until it has ended, as the calls that wait
+    /// do; elsewhere it does nothing.
+    ///
+    /// ```
+    /// use ringwal::{Log, SimDisk};
+    ///
+    /// let log = Log::builder("sim").segment_bytes(65_536).open_sim(&SimDisk::new(1))?;
+    /// let commit = log.append_async("one")?;
+    /// log.run_until(|| commit.is_done());
+    /// assert_eq!(commit.wait()?, commit.seq());
+    /// # Ok::<(), ringwal::Error>(())
+    /// ```
     ///
     /// # Panics
     ///

@@ -3,7 +3,9 @@
 //! 1. The slot that counts is never written; a new state goes into the other one and counts once
 //!    it is synced. A torn or failed write costs nothing.
 //!    But what a torn write left is overwritten before anything is shown ([`StateFile::settle`]):
-//!    else a later torn write could complete it, and a state that never counted would count.
+//!    else a later torn write could complete it, and a state that never counted would count. So is
+//!    a slot that announces a cut which was finished: if it counted again, because the newer slot
+//!    went bad, it would take the records that came after the cut.
 //! 2. The file comes into being whole: made under another name, synced, renamed, directory synced.
 
 use std::io;
@@ -21,8 +23,10 @@ pub(crate) struct StateFile {
     file: Box<dyn StorageFile>,
     current: State,
     slot: usize,
-    /// A write into the other slot was torn.
+    /// The other slot held no state when the file was opened.
     is_torn: bool,
+    /// The other slot holds what must never count: a torn write, or a cut that was finished.
+    is_unsettled: bool,
 }
 
 /// What was found under the name of the `state` file.
@@ -57,9 +61,17 @@ impl StateFile {
         match newest(&bytes[..len]) {
             Ok((current, _)) if current.shard != shard.get() => Ok(Found::Unreadable),
             Ok((current, slot)) => {
-                let other = &bytes[(1 - slot) * SLOT_BYTES..][..SLOT_BYTES];
-                let is_torn = State::decode(other).is_err() && other.iter().any(|&byte| byte != 0);
-                Ok(Found::Valid(StateFile { file, current, slot, is_torn }))
+                let other = bytes[..len].get((1 - slot) * SLOT_BYTES..).unwrap_or(&[]);
+                let other = &other[..other.len().min(SLOT_BYTES)];
+                let (is_torn, is_unsettled) = match State::decode(other) {
+                    Ok(other) => (false, other.cutting && !current.cutting),
+                    Err(_) => {
+                        let is_blank = other.len() == SLOT_BYTES && other.iter().all(|&b| b == 0);
+                        let is_torn = !is_blank || current.generation > 1;
+                        (is_torn, is_torn)
+                    }
+                };
+                Ok(Found::Valid(StateFile { file, current, slot, is_torn, is_unsettled }))
             }
             Err(StateError::NewerVersion(version)) => Err(Error::UnsupportedVersion {
                 path: storage.dir().join(&name),
@@ -94,7 +106,7 @@ impl StateFile {
         storage.sync_dir()?;
         // By the name that errors should tell.
         let file = storage.open(&name, Access::Write)?;
-        Ok(StateFile { file, current, slot: 0, is_torn: false })
+        Ok(StateFile { file, current, slot: 0, is_torn: false, is_unsettled: false })
     }
 
     /// The state that counts.
@@ -111,15 +123,21 @@ impl StateFile {
         if !mutated("skip_state_sync") {
             self.file.sync()?;
         }
+        self.is_unsettled = self.current.cutting && !state.cutting;
         self.current = state;
         self.slot = slot;
-        self.is_torn = false;
         Ok(())
     }
 
-    /// Leaves nothing of a torn write, durably.
+    /// Whether the slot that does not count held no state when the file was opened: a write was
+    /// torn, or the slot went bad.
+    pub(crate) fn was_torn(&self) -> bool {
+        self.is_torn
+    }
+
+    /// Leaves nothing in the other slot that must never count, durably.
     pub(crate) fn settle(&mut self) -> Result<()> {
-        if self.is_torn && !mutated("leave_torn_state") {
+        if self.is_unsettled && !mutated("leave_torn_state") {
             self.write(self.current.clone())
         } else {
             Ok(())
@@ -191,6 +209,27 @@ mod tests {
             });
             let came_back = reopen(&memory).current().last_seq == 9;
             assert_eq!(came_back, !settled);
+        }
+    }
+
+    #[test]
+    fn a_cut_that_was_finished_does_not_begin_again_when_the_newer_slot_goes_bad() {
+        let memory = Memory::default();
+        let mut file = StateFile::create(&memory, ShardId::SINGLE, 1).unwrap();
+        let cutting = State { cut: Some(4), cutting: true, ..file.current().clone() };
+        file.write(cutting.clone()).unwrap();
+        file.write(State { cutting: false, ..cutting }).unwrap();
+        let crashed_before = memory.copy();
+        file.settle().unwrap();
+        reopen(&crashed_before).settle().unwrap();
+        for memory in [memory, crashed_before] {
+            for slot in [0, 1] {
+                let memory = memory.copy();
+                memory.edit("state", |bytes| bytes[slot * SLOT_BYTES + 40] ^= 1);
+                let left = reopen(&memory);
+                assert_eq!((left.current().cut, left.current().cutting), (Some(4), false));
+                assert!(left.was_torn());
+            }
         }
     }
 

@@ -362,6 +362,20 @@ impl Strategy {
         !matches!(self, Strategy::Dsync) || mutated("dsync_covers_file")
     }
 
+    /// To be chosen, it must take less than this share of the time of a write and a sync.
+    ///
+    /// A linked sync runs on a worker of the kernel, so it has to be clearly faster alone to be no
+    /// slower in company. A durable write through a ring completes on a queue of the kernel that
+    /// is bound to one processor, and it collapses when that one is busy, so it has to win by a
+    /// factor of two.
+    pub(crate) fn margin(self) -> f64 {
+        match self {
+            Strategy::LinkedFsync => 0.8,
+            Strategy::Dsync => 0.5,
+            Strategy::WriteThenSync => 1.0,
+        }
+    }
+
     /// The name that the command and the messages use.
     pub fn name(self) -> &'static str {
         match self {

@@ -2,5 +2,8 @@
 //! [`format`](mod@crate::format).
 
 pub mod backends;
+pub mod damage;
 pub mod durability;
+pub mod kv;
 pub mod recovery;
+pub mod testing;

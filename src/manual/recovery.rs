@@ -14,7 +14,10 @@
 //! - a later batch of the same segment, whose header carries the durable watermark of its time;
 //! - the name of a later segment, because a segment gets its name only when everything before it
 //!   is durable;
-//! - the checkpoint, or the last durable number in `state`, such as a clean close leaves.
+//! - the checkpoint, or the last durable number in `state`, such as a clean close leaves;
+//! - a valid batch where no crash can have left it: of another life of the file with numbers that
+//!   only a later one could have, or in the segment before with the numbers of a segment that has
+//!   no valid batch.
 //!
 //! | verdict | meaning | what opening does |
 //! |---|---|---|
@@ -25,6 +28,10 @@
 //!
 //! Damage to the very last records of a log that was not closed has no witness and is taken for a
 //! torn tail: no log on one disk can tell the two apart without a second place to write to.
+//! [`damage`](super::damage) has how often that is, and what else is noticed and what not.
+//!
+//! A slot of `state` that is torn or went bad leaves the other one, which is one step older. That
+//! is in the report, too ([`Recovery::state_torn`](crate::Recovery::state_torn)).
 //!
 //! # Policies
 //!

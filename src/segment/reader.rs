@@ -106,6 +106,25 @@ pub(crate) struct LaterBatch {
     pub(crate) last_seq: u64,
     /// What was known to be durable when it was written.
     pub(crate) durable_seq: u64,
+    /// No crash can have left it there: it belongs to another life of the file, which would have
+    /// to be an earlier one, but has a number that only a later one could have.
+    pub(crate) is_misplaced: bool,
+}
+
+impl LaterBatch {
+    pub(crate) fn of(header: &BatchHeader, offset: u64, is_misplaced: bool) -> LaterBatch {
+        LaterBatch {
+            offset,
+            first_seq: header.first_seq,
+            last_seq: header.last_seq(),
+            durable_seq: header.durable_seq,
+            is_misplaced,
+        }
+    }
+
+    fn proves_more_than(&self, other: &LaterBatch) -> bool {
+        (self.is_misplaced, self.durable_seq) > (other.is_misplaced, other.durable_seq)
+    }
 }
 
 impl SegmentScanner {
@@ -174,7 +193,8 @@ impl SegmentScanner {
     }
 
     /// Searches what is behind a stop for batches that were written after the one that is not
-    /// there. Of those it returns the one whose durable watermark is the greatest.
+    /// there. Of those it returns the one whose durable watermark is the greatest, or a misplaced
+    /// one. The salt does not matter: what an earlier life left has lower numbers.
     pub(crate) fn later_witness(&mut self, stop: &Stop) -> Result<Option<LaterBatch>> {
         let step = self.unit.unwrap_or(1);
         let mut best: Option<LaterBatch> = None;
@@ -186,22 +206,21 @@ impl SegmentScanner {
             let Ok((header, _)) = BatchHeader::parse(self.window.after(candidate)) else {
                 continue;
             };
+            let is_misplaced =
+                self.salt.is_some_and(|salt| salt != header.salt) && !mutated("trust_another_life");
+            let is_later = header.first_seq > stop.expected_seq
+                || is_misplaced && header.first_seq == stop.expected_seq;
             if header.shard != self.shard
-                || header.first_seq <= stop.expected_seq
+                || !is_later
                 || !candidate.is_multiple_of(header.unit())
-                || self.salt.is_some_and(|salt| salt != header.salt)
                 || self.verify(candidate)?.is_err()
             {
                 continue;
             }
             at = (candidate + header.frame_bytes()).next_multiple_of(step);
-            if best.is_none_or(|best| header.durable_seq > best.durable_seq) {
-                best = Some(LaterBatch {
-                    offset: candidate,
-                    first_seq: header.first_seq,
-                    last_seq: header.last_seq(),
-                    durable_seq: header.durable_seq,
-                });
+            let found = LaterBatch::of(&header, candidate, is_misplaced);
+            if best.is_none_or(|best| found.proves_more_than(&best)) {
+                best = Some(found);
             }
         }
         self.window.forget();

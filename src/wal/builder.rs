@@ -125,7 +125,11 @@ impl WalBuilder {
     ///
     /// let disk = SimDisk::new(1);
     /// let open = |disk| {
-    ///     let config = WalConfig { dir: "sim".into(), ..WalConfig::default() };
+    ///     let config = WalConfig {
+    ///         dir: "sim".into(),
+    ///         segment_size: 65_536,
+    ///         ..WalConfig::default()
+    ///     };
     ///     WalHandle::builder(config).open_sim(disk)
     /// };
     /// let event = |n| SignalEvent {

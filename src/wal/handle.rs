@@ -92,7 +92,20 @@ impl WalHandle {
     /// [`Error::Poisoned`] with the first failure of the log. A duplicate of an event that fails
     /// fails with it.
     pub fn append(&self, event: SignalEvent) -> Result<u64> {
-        self.wait_for(&self.append_async(event)?)
+        let bytes = EventRecord::from(event).to_bytes();
+        let Some(window) = &self.window else { return self.log.append(bytes).map(u64::from) };
+        let (reservation, admission) = window.admit_one(&bytes, now_nanos());
+        if let Some(waits) = Waits::of(admission) {
+            return self.wait_for(&EventCommit { waits });
+        }
+        let mut reservation = Some(reservation);
+        let appended = self.log.append_then(bytes, |commit| {
+            reservation.take().into_iter().for_each(|first| first.appended(commit));
+        });
+        if let (Err(error), Some(reservation)) = (&appended, reservation) {
+            reservation.failed(error);
+        }
+        appended.map(|commit| commit.seq().get())
     }
 
     /// [`append`](Self::append) that returns at once with a ticket. Blocks only while the queue
@@ -108,22 +121,19 @@ impl WalHandle {
             return Ok(EventCommit { waits: Waits::First(commit) });
         };
         let (reservation, admission) = window.admit_one(&bytes, now_nanos());
-        let waits = match admission {
-            Admission::Known => Waits::Known,
-            Admission::Appended(commit) => Waits::Duplicate(commit),
-            Admission::Reserved(ticket) => Waits::Reserved(ticket),
-            Admission::New => match self.log.append_async(bytes) {
-                Ok(commit) => {
-                    reservation.appended(&commit);
-                    Waits::First(commit)
-                }
-                Err(error) => {
-                    reservation.failed(&error);
-                    return Err(error);
-                }
-            },
-        };
-        Ok(EventCommit { waits })
+        if let Some(waits) = Waits::of(admission) {
+            return Ok(EventCommit { waits });
+        }
+        match self.log.append_async(bytes) {
+            Ok(commit) => {
+                reservation.appended(&commit);
+                Ok(EventCommit { waits: Waits::First(commit) })
+            }
+            Err(error) => {
+                reservation.failed(&error);
+                Err(error)
+            }
+        }
     }
 
     /// Appends events, all or nothing, and blocks like [`append`](Self::append). Returns for each
@@ -148,15 +158,14 @@ impl WalHandle {
         }
         let mut next_seq = 0;
         if !batch.is_empty() {
-            let appended = self.log.append_batch_async(&batch);
-            match (&appended, reservation) {
-                (Ok(commit), Some(reservation)) => reservation.appended(commit),
-                (Err(error), Some(reservation)) => reservation.failed(error),
-                _ => {}
+            let mut reservation = reservation;
+            let appended = self.log.append_batch_then(&batch, |commit| {
+                reservation.take().into_iter().for_each(|first| first.appended(commit));
+            });
+            if let (Err(error), Some(reservation)) = (&appended, reservation) {
+                reservation.failed(error);
             }
-            let commit = appended?;
-            next_seq = commit.seqs().start().get();
-            self.wait_for(&EventCommit { waits: Waits::First(commit) })?;
+            next_seq = appended?.seqs().start().get();
         }
         let mut seqs = Vec::with_capacity(events.len());
         for index in 0..events.len() {
@@ -165,12 +174,9 @@ impl WalHandle {
             next_seq += u64::from(is_new);
         }
         for admission in admissions.into_iter().flatten() {
-            let waits = match admission {
-                Admission::New | Admission::Known => continue,
-                Admission::Appended(commit) => Waits::Duplicate(commit),
-                Admission::Reserved(ticket) => Waits::Reserved(ticket),
-            };
-            self.wait_for(&EventCommit { waits })?;
+            if let Some(waits) = Waits::of(admission) {
+                self.wait_for(&EventCommit { waits })?;
+            }
         }
         Ok(seqs)
     }

@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
+use crate::wal::dedup::Admission;
 use crate::{Commit, Error, Result};
 
 /// The ticket of [`WalHandle::append_async`](crate::wal::WalHandle::append_async): wait for it
@@ -40,6 +41,18 @@ pub(crate) enum Waits {
     Reserved(Arc<Ticket>),
     /// Nothing.
     Known,
+}
+
+impl Waits {
+    /// What an event waits for that is not to be appended.
+    pub(crate) fn of(admission: Admission) -> Option<Waits> {
+        match admission {
+            Admission::New => None,
+            Admission::Known => Some(Waits::Known),
+            Admission::Appended(commit) => Some(Waits::Duplicate(commit)),
+            Admission::Reserved(ticket) => Some(Waits::Reserved(ticket)),
+        }
+    }
 }
 
 impl EventCommit {

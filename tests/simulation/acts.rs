@@ -1,7 +1,6 @@
 //! What may be done to a log, step by step, and what each must come to.
 
-use ringwal::io::SimFault;
-use ringwal::{Batch, Durability, Error, Log, Seq};
+use ringwal::{Batch, Durability, Error, Log, Seq, SimFault};
 
 use crate::model::{Broken, ensure};
 use crate::world::{ERRNOS, World};

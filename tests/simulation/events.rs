@@ -92,6 +92,7 @@ pub(crate) struct Events {
     tickets: Vec<(EventCommit, u64)>,
     faulty: bool,
     pub(crate) figures: Figures,
+    pub(crate) telling: bool,
     pub(crate) story: Vec<String>,
 }
 
@@ -106,6 +107,7 @@ impl Events {
             tickets: Vec::new(),
             faulty: false,
             figures: Figures::default(),
+            telling: false,
             story: Vec::new(),
         }
     }
@@ -149,6 +151,13 @@ impl Events {
         Ok(())
     }
 
+    fn tell(&mut self, what: impl FnOnce() -> String) {
+        if self.telling {
+            let line = what();
+            self.story.push(line);
+        }
+    }
+
     fn wal(&self) -> Result<&WalHandle, Broken> {
         self.wal.as_ref().ok_or_else(|| "no log".to_owned())
     }
@@ -164,6 +173,7 @@ impl Events {
                 ..WalConfig::default()
             };
             let builder = WalHandle::builder(config)
+                .dedup_entries(1000)
                 .queue_depth(self.rng.pick(&[1, 2, 8]) as usize)
                 .strategy(Some(self.rng.pick(&Strategy::ALL)))
                 .spare_segments(self.rng.pick(&[0, 1, 2]) as usize);
@@ -176,7 +186,7 @@ impl Events {
                 Ok((wal, events, report)) => {
                     self.disk.heal();
                     self.faulty = false;
-                    self.story.push(format!("opened: {report:?}"));
+                    self.tell(|| format!("opened: {report:?}"));
                     self.model.check_opened(&wal, &events, &report)?;
                     self.wal = Some(wal);
                 }
@@ -185,6 +195,7 @@ impl Events {
                     ensure!(is_told, "opening fails with {error}");
                     self.disk = self.disk.crash();
                     self.figures.crashes += 1;
+                    self.figures.in_recovery += 1;
                 }
             }
         }
@@ -223,7 +234,7 @@ impl Events {
         let n = self.rng.below(DIFFERENT);
         let act = self.rng.below(100);
         self.figures.steps += 1;
-        self.story.push(format!("act {act} with event {n}"));
+        self.tell(|| format!("act {act} with event {n}"));
         match act {
             0..25 => self.append(n),
             25..50 => self.append_async(n),
@@ -239,7 +250,7 @@ impl Events {
             94..97 => {
                 let fault = FAULTS[self.rng.below(FAULTS.len() as u64) as usize];
                 let index = self.rng.below(20);
-                self.story.push(format!("{fault} at {index}"));
+                self.tell(|| format!("{fault} at {index}"));
                 self.disk.fail_at(index, fault);
                 self.figures.faults += 1;
                 self.faulty = true;
@@ -367,6 +378,7 @@ impl Events {
             let early = ticket.is_done() && *seq > durable;
             ensure!(!early, "{seq} is acknowledged, {durable} is durable");
         }
+        self.figures.records += durable - self.model.acked;
         self.model.acked = durable;
         Ok(())
     }

@@ -1,7 +1,6 @@
 //! One fault at one call, once or for good, and what comes of it.
 
-use ringwal::io::SimFault;
-use ringwal::{Error, Strategy};
+use ringwal::{Error, SimFault, Strategy};
 
 use crate::acts::Act;
 use crate::life::Steps;

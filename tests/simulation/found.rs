@@ -1,7 +1,6 @@
 //! What the simulation found once, each as short as it gets.
 
-use ringwal::io::{SimDisk, SimFault};
-use ringwal::{Builder, Durability, Error, Log, Seq};
+use ringwal::{Builder, Durability, Error, Log, Seq, SimDisk, SimFault};
 
 fn builder() -> Builder {
     Log::builder("sim").segment_bytes(4096).batch_bytes(4096)

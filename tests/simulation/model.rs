@@ -52,7 +52,9 @@ impl Model {
     /// A new record of `size` bytes that no other has, if it is long enough.
     pub(crate) fn record(&mut self, size: usize) -> Vec<u8> {
         self.made += 1;
-        self.made.to_le_bytes().into_iter().cycle().take(size).collect()
+        let mut record = self.made.to_le_bytes().repeat(size.div_ceil(8));
+        record.truncate(size);
+        record
     }
 
     /// Everything after `seq` was cut off.

@@ -1,8 +1,10 @@
 //! Reads that give wrong bytes: never shown as right ones, and nothing that has a later witness
 //! disappears because of them.
 
-use ringwal::io::SimFault;
-use ringwal::{Error, Log, RecoveryPolicy};
+use std::ops::Range;
+
+use ringwal::format::decode;
+use ringwal::{Error, Log, RecoveryPolicy, SimDisk, SimFault};
 
 use crate::faults::{SCENARIOS, Scenario};
 use crate::life::Steps;
@@ -27,17 +29,57 @@ pub(crate) enum Seen {
     State,
 }
 
+/// The last segment, as its name and its bytes say.
+#[derive(Default)]
+struct LastSegment {
+    name: String,
+    first_seq: u64,
+    content: Vec<u8>,
+}
+
+impl LastSegment {
+    fn of(disk: &SimDisk) -> LastSegment {
+        let last = disk.names().into_iter().rfind(|name| name.ends_with(".seg"));
+        let Some(name) = last else { return LastSegment::default() };
+        let digits: String = name.chars().filter(char::is_ascii_digit).collect();
+        let content = disk.content(&name).unwrap_or_default();
+        LastSegment { first_seq: digits.parse().unwrap(), content, name }
+    }
+
+    /// The greatest watermark that a batch states which has none of these bytes.
+    fn stated_outside(&self, bytes: Range<usize>) -> u64 {
+        let (mut at, mut stated, mut salt) = (0, 0, None);
+        let mut next_seq = self.first_seq;
+        while let Some(Ok(batch)) = self.content.get(at..).map(decode) {
+            let header = batch.header();
+            let end = at + header.frame_bytes() as usize;
+            // What follows is of an earlier life of the file.
+            if header.first_seq != next_seq || *salt.get_or_insert(header.salt) != header.salt {
+                break;
+            }
+            if end <= bytes.start || bytes.end <= at {
+                stated = stated.max(header.durable_seq);
+            }
+            (at, next_seq) = (end, header.last_seq() + 1);
+        }
+        stated
+    }
+}
+
 impl World {
-    /// The last record that something later than itself proves to have been durable.
-    fn witnessed(&self) -> u64 {
-        let numbers = self.disk.names().into_iter().filter_map(|name| {
-            let number = name.strip_prefix("wal-")?.strip_suffix(".seg")?;
-            number.parse::<u64>().ok()
-        });
-        let before_last = numbers.max().map_or(0, |first| first - 1);
+    /// The last record that something later than itself proves to have been durable, with these
+    /// bytes of the last segment gone.
+    fn witnessed(&self, last: &LastSegment, struck: &str) -> u64 {
+        let before_last = last.first_seq.saturating_sub(1);
+        let stated = match struck.rsplit_once(" of ").and_then(|(_, at)| at.split_once("..")) {
+            Some((from, to)) if struck.contains(&last.name) && !self.model.was_cut => {
+                last.stated_outside(from.parse().unwrap()..to.parse().unwrap())
+            }
+            _ => 0,
+        };
         let checkpoint = self.model.checkpoint.as_ref().map_or(0, |mark| mark.0);
         let closed = if self.closed { self.model.last() } else { 0 };
-        let proven = before_last.max(checkpoint).max(closed);
+        let proven = before_last.max(stated).max(checkpoint).max(closed);
         proven.min(self.model.maybe_cut.unwrap_or(u64::MAX))
     }
 
@@ -53,6 +95,7 @@ impl World {
             true => copy.fail_from(index, fault),
             false => copy.fail_at(index, fault),
         }
+        let last_segment = LastSegment::of(&copy);
         let builder = || Log::builder("sim").recovery(RecoveryPolicy::Strict);
         let opened = builder().open_sim(&copy);
         let Some(struck) = copy.struck().pop() else { return Ok(Seen::Nothing) };
@@ -78,7 +121,7 @@ impl World {
             }
             Err(error) => return Err(format!("{struck}: {error}")),
         };
-        let (last, witnessed) = (log.appended_seq().get(), self.witnessed());
+        let (last, witnessed) = (log.appended_seq().get(), self.witnessed(&last_segment, &struck));
         ensure!(last <= self.model.last(), "{struck}: {last} of {} records", self.model.last());
         ensure!(last >= witnessed, "{struck}: {last} records, {witnessed} are proven");
         let reader = log.reader().map_err(|error| format!("{struck}: {error}"))?;

@@ -1,8 +1,8 @@
 //! A log on a simulated disk, its model, and how its lives begin and end.
 
-use ringwal::io::{SimDisk, SimFault};
 use ringwal::{
-    Builder, Commit, Durability, Error, Log, RecordRef, RecoveryPolicy, Strategy, Verdict,
+    Builder, Commit, Durability, Error, Log, RecordRef, RecoveryPolicy, SimDisk, SimFault,
+    Strategy, Verdict,
 };
 
 use crate::acts::Act;

@@ -41,10 +41,15 @@ impl fmt::Display for Summary<'_> {
         writeln!(f, "wait:     p50 {}, p99 {}, p99.9 {}", wait(0.5), wait(0.99), wait(0.999))?;
         writeln!(
             f,
-            "batches:  {}, {:.1} records each on average",
+            "batches:  {}, {:.1} records each on average; {} written by an appender itself",
             metrics.batches,
             metrics.records as f64 / (metrics.batches.max(1)) as f64,
+            metrics.inline_batches,
         )?;
+        if let Some(now) = metrics.strategy.filter(|now| *now != self.backend.strategy) {
+            let chosen = self.backend.strategy;
+            writeln!(f, "changed:  from {chosen} to {now}, as it was not clearly faster any more")?;
+        }
         writeln!(
             f,
             "written:  {} bytes, of which {} padding",

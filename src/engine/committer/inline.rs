@@ -23,7 +23,7 @@ use crate::engine::group_commit::inbox::{Fill, Taken};
 use crate::engine::shared::Shared;
 use crate::error::Error;
 use crate::gate::Waking;
-use crate::io::{CommitFile, Completion, Op};
+use crate::io::{CommitFile, Completion, Op, Strategy};
 use crate::mutation::mutated;
 use crate::sync::now;
 
@@ -82,7 +82,8 @@ impl Shared {
 impl Committer {
     /// The file that an appender may write to by itself now.
     fn file_at_rest(&self) -> Option<u64> {
-        if self.failure.is_some() || self.stopping || !self.setup.inline {
+        let linked = self.choice.now() == Strategy::LinkedFsync;
+        if self.failure.is_some() || self.stopping || !self.setup.inline || linked {
             return None;
         }
         let file = self.pipeline.resting_file()?;

@@ -125,7 +125,7 @@ pub(crate) struct Arrival {
 pub(crate) enum Blocked {
     /// Memory is used up, or the log stands still for a moment.
     Room,
-    /// No prepared segment has room; one has been asked for, and the driver must see that.
+    /// No prepared segment has room; one has been asked for, and the driver must be woken.
     Segment,
     /// For good.
     Ended(Ended),
@@ -286,13 +286,8 @@ impl Inbox {
         }
     }
 
-    /// Whether the ring thread has to be woken to see what is new; whoever asks does it.
-    pub(crate) fn take_driver_asleep(&mut self) -> bool {
-        std::mem::take(&mut self.driver_asleep)
-    }
-
     fn wake_if_asleep(&mut self) -> Duty {
-        match self.take_driver_asleep() {
+        match std::mem::take(&mut self.driver_asleep) {
             true => Duty::WakeDriver,
             false => Duty::Nothing,
         }
@@ -317,6 +312,11 @@ impl Inbox {
             Some(open) => open.offset + (open.end as u64).next_multiple_of(self.limits.unit),
             None => active.position,
         }
+    }
+
+    /// The active segment, by its first sequence number, and where its next batch would begin.
+    pub(crate) fn active(&self) -> Option<(u64, u64)> {
+        self.active.as_ref().map(|active| (active.first_seq, self.next_place(active)))
     }
 
     /// Closes the open batch and opens one that holds at least `bytes` of payload.

@@ -67,6 +67,7 @@ pub(crate) fn carry_out(
         let state = ended_at(file.current(), last_seq);
         if state != *file.current() {
             file.write(state)?;
+            file.settle()?;
         }
     }
     Ok(())

@@ -98,6 +98,9 @@ pub struct Recovery {
     pub tolerated: Option<Corruption>,
     /// Whether there were segments, but no `state` file.
     pub state_missing: bool,
+    /// Whether one slot of `state` was torn or went bad, so that the other one counted. The log is
+    /// whole, but its last checkpoint, truncation or clean close may be undone.
+    pub state_torn: bool,
     /// How long it took.
     pub elapsed: Duration,
     /// What the log runs on and why, if it was opened to append.
@@ -143,6 +146,9 @@ impl fmt::Display for Recovery {
         }
         if self.state_missing {
             writeln!(f, "state:    there was no state file")?;
+        }
+        if self.state_torn {
+            writeln!(f, "state:    one slot was torn or damaged, the other one counts")?;
         }
         if let Some(backend) = &self.backend {
             writeln!(f, "backend:  {backend}")?;

@@ -133,6 +133,7 @@ impl<'a> Survey<'a> {
             }
         }
         self.report.state_missing = state == StateSeen::Missing && !self.segments.is_empty();
+        self.report.state_torn = file.as_ref().is_some_and(StateFile::was_torn);
         self.state = match &file {
             Some(file) => known(file.current()),
             None => State { last_seq: 0, ..State::new([0; 16], self.shard.get(), first) },
@@ -176,9 +177,16 @@ impl<'a> Survey<'a> {
     /// after the last record.
     fn scan_all(&mut self, live: &[(u64, String)], visit: &mut Visit<'_>) -> Result<u64> {
         let mut next_seq = live.first().map_or(1, |(first_seq, _)| *first_seq);
+        let mut beyond = None;
         for (index, (first_seq, name)) in live.iter().enumerate() {
             let next = live.get(index + 1).map(|(next, _)| *next);
-            let tail = self.scan(*first_seq, name, next, visit)?;
+            let mut tail = self.scan(*first_seq, name, next, visit)?;
+            let is_void = next.is_none() && !tail.has_batch;
+            if is_void && !mutated("void_by_name") {
+                // Its name alone does not void records that the segment before it has.
+                tail.later = tail.later.or(beyond);
+            }
+            beyond = tail.beyond;
             next_seq = tail.next_seq;
             if tail.has_batch {
                 self.recovered.push(SegmentInfo {
@@ -241,21 +249,33 @@ impl<'a> Survey<'a> {
             tail.offset = (batch.offset() + header.frame_bytes()).min(tail.file_bytes);
             let was_last = header.last_seq() == u64::MAX;
             tail.next_seq = header.last_seq().min(bound).saturating_add(1);
+            if header.last_seq() > bound {
+                tail.beyond = Some(LaterBatch::of(header, batch.offset(), true));
+            }
             if !counts.is_empty() {
-                visit(&batch, counts)?;
+                visit(Seq::new(first_seq), &batch, counts)?;
             }
             if was_last {
                 break;
             }
         }
         tail.end = End::Bound;
+        if bound == self.cut(first_seq) {
+            tail.beyond = None;
+        } else if let (None, Scan::Batch(batch)) = (tail.beyond, scanner.next_batch()?) {
+            tail.beyond = Some(LaterBatch::of(batch.header(), batch.offset(), true));
+        }
         Ok(tail)
     }
 
     /// The last record that can count in a segment: a later segment or a cut ends it.
     fn bound(&self, first_seq: u64, next: Option<u64>) -> u64 {
-        let cut = self.state.cut.filter(|&cut| first_seq <= cut).unwrap_or(u64::MAX);
-        next.map_or(u64::MAX, |next| next - 1).min(cut)
+        next.map_or(u64::MAX, |next| next - 1).min(self.cut(first_seq))
+    }
+
+    /// The last record in a segment that the cut in `state` leaves.
+    fn cut(&self, first_seq: u64) -> u64 {
+        self.state.cut.filter(|&cut| first_seq <= cut).unwrap_or(u64::MAX)
     }
 
     fn open(&self, name: &str, is_last: bool) -> Result<Arc<dyn StorageFile>> {
@@ -276,6 +296,8 @@ impl<'a> Survey<'a> {
             StopKind::Blank => End::Blank,
             StopKind::Stale => End::Stale,
             StopKind::Damaged => End::Damaged,
+            // Opening would not have come this far: the damage before it is what is reported.
+            StopKind::NewerVersion(_) if self.report.corruption.is_some() => End::Damaged,
             StopKind::NewerVersion(version) => {
                 let path = self.path(name);
                 return Err(Error::UnsupportedVersion { path, version, newest: VERSION });
@@ -289,7 +311,8 @@ impl<'a> Survey<'a> {
         // What is before the first live record may be missing.
         let missing = tail.next_seq.max(self.state.first_seq);
         let checkpoint = self.state.checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.seq);
-        let later_proves = tail.later.is_some_and(|later| later.durable_seq >= missing);
+        let later_proves =
+            tail.later.is_some_and(|later| later.is_misplaced || later.durable_seq >= missing);
         let facts = TailFacts {
             end: tail.end,
             later_batch: match tail.later {
@@ -316,6 +339,7 @@ impl<'a> Survey<'a> {
         let of_batch = tail.later.filter(|_| later_proves);
         let last = match (next, of_batch) {
             (Some(next), _) => next - 1,
+            (None, Some(later)) if later.is_misplaced => later.last_seq.min(tail.bound),
             (None, Some(later)) => later.durable_seq.min(later.first_seq - 1).min(tail.bound),
             (None, None) => checkpoint.max(self.state.last_seq),
         };
@@ -398,6 +422,8 @@ struct Tail {
     bound: u64,
     has_batch: bool,
     later: Option<LaterBatch>,
+    /// A batch here with records that the name of the next segment says are there instead.
+    beyond: Option<LaterBatch>,
 }
 
 impl Tail {
@@ -412,6 +438,7 @@ impl Tail {
             bound: u64::MAX,
             has_batch: false,
             later: None,
+            beyond: None,
         }
     }
 }

@@ -48,7 +48,7 @@ pub(crate) enum Later {
     None,
     /// There are, but none says that what is missing was durable: they were in flight together.
     Unproven,
-    /// One says that what is missing was durable.
+    /// One says that what is missing was durable, or that not a crash left it like this.
     Proves,
 }
 

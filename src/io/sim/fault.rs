@@ -10,11 +10,10 @@ use std::io;
 /// the [module](super).
 ///
 /// ```
-/// use ringwal::io::{SimDisk, SimFault};
-/// use ringwal::{Error, Log};
+/// use ringwal::{Error, Log, SimDisk, SimFault};
 ///
 /// let disk = SimDisk::new(1);
-/// let log = Log::builder("sim").open_sim(&disk)?;
+/// let log = Log::builder("sim").segment_bytes(65_536).open_sim(&disk)?;
 /// disk.fail_at(0, SimFault::CutChain);
 /// let error = log.append("written, and its sync never ran").unwrap_err();
 /// assert!(matches!(error, Error::Poisoned(_)));

@@ -74,13 +74,14 @@ mod tests;
 /// letting another call fail each time, until nothing is left to fail:
 ///
 /// ```
-/// use ringwal::io::{SimDisk, SimFault};
-/// use ringwal::{Durability, Error, Log};
+/// use ringwal::{Error, Log, SimDisk, SimFault};
 ///
 /// const EIO: i32 = 5;
+/// // All of a disk is in memory: small segments are fast.
+/// let open = |disk: &SimDisk| Log::builder("sim").segment_bytes(65_536).open_sim(disk);
 /// for (at, fault) in (0..).flat_map(|n| [(n, SimFault::PowerCut), (n, SimFault::Errno(EIO))]) {
 ///     let disk = SimDisk::new(at);
-///     let log = Log::builder("sim").open_sim(&disk)?;
+///     let log = open(&disk)?;
 ///     log.append("first")?;
 ///     disk.fail_at(at, fault);
 ///     let second = log.append("second");
@@ -92,7 +93,7 @@ mod tests;
 ///     let disk = disk.crash();
 ///     drop(log);
 ///
-///     let log = Log::builder("sim").open_sim(&disk)?;
+///     let log = open(&disk)?;
 ///     let mut records = log.reader()?;
 ///     assert_eq!(records.next().expect("it was acknowledged")?.data(), b"first");
 ///     match records.next() {

@@ -206,6 +206,7 @@ impl SimQueue {
     }
 }
 
+/// Writes and syncs of the commit path.
 impl SimDisk {
     fn begin_write(&self, open: &Open, offset: usize, data: &[u8]) -> u64 {
         let mut state = self.state();

@@ -80,6 +80,10 @@ impl State {
     ) -> Option<(usize, Vec<u8>)> {
         let (first, end) = (bytes.start / SECTOR_BYTES, bytes.end.div_ceil(SECTOR_BYTES));
         let sector = first + self.dice.below(end - first);
+        if let Some(line) = self.plans.struck.last_mut() {
+            let start = sector * SECTOR_BYTES;
+            line.push_str(&format!(" of {start}..{}", start + SECTOR_BYTES));
+        }
         let mut wrong = match struck.fault {
             SimFault::StaleRead => self.inodes[inode].sector_before(sector),
             SimFault::MisdirectedRead => {

@@ -158,7 +158,8 @@ fn the_later_batch_with_the_greatest_watermark_is_found() {
     assert_eq!((seqs, stop.kind), (vec![1], StopKind::Damaged));
     let later = scanner.later_witness(&stop).unwrap();
     let offset = 3 * UNIT as u64;
-    let found = LaterBatch { offset, first_seq: 5, last_seq: 6, durable_seq: 3 };
+    let is_misplaced = false;
+    let found = LaterBatch { offset, first_seq: 5, last_seq: 6, durable_seq: 3, is_misplaced };
     assert_eq!(later, Some(found));
 }
 

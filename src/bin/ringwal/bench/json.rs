@@ -91,6 +91,8 @@ fn engine(metrics: &Metrics) -> Value {
         "records": metrics.records,
         "batches": metrics.batches,
         "synced_batches": metrics.synced_batches,
+        "inline_batches": metrics.inline_batches,
+        "strategy": metrics.strategy.map(ringwal::Strategy::name),
         "separate_syncs": metrics.separate_syncs,
         "rotations": metrics.rotations,
         "queue_micros": micros(&metrics.queue_micros),

@@ -77,13 +77,15 @@ impl CaseResult {
         self.rounds.iter().any(|round| round.unexplained == Some(true))
     }
 
-    /// The strategies that ran, in the order of the rounds, each once.
+    /// The strategies that ran, in the order of the rounds, each once; also those changed to.
     pub(crate) fn strategies(&self) -> String {
         let mut names: Vec<&str> = Vec::new();
         for round in &self.rounds {
-            let name = round.backend.strategy.name();
-            if !names.contains(&name) {
-                names.push(name);
+            let changed = round.metrics.strategy;
+            for strategy in std::iter::once(round.backend.strategy).chain(changed) {
+                if !names.contains(&strategy.name()) {
+                    names.push(strategy.name());
+                }
             }
         }
         names.join("+")

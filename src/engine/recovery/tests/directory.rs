@@ -130,3 +130,15 @@ fn files_of_a_newer_version_are_refused_by_name() {
         }
     }
 }
+
+#[test]
+fn a_newer_version_behind_damage_does_not_hide_the_damage() {
+    let mut bytes = segment(6).batch(1).batch(1).bytes;
+    (bytes[UNIT as usize + 4], bytes[UNIT as usize + 48]) = (3, 0);
+    let memory = log(no_state, &[(6, bytes)]);
+    let seen = run(&memory, RecoveryPolicy::Strict, Mode::ReadOnly).unwrap().1.report;
+    match run(&memory, RecoveryPolicy::Strict, Mode::Repair) {
+        Err(Error::Corrupt(found)) => assert_eq!(seen.corruption, Some(found)),
+        other => panic!("{other:?}"),
+    }
+}

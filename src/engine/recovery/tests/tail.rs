@@ -130,6 +130,35 @@ fn a_lost_first_batch_is_noticed_although_the_salt_is_unknown_r_c2() {
 }
 
 #[test]
+fn the_name_of_a_segment_without_a_batch_voids_no_records_r_c2() {
+    let older = segment(1).batch(3).bytes;
+    let last = segment(4).batch(1).batch(3).batch(1).bytes;
+    // Inside of a batch, and where one begins; what it has is a copy, nothing, or blank.
+    for (number, offset) in [(6, 0), (5, 0), (8, 0)] {
+        for bytes in [older.clone(), Vec::new(), vec![0; 4096]] {
+            let segments = [(1, older.clone()), (4, last.clone()), (number, bytes)];
+            let memory = log(no_state, &segments);
+            let (kind, witness, at, first, _) = strict_corruption(&memory, "R-C2");
+            assert_eq!((witness, at, first), (Witness::LaterBatch, offset, number), "{kind:?}");
+            corruption(&memory, RecoveryPolicy::TolerateTail, "R-C2");
+        }
+    }
+}
+
+#[test]
+fn a_first_batch_of_another_life_is_noticed_by_those_behind_it_r_c2() {
+    let ours = segment(1).batch(3).batch(2).batch(1).bytes;
+    let other = SegmentBytes::new(1, 0xbad).batch(3).bytes;
+    for batches in [3, 2] {
+        let bytes = [&other[..], &ours[UNIT as usize..batches * UNIT as usize]].concat();
+        let memory = log(no_state, &[(1, bytes)]);
+        let (_, witness, at, first, _) = strict_corruption(&memory, "R-C2");
+        assert_eq!((witness, at, first), (Witness::LaterBatch, UNIT, 4));
+        corruption(&memory, RecoveryPolicy::TolerateTail, "R-C2");
+    }
+}
+
+#[test]
 fn a_checkpoint_makes_damage_corruption_r_c3() {
     let mut bytes = segment(1).batch(3).batch(2).bytes;
     bytes[UNIT as usize + 70] ^= 1;

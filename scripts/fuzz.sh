@@ -1,0 +1,35 @@
+#!/usr/bin/env bash
+# Runs each fuzz target for SECONDS (60 if not given) with cargo-fuzz, AddressSanitizer and a
+# nightly compiler, from the golden corpus on, and prints how many inputs each had. What a target
+# finds lies in fuzz/artifacts; copy it to tests/fuzz/kept/<target>/, where the stable test replays
+# it: `scripts/fuzz.sh 60 state` runs that one alone.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+seconds="${1:-60}"
+targets=(batch segment state directory events)
+[ $# -gt 1 ] && targets=("${@:2}")
+
+skip() { printf 'SKIPPED fuzz: %s\n' "$*"; exit 0; }
+cargo +nightly --version >/dev/null 2>&1 || skip "there is no nightly compiler"
+PATH="$PWD/target/tools/bin:$PATH"
+if ! cargo fuzz --version >/dev/null 2>&1; then
+    cargo install cargo-fuzz --locked --root target/tools || skip "cargo-fuzz cannot be installed"
+fi
+
+RINGWAL_FUZZ_SEEDS="$PWD/fuzz/corpus" cargo test --quiet --features sim --test fuzz_corpus >/dev/null
+failed=0
+for target in "${targets[@]}"; do
+    log="fuzz/$target.log"
+    cargo +nightly fuzz build --release "$target" 2>"$log" || { cat "$log"; exit 2; }
+    # Files have some kilobytes: what allocates much believes a length that lies.
+    if cargo +nightly fuzz run --release "$target" -- -max_total_time="$seconds" -max_len=20000 \
+        -timeout=10 -rss_limit_mb=2048 -malloc_limit_mb=64 -print_final_stats=1 >"$log" 2>&1; then
+        runs=$(sed -n 's/^stat::number_of_executed_units: *//p' "$log")
+        printf '%-10s %12s inputs in %s s, nothing found\n' "$target" "$runs" "$seconds"
+    else
+        failed=1
+        printf '%-10s FOUND something:\n' "$target"
+        grep -E 'panicked|ERROR|SUMMARY|Test unit written' -A1 "$log" | head -20
+    fi
+done
+exit $failed
