@@ -101,7 +101,7 @@ impl Gate {
                 Some(None) => return Ok(false),
             };
             self.word.sleep(seen, timeout);
-            let relayed = self.relay.load(Ordering::SeqCst) && !mutated("drop_relay");
+            let relayed = self.relay.load(Ordering::SeqCst) && !mutated("handover_drop_relay");
             if relayed && self.relay.swap(false, Ordering::SeqCst) {
                 self.word.wake_all();
             }
@@ -121,7 +121,7 @@ impl Gate {
                 wakers.push(waker.clone());
             }
         }
-        if mutated("register_without_a_look") {
+        if mutated("handover_register_without_a_look") {
             return Poll::Pending;
         }
         // The gate may have opened between the first look and the registration.
@@ -140,7 +140,7 @@ impl Gate {
     /// Fails the gate for everyone who still waits.
     pub(crate) fn fail(&self, cause: &Arc<Error>) {
         if self.word.get() < Level::Synced as u32 {
-            if mutated("fail_before_the_cause") {
+            if mutated("handover_fail_before_the_cause") {
                 self.advance(FAILED, Waking::All);
             }
             let _ = self.failure.set(Arc::clone(cause));
@@ -149,7 +149,8 @@ impl Gate {
     }
 
     fn advance(&self, word: u32, waking: Waking) {
-        let unseen = mutated("look_before_opening") && self.sleepers.load(Ordering::SeqCst) == 0;
+        let unseen =
+            mutated("handover_look_before_opening") && self.sleepers.load(Ordering::SeqCst) == 0;
         if self.word.raise(word) >= word {
             return;
         }

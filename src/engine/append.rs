@@ -330,7 +330,7 @@ impl Log {
                     Some(_) => {
                         // What was prepared meanwhile went to somebody else or is too small, so
                         // another one has been asked for: the driver may sleep again.
-                        if !mutated("ask_in_silence") {
+                        if !mutated("handover_ask_in_silence") {
                             shared.wake_driver();
                         }
                         inbox = self.inner.wait_for_room(inbox);

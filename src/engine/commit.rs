@@ -83,7 +83,7 @@ impl Watermarks {
         let gate = Gate::new();
         let mut waiters = self.waiters.lock().unwrap_or_else(PoisonError::into_inner);
         waiters.push((seq, Arc::clone(&gate)));
-        if self.durable() >= seq && !mutated("wait_without_a_look") {
+        if self.durable() >= seq && !mutated("handover_wait_without_a_look") {
             gate.open(Level::Synced, Waking::All);
         }
         drop(waiters);

@@ -155,7 +155,7 @@ impl Committer {
             };
             let batch_left = matches!(taken, Taken::Batch(_));
             let asleep = self.pipeline.has_slot() && !batch_left;
-            if mutated("fall_asleep_late") {
+            if mutated("handover_fall_asleep_late") {
                 drop(inbox);
                 inbox = shared.inbox();
             }
@@ -288,7 +288,7 @@ impl Committer {
             if let Some(buf) = completion.buf.filter(|_| !lost) {
                 inbox.give_back(buf);
             }
-            self.news.room |= inbox.someone_waits() && !mutated("keep_room_secret");
+            self.news.room |= inbox.someone_waits() && !mutated("handover_keep_room_secret");
         }
         if let Task::Prepare { file, name, bytes, recycled } = task {
             if let Some(segment) = self.files.get_mut(&file) {

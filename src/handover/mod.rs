@@ -29,7 +29,8 @@ use crate::sync::{Condvar, Mutex, doze, thread};
 /// Opens a log with a ring thread on a simulated disk.
 fn open(builder: Builder, disk: &SimDisk) -> Result<Log> {
     let on = disk.clone();
-    builder.open_on(Arc::new(disk.clone()), move |_, options, _| {
+    let replay = &mut |_, _: &[u8]| Ok(());
+    builder.open_on(Arc::new(disk.clone()), replay, move |_, options, _| {
         let (inner, backend) = SimQueue::new(&on, options);
         Ok((Box::new(Blocking { inner, bell: Arc::default() }), backend))
     })

@@ -71,7 +71,7 @@ impl Shared {
         let more = !committer.outbox.is_empty() || !self.inbox().is_empty();
         drop(committer);
         self.metrics().inline_batches += 1;
-        if more && !mutated("leave_records_behind") {
+        if more && !mutated("handover_leave_records_behind") {
             self.wake_driver();
         }
         self.tell(news, Waking::All);

@@ -389,7 +389,7 @@ impl Inbox {
 
     /// Takes the oldest batch for the disk, if it is due.
     pub(crate) fn take(&mut self, now: Instant) -> Taken {
-        self.claimed &= mutated("keep_the_claim");
+        self.claimed &= mutated("handover_keep_the_claim");
         let Some(front) = self.fills.front() else {
             return self.gather.holds_until(now).map_or(Taken::Nothing, Taken::NotBefore);
         };

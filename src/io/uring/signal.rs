@@ -26,7 +26,7 @@ impl Sleep {
         if asleep.is_err() {
             self.0.swap(AWAKE, Ordering::AcqRel);
         }
-        asleep.is_ok() || mutated("sleep_through_signal")
+        asleep.is_ok() || mutated("handover_sleep_through_signal")
     }
 
     fn wake_up(&self) -> bool {
