@@ -278,3 +278,20 @@ impl Durability {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn setting_the_watermarks_back_ends_the_waits_for_what_had_been_durable() {
+        let marks = Watermarks::new(0);
+        let (reached, future) = (marks.gate_for(3), marks.gate_for(6));
+        marks.publish(5, 5);
+        marks.reset(2);
+        assert!(reached.check(Level::Synced).unwrap());
+        assert!(!future.check(Level::Synced).unwrap());
+        assert!(!marks.gate_for(3).check(Level::Synced).unwrap());
+        assert_eq!((marks.written(), marks.durable()), (2, 2));
+    }
+}
