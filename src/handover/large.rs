@@ -22,7 +22,7 @@ use crate::seq::Seq;
 use crate::sync::thread;
 
 /// Schedules by default, of which half prefer few preemptions.
-const ITERATIONS: usize = 2000;
+const ITERATIONS: usize = 6000;
 /// Preemptions of those.
 const PREEMPTIONS: usize = 4;
 const STEPS_MAX: usize = 200_000;
