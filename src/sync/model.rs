@@ -11,12 +11,15 @@ pub(crate) use shuttle::{
     thread,
 };
 
+use std::cell::Cell;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// How far the time has come. Not of the checker: when someone looks is not what is checked.
-static NANOS: AtomicU64 = AtomicU64::new(0);
+std::thread_local! {
+    /// How far the time has come, in nanoseconds. A checker runs all threads of a model on one of
+    /// the system's, so each model has a time of its own, and a schedule repeats.
+    static NANOS: Cell<u64> = const { Cell::new(0) };
+}
 
 /// So much time passes between two looks.
 const TICK: Duration = Duration::from_micros(1);
@@ -25,12 +28,12 @@ pub(crate) fn now() -> Instant {
     static START: OnceLock<Instant> = OnceLock::new();
     let start = *START.get_or_init(Instant::now);
     pass(TICK);
-    start + Duration::from_nanos(NANOS.load(Ordering::Relaxed))
+    start + Duration::from_nanos(NANOS.get())
 }
 
 /// Lets time pass.
 pub(crate) fn pass(time: Duration) {
-    NANOS.fetch_add(time.as_nanos() as u64, Ordering::Relaxed);
+    NANOS.set(NANOS.get() + time.as_nanos() as u64);
 }
 
 /// A wait with a timeout: ends after a while, whether the time has passed or not.
