@@ -36,7 +36,8 @@ pub mod wal;
 mod buf;
 mod engine;
 mod gate;
-#[cfg(all(test, any(ringwal_loom, ringwal_shuttle)))]
+#[cfg(any(ringwal_loom, ringwal_shuttle))]
+#[cfg(test)]
 mod handover;
 #[cfg(test)]
 mod memory;

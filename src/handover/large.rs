@@ -4,6 +4,7 @@
 //! it each, and an end. Its options, what is done and what fails are chances of the schedule, so a
 //! schedule that failed repeats all of it.
 
+#[cfg(test)]
 mod acts;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

@@ -10,8 +10,10 @@
 //! `ci/handover.sh` runs both.
 
 #[cfg(ringwal_shuttle)]
+#[cfg(test)]
 mod large;
 #[cfg(ringwal_loom)]
+#[cfg(test)]
 mod small;
 
 #[cfg(ringwal_loom)]

@@ -80,7 +80,8 @@ impl Wake for Signal {
     }
 }
 
-#[cfg(all(test, ringwal_loom))]
+#[cfg(ringwal_loom)]
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::sync::{Condvar, Mutex, thread};
