@@ -22,8 +22,8 @@
 //! ```
 //!
 //! Start at [`Log`], or at [`wal`] for a log of typed events. The [`manual`] says what an
-//! acknowledgement means and what recovery does; [`format`](mod@format) has the bytes on disk,
-//! [`io`] the contract with the operating system.
+//! acknowledgement means, what recovery does and how to get speed; [`format`](mod@format) has the
+//! bytes on disk, [`io`] the contract with the operating system.
 
 pub mod error;
 pub mod format;

@@ -70,11 +70,19 @@ impl Builder {
     /// file. [`Error::BackendRefused`] changes nothing if the kernel refuses to set a ring up; what
     /// is refused later, at the test write, leaves a recovered or an empty log. [`Error::Io`].
     pub fn open(self) -> Result<Log> {
+        self.open_with(open_queue)
+    }
+
+    /// Opens the log in its directory, with the queue that `make_queue` makes on the ring thread.
+    pub(crate) fn open_with(
+        self,
+        make_queue: impl FnOnce(Arc<dyn Storage>, &QueueOptions, &str) -> Queue + Send + 'static,
+    ) -> Result<Log> {
         self.options.validate()?;
         let storage: Arc<dyn Storage> = Arc::new(StdStorage::new(&self.options.dir));
         require_set_up(&storage, self.options.backend)?;
         make_dir(&self.options)?;
-        self.open_on(storage, open_queue)
+        self.open_on(storage, make_queue)
     }
 
     /// Opens the log on any implementation of the two I/O planes. `make_queue` runs on the ring

@@ -6,3 +6,4 @@ pub mod damage;
 pub mod durability;
 pub mod recovery;
 pub mod testing;
+pub mod tuning;
