@@ -25,8 +25,9 @@
 //!   calls, as the raw write and flush do, and no hand-over to another thread.
 //! - **Up to 32 records outstanding**: after an acknowledgement the batch is *gathered*. It is held
 //!   until as many records are there as were outstanding, but no longer than a flush usually takes;
-//!   the last appender to arrive writes it. While a batch is in flight, the next one goes when it is
-//!   as large. When a wait was in vain, the next batches are not held: one, three, seven, up to 63.
+//!   the last appender to arrive writes it. While a batch is in flight, the next one goes when it
+//!   has as many records. Where a wait was in vain, the next batches are not held: one, three,
+//!   seven, up to 63.
 //! - **A crowd** of more than 32: nothing is held and the ring thread writes. It submits the next
 //!   batch before it wakes the appenders of the last one, so that the disk works meanwhile. Where
 //!   more than 16 threads sleep at one batch it wakes one, and that one wakes the others.
@@ -45,23 +46,25 @@
 //!
 //! # The options
 //!
-//! Those of [`Builder`](crate::Builder), with what they are called in the command.
+//! Those of [`Builder`](crate::Builder); the command has them, too, but for `spare_segments` and
+//! `recycle_segments`. With `linked`, if it is asked for, no appender writes by itself. Each segment
+//! costs a rename, two syncs and its size in zeros.
 //!
-//! | option | default | when to touch it |
+//! | option | default | touch it when |
 //! |---|---|---|
-//! | `durability` | `Synced` | where losing the last moments at a power cut is acceptable |
-//! | `strategy` | measured | to pin what `ringwal bench --strategy` shows to be better under your own load; `linked` gives up inline batches |
-//! | `queue_depth` (`--depth`) | 2 | higher for a drive that flushes concurrently and a load of large records; here 1, 2 and 4 do not differ |
-//! | `gather` | on | off if `batch_records` says that hardly anybody comes back at once, and tails matter more than flushes |
-//! | `inline` | on | off if threads that append must never do I/O themselves |
-//! | `batch_delay` | 0 | for few, sparse clients on a disk that pays by the flush; everybody else waits for nothing |
-//! | `batch_bytes`, `batch_records` | 1 MiB, 65,536 | smaller to bound what one write holds up; larger for large records |
-//! | `queue_bytes` | 16 MiB | higher for bursts without waiting: at the bound, appends block |
-//! | `segment_bytes` | 32 MiB | larger for a stream of many MiB/s: each segment costs a rename, two syncs and its zeros; smaller to free space in small steps |
-//! | `spare_segments` | 1 | higher if a burst fills a segment sooner than the next is prepared |
-//! | `recycle_segments` | 2 | higher if truncation frees many at once: a recycled segment has its blocks already |
-//! | `preallocate` | by file system | leave it: without it each flush writes metadata too, and a full disk ends the log |
-//! | `direct_io` | on | off to see what the page cache would make of it |
+//! | `durability` | `Synced` | the last moments before a power cut may be lost |
+//! | `strategy` | measured | `ringwal bench --strategy` shows another to be better for you |
+//! | `queue_depth` (`--depth`) | 2 | the drive flushes concurrently; not so here, see below |
+//! | `gather` | on | tails matter more than flushes, and hardly anybody comes back at once |
+//! | `inline` | on | threads that append must never do I/O themselves |
+//! | `batch_delay` | 0 | few, sparse clients, on a disk that pays by the flush |
+//! | `batch_bytes`, `batch_records` | 1 MiB, 65,536 | to bound what one write holds up |
+//! | `queue_bytes` | 16 MiB | higher for bursts: at the bound, appends block |
+//! | `segment_bytes` | 32 MiB | larger for many MiB/s; smaller to free space in small steps |
+//! | `spare_segments` | 1 | a burst fills a segment sooner than the next is prepared |
+//! | `recycle_segments` | 2 | truncation frees more at once: they have their blocks already |
+//! | `preallocate` | by file system | leave it: without it a flush writes metadata, too |
+//! | `direct_io` | on | to see what the page cache would make of it |
 //!
 //! # What the figures say
 //!
@@ -70,15 +73,16 @@
 //!
 //! | figure | what it tells |
 //! |---|---|
-//! | `batch_records.mean()` | records per flush; near the number of waiting appenders is as good as it gets |
+//! | `batch_records.mean()` | records per flush; at best the number of appenders that wait |
 //! | `commit_micros` | the disk: compare it with the floor of `ringwal bench` |
-//! | `queue_micros` | from a batch's first record to its submission; as long as a commit means that the disk is the limit, longer that batches wait for a slot |
-//! | `wake_micros` | waking the appenders; if it comes near `commit_micros`, use fewer threads and tickets |
-//! | `inline_batches` of `batches` | how many appenders wrote themselves: nearly all up to 32 blocking threads, nearly none beyond |
-//! | `padding_bytes` of `written_bytes` | what padding to whole blocks wastes; falls as batches grow |
-//! | `spares_prepared` and `rotations`, `spares_refused` | whether segments are there in time; refused is a full disk |
+//! | `queue_micros` | from a batch's first record to its submission; long if it waits for a slot |
+//! | `wake_micros` | waking appenders; near `commit_micros`, use fewer threads, or tickets |
+//! | `inline_batches` of `batches` | what appenders wrote themselves; none in a crowd |
+//! | `padding_bytes` of `written_bytes` | waste of padding to whole blocks; falls as batches grow |
+//! | `spares_prepared`, `rotations` | whether segments are there in time |
+//! | `spares_refused` | how often the disk had no room for one |
 //! | `queued_bytes` | near `queue_bytes`, appends block |
-//! | `strategy` | other than `backend().strategy`, the choice made at open has been given up |
+//! | `strategy` | other than `backend().strategy`: the choice made at open was given up |
 //!
 //! `ringwal bench` shows the same from outside: `x-floor` is the rate as a multiple of one write
 //! and flush at a time, `x-ideal` as a multiple of one direct write of all outstanding records and
@@ -137,13 +141,13 @@
 //! | part | time | as a multiple |
 //! |---|---|---|
 //! | checksum of 100 B, 1 KiB, 16 KiB | 16, 43, 575 ns | 13, 10, 5 of a copy in the cache |
-//! | sealing a batch of 1, 64, 1,024 records of 100 B | 0.12, 0.8, 7.2 us | 6.4, 0.7, 0.4 of checksum and copy of its records |
+//! | sealing 1, 64, 1,024 records, 100 B | 0.12, 0.8, 7.2 us | 6.4, 0.7, 0.4 of checksum and copy |
 //! | of that, its digest | 0.10, 0.7, 5.5 us | |
-//! | decoding and verifying the same | 0.17, 2.0, 29 us | 8.8, 1.7, 1.6 of checksum and copy |
+//! | decoding and verifying them | 0.17, 2.0, 29 us | 8.8, 1.7, 1.6 of checksum and copy |
 //! | an append that its thread completes | 0.67 us | |
 //! | the same through the ring thread | 38 us | 57 of the former |
-//! | the same, 16 and 64 threads at once | 2.4, 2.6 us | 2.5, 2.3 of completing them inline |
-//! | append with a window of 256 tickets | 0.2 to 0.3 us | 0.01 of waiting for each through the ring thread |
+//! | the same, 16 and 64 threads at once | 2.4, 2.6 us | 2.5, 2.3 of completing it inline |
+//! | an append with a window of 256 | 0.2 to 0.3 us | 0.01 of one through the ring thread |
 //! | dedup of a new and of a known event | 66, 34 ns | 4.4, 2.3 of its checksum and copy |
 //! | decoding a segment of 8 MiB in memory | 0.49 ms | 3.5 of a copy |
 //! | recovery of it | 0.65 ms | 1.3 of decoding |
@@ -174,7 +178,7 @@
 //!   `write-then-sync`; `dsync` 214,000, but it collapses when the processors are busy.
 //! - **A higher priority of the ring thread** (nice -15): 197,000 beside 198,000 at 64 threads,
 //!   336,000 beside 325,000 at 256.
-//! - **Another size at which a batch closes**: with 16 KiB records from 16 threads, 50,000 at 64 KiB,
-//!   53,000 at 128 KiB, 52,000 at 288 KiB.
+//! - **Another size at which a batch is not held**: with 16 KiB records from 16 threads, 50,000 at
+//!   64 KiB, 53,000 at 128 KiB, 52,000 at 288 KiB.
 //! - **Spinning instead of sleeping** was left out after a prototype, in which 16 threads reached
 //!   80,000 on the idle machine and 4,000 beside one busy loop.
