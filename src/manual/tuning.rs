@@ -47,7 +47,7 @@
 //! # The options
 //!
 //! Those of [`Builder`](crate::Builder); the command has them, too, but for `spare_segments` and
-//! `recycle_segments`. With `linked`, if it is asked for, no appender writes by itself. Each segment
+//! `recycle_segments`. With `linked`, if it is asked for, no appender writes by itself. A segment
 //! costs a rename, two syncs and its size in zeros.
 //!
 //! | option | default | touch it when |
