@@ -18,10 +18,10 @@ done
 # Slower to build than for debugging, and much faster to run.
 started=$SECONDS
 mapfile -t binaries < <(
-    CARGO_PROFILE_DEV_OPT_LEVEL=1 cargo test --features sim --lib --test simulation --no-run \
+    CARGO_PROFILE_DEV_OPT_LEVEL=1 cargo test --features sim --lib --test simulation --test kv_simulation --no-run \
         --message-format=json | sed -n 's/.*"executable":"\([^"]*\)".*/\1/p'
 )
-[ ${#binaries[@]} -eq 2 ]
+[ ${#binaries[@]} -eq 3 ]
 echo "built in $((SECONDS - started)) s"
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
@@ -61,7 +61,7 @@ for mutation in "${mutations[@]}"; do
     [ ${#caught[@]} -lt 2 ] || by="$by, and $((${#caught[@]} - 1)) more"
     # Whether whole lives show it, too, is worth knowing: they know nothing of the code.
     for test in "${caught[@]}"; do
-        case $test in random_lives* | a_fault_at*) by="$by [simulation]" && break ;; esac
+        case $test in random_lives* | a_fault_at* | lives_with*) by="$by [simulation]" && break ;; esac
     done
     printf '%-26s %7d  %s\n' "$mutation" $((SECONDS - started)) "$by"
 done

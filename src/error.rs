@@ -52,6 +52,22 @@ pub enum Error {
         /// The operating system's answer.
         source: io::Error,
     },
+    /// A key is empty or too long.
+    KeyLength {
+        /// The key's length.
+        bytes: u64,
+        /// The most that a key may have; it has at least one byte.
+        limit: u64,
+    },
+    /// A line of a file that was to be imported is not what it should be. Nothing was imported.
+    Line {
+        /// The file.
+        path: PathBuf,
+        /// The line, counted from 1.
+        line: u64,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// Another writer has the log open.
     Locked {
         /// The lock file.
@@ -75,6 +91,13 @@ pub enum Error {
         path: PathBuf,
         /// What stands there instead.
         reason: String,
+    },
+    /// A directory that has to be new or empty is neither. Nothing was changed.
+    NotEmpty {
+        /// The directory.
+        path: PathBuf,
+        /// Something that is in it.
+        found: String,
     },
     /// An option is out of its range.
     Option {
@@ -119,6 +142,13 @@ pub enum Error {
         seq: Seq,
         /// The first one that is still there.
         first_seq: Seq,
+    },
+    /// A value is larger than a key-value log takes.
+    ValueTooLarge {
+        /// The value's length.
+        bytes: u64,
+        /// The most that a value may have.
+        limit: u64,
     },
     /// The file was written by a newer version of this crate.
     UnsupportedVersion {
@@ -174,16 +204,13 @@ impl Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Error::BatchEmpty => write!(f, "an atomic batch needs at least one record"),
-            Error::BatchTooLarge { bytes, limit } => write!(
-                f,
-                "an atomic batch of {bytes} bytes is over the limit of {limit}; raise \
-                 record_bytes_max or split it"
-            ),
             Error::Closed => write!(f, "the log is closed; open it again to go on"),
             Error::Corrupt(corruption) => corruption.fmt(f),
             Error::Io { op, path, source } => {
                 write!(f, "{op} failed on {}: {source}", path.display())
+            }
+            Error::Line { path, line, reason } => {
+                write!(f, "line {line} of {}: {reason}; nothing was imported", path.display())
             }
             Error::Locked { path, pid: Some(pid) } => write!(
                 f,
@@ -204,24 +231,15 @@ impl fmt::Display for Error {
             Error::NotALog { path, reason } => {
                 write!(f, "{} is not a log: {reason}; nothing was changed", path.display())
             }
-            Error::Option { name, value, expected } => {
-                write!(f, "option {name} is {value}, expected {expected}")
-            }
-            Error::OutOfRange { op, seq, min, max } => {
-                write!(f, "{op} of sequence number {seq}: expected {min} to {max}")
-            }
+            Error::NotEmpty { path, found } => write!(
+                f,
+                "{} is not empty, it has {found:?}; name a new or an empty directory",
+                path.display()
+            ),
             Error::Poisoned(cause) => {
                 write!(f, "the log stopped at its first failure and must be opened again: {cause}")
             }
-            Error::QueueFull => {
-                write!(f, "the queue is full; wait for an earlier append or raise queue_bytes")
-            }
             Error::ReadOnly => write!(f, "the log was opened read-only"),
-            Error::RecordTooLarge { bytes, limit } => write!(
-                f,
-                "a record of {bytes} bytes is over the limit of {limit}; raise record_bytes_max \
-                 or split it"
-            ),
             Error::Truncated { seq, first_seq } => write!(
                 f,
                 "record {seq} was truncated away; the first one still there is {first_seq}"
@@ -233,6 +251,43 @@ impl fmt::Display for Error {
                 path.display()
             ),
             Error::BackendRefused { reason } => write!(f, "{reason}"),
+            refusal => refusal.fmt_refusal(f),
+        }
+    }
+}
+
+impl Error {
+    /// What was asked for is beyond a limit, and nothing was done.
+    fn fmt_refusal(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::BatchEmpty => write!(f, "an atomic batch needs at least one record"),
+            Error::BatchTooLarge { bytes, limit } => write!(
+                f,
+                "an atomic batch of {bytes} bytes is over the limit of {limit}; raise \
+                 record_bytes_max or split it"
+            ),
+            Error::KeyLength { bytes, limit } => {
+                write!(f, "a key of {bytes} bytes: expected 1 to {limit}")
+            }
+            Error::Option { name, value, expected } => {
+                write!(f, "option {name} is {value}, expected {expected}")
+            }
+            Error::OutOfRange { op, seq, min, max } => {
+                write!(f, "{op} of sequence number {seq}: expected {min} to {max}")
+            }
+            Error::QueueFull => {
+                write!(f, "the queue is full; wait for an earlier append or raise queue_bytes")
+            }
+            Error::RecordTooLarge { bytes, limit } => write!(
+                f,
+                "a record of {bytes} bytes is over the limit of {limit}; raise record_bytes_max \
+                 or split it"
+            ),
+            Error::ValueTooLarge { bytes, limit } => {
+                write!(f, "a value of {bytes} bytes is over the limit of {limit}; split it")
+            }
+            // `fmt` has all others.
+            _ => Ok(()),
         }
     }
 }

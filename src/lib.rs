@@ -21,13 +21,14 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! Start at [`Log`], or at [`wal`] for a log of typed events. The [`manual`] says what an
-//! acknowledgement means, what recovery does and how to get speed; [`format`](mod@format) has the
-//! bytes on disk, [`io`] the contract with the operating system.
+//! Start at [`Log`], at [`wal`] for a log of typed events, or at [`kv`] for keys and values. The
+//! [`manual`] says what an acknowledgement means, what recovery does and how to get speed;
+//! [`format`](mod@format) has the bytes on disk, [`io`] the contract with the operating system.
 
 pub mod error;
 pub mod format;
 pub mod io;
+pub mod kv;
 pub mod manual;
 pub mod replication;
 pub mod wal;
@@ -51,7 +52,7 @@ pub use engine::metrics::{Histogram, Metrics};
 pub use engine::options::{Builder, Durability};
 pub use engine::reader::{Reader, Record};
 pub use engine::recovery::{Recovery, RecoveryPolicy, Verdict};
-pub use engine::retention::Truncated;
+pub use engine::retention::{Segment, Truncated};
 pub use error::{Corruption, CorruptionKind, Error, Result, Witness};
 pub use io::{Backend, BackendKind, Refusal, Strategy};
 #[cfg(any(test, feature = "sim"))]

@@ -103,6 +103,26 @@ impl Log {
         self.append_and_wait(&self.single(record.as_ref())?, self.options().durability, admitted)
     }
 
+    /// [`append_then`](Self::append_then), with a durability of its own.
+    pub(crate) fn append_then_with(
+        &self,
+        record: impl AsRef<[u8]>,
+        durability: Durability,
+        admitted: impl FnOnce(&Commit),
+    ) -> Result<Commit> {
+        self.append_and_wait(&self.single(record.as_ref())?, durability, admitted)
+    }
+
+    /// [`append_then_with`](Self::append_then_with) for an atomic batch.
+    pub(crate) fn append_batch_then_with(
+        &self,
+        batch: &Batch,
+        durability: Durability,
+        admitted: impl FnOnce(&Commit),
+    ) -> Result<Commit> {
+        self.append_and_wait(&self.several(batch)?, durability, admitted)
+    }
+
     /// [`append_then`](Self::append_then) for an atomic batch.
     pub(crate) fn append_batch_then(
         &self,
@@ -318,6 +338,14 @@ impl Log {
         drop(inbox);
         let duty = placed.duty;
         Ok((commit(placed, payload, level), duty))
+    }
+}
+
+impl Log {
+    /// Waits for a commit of this log that was left to the driver, on whatever runs it.
+    pub(crate) fn wait_for(&self, commit: &Commit) -> Result<Seq> {
+        self.inner.run_until(|| !commit.is_pending());
+        commit.wait()
     }
 }
 

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use crate::engine::options::Durability;
 use crate::error::{Error, Result};
+use crate::format::RECORD_HEAD_SIZE;
 use crate::gate::{Gate, Level, Waking};
 use crate::seq::Seq;
 
@@ -118,6 +119,18 @@ pub struct RecordRef {
 }
 
 impl RecordRef {
+    /// A ref put together again from its parts, as an index may have kept them.
+    pub fn new(seq: Seq, segment: Seq, offset: u64, bytes: u32) -> RecordRef {
+        RecordRef { seq, segment, offset, bytes }
+    }
+
+    /// The record right after this one in the same atomic batch; it has `bytes` bytes.
+    pub fn next(&self, bytes: u32) -> RecordRef {
+        let bytes_before = RECORD_HEAD_SIZE as u64 + u64::from(self.bytes);
+        let offset = self.offset.saturating_add(bytes_before);
+        RecordRef { seq: self.seq.next(), segment: self.segment, offset, bytes }
+    }
+
     /// The record's sequence number.
     pub fn seq(&self) -> Seq {
         self.seq

@@ -10,7 +10,8 @@
 //! | `driver`, `shared` | the ring thread, which drives it as a rule, and what all share |
 //! | `control` | what the handles ask of it |
 //! | `recovery`, `state_file` | what is on disk, and what to make of it |
-//! | `reader` | records back from disk |
+//! | `reader`, `files` | records back from disk, in order or by their place |
+//! | `replay`, `still` | records while recovery verifies them, also beside a live writer |
 //! | `retention`, `checkpoint` | truncation at both ends, rotation, checkpoints |
 //! | `metrics` | figures |
 //! | `sim` | logs on a simulated disk, without a thread |
@@ -22,17 +23,20 @@ pub(crate) mod commit;
 pub(crate) mod committer;
 pub(crate) mod control;
 pub(crate) mod driver;
+pub(crate) mod files;
 pub(crate) mod group_commit;
 pub(crate) mod metrics;
 pub(crate) mod open;
 pub(crate) mod options;
 pub(crate) mod reader;
 pub(crate) mod recovery;
+pub(crate) mod replay;
 pub(crate) mod retention;
 mod shared;
 #[cfg(any(test, feature = "sim"))]
 pub(crate) mod sim;
 pub(crate) mod state_file;
+mod still;
 #[cfg(test)]
 pub(crate) mod tests;
 

@@ -16,10 +16,12 @@ use crate::engine::Log;
 use crate::engine::committer::{Committer, Setup};
 use crate::engine::control::Control;
 use crate::engine::driver::Driver;
+use crate::engine::files::Files;
 use crate::engine::group_commit::inbox::{Ended, Inbox, Limits};
 use crate::engine::options::{Builder, Options};
 use crate::engine::reader::Reader;
 use crate::engine::recovery::{self, Mode, Recovered, Recovery};
+use crate::engine::replay::{self, Replay};
 use crate::engine::shared::Shared;
 #[cfg(any(test, feature = "sim"))]
 use crate::engine::sim::Stepped;
@@ -32,6 +34,7 @@ use crate::io::{
 #[cfg(any(test, feature = "sim"))]
 use crate::io::{SimDisk, SimQueue};
 use crate::segment::name;
+use crate::segment::reader::ScannedBatch;
 
 /// The number of the spare that probes the backend; the driver counts from 1.
 const PROBE_SPARE: u64 = 0;
@@ -41,6 +44,8 @@ pub(crate) struct Inner {
     pub(crate) shared: Arc<Shared>,
     pub(crate) options: Options,
     pub(crate) storage: Arc<dyn Storage>,
+    /// What readers have open.
+    pub(crate) files: Arc<Files>,
     pub(crate) backend: Backend,
     pub(crate) recovery: Recovery,
     /// Also serialises everything that changes `state` or the list of segments from outside of
@@ -70,19 +75,24 @@ impl Builder {
     /// file. [`Error::BackendRefused`] changes nothing if the kernel refuses to set a ring up; what
     /// is refused later, at the test write, leaves a recovered or an empty log. [`Error::Io`].
     pub fn open(self) -> Result<Log> {
-        self.open_with(open_queue)
+        self.open_std(&mut |_, _| Ok(()))
+    }
+
+    pub(crate) fn open_std(self, replay: &mut Replay<'_>) -> Result<Log> {
+        self.open_with(replay, open_queue)
     }
 
     /// Opens the log in its directory, with the queue that `make_queue` makes on the ring thread.
     pub(crate) fn open_with(
         self,
+        replay: &mut Replay<'_>,
         make_queue: impl FnOnce(Arc<dyn Storage>, &QueueOptions, &str) -> Queue + Send + 'static,
     ) -> Result<Log> {
         self.options.validate()?;
         let storage: Arc<dyn Storage> = Arc::new(StdStorage::new(&self.options.dir));
         require_set_up(&storage, self.options.backend)?;
         make_dir(&self.options)?;
-        self.open_on(storage, make_queue)
+        self.open_on(storage, replay, make_queue)
     }
 
     /// Opens the log on any implementation of the two I/O planes. `make_queue` runs on the ring
@@ -90,10 +100,11 @@ impl Builder {
     pub(crate) fn open_on(
         self,
         storage: Arc<dyn Storage>,
+        replay: &mut Replay<'_>,
         make_queue: impl FnOnce(Arc<dyn Storage>, &QueueOptions, &str) -> Queue + Send + 'static,
     ) -> Result<Log> {
         let options = self.options;
-        let (lock, recovered) = lock_and_recover(&options, &*storage)?;
+        let (lock, recovered) = lock_and_recover(&options, &*storage, replay)?;
         let Recovered { state, segments, next_seq, report } = recovered;
         let Some(state) = state else { return Err(Error::Closed) };
         let durable_seq = next_seq.get() - 1;
@@ -117,12 +128,12 @@ impl Builder {
 
     /// Opens the log on a simulated disk, without a thread.
     #[cfg(any(test, feature = "sim"))]
-    pub(crate) fn open_stepped(mut self, disk: &SimDisk) -> Result<Log> {
+    pub(crate) fn open_stepped(mut self, disk: &SimDisk, replay: &mut Replay<'_>) -> Result<Log> {
         self.options.validate()?;
         self.options.dir = disk.dir().to_path_buf();
         let options = self.options;
         let storage: Arc<dyn Storage> = Arc::new(disk.clone());
-        let (lock, recovered) = lock_and_recover(&options, &*storage)?;
+        let (lock, recovered) = lock_and_recover(&options, &*storage, replay)?;
         let Recovered { state, segments, next_seq, report } = recovered;
         let Some(state) = state else { return Err(Error::Closed) };
         let (queue, backend) = SimQueue::new(disk, &queue_options(&options));
@@ -150,7 +161,7 @@ impl Builder {
 
     pub(crate) fn verify_on(self, storage: &dyn Storage) -> Result<Recovery> {
         let (shard, policy) = (self.options.shard, self.options.policy);
-        Ok(recovery::recover(storage, shard, policy, Mode::ReadOnly, &mut |_, _| Ok(()))?.report)
+        Ok(recovery::recover(storage, shard, policy, Mode::ReadOnly, &mut |_, _, _| Ok(()))?.report)
     }
 
     /// Opens the log to read only: the records that are valid on disk now, beside a live writer or
@@ -163,8 +174,9 @@ impl Builder {
         let storage: Arc<dyn Storage> = Arc::new(StdStorage::new(&self.options.dir));
         let (shard, policy) = (self.options.shard, self.options.policy);
         let recovered =
-            recovery::recover(&*storage, shard, policy, Mode::ReadOnly, &mut |_, _| Ok(()))?;
-        Ok(Reader::of_segments(storage, shard, recovered.segments, recovered.report))
+            recovery::recover(&*storage, shard, policy, Mode::ReadOnly, &mut |_, _, _| Ok(()))?;
+        let files = Files::new(storage);
+        Ok(Reader::of_segments(files, shard, recovered.segments, recovered.report))
     }
 }
 
@@ -289,15 +301,14 @@ fn queue_options(options: &Options) -> QueueOptions {
 fn lock_and_recover(
     options: &Options,
     storage: &dyn Storage,
+    replay: &mut Replay<'_>,
 ) -> Result<(Box<dyn LockGuard>, Recovered)> {
     let lock = storage.lock(&name::lock_name(options.shard))?;
-    let recovered = recovery::recover(
-        storage,
-        options.shard,
-        options.policy,
-        Mode::Repair,
-        &mut |_, _| Ok(()),
-    )?;
+    let visit = &mut |segment, batch: &ScannedBatch<'_>, counts| {
+        replay::show(replay, segment, batch, &counts)
+    };
+    let (shard, policy) = (options.shard, options.policy);
+    let recovered = recovery::recover(storage, shard, policy, Mode::Repair, visit)?;
     Ok((lock, recovered))
 }
 
@@ -311,11 +322,13 @@ impl Inner {
         state: StateFile,
         life: Life,
     ) -> Inner {
+        let files = Arc::new(Files::new(Arc::clone(&storage)));
         recovery.backend = Some(format!("{}, {}", backend.kind, backend.strategy));
         Inner {
             shared,
             options,
             storage,
+            files,
             backend,
             recovery,
             state: Mutex::new(state),

@@ -1,4 +1,4 @@
-//! Records back from disk: in order, or one by its place.
+//! Records back from disk, in order.
 //!
 //! - A reader sees the records that were durable when it was made, and verifies every batch again.
 //! - It holds no lock and no segment: truncation goes on meanwhile, and a reader that comes to
@@ -9,15 +9,15 @@
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::path::Path;
 use std::sync::Arc;
 
 use crate::engine::Log;
 use crate::engine::commit::RecordRef;
+use crate::engine::files::Files;
 use crate::engine::recovery::{Recovery, SegmentInfo};
 use crate::engine::shared::Shared;
 use crate::error::{Corruption, CorruptionKind, Error, Result, Witness};
-use crate::format::{RECORD_HEAD_SIZE, RecordHead};
-use crate::io::{Access, Storage};
 use crate::replication::ShardId;
 use crate::segment::name::segment_filename;
 use crate::segment::reader::{Scan, SegmentScanner};
@@ -35,9 +35,9 @@ use crate::seq::Seq;
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
-    data: Vec<u8>,
-    record_ref: RecordRef,
-    time_nanos: u64,
+    pub(crate) data: Vec<u8>,
+    pub(crate) record_ref: RecordRef,
+    pub(crate) time_nanos: u64,
 }
 
 impl Record {
@@ -70,7 +70,7 @@ impl Record {
 
 /// Where a reader learns which segments there are.
 #[derive(Clone)]
-enum Segments {
+pub(crate) enum Segments {
     /// As they were when the log was looked at.
     Fixed(Arc<[SegmentInfo]>),
     /// Of the log that is open.
@@ -79,7 +79,7 @@ enum Segments {
 
 impl Segments {
     /// The segment that has `seq`, and the last sequence number that it may have.
-    fn find(&self, seq: Seq) -> Option<(SegmentInfo, Seq)> {
+    pub(crate) fn find(&self, seq: Seq) -> Option<(SegmentInfo, Seq)> {
         let find = |segments: &[SegmentInfo]| {
             let at = segments.partition_point(|s| s.first_seq <= seq).checked_sub(1)?;
             let segment = segments[at].clone();
@@ -94,7 +94,7 @@ impl Segments {
         }
     }
 
-    fn first_seq(&self) -> Seq {
+    pub(crate) fn first_seq(&self) -> Seq {
         let first = |segments: &[SegmentInfo]| segments.first().map(|s| s.first_seq);
         let first = match self {
             Segments::Fixed(segments) => first(segments),
@@ -120,9 +120,9 @@ impl Segments {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Reader {
-    storage: Arc<dyn Storage>,
+    pub(crate) files: Arc<Files>,
     shard: ShardId,
-    segments: Segments,
+    pub(crate) segments: Segments,
     next: Seq,
     end: Seq,
     scan: Option<Position>,
@@ -141,7 +141,7 @@ struct Position {
 impl Reader {
     /// A reader over a log that is not open, or open elsewhere.
     pub(crate) fn of_segments(
-        storage: Arc<dyn Storage>,
+        files: Files,
         shard: ShardId,
         segments: Vec<SegmentInfo>,
         recovery: Recovery,
@@ -150,24 +150,23 @@ impl Reader {
         let next = segments.first().map_or(Seq::FIRST, |segment| segment.first_seq);
         let segments = Segments::Fixed(segments.into());
         let recovery = Some(Box::new(recovery));
-        Reader { recovery, ..Reader::new(storage, shard, segments, next, end) }
+        Reader { recovery, ..Reader::new(Arc::new(files), shard, segments, next, end) }
     }
 
-    fn new(
-        storage: Arc<dyn Storage>,
-        shard: ShardId,
-        segments: Segments,
-        next: Seq,
-        end: Seq,
-    ) -> Reader {
+    fn new(files: Arc<Files>, shard: ShardId, segments: Segments, next: Seq, end: Seq) -> Reader {
         let (scan, ready, failed) = (None, VecDeque::new(), false);
-        Reader { storage, shard, segments, next, end, scan, ready, failed, recovery: None }
+        Reader { files, shard, segments, next, end, scan, ready, failed, recovery: None }
     }
 
     /// What opening to read only found; `None` for a reader of an open log, which has its own
     /// [`Log::recovery`].
     pub fn recovery(&self) -> Option<&Recovery> {
         self.recovery.as_deref()
+    }
+
+    /// The log's directory.
+    pub fn dir(&self) -> &Path {
+        self.files.storage.dir()
     }
 
     /// The sequence number of the next record.
@@ -229,12 +228,12 @@ impl Reader {
         let Some((segment, last_seq)) = self.segments.find(self.next) else {
             return Err(self.truncated());
         };
-        let (first_seq, name) = (segment.first_seq, segment.name);
+        let first_seq = segment.first_seq;
         if last_seq < self.next {
             return Err(self.truncated());
         }
-        let file = match self.storage.open(&name, Access::Read) {
-            Ok(file) => Arc::from(file),
+        let file = match self.files.get(&segment, || self.check_live(first_seq).is_ok()) {
+            Ok(file) => file,
             Err(error) => {
                 self.check_live(first_seq)?;
                 return Err(error);
@@ -257,7 +256,7 @@ impl Reader {
     }
 
     fn path(&self, segment: Seq) -> std::path::PathBuf {
-        self.storage.dir().join(segment_filename(self.shard, segment.get()))
+        self.files.storage.dir().join(segment_filename(self.shard, segment.get()))
     }
 }
 
@@ -323,56 +322,7 @@ impl Log {
 
     fn reader_at(&self, seq: Seq) -> Reader {
         let segments = Segments::Live(Arc::clone(&self.inner.shared));
-        let storage = Arc::clone(&self.inner.storage);
-        Reader::new(storage, self.options().shard, segments, seq, self.durable_seq())
-    }
-
-    /// Reads one record by its place, with one positional read, and verifies its length and its
-    /// bytes. Which record it is the batch around it says, and only a [`Reader`] looks at that: a
-    /// drive that gives another block than the one it was asked for can go unnoticed here.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Truncated`] when the record is gone, [`Error::OutOfRange`] when it is not written
-    /// yet, [`Error::Corrupt`] when its bytes are damaged.
-    pub fn read(&self, place: RecordRef) -> Result<Record> {
-        self.shared().check()?;
-        let seq = place.seq;
-        let segments = Segments::Live(Arc::clone(&self.inner.shared));
-        let gone = || Error::Truncated { seq, first_seq: self.first_seq() };
-        let (min, max) = (self.first_seq(), self.written_seq());
-        if seq > max {
-            return Err(Error::OutOfRange { op: "read", seq, min, max });
-        }
-        let live =
-            |(found, last): &(SegmentInfo, Seq)| found.first_seq == place.segment && seq <= *last;
-        let Some((segment, _)) = segments.find(seq).filter(live) else { return Err(gone()) };
-        let storage = &self.inner.storage;
-        let mut data = vec![0; RECORD_HEAD_SIZE + place.bytes as usize];
-        let read = storage
-            .open(&segment.name, Access::Read)
-            .and_then(|file| file.read_at(&mut data, place.offset));
-        let verified = match &read {
-            Ok(bytes) if *bytes == data.len() => match data.split_first_chunk() {
-                Some((head, record)) => {
-                    let head = RecordHead::from_bytes(*head);
-                    head.len == place.bytes && head.matches(record)
-                }
-                None => false,
-            },
-            _ => false,
-        };
-        if verified {
-            data.drain(..RECORD_HEAD_SIZE);
-            return Ok(Record { data, record_ref: place, time_nanos: 0 });
-        }
-        if segments.find(seq).filter(live).is_none() {
-            return Err(gone());
-        }
-        read?;
-        let path = storage.dir().join(segment.name);
-        let kind = CorruptionKind::Damaged;
-        let damage = Corruption::new(path, place.offset, (seq, seq), kind, Witness::Itself);
-        Err(Error::Corrupt(damage))
+        let files = Arc::clone(&self.inner.files);
+        Reader::new(files, self.options().shard, segments, seq, self.durable_seq())
     }
 }

@@ -76,9 +76,11 @@ pub(crate) struct SegmentInfo {
     pub(crate) name: String,
 }
 
-/// Is shown every batch that counts, in order, with the range of its records that count. It may
-/// be shown batches before damage behind them is found and recovery fails.
-pub(crate) type Visit<'v> = dyn FnMut(&ScannedBatch<'_>, RangeInclusive<u64>) -> Result<()> + 'v;
+/// Is shown every batch that counts, in order, with the first record of its segment and the range
+/// of its records that count. It may be shown batches before damage behind them is found and
+/// recovery fails.
+pub(crate) type Visit<'v> =
+    dyn FnMut(Seq, &ScannedBatch<'_>, RangeInclusive<u64>) -> Result<()> + 'v;
 
 /// Recovers the log of a shard.
 pub(crate) fn recover(

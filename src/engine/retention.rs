@@ -52,7 +52,47 @@ pub struct Truncated {
     pub first_seq: Seq,
 }
 
+/// A segment of a log, as [`Log::segments`] lists it.
+///
+/// ```
+/// use ringwal::{Log, Seq};
+///
+/// let dir = tempfile::tempdir()?;
+/// let log = Log::open(dir.path().join("log"))?;
+/// log.append("old")?;
+/// log.rotate()?;
+/// log.append("new")?;
+/// let segments = log.segments();
+/// assert_eq!((segments.len(), segments[0].last_seq), (2, Some(Seq::new(1))));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Segment {
+    /// Its first record.
+    pub first_seq: Seq,
+    /// Its last record; `None` while it may take more.
+    pub last_seq: Option<Seq>,
+    /// The end of its last batch in bytes, with its padding while it may take more; 0 for the
+    /// moment in which it is being sealed.
+    pub bytes: u64,
+}
+
 impl Log {
+    /// The segments of the log, oldest first; what one has freed is not among them.
+    pub fn segments(&self) -> Vec<Segment> {
+        let active = self.shared().inbox().active();
+        let segments = self.shared().segments();
+        let of = |info: &SegmentInfo| {
+            let (first_seq, last_seq) = (info.first_seq, info.last_seq);
+            let last_seq = Some(last_seq).filter(|&last| last != Seq::NONE);
+            let active = active.filter(|(first, _)| *first == first_seq.get());
+            let bytes = active.map_or(info.bytes, |(_, bytes)| bytes);
+            Segment { first_seq, last_seq, bytes }
+        };
+        segments.iter().map(of).collect()
+    }
+
     /// Seals the active segment: the next record begins a new one. Appends wait meanwhile. Does
     /// nothing when the active segment has no records.
     ///
@@ -102,6 +142,7 @@ impl Log {
             self.shared().or_poison(file.write(state))?;
         }
         self.shared().segments().drain(..freed.len());
+        self.inner.files.retain(|kept| kept >= first_seq);
         let removed = self.remove_or_recycle(&freed);
         self.shared().or_poison(removed)?;
         Ok(outcome)
@@ -190,6 +231,7 @@ impl Log {
         shared.or_poison(file.write(state))?;
         let kept = shared.or_poison(self.cut_files(seq, &mut file))?;
         *shared.segments() = kept;
+        self.inner.files.retain(|_| false);
         let (reply, answer) = crossbeam_channel::bounded(1);
         shared.control(Control::Reset(seq.get(), reply));
         self.inner.run_until(|| !answer.is_empty());

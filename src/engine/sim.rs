@@ -10,6 +10,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::engine::Log;
+use crate::engine::commit::RecordRef;
 use crate::engine::driver::Driver;
 use crate::engine::options::Builder;
 use crate::engine::recovery::Recovery;
@@ -79,7 +80,20 @@ impl Builder {
     ///
     /// As [`open`](Builder::open).
     pub fn open_sim(self, disk: &SimDisk) -> Result<Log> {
-        self.open_stepped(disk)
+        self.open_stepped(disk, &mut |_, _| Ok(()))
+    }
+
+    /// [`open_replaying`](Builder::open_replaying) on a simulated disk.
+    ///
+    /// # Errors
+    ///
+    /// As [`open_replaying`](Builder::open_replaying).
+    pub fn open_sim_replaying(
+        self,
+        disk: &SimDisk,
+        mut replay: impl FnMut(RecordRef, &[u8]) -> Result<()>,
+    ) -> Result<Log> {
+        self.open_stepped(disk, &mut replay)
     }
 
     /// Opens the log as [`open`](Builder::open) does, on a real disk, and puts `wrap` around its
@@ -99,7 +113,7 @@ impl Builder {
         self,
         wrap: impl FnOnce(Box<dyn IoQueue>) -> Box<dyn IoQueue> + Send + 'static,
     ) -> Result<Log> {
-        self.open_with(|storage, options, probe| {
+        self.open_with(&mut |_, _| Ok(()), |storage, options, probe| {
             let (queue, backend) = open_queue(storage, options, probe)?;
             Ok((wrap(queue), backend))
         })

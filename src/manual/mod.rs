@@ -4,6 +4,7 @@
 pub mod backends;
 pub mod damage;
 pub mod durability;
+pub mod kv;
 pub mod recovery;
 pub mod testing;
 pub mod tuning;

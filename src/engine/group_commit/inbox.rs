@@ -312,6 +312,11 @@ impl Inbox {
         }
     }
 
+    /// The active segment, by its first sequence number, and where its next batch would begin.
+    pub(crate) fn active(&self) -> Option<(u64, u64)> {
+        self.active.as_ref().map(|active| (active.first_seq, self.next_place(active)))
+    }
+
     /// Closes the open batch and opens one that holds at least `bytes` of payload.
     fn open_fill(&mut self, bytes: usize, now: Instant) -> Result<(), Blocked> {
         let need = HEADER_SIZE + bytes;

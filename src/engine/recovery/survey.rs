@@ -253,7 +253,7 @@ impl<'a> Survey<'a> {
                 tail.beyond = Some(LaterBatch::of(header, batch.offset(), true));
             }
             if !counts.is_empty() {
-                visit(&batch, counts)?;
+                visit(Seq::new(first_seq), &batch, counts)?;
             }
             if was_last {
                 break;

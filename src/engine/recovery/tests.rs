@@ -42,7 +42,7 @@ fn checkpoint_at(seq: u64) -> impl FnOnce(&mut State) {
 /// Recovers, and returns the records that counted beside the rest.
 fn run(memory: &Memory, policy: RecoveryPolicy, mode: Mode) -> Result<(Vec<u64>, Recovered)> {
     let mut seqs = Vec::new();
-    let mut visit = |batch: &ScannedBatch<'_>, counts: RangeInclusive<u64>| {
+    let mut visit = |_, batch: &ScannedBatch<'_>, counts: RangeInclusive<u64>| {
         for view in batch.records().filter(|view| counts.contains(&view.seq)) {
             assert_eq!(view.bytes, record(view.seq));
             seqs.push(view.seq);

@@ -1,0 +1,155 @@
+//! The segments that are open to be read, and single records out of them.
+//!
+//! 1. A file is looked up by the first record of its segment, never by its name alone, so what is
+//!    found belongs to that life of the file.
+//! 2. Nothing that was read is believed before its checksum holds.
+//! 3. A file that was truncated away is let go of: its space comes back.
+//!
+//! Threading: any thread may read; a hit takes a shared lock.
+
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use crate::engine::Log;
+use crate::engine::commit::RecordRef;
+use crate::engine::reader::{Reader, Record, Segments};
+use crate::engine::recovery::SegmentInfo;
+use crate::error::{Corruption, CorruptionKind, Error, Result, Witness};
+use crate::format::{RECORD_HEAD_SIZE, RecordHead};
+use crate::io::{Access, Storage, StorageFile};
+use crate::seq::Seq;
+
+/// How many segments an open log keeps open to read from.
+const FILES_MAX: usize = 64;
+
+/// Segments that are open, by their first record.
+pub(crate) struct Files {
+    pub(crate) storage: Arc<dyn Storage>,
+    open: RwLock<Vec<(Seq, Arc<dyn StorageFile>)>>,
+    /// How often files were let go of.
+    releases: AtomicU64,
+}
+
+impl Files {
+    /// Opens segments as they are asked for, and keeps the last few.
+    pub(crate) fn new(storage: Arc<dyn Storage>) -> Files {
+        Files { storage, open: RwLock::default(), releases: AtomicU64::new(0) }
+    }
+
+    /// The file of a segment. It is kept only if `is_live` says so once it is open: else it was
+    /// truncated away meanwhile, and nobody would let go of it.
+    pub(crate) fn get(
+        &self,
+        segment: &SegmentInfo,
+        is_live: impl Fn() -> bool,
+    ) -> Result<Arc<dyn StorageFile>> {
+        let found = {
+            let open = self.open.read().unwrap_or_else(PoisonError::into_inner);
+            open.iter().find(|(first, _)| *first == segment.first_seq).map(|(_, file)| file.clone())
+        };
+        if let Some(file) = found {
+            return Ok(file);
+        }
+        let releases = self.releases.load(Ordering::Acquire);
+        let file: Arc<dyn StorageFile> = self.storage.open(&segment.name, Access::Read)?.into();
+        let first_seq = segment.first_seq;
+        {
+            let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
+            if self.releases.load(Ordering::Acquire) != releases {
+                // Perhaps of this one, and by now there is another file of that name.
+                return Ok(file);
+            }
+            if open.len() >= FILES_MAX {
+                open.remove(0);
+            }
+            open.push((first_seq, Arc::clone(&file)));
+        }
+        if !is_live() {
+            self.retain(|kept| kept != first_seq);
+        }
+        Ok(file)
+    }
+
+    /// Lets go of the files that `is_live` does not know.
+    pub(crate) fn retain(&self, is_live: impl Fn(Seq) -> bool) {
+        let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
+        self.releases.fetch_add(1, Ordering::AcqRel);
+        open.retain(|(first_seq, _)| is_live(*first_seq));
+    }
+
+    /// Reads and verifies the record at `place`, if it is one of `segments`.
+    pub(crate) fn read(&self, segments: &Segments, place: RecordRef) -> Result<Record> {
+        let seq = place.seq;
+        let gone = || Error::Truncated { seq, first_seq: segments.first_seq() };
+        let find = || {
+            let (segment, last) = segments.find(seq)?;
+            (segment.first_seq == place.segment && seq <= last).then_some(segment)
+        };
+        let Some(segment) = find() else { return Err(gone()) };
+        let mut data = vec![0; RECORD_HEAD_SIZE + place.bytes as usize];
+        let file = self.get(&segment, || find().is_some());
+        let read = file.and_then(|file| file.read_at(&mut data, place.offset));
+        let is_whole = matches!(&read, Ok(bytes) if *bytes == data.len());
+        if is_whole && is_record(&data, place.bytes) {
+            data.drain(..RECORD_HEAD_SIZE);
+            return Ok(Record { data, record_ref: place, time_nanos: 0 });
+        }
+        if find().is_none() {
+            return Err(gone());
+        }
+        read?;
+        let path = self.storage.dir().join(segment.name);
+        let kind = CorruptionKind::Damaged;
+        let damage = Corruption::new(path, place.offset, (seq, seq), kind, Witness::Itself);
+        Err(Error::Corrupt(damage))
+    }
+}
+
+fn is_record(bytes: &[u8], len: u32) -> bool {
+    bytes.split_first_chunk().is_some_and(|(head, record)| {
+        let head = RecordHead::from_bytes(*head);
+        head.len == len && head.matches(record)
+    })
+}
+
+impl fmt::Debug for Files {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Files").field("dir", &self.storage.dir()).finish_non_exhaustive()
+    }
+}
+
+impl Log {
+    /// Reads one record by its place, with one positional read, and verifies its length and its
+    /// bytes. Which record it is the batch around it says, and only a [`Reader`] looks at that: a
+    /// drive that gives another block than the one it was asked for can go unnoticed here.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Truncated`] when the record is gone, [`Error::OutOfRange`] when it is not written
+    /// yet, [`Error::Corrupt`] when its bytes are damaged.
+    pub fn read(&self, place: RecordRef) -> Result<Record> {
+        self.shared().check()?;
+        if place.seq > self.written_seq() {
+            let (min, max) = (self.first_seq(), self.written_seq());
+            return Err(Error::OutOfRange { op: "read", seq: place.seq, min, max });
+        }
+        self.inner.files.read(&Segments::Live(Arc::clone(&self.inner.shared)), place)
+    }
+}
+
+impl Reader {
+    /// Reads one record by its place, with one positional read, and verifies it. The reader stays
+    /// where it is.
+    ///
+    /// # Errors
+    ///
+    /// As [`Log::read`]; [`Error::OutOfRange`] for what lies behind the reader's end.
+    pub fn read(&self, place: RecordRef) -> Result<Record> {
+        if place.seq > self.end_seq() {
+            let (min, max) = (self.segments.first_seq(), self.end_seq());
+            return Err(Error::OutOfRange { op: "read", seq: place.seq, min, max });
+        }
+        self.files.read(&self.segments, place)
+    }
+}

@@ -1,0 +1,368 @@
+//! The handle of an open store.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use crate::kv::builder::{Options, check_durability};
+use crate::kv::compactor::Compactor;
+use crate::kv::index::Newest;
+use crate::kv::record;
+use crate::kv::snapshot::{Source, get};
+use crate::kv::store::{Store, new_index, replay};
+use crate::kv::{
+    Compacted, Copied, DataReader, DataWalBuilder, Items, Snapshot, Stats, WriteBatch,
+};
+use crate::{Backend, Durability, Error, Log, Metrics, RecordRef, Recovery, Result};
+
+/// A key-value log that is open: see [the module](crate::kv).
+///
+/// It closes when it is told to ([`close`](Self::close)) or when it is dropped with its last
+/// snapshot.
+///
+/// ```
+/// use ringwal::kv::DataWal;
+///
+/// let dir = tempfile::tempdir()?;
+/// let store = DataWal::open(dir.path().join("store"))?;
+/// store.put("b", [1, 2, 3])?;
+/// store.put("a", [])?;
+/// assert!(store.delete("b")?);
+/// assert_eq!(store.keys()?, [b"a"]);
+/// store.close()?;
+///
+/// let store = DataWal::open(dir.path().join("store"))?;
+/// assert_eq!(store.get("a")?, Some(vec![]));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct DataWal {
+    store: Arc<Store>,
+    compactor: Option<Compactor>,
+}
+
+impl DataWal {
+    /// Opens the store in `dir` with default options, or creates it there.
+    ///
+    /// # Errors
+    ///
+    /// As [`Log::open`]; [`Error::NotALog`] when there is a log that is no key-value log.
+    pub fn open(dir: impl AsRef<Path>) -> Result<DataWal> {
+        DataWal::builder(dir).open()
+    }
+
+    /// A builder for the store in `dir`.
+    pub fn builder(dir: impl AsRef<Path>) -> DataWalBuilder {
+        DataWalBuilder::new(PathBuf::from(dir.as_ref()))
+    }
+
+    /// Opens the store in `dir` to read only, as it is now. Takes no lock, changes nothing, and
+    /// works beside a live writer.
+    ///
+    /// # Errors
+    ///
+    /// As [`DataReader::open`].
+    pub fn open_read_only(dir: impl AsRef<Path>) -> Result<DataReader> {
+        DataReader::open(dir)
+    }
+
+    /// Opens the store on what `open_log` opens, which shows it every record.
+    pub(crate) fn open_on(
+        dir: &Path,
+        options: Options,
+        open_log: impl FnOnce(&mut dyn FnMut(RecordRef, &[u8]) -> Result<()>) -> Result<Log>,
+    ) -> Result<DataWal> {
+        let mut index = new_index()?;
+        let log = open_log(&mut |place, bytes| replay(&mut index, dir, place, bytes))?;
+        index.replayed();
+        let percent = options.compact_percent;
+        let store = Arc::new(Store {
+            log,
+            index,
+            options,
+            writing: RwLock::default(),
+            compacting: Mutex::default(),
+            retired: Mutex::default(),
+            closing: AtomicBool::new(false),
+        });
+        let compactor = percent.map(|percent| Compactor::start(&store, percent)).transpose()?;
+        Ok(DataWal { store, compactor })
+    }
+
+    /// Puts a value under a key, in place of what is there. When it returns, the put has the
+    /// durability of the store ([`DataWalBuilder::durability`]).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::KeyLength`], [`Error::ValueTooLarge`] and [`Error::NoSpace`] change nothing.
+    /// [`Error::Closed`], or [`Error::Poisoned`] with the first failure of the log: then it is
+    /// unknown whether the put will be there after reopening.
+    pub fn put(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Result<()> {
+        self.put_with(key, value, self.store.options.durability)
+    }
+
+    /// [`put`](Self::put), with a durability of its own.
+    ///
+    /// # Errors
+    ///
+    /// As [`put`](Self::put); [`Error::Option`] for [`Durability::Queued`].
+    pub fn put_with(
+        &self,
+        key: impl AsRef<[u8]>,
+        value: impl AsRef<[u8]>,
+        durability: Durability,
+    ) -> Result<()> {
+        check_durability(durability)?;
+        let record = record::encode(key.as_ref(), Some(value.as_ref()))?;
+        let hash = self.store.index.hash(key.as_ref());
+        let done = self.store.append(hash, &record, true, durability, |_| true);
+        self.nudge();
+        done.map(drop)
+    }
+
+    /// The value under a key; `None` if the key is not there.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::KeyLength`]; [`Error::Corrupt`], which names the place, when the value is damaged;
+    /// [`Error::Closed`] or [`Error::Poisoned`].
+    pub fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<Vec<u8>>> {
+        let store = &self.store;
+        get(&store.index, |place| store.log.read(place), store.log.dir(), key.as_ref())
+    }
+
+    /// Deletes a key. Returns whether it was there; if not, nothing is written unless
+    /// [`DataWalBuilder::delete_missing`] asks for it.
+    ///
+    /// # Errors
+    ///
+    /// As [`put`](Self::put).
+    pub fn delete(&self, key: impl AsRef<[u8]>) -> Result<bool> {
+        self.delete_with(key, self.store.options.durability)
+    }
+
+    /// [`delete`](Self::delete), with a durability of its own.
+    ///
+    /// # Errors
+    ///
+    /// As [`put_with`](Self::put_with).
+    pub fn delete_with(&self, key: impl AsRef<[u8]>, durability: Durability) -> Result<bool> {
+        check_durability(durability)?;
+        let record = record::encode(key.as_ref(), None)?;
+        let hash = self.store.index.hash(key.as_ref());
+        let always = self.store.options.delete_missing;
+        // Beside another writer of the key, the delete is written: when it returns, what that
+        // writer did must be over for readers, too.
+        let goes = |newest| always || newest != Newest::Nothing;
+        let newest = self.store.append(hash, &record, false, durability, goes);
+        self.nudge();
+        Ok(matches!(newest?, Newest::Landed(_) | Newest::Flying { is_put: true }))
+    }
+
+    /// Does all that is in `batch`, or nothing: after a crash, for readers, for snapshots. An empty
+    /// batch does nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::BatchTooLarge`] changes nothing; else as [`put`](Self::put).
+    pub fn write(&self, batch: &WriteBatch) -> Result<()> {
+        self.write_with(batch, self.store.options.durability)
+    }
+
+    /// [`write`](Self::write), with a durability of its own.
+    ///
+    /// # Errors
+    ///
+    /// As [`write`](Self::write); [`Error::Option`] for [`Durability::Queued`].
+    pub fn write_with(&self, batch: &WriteBatch, durability: Durability) -> Result<()> {
+        check_durability(durability)?;
+        let done = if batch.is_empty() { Ok(()) } else { self.store.write(batch, durability) };
+        self.nudge();
+        done
+    }
+
+    /// Whether a key is there. Reads nothing from disk.
+    pub fn contains_key(&self, key: impl AsRef<[u8]>) -> bool {
+        self.store.index.get(self.store.index.hash(key.as_ref())).is_some()
+    }
+
+    /// How many keys there are.
+    pub fn len(&self) -> usize {
+        self.store.index.sums.keys.load(Ordering::Relaxed) as usize
+    }
+
+    /// Whether there are no keys.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// All keys, sorted by their bytes.
+    ///
+    /// # Errors
+    ///
+    /// As [`snapshot`](Self::snapshot) and [`get`](Self::get).
+    pub fn keys(&self) -> Result<Vec<Vec<u8>>> {
+        self.snapshot()?.keys()
+    }
+
+    /// All keys and their values, sorted by the bytes of the keys. It has all of it in memory;
+    /// [`iter`](Self::iter) has one at a time.
+    ///
+    /// # Errors
+    ///
+    /// As [`keys`](Self::keys).
+    pub fn items(&self) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
+        self.snapshot()?.items()
+    }
+
+    /// All keys and their values as they are now, in the order in which they lie in the log, one
+    /// at a time. Writers go on meanwhile and are not seen.
+    ///
+    /// # Errors
+    ///
+    /// As [`snapshot`](Self::snapshot).
+    pub fn iter(&self) -> Result<Items> {
+        Ok(self.snapshot()?.into_iter())
+    }
+
+    /// The store as it is now, to be looked at while writers go on. It has everything up to a
+    /// sequence number and nothing after it. Taking it waits for the writes that are under way
+    /// and holds up those that come, for that moment.
+    ///
+    /// It has 20 bytes of memory for each key, and compaction frees nothing that it may show
+    /// until it is dropped.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Closed`].
+    pub fn snapshot(&self) -> Result<Snapshot> {
+        self.store.check_open()?;
+        Ok(Snapshot::of(Source::Live(Store::pin(&self.store)), || {
+            let _alone = self.store.writing.write().unwrap_or_else(PoisonError::into_inner);
+            (self.store.index.slots(), self.store.log.appended_seq())
+        }))
+    }
+
+    /// Blocks until everything so far survives a loss of power, whoever wrote it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Closed`] or [`Error::Poisoned`].
+    pub fn fsync(&self) -> Result<()> {
+        self.store.check_open()?;
+        self.store.log.flush().map(drop)
+    }
+
+    /// Writes the live records, sorted by key, into a new store in `dir`, durably; it must be new
+    /// or an empty directory. This store does not change, and goes on meanwhile: what is written
+    /// is the store as of the call.
+    ///
+    /// It is made beside `dir`, under the same name with `.partial` added, and gets its name when
+    /// it is complete. What an earlier attempt left there is replaced.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotEmpty`] changes nothing. [`Error::Locked`] when another attempt is at work,
+    /// [`Error::Corrupt`] when a value is damaged, [`Error::Io`], [`Error::NoSpace`].
+    pub fn compact_to(&self, dir: impl AsRef<Path>) -> Result<Copied> {
+        self.snapshot()?.compact_to(dir.as_ref(), &self.store.options)
+    }
+
+    /// Frees what dead records occupy, while readers and writers go on: segment by segment, oldest
+    /// first, the live records are appended again, made durable, and the segment is removed. It
+    /// needs room for the live records of one segment, and frees the padding of small batches as
+    /// well.
+    ///
+    /// A crash at any moment leaves the same keys and values.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoSpace`] when there is no room for the copies: what is done by then stays done.
+    /// [`Error::Corrupt`] when a record is damaged: its segment stays. [`Error::Closed`] or
+    /// [`Error::Poisoned`].
+    pub fn compact(&self) -> Result<Compacted> {
+        self.store.compact()
+    }
+
+    /// How the last compaction in the background failed, if it did.
+    pub fn compaction_failure(&self) -> Option<Arc<Error>> {
+        self.compactor.as_ref().and_then(Compactor::failure)
+    }
+
+    /// The figures of the store as it is now. They are exact when nobody writes meanwhile.
+    pub fn stats(&self) -> Stats {
+        let segments = self.store.log.segments();
+        Stats {
+            log_bytes: segments.iter().map(|segment| segment.bytes).sum(),
+            segments: segments.len() as u64,
+            ..Stats::of(&self.store.index)
+        }
+    }
+
+    /// The figures of the engine since the store was opened.
+    pub fn metrics(&self) -> Metrics {
+        self.store.log.metrics()
+    }
+
+    /// What executes I/O here, and why.
+    pub fn backend(&self) -> &Backend {
+        self.store.log.backend()
+    }
+
+    /// What opening found.
+    pub fn recovery(&self) -> &Recovery {
+        self.store.log.recovery()
+    }
+
+    /// The store's directory.
+    pub fn dir(&self) -> &Path {
+        self.store.log.dir()
+    }
+
+    /// Makes everything durable, stops a compaction that is under way, and releases the store.
+    /// Snapshots of it cannot be read any more. Closing again does nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Poisoned`] when the log had failed before; it is released all the same.
+    pub fn close(&self) -> Result<()> {
+        self.store.closing.store(true, Ordering::Relaxed);
+        if let Some(compactor) = &self.compactor {
+            compactor.stop();
+        }
+        self.store.log.close()
+    }
+
+    /// Tells the compactor to look, after something was written.
+    fn nudge(&self) {
+        if let Some(compactor) = &self.compactor {
+            compactor.nudge(&self.store);
+        }
+    }
+}
+
+impl Drop for DataWal {
+    fn drop(&mut self) {
+        self.store.closing.store(true, Ordering::Relaxed);
+        if let Some(compactor) = &self.compactor {
+            compactor.stop();
+        }
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    use crate::BackendKind;
+
+    pub(crate) fn store(dir: &Path) -> DataWal {
+        DataWal::builder(dir).backend(BackendKind::Std).open().unwrap()
+    }
+
+    impl DataWal {
+        pub(crate) fn store(&self) -> &Store {
+            &self.store
+        }
+    }
+}

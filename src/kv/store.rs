@@ -1,0 +1,120 @@
+//! What the handle, the snapshots and the compactor of an open store share: the log, the index, and
+//! how a record gets into both.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
+
+use crate::kv::WriteBatch;
+use crate::kv::builder::Options;
+use crate::kv::compact::Retired;
+use crate::kv::index::{Index, KeyHash, Newest, Placed, Slot};
+use crate::kv::record::Entry;
+use crate::{Durability, Error, Log, RecordRef, Result};
+
+/// An open store.
+#[derive(Debug)]
+pub(crate) struct Store {
+    pub(crate) log: Log,
+    pub(crate) index: Index,
+    pub(crate) options: Options,
+    /// Held shared by a write until readers see it, and alone to take a snapshot, which therefore
+    /// has everything up to a number and nothing after it.
+    pub(crate) writing: RwLock<()>,
+    /// Held by who compacts.
+    pub(crate) compacting: Mutex<()>,
+    pub(crate) retired: Mutex<Retired>,
+    pub(crate) closing: AtomicBool,
+}
+
+/// An index whose secret nobody knows.
+pub(crate) fn new_index() -> Result<Index> {
+    let mut secret = [0; 32];
+    getrandom::fill(&mut secret).map_err(|error| {
+        let source = std::io::Error::other(error.to_string());
+        Error::io("get random bytes", "", source)
+    })?;
+    Ok(Index::new(secret))
+}
+
+/// Enters a record that recovery found.
+pub(crate) fn replay(index: &mut Index, dir: &Path, place: RecordRef, bytes: &[u8]) -> Result<()> {
+    let entry = Entry::parse(bytes);
+    let (Some(entry), Some(slot)) = (entry, Slot::of(place)) else {
+        let reason = format!("record {} is not one of a key-value log", place.seq());
+        return Err(Error::NotALog { path: dir.to_path_buf(), reason });
+    };
+    let (hash, is_put) = (index.hash(entry.key), entry.value.is_some());
+    index.replay(Placed { hash, slot, is_put });
+    Ok(())
+}
+
+impl Store {
+    /// Appends a record of one key, if `goes` says so in the face of the key's newest record, and
+    /// shows it to readers once it is acknowledged. Returns what was the newest record.
+    pub(crate) fn append(
+        &self,
+        hash: KeyHash,
+        record: &[u8],
+        is_put: bool,
+        durability: Durability,
+        goes: impl FnOnce(Newest) -> bool,
+    ) -> Result<Newest> {
+        let _writing = self.writing.read().unwrap_or_else(PoisonError::into_inner);
+        let mut turn = self.index.turn([hash]);
+        let newest = turn.newest(hash);
+        if !goes(newest) {
+            self.check_open()?;
+            return Ok(newest);
+        }
+        let mut departed = None;
+        let commit = self.log.append_then_with(record, durability, |commit| {
+            let slot = self.slot_of(commit.record_ref());
+            departed = Some(slot.map(|slot| turn.depart(vec![Placed { hash, slot, is_put }])));
+        });
+        drop(commit?);
+        if let Some(departed) = departed.transpose()? {
+            departed.land();
+        }
+        Ok(newest)
+    }
+
+    pub(crate) fn write(&self, batch: &WriteBatch, durability: Durability) -> Result<()> {
+        let hashes: Vec<KeyHash> = batch.ops.iter().map(|op| self.index.hash(&op.key)).collect();
+        let _writing = self.writing.read().unwrap_or_else(PoisonError::into_inner);
+        let turn = self.index.turn(hashes.iter().copied());
+        let mut departed = None;
+        let commit = self.log.append_batch_then_with(&batch.records, durability, |commit| {
+            let mut place = commit.record_ref();
+            let placed = hashes.iter().zip(&batch.ops).enumerate().map(|(at, (&hash, op))| {
+                place = if at == 0 { place } else { place.next(op.bytes) };
+                Ok(Placed { hash, slot: self.slot_of(place)?, is_put: op.is_put })
+            });
+            departed = Some(placed.collect::<Result<_>>().map(|placed| turn.depart(placed)));
+        });
+        drop(commit?);
+        if let Some(departed) = departed.transpose()? {
+            departed.land();
+        }
+        Ok(())
+    }
+
+    /// The slot for a place that the log gave just now.
+    pub(crate) fn slot_of(&self, place: RecordRef) -> Result<Slot> {
+        Slot::of(place).ok_or_else(|| {
+            let reason = "a segment of it has 4 GiB or more".to_owned();
+            Error::NotALog { path: self.log.dir().to_path_buf(), reason }
+        })
+    }
+
+    pub(crate) fn check_open(&self) -> Result<()> {
+        match self.closing.load(Ordering::Relaxed) {
+            true => Err(Error::Closed),
+            false => Ok(()),
+        }
+    }
+
+    pub(crate) fn retired(&self) -> MutexGuard<'_, Retired> {
+        self.retired.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

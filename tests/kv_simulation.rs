@@ -1,0 +1,334 @@
+//! Lives of a key-value log on a simulated disk, with power cuts at any moment, against a map.
+//!
+//! `RINGWAL_SIM_SEED=n` replays one seed, `RINGWAL_SIM_SECONDS=n` runs fresh seeds for longer.
+
+#![allow(clippy::unwrap_used, reason = "tests may")]
+
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::{Duration, Instant, SystemTime};
+
+use ringwal::kv::{DataWal, Snapshot, WriteBatch};
+use ringwal::{Durability, Error, SimDisk, SimFault};
+
+use rng::Rng;
+
+#[allow(dead_code, reason = "the other simulation uses more of it")]
+#[path = "simulation/rng.rs"]
+mod rng;
+
+type Map = BTreeMap<Vec<u8>, Vec<u8>>;
+/// What one call does to some keys, all or nothing.
+type Change = Vec<(Vec<u8>, Option<Vec<u8>>)>;
+
+fn open(disk: &SimDisk) -> ringwal::Result<DataWal> {
+    DataWal::builder("sim").segment_bytes(4096).open_sim(disk)
+}
+
+fn apply(map: &mut Map, change: &Change) {
+    for (key, value) in change {
+        match value {
+            Some(value) => map.insert(key.clone(), value.clone()),
+            None => map.remove(key),
+        };
+    }
+}
+
+fn contents(store: &DataWal) -> Map {
+    let map: Map = store.items().unwrap().into_iter().collect();
+    assert_eq!(map.len(), store.len());
+    let by_key = |key: &Vec<u8>| (key.clone(), store.get(key).unwrap().unwrap());
+    assert_eq!(map.keys().map(by_key).collect::<Map>(), map);
+    map
+}
+
+fn change(rng: &mut Rng) -> Change {
+    let count = if rng.percent(20) { rng.between(2, 5) } else { 1 };
+    let one = |rng: &mut Rng| {
+        let key = format!("key {}", rng.below(12)).into_bytes();
+        let value = (!rng.percent(25)).then(|| vec![rng.below(256) as u8; rng.below(900) as usize]);
+        (key, value)
+    };
+    (0..count).map(|_| one(rng)).collect()
+}
+
+fn carry_out(store: &DataWal, change: &Change, level: Durability) -> ringwal::Result<()> {
+    match change.as_slice() {
+        [(key, Some(value))] => store.put_with(key, value, level),
+        [(key, None)] => store.delete_with(key, level).map(drop),
+        several => {
+            let mut batch = WriteBatch::new();
+            for (key, value) in several {
+                match value {
+                    Some(value) => batch.put(key, value)?,
+                    None => batch.delete(key)?,
+                };
+            }
+            store.write_with(&batch, level)
+        }
+    }
+}
+
+/// A store with some history, all of it durable.
+fn prepared(seed: u64) -> (SimDisk, DataWal, Map) {
+    let (mut rng, disk, mut map) = (Rng::new(seed), SimDisk::new(seed), Map::new());
+    let store = open(&disk).unwrap();
+    for _ in 0..60 {
+        let change = change(&mut rng);
+        carry_out(&store, &change, Durability::Written).unwrap();
+        apply(&mut map, &change);
+    }
+    store.fsync().unwrap();
+    (disk, store, map)
+}
+
+#[test]
+fn compaction_that_is_cut_off_at_any_call_leaves_the_same_store() {
+    let once = [
+        SimFault::PowerCut,
+        SimFault::Errno(libc::EIO),
+        SimFault::ShortWrite,
+        SimFault::Cancelled,
+        SimFault::RottenRead,
+        SimFault::MisdirectedRead,
+    ];
+    let for_good = [SimFault::Errno(libc::EIO), SimFault::Errno(libc::ENOSPC)];
+    let blows = once.map(|fault| (fault, false)).into_iter();
+    let blows = blows.chain(for_good.map(|fault| (fault, true)));
+    let mut cuts = 0;
+    for (seed, blow) in (0..2).flat_map(|seed| blows.clone().map(move |blow| (seed, blow))) {
+        let (disk, store, _) = prepared(seed);
+        let before = disk.calls();
+        let done = store.compact().unwrap();
+        assert!(done.freed_segments > 2 && done.copied.records > 0, "{done:?}");
+        for at in 0..disk.calls() - before {
+            // What fails for good has no effect, so to die then is to be killed at that call.
+            cut_off(seed, at, blow, false);
+            cuts += 1;
+            if blow.1 {
+                cut_off(seed, at, blow, true);
+                cuts += 1;
+            }
+        }
+    }
+    println!("{cuts} compactions were cut off");
+    assert!(cuts > 500, "{cuts}");
+}
+
+fn cut_off(seed: u64, at: u64, (fault, for_good): (SimFault, bool), is_killed: bool) {
+    let told = format!("seed {seed}, call {at}, {fault:?}, for good {for_good}, {is_killed}");
+    let (disk, store, expected) = prepared(seed);
+    match for_good {
+        true => disk.fail_from(at, fault),
+        false => disk.fail_at(at, fault),
+    }
+    let compacted = store.compact();
+    assert!(compacted.is_err() || !disk.is_off(), "{told}: the power was off and it went on");
+    if matches!(compacted, Err(Error::NoSpace { .. })) {
+        assert_eq!(contents(&store), expected, "{told}: a full disk");
+    }
+    let disk = if is_killed { disk.kill() } else { disk.crash() };
+    drop(store);
+    let store = open(&disk).unwrap_or_else(|error| panic!("{told}: {error}"));
+    assert_eq!(contents(&store), expected, "{told}");
+    store.compact().unwrap_or_else(|error| panic!("{told}: {error}"));
+    assert_eq!(store.stats().dead_bytes, 0, "{told}");
+    let disk = disk.crash();
+    drop(store);
+    assert_eq!(contents(&open(&disk).unwrap()), expected, "{told}: after compacting again");
+}
+
+/// A store and what it may hold.
+struct World {
+    rng: Rng,
+    disk: SimDisk,
+    /// What opening showed, which is durable.
+    base: Map,
+    /// What was asked for since then, in order.
+    changes: Vec<Change>,
+    /// How many of them were acknowledged, and how many survive a power cut.
+    written: usize,
+    synced: usize,
+    /// Something was asked to fail, so that what was asked for may have happened or not.
+    failed: bool,
+    killed: bool,
+    crashes: u64,
+}
+
+impl World {
+    fn new(seed: u64) -> World {
+        World {
+            rng: Rng::new(seed),
+            disk: SimDisk::new(seed ^ 0x5eed),
+            base: Map::new(),
+            changes: Vec::new(),
+            written: 0,
+            synced: 0,
+            failed: false,
+            killed: false,
+            crashes: 0,
+        }
+    }
+
+    fn now(&self) -> Map {
+        let mut map = self.base.clone();
+        self.changes.iter().for_each(|change| apply(&mut map, change));
+        map
+    }
+
+    /// Some lives, each with an end of its own.
+    fn run(&mut self) {
+        for _ in 0..self.rng.between(2, 6) {
+            let Some(store) = self.open() else { continue };
+            self.live(&store);
+            let ends_well = !self.failed && self.rng.percent(30);
+            if ends_well {
+                store.close().unwrap();
+                (self.written, self.synced) = (self.changes.len(), self.changes.len());
+            } else {
+                self.end();
+            }
+            drop(store);
+        }
+        if let Some(store) = self.open() {
+            store.close().unwrap();
+        }
+    }
+
+    fn end(&mut self) {
+        self.killed = !self.failed && self.rng.percent(30);
+        self.disk = if self.killed { self.disk.kill() } else { self.disk.crash() };
+        self.crashes += 1;
+    }
+
+    fn open(&mut self) -> Option<DataWal> {
+        if self.rng.percent(25) {
+            // The power goes out in the middle of the opening, perhaps.
+            self.disk.fail_at(self.rng.below(40), SimFault::PowerCut);
+            if let Err(error) = open(&self.disk) {
+                assert!(self.disk.is_off(), "{error}");
+            }
+            // An opening syncs before it shows, so also what a kill left may be lost here.
+            self.killed = false;
+            self.disk = self.disk.crash();
+            self.crashes += 1;
+        }
+        let store = open(&self.disk).unwrap();
+        let found = contents(&store);
+        let least = if self.killed { self.written } else { self.synced };
+        let mut map = self.base.clone();
+        let mut fits = least == 0 && map == found;
+        for (index, change) in self.changes.iter().enumerate() {
+            apply(&mut map, change);
+            fits |= index + 1 >= least && map == found;
+        }
+        assert!(
+            fits,
+            "{} changes, {} written, {} synced, killed {}: none of the states after {least} fits\n\
+             found {:?}",
+            self.changes.len(),
+            self.written,
+            self.synced,
+            self.killed,
+            found.keys().map(|key| String::from_utf8_lossy(key)).collect::<Vec<_>>()
+        );
+        self.base = found;
+        self.changes.clear();
+        (self.written, self.synced, self.failed, self.killed) = (0, 0, false, false);
+        Some(store)
+    }
+
+    fn live(&mut self, store: &DataWal) {
+        let steps = self.rng.pick(&[3, 20, 60]);
+        if self.rng.percent(50) {
+            let at = self.rng.below(steps * 6);
+            match self.rng.below(3) {
+                0 => self.disk.fail_at(at, SimFault::Errno(libc::EIO)),
+                _ => self.disk.fail_at(at, SimFault::PowerCut),
+            }
+            self.failed = true;
+        }
+        let mut snapshots: Vec<(Snapshot, Map)> = Vec::new();
+        for _ in 0..steps {
+            let done = match self.rng.below(20) {
+                0..=11 => self.change(store),
+                12..=13 => store.fsync().map(|()| self.synced = self.changes.len()),
+                14..=15 => store.compact().map(|_| self.synced = self.changes.len()),
+                16 => store.snapshot().map(|snapshot| snapshots.push((snapshot, self.now()))),
+                17 => {
+                    let at = self.rng.below(snapshots.len() as u64 + 1) as usize;
+                    if at < snapshots.len() {
+                        drop(snapshots.swap_remove(at));
+                    }
+                    Ok(())
+                }
+                18 => snapshots.last().map_or(Ok(()), |(snapshot, expected)| {
+                    let items = snapshot.items()?;
+                    assert!(items.into_iter().eq(expected.clone()), "a snapshot changed");
+                    Ok(())
+                }),
+                _ => store.items().map(|items| {
+                    assert_eq!(items.into_iter().collect::<Map>(), self.now());
+                }),
+            };
+            match done {
+                Ok(()) => {}
+                Err(Error::NoSpace { .. }) => {}
+                Err(error) => {
+                    assert!(self.failed, "nothing was asked to fail: {error}");
+                    return;
+                }
+            }
+        }
+    }
+
+    fn change(&mut self, store: &DataWal) -> ringwal::Result<()> {
+        let change = change(&mut self.rng);
+        let level = self.rng.pick(&[Durability::Written, Durability::Written, Durability::Synced]);
+        self.changes.push(change.clone());
+        carry_out(store, &change, level)
+            .inspect(|()| {
+                self.written = self.changes.len();
+                let is_noop = matches!(change.as_slice(), [(_, None)]);
+                if level == Durability::Synced && !is_noop {
+                    self.synced = self.changes.len();
+                }
+            })
+            .inspect_err(|error| {
+                if matches!(error, Error::NoSpace { .. }) {
+                    self.changes.pop();
+                }
+            })
+    }
+}
+
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok()?.parse().ok()
+}
+
+#[test]
+fn lives_with_power_cuts_keep_what_was_acknowledged_and_show_a_state_that_was() {
+    let seconds = number("RINGWAL_SIM_SECONDS").unwrap_or(5);
+    let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+    let seeds = match number("RINGWAL_SIM_SEED") {
+        Some(seed) => seed..seed + 1,
+        None => since_epoch.as_nanos() as u64 >> 8..u64::MAX,
+    };
+    let start = Instant::now();
+    let (mut lives, mut crashes) = (0, 0);
+    for seed in seeds {
+        let mut world = World::new(seed);
+        let outcome = catch_unwind(AssertUnwindSafe(|| world.run()));
+        assert!(
+            outcome.is_ok(),
+            "replay with: RINGWAL_SIM_SEED={seed} cargo test --features sim --test kv_simulation"
+        );
+        lives += 1;
+        crashes += world.crashes;
+        if start.elapsed() > Duration::from_secs(seconds) {
+            break;
+        }
+    }
+    println!("{lives} lives, {crashes} crashes");
+    assert!(lives > 0);
+}
