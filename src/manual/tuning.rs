@@ -39,10 +39,10 @@
 //! has the three. The log tries all of them at open, up to eight times each and for at most 50 ms
 //! together. It takes `write-then-sync` unless another needs less than half of its time: the
 //! others end on threads of the kernel, which have to wait for a processor like everybody else, and
-//! an idle moment at open does not show that. For the same reason a choice
-//! other than `write-then-sync` is compared again while the log runs: of every 256 batches, eight
-//! go by `write-then-sync`, and if the others are not clearly faster any more, it is taken for
-//! good, until the log is opened again. A strategy that was asked for never changes.
+//! an idle moment at open does not show that. For the same reason a choice other than
+//! `write-then-sync` is compared again while the log runs: of every 256 batches, eight go by
+//! `write-then-sync`, and if the others are not clearly faster any more, it is taken for good, until
+//! the log is opened again. A strategy that was asked for never changes.
 //!
 //! # The options
 //!
@@ -124,8 +124,8 @@
 //!
 //! A range is that of the medians of separate runs; beside busy loops, which were measured with
 //! `--strategy write-then-sync`, they vary much. The goals are those of `scripts/bench-gate.sh`,
-//! which measures longer and more; the bold ones are not met on this disk. The faster a disk
-//! flushes, the more of the time is the processors', and the ideal batch is one write that nobody
+//! which measures longer and more; the bold ones are missed on this disk in all or in some runs, and
+//! so is that of 16 threads at times. The faster a disk flushes, the more of the time is the processors', and the ideal batch is one write that nobody
 //! has to be told of.
 //!
 //! # Where the time goes
