@@ -41,8 +41,8 @@
 //! others end on threads of the kernel, which have to wait for a processor like everybody else, and
 //! an idle moment at open does not show that. For the same reason a choice other than
 //! `write-then-sync` is compared again while the log runs: of every 256 batches, eight go by
-//! `write-then-sync`, and if the others are not clearly faster any more, it is taken for good, until
-//! the log is opened again. A strategy that was asked for never changes.
+//! `write-then-sync`, and if the others are not clearly faster any more, it is taken for good,
+//! until the log is opened again. A strategy that was asked for never changes.
 //!
 //! # The options
 //!
@@ -124,9 +124,9 @@
 //!
 //! A range is that of the medians of separate runs; beside busy loops, which were measured with
 //! `--strategy write-then-sync`, they vary much. The goals are those of `scripts/bench-gate.sh`,
-//! which measures longer and more; the bold ones are missed on this disk in all or in some runs, and
-//! so is that of 16 threads at times. The faster a disk flushes, the more of the time is the processors', and the ideal batch is one write that nobody
-//! has to be told of.
+//! which measures longer and more. The bold ones are missed on this disk in all or in some runs,
+//! and so is that of 16 threads at times. The faster a disk flushes, the more of the time is the
+//! processors', and the ideal batch is one write that nobody has to be told of.
 //!
 //! # Where the time goes
 //!
