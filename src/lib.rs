@@ -22,8 +22,8 @@
 //! ```
 //!
 //! Start at [`Log`], at [`wal`] for a log of typed events, or at [`kv`] for keys and values. The
-//! [`manual`] says what an acknowledgement means and what recovery does; [`format`](mod@format) has
-//! the bytes on disk, [`io`] the contract with the operating system.
+//! [`manual`] says what an acknowledgement means, what recovery does and how to get speed;
+//! [`format`](mod@format) has the bytes on disk, [`io`] the contract with the operating system.
 
 pub mod error;
 pub mod format;

@@ -79,11 +79,20 @@ impl Builder {
     }
 
     pub(crate) fn open_std(self, replay: &mut Replay<'_>) -> Result<Log> {
+        self.open_with(replay, open_queue)
+    }
+
+    /// Opens the log in its directory, with the queue that `make_queue` makes on the ring thread.
+    pub(crate) fn open_with(
+        self,
+        replay: &mut Replay<'_>,
+        make_queue: impl FnOnce(Arc<dyn Storage>, &QueueOptions, &str) -> Queue + Send + 'static,
+    ) -> Result<Log> {
         self.options.validate()?;
         let storage: Arc<dyn Storage> = Arc::new(StdStorage::new(&self.options.dir));
         require_set_up(&storage, self.options.backend)?;
         make_dir(&self.options)?;
-        self.open_on(storage, replay, open_queue)
+        self.open_on(storage, replay, make_queue)
     }
 
     /// Opens the log on any implementation of the two I/O planes. `make_queue` runs on the ring

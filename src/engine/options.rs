@@ -206,7 +206,7 @@ impl Builder {
         self
     }
 
-    /// Whether a small batch may wait, for half of a usual flush at most, for appenders that were
+    /// Whether a small batch may wait, for one usual flush at most, for appenders that were
     /// acknowledged just now and are expected back; true by default. Without it a batch goes as
     /// soon as it can, which costs more flushes.
     pub fn gather(mut self, gather: bool) -> Builder {

@@ -1,4 +1,5 @@
-//! Logs on a simulated disk: no thread, no file. Whoever uses the log runs its driver.
+//! Logs on a simulated disk: no thread, no file. Whoever uses the log runs its driver. And logs on
+//! a real disk whose queue is wrapped by whoever opens them.
 //!
 //! Calls that wait run the driver themselves, until what they wait for is there. If the driver
 //! sleeps meanwhile and nothing will wake it, or is busy for ever, a real log would hang: that is a
@@ -14,7 +15,7 @@ use crate::engine::driver::Driver;
 use crate::engine::options::Builder;
 use crate::engine::recovery::Recovery;
 use crate::error::Result;
-use crate::io::{SimDisk, SimQueue, SimWake};
+use crate::io::{IoQueue, SimDisk, SimQueue, SimWake, open_queue};
 
 /// No call waits for more rounds than this.
 const ROUNDS_MAX: u64 = 1 << 20;
@@ -93,6 +94,29 @@ impl Builder {
         mut replay: impl FnMut(RecordRef, &[u8]) -> Result<()>,
     ) -> Result<Log> {
         self.open_stepped(disk, &mut replay)
+    }
+
+    /// Opens the log as [`open`](Builder::open) does, on a real disk, and puts `wrap` around its
+    /// queue: to let operations fail, or to leave the disk out of a measurement.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// let log = ringwal::Log::builder(dir.path().join("log")).open_wrapped(|queue| queue)?;
+    /// log.append("one")?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Builder::open).
+    pub fn open_wrapped(
+        self,
+        wrap: impl FnOnce(Box<dyn IoQueue>) -> Box<dyn IoQueue> + Send + 'static,
+    ) -> Result<Log> {
+        self.open_with(&mut |_, _| Ok(()), |storage, options, probe| {
+            let (queue, backend) = open_queue(storage, options, probe)?;
+            Ok((wrap(queue), backend))
+        })
     }
 
     /// [`verify`](Builder::verify) on a simulated disk.

@@ -17,7 +17,8 @@
 //!   Robust everywhere.
 //!
 //! `auto` measures the three in turn at open, on a small file in the log's own directory, for at
-//! most some tens of milliseconds. It takes `write-then-sync` unless another is clearly faster.
+//! most some tens of milliseconds. It takes `write-then-sync` unless another is clearly faster, and
+//! goes back to it when that is no longer so; [`tuning`](super::tuning) has the rule.
 //!
 //! Writes go past the page cache (`O_DIRECT`) where the file system is known to do that well, and
 //! in units of at least 4 KiB.

@@ -7,3 +7,4 @@ pub mod durability;
 pub mod kv;
 pub mod recovery;
 pub mod testing;
+pub mod tuning;

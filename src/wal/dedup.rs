@@ -7,7 +7,7 @@
 //! ```
 //!
 //! 1. Exact: the events themselves are compared, all 21 bytes, so there is no false duplicate.
-//!    (A BLAKE3 hash of them would be longer than they are, and costs seven times the copy and
+//!    (A BLAKE3 hash of them would be longer than they are, and costs six times the copy and
 //!    checksum of the append.)
 //! 2. An event is a duplicate when an equal one arrived at most the window before. Its time is
 //!    that of its arrival; after a reopen, that of its batch. Duplicates do not prolong it. A

@@ -174,6 +174,12 @@ pub(crate) struct EngineArgs {
     /// How long a batch may wait for company, in microseconds; 0 never waits.
     #[arg(long, value_name = "MICROS")]
     batch_delay_us: Option<u64>,
+    /// Let a small batch wait, no longer than a flush takes, for appenders that are expected back.
+    #[arg(long, value_name = "BOOL", action = clap::ArgAction::Set)]
+    gather: Option<bool>,
+    /// Let an appender write and sync a small batch by itself while nothing is in flight.
+    #[arg(long, value_name = "BOOL", action = clap::ArgAction::Set)]
+    inline: Option<bool>,
     /// Bytes appended and not yet written at most.
     #[arg(long, value_name = "BYTES", value_parser = parse_size)]
     queue_bytes: Option<usize>,
@@ -207,7 +213,7 @@ enum BackendArg {
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum StrategyArg {
-    /// Measured at open.
+    /// Measured at open, and compared again later.
     Auto,
     /// A write linked to an fdatasync.
     Linked,
@@ -282,6 +288,8 @@ impl EngineArgs {
         builder = given(builder, self.batch_records, Builder::batch_records);
         let batch_delay = self.batch_delay_us.map(Duration::from_micros);
         builder = given(builder, batch_delay, Builder::batch_delay);
+        builder = given(builder, self.gather, Builder::gather);
+        builder = given(builder, self.inline, Builder::inline);
         builder = given(builder, self.queue_bytes, Builder::queue_bytes);
         builder = given(builder, self.record_bytes_max, Builder::record_bytes_max);
         given(builder, self.direct_io, Builder::direct_io)

@@ -1,0 +1,57 @@
+//! Measuring with criterion, and keeping the times for ratios between measurements.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use criterion::{Criterion, Throughput};
+
+/// The total time and rounds of each measurement.
+static TIMES: Mutex<BTreeMap<String, (Duration, u64)>> = Mutex::new(BTreeMap::new());
+
+/// Measures `run`, which does as many rounds as it is told and says how long they took.
+pub(crate) fn measure(
+    criterion: &mut Criterion,
+    group: &str,
+    name: &str,
+    mut run: impl FnMut(u64) -> Duration,
+) {
+    measure_as(criterion, group, name, |rounds| {
+        let elapsed = run(rounds);
+        count(&format!("{group}/{name}"), elapsed, rounds);
+        elapsed
+    });
+}
+
+/// [`measure`] of a `run` that counts by itself.
+pub(crate) fn measure_as(
+    criterion: &mut Criterion,
+    group: &str,
+    name: &str,
+    mut run: impl FnMut(u64) -> Duration,
+) {
+    let mut group = criterion.benchmark_group(group);
+    group.throughput(Throughput::Elements(1));
+    group.bench_function(name, |bencher| bencher.iter_custom(&mut run));
+    group.finish();
+}
+
+/// Adds to the times of a measurement.
+pub(crate) fn count(name: &str, elapsed: Duration, rounds: u64) {
+    let mut times = TIMES.lock().unwrap_or_else(PoisonError::into_inner);
+    let (total, count) = times.entry(name.to_owned()).or_default();
+    *total += elapsed;
+    *count += rounds;
+}
+
+/// The mean time of a round; not a number if it was not measured.
+fn nanos(name: &str) -> f64 {
+    let times = TIMES.lock().unwrap_or_else(PoisonError::into_inner);
+    times.get(name).map_or(f64::NAN, |(total, count)| total.as_nanos() as f64 / *count as f64)
+}
+
+/// Prints the time of one measurement as a multiple of another's.
+pub(crate) fn ratio(name: &str, to: &str) {
+    let (time, base) = (nanos(name), nanos(to));
+    println!("{name}: {time:.1} ns, {to}: {base:.1} ns, ratio {:.3}", time / base);
+}

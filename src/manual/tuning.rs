@@ -1,0 +1,185 @@
+//! How to get speed, what the figures of a log say, and what was tried and did not help.
+//!
+//! # In short
+//!
+//! A disk takes about as long for one small durable write as for a batch of a thousand, so the
+//! rate is the number of records that share a flush. There are few things to do, in this order:
+//!
+//! 1. **Have more records outstanding.** Append from more threads; or keep a window of tickets from
+//!    one thread ([`append_async`](crate::Log::append_async)), which needs far fewer wake-ups; or
+//!    put records that belong together into a [`Batch`](crate::Batch).
+//! 2. **Ask for no more than is needed.** A record that only has to survive the process may be
+//!    appended with [`Durability::Written`](crate::Durability::Written) beside others that are
+//!    synced.
+//! 3. **Look at the disk**: `ringwal bench DIR` shows the log beside the raw limits of the file
+//!    system that `DIR` is on. A log cannot be faster than its disk flushes.
+//! 4. Only then look at the options. Their defaults are meant to need no change.
+//!
+//! # How a batch goes
+//!
+//! An appender computes its checksum, takes the lock for the time of a copy, and leaves its record
+//! in the *open batch*. Then somebody has to take that batch to the disk. Who and when follows
+//! from what is outstanding:
+//!
+//! - **One appender alone** writes and syncs its own batch on its own thread. That takes two system
+//!   calls, as the raw write and flush do, and no hand-over to another thread.
+//! - **Up to 32 records outstanding**: after an acknowledgement the batch is *gathered*. It is held
+//!   until as many records are there as were outstanding, but no longer than a flush usually takes;
+//!   the last appender to arrive writes it. While a batch is in flight, the next one goes when it
+//!   has as many records. Where a wait was in vain, the next batches are not held: one, three,
+//!   seven, up to 63.
+//! - **A crowd** of more than 32: nothing is held and the ring thread writes. It submits the next
+//!   batch before it wakes the appenders of the last one, so that the disk works meanwhile. Where
+//!   more than 16 threads sleep at one batch it wakes one, and that one wakes the others.
+//! - **64 KiB or more** in the open batch: it goes at once, on the ring thread.
+//!
+//! What is appended without waiting goes by the same rules, but always on the ring thread.
+//!
+//! How a batch becomes durable is a [`Strategy`](crate::Strategy); [`backends`](super::backends)
+//! has the three. The log tries all of them at open, up to eight times each and for at most 50 ms
+//! together. It takes `write-then-sync` unless another needs less than half of its time: the
+//! others end on threads of the kernel, which have to wait for a processor like everybody else, and
+//! an idle moment at open does not show that. For the same reason a choice other than
+//! `write-then-sync` is compared again while the log runs: of every 256 batches, eight go by
+//! `write-then-sync`, and if the others are not clearly faster any more, it is taken for good,
+//! until the log is opened again. A strategy that was asked for never changes.
+//!
+//! # The options
+//!
+//! Those of [`Builder`](crate::Builder); the command has them, too, but for `spare_segments` and
+//! `recycle_segments`. With `linked`, if it is asked for, no appender writes by itself. A segment
+//! costs a rename, two syncs and its size in zeros.
+//!
+//! | option | default | touch it when |
+//! |---|---|---|
+//! | `durability` | `Synced` | the last moments before a power cut may be lost |
+//! | `strategy` | measured | `ringwal bench --strategy` shows another to be better for you |
+//! | `queue_depth` (`--depth`) | 2 | the drive flushes concurrently; not so here, see below |
+//! | `gather` | on | tails matter more than flushes, and hardly anybody comes back at once |
+//! | `inline` | on | threads that append must never do I/O themselves |
+//! | `batch_delay` | 0 | few, sparse clients, on a disk that pays by the flush |
+//! | `batch_bytes`, `batch_records` | 1 MiB, 65,536 | to bound what one write holds up |
+//! | `queue_bytes` | 16 MiB | higher for bursts: at the bound, appends block |
+//! | `segment_bytes` | 32 MiB | larger for many MiB/s; smaller to free space in small steps |
+//! | `spare_segments` | 1 | a burst fills a segment sooner than the next is prepared |
+//! | `recycle_segments` | 2 | truncation frees more at once: they have their blocks already |
+//! | `preallocate` | by file system | leave it: without it a flush writes metadata, too |
+//! | `direct_io` | on | to see what the page cache would make of it |
+//!
+//! # What the figures say
+//!
+//! [`Log::backend`](crate::Log::backend) has what was chosen at open, its measurements and the
+//! reason; [`Log::metrics`](crate::Log::metrics) what happened since:
+//!
+//! | figure | what it tells |
+//! |---|---|
+//! | `batch_records.mean()` | records per flush; at best the number of appenders that wait |
+//! | `commit_micros` | the disk: compare it with the floor of `ringwal bench` |
+//! | `queue_micros` | from a batch's first record to its submission; long if it waits for a slot |
+//! | `wake_micros` | waking appenders; near `commit_micros`, use fewer threads, or tickets |
+//! | `inline_batches` of `batches` | what appenders wrote themselves; none in a crowd |
+//! | `padding_bytes` of `written_bytes` | waste of padding to whole blocks; falls as batches grow |
+//! | `spares_prepared`, `rotations` | whether segments are there in time |
+//! | `spares_refused` | how often the disk had no room for one |
+//! | `queued_bytes` | near `queue_bytes`, appends block |
+//! | `strategy` | other than `backend().strategy`: the choice made at open was given up |
+//!
+//! `ringwal bench` shows the same from outside: `x-floor` is the rate as a multiple of one write
+//! and flush at a time, `x-ideal` as a multiple of one direct write of all outstanding records and
+//! a flush. Everything is measured by turns in the same run, since disks have moods; `--hogs N`
+//! shows what is left of it on a busy machine. The options of the engine are options of `bench`,
+//! too, and `scripts/compare-variants.sh` runs the most different ones beside each other.
+//!
+//! # What it reaches
+//!
+//! On a virtual machine with two processors and ext4 on a virtio disk whose flush takes about
+//! 85 us, 2026-11-21, with nothing else running:
+//!
+//! ```sh
+//! ringwal bench DIR --threads 1,16,64,256 --size 100 --secs 0.3 --rounds 5
+//! ```
+//!
+//! | threads, 100 B, blocking | reaches | goal |
+//! |---|---|---|
+//! | 1 | 1.04 to 1.07 of the floor | 1.0 |
+//! | 16 | 0.53 to 0.59 of the ideal batch | 0.55 |
+//! | 64 | 0.31 to 0.32 of the ideal batch | **0.35** |
+//! | 256 | 0.11 to 0.135 of the ideal batch | **0.15** |
+//!
+//! and with other options of the same command:
+//!
+//! | case | reaches | goal |
+//! |---|---|---|
+//! | `--threads 16 --size 16384` | 0.38 to 0.40 of the ideal batch | **0.7** |
+//! | `--threads 64 --size 16384` | 0.27 to 0.28 of the ideal batch | **0.85** |
+//! | `--mode async --threads 1 --window 256` | 0.35 to 0.39 of the ideal batch | **0.85** |
+//! | `--mode async --threads 1 --window 4096` | 0.18 to 0.21 of the ideal batch | **0.65** |
+//! | CPU time per append at 64 threads | 5 us | 8 us |
+//! | `--hogs 1`, 1 thread | 1.06 to 1.36 of the floor | 0.5 |
+//! | `--hogs 1`, 16 threads | 0.43 to 0.55 of the ideal batch | **0.5** |
+//! | `--hogs 1`, 64 threads | 0.33 of the ideal batch | **0.5** |
+//! | `--hogs 2`, 1 thread | 1.00 to 1.17 of the floor | 0.5 |
+//! | `--hogs 2`, 16 threads | 0.40 to 0.58 of the ideal batch | **0.5** |
+//! | `--hogs 2`, 64 threads | 0.16 to 0.23 of the ideal batch | **0.5** |
+//!
+//! A range is that of the medians of separate runs; beside busy loops, which were measured with
+//! `--strategy write-then-sync`, they vary much. The goals are those of `scripts/bench-gate.sh`,
+//! which measures longer and more. The bold ones are missed on this disk in all or in some runs,
+//! and so is that of 16 threads at times. The faster a disk flushes, the more of the time is the
+//! processors', and the ideal batch is one write that nobody has to be told of.
+//!
+//! # Where the time goes
+//!
+//! With many threads, `perf` finds about two thirds of the processor time in the kernel, switching
+//! to threads and waking them (`futex_wait`, `futex_wake`): every blocking append sleeps once and
+//! is woken once. At 64 threads an append costs 5 us of processor time, while its share of a flush,
+//! which it has in common with about twenty others, is 4 us. The async form has no such price: 0.8
+//! us with a window of 256, 0.3 us with 4,096.
+//!
+//! The parts alone, by `cargo bench --features sim --bench parts` on the same machine. The log in
+//! it has a queue that writes nothing and answers at once, so what is measured is the engine:
+//!
+//! | part | time | as a multiple |
+//! |---|---|---|
+//! | checksum of 100 B, 1 KiB, 16 KiB | 16, 43, 575 ns | 13, 10, 5 of a copy in the cache |
+//! | sealing 1, 64, 1,024 records, 100 B | 0.12, 0.8, 7.2 us | 6.4, 0.7, 0.4 of checksum and copy |
+//! | of that, its digest | 0.10, 0.7, 5.5 us | |
+//! | decoding and verifying them | 0.17, 2.0, 29 us | 8.8, 1.7, 1.6 of checksum and copy |
+//! | an append that its thread completes | 0.67 us | |
+//! | the same through the ring thread | 38 us | 57 of the former |
+//! | the same, 16 and 64 threads at once | 2.4, 2.6 us | 2.5, 2.3 of completing it inline |
+//! | an append with a window of 256 | 0.2 to 0.3 us | 0.01 of one through the ring thread |
+//! | dedup of a new and of a known event | 66, 34 ns | 4.4, 2.3 of its checksum and copy |
+//! | decoding a segment of 8 MiB in memory | 0.49 ms | 3.5 of a copy |
+//! | recovery of it | 0.65 ms | 1.3 of decoding |
+//!
+//! A hand-over to a thread that sleeps, and back, is fifty times the work of the engine. That is
+//! why an appender alone writes its batch itself: with `--inline false` it reaches 0.87 of the
+//! floor.
+//!
+//! # What was tried and did not help
+//!
+//! Rates are acknowledged records per second of blocking appends of 100 bytes, variants interleaved
+//! in one run on the machine above.
+//!
+//! - **No gathering, or no inline batches, for 16 threads.** 100,600 with both; 63,400 with
+//!   neither, 75,700 with neither at depth 1, 79,200 when half of the appenders are waited for. Of
+//!   the ideal batch, in other runs: 0.54 to 0.58 with both, 0.38 without gathering, 0.41 to 0.45
+//!   without inline batches, 0.35 to 0.38 with neither, 0.43 to 0.45 with neither at depth 1. Hence
+//!   both are on.
+//! - **Gathering a crowd.** At 64 threads 177,000 with it beside 161,000 to 182,000 without, which
+//!   is the noise; at 256 threads 226,000 beside 279,000. Hence the bound of 32.
+//! - **Waking in turn everywhere.** One sleeper that wakes the others, in place of the ring thread:
+//!   215,000 beside 193,000 at 64 threads, 282,000 beside 254,000 at 128, 351,000 beside 307,000 at
+//!   256. But among 16 appenders that write by themselves it costs a fifth, 84,000 beside 106,000:
+//!   who has just written has nothing better to do. Hence only the ring thread does it.
+//! - **More batches in flight.** Depth 1, 2 and 4: 195,000, 193,000 and 193,000 at 64 threads,
+//!   328,000, 326,000 and 333,000 at 256.
+//! - **Other strategies at 64 threads.** `linked` 161,000 to 183,000, no better than
+//!   `write-then-sync`; `dsync` 214,000, but it collapses when the processors are busy.
+//! - **A higher priority of the ring thread** (nice -15): 197,000 beside 198,000 at 64 threads,
+//!   336,000 beside 325,000 at 256.
+//! - **Another size at which a batch is not held**: with 16 KiB records from 16 threads, 50,000 at
+//!   64 KiB, 53,000 at 128 KiB, 52,000 at 288 KiB.
+//! - **Spinning instead of sleeping** was left out after a prototype, in which 16 threads reached
+//!   80,000 on the idle machine and 4,000 beside one busy loop.
