@@ -18,7 +18,7 @@
 //! 3. Signals of the terminal reach this process alone: the writer is in a group of its own.
 
 use std::io::{self, BufReader, Read, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitCode, Stdio};
 
 use ringwal::kv::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
@@ -57,7 +57,7 @@ pub(crate) struct ChildWriter {
 impl ChildWriter {
     pub(crate) fn start(dir: &Path, args: &StoreArgs) -> Result<ChildWriter, Failure> {
         let failed = |error| Failure::Setup("process of a writer", error);
-        let mut command = Command::new(std::env::current_exe().map_err(failed)?);
+        let mut command = Command::new(own_program().map_err(failed)?);
         command.arg("soak-writer").arg(dir);
         command.args(["--backend", args.backend.name()]);
         command.args(["--segment-bytes", &args.segment_bytes.to_string()]);
@@ -131,6 +131,14 @@ impl Drop for ChildWriter {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// This program, also when its file was replaced while a run of hours goes on.
+fn own_program() -> io::Result<PathBuf> {
+    if cfg!(target_os = "linux") {
+        return Ok(PathBuf::from("/proc/self/exe"));
+    }
+    std::env::current_exe()
 }
 
 fn write_op(out: &mut impl Write, op: &Op) -> io::Result<()> {
