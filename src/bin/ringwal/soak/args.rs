@@ -100,7 +100,8 @@ pub(crate) enum Mode {
 impl SoakArgs {
     /// The three files of records, if records come from files.
     pub(crate) fn files(&self) -> Result<Option<[PathBuf; 3]>, Failure> {
-        let given = [("--small", &self.small), ("--medium", &self.medium), ("--large", &self.large)];
+        let given =
+            [("--small", &self.small), ("--medium", &self.medium), ("--large", &self.large)];
         match (self.mode, &self.small, &self.medium, &self.large) {
             (Mode::Real, Some(small), Some(medium), Some(large)) => {
                 Ok(Some([small.clone(), medium.clone(), large.clone()]))

@@ -59,9 +59,7 @@ pub(crate) fn bounds(rows: &[Row]) -> Result<Vec<Bound>, String> {
              {COMPACTIONS_MIN} are needed"
         ));
     }
-    let peak = |rows: &[Row]| {
-        rows.iter().fold(Gauges::default(), |peak, row| peak.max(row.gauges))
-    };
+    let peak = |rows: &[Row]| rows.iter().fold(Gauges::default(), |peak, row| peak.max(row.gauges));
     let (first, second) = (peak(first), peak(second));
     let bound = |slack: Slack, first: Option<u64>, second: Option<u64>| {
         let (first, second) = (first?, second?);
@@ -85,7 +83,9 @@ mod tests {
     #[test]
     fn what_grows_on_breaks_its_bound_and_what_stays_does_not() {
         let rows = |growth: u64| -> Vec<_> {
-            (1..=20).map(|at| row(at * 60, 40_000 + growth * at, 10 + growth / 500 * at, at)).collect()
+            (1..=20)
+                .map(|at| row(at * 60, 40_000 + growth * at, 10 + growth / 500 * at, at))
+                .collect()
         };
         let steady = bounds(&rows(0)).unwrap();
         assert_eq!(steady.len(), 3);

@@ -254,8 +254,7 @@ pub(crate) mod tests {
     use super::*;
 
     pub(crate) fn row(secs: u64, resident_kib: u64, segments: u64, compactions: u64) -> Row {
-        let gauges =
-            Gauges { resident_kib: Some(resident_kib), descriptors: Some(9), segments };
+        let gauges = Gauges { resident_kib: Some(resident_kib), descriptors: Some(9), segments };
         let counts = Counts { puts: secs * 10, compactions, ..Counts::default() };
         let elapsed = Duration::from_secs(secs);
         let put_micros = [Some(1.25), Some(2.0)];

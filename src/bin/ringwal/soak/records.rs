@@ -29,9 +29,8 @@ pub(crate) struct RecordFile {
 impl RecordFile {
     /// Opens a file and checks every line.
     pub(crate) fn open(path: PathBuf) -> Result<RecordFile, Failure> {
-        let refused = |what: &dyn std::fmt::Display| {
-            Failure::Request(format!("{}: {what}", path.display()))
-        };
+        let refused =
+            |what: &dyn std::fmt::Display| Failure::Request(format!("{}: {what}", path.display()));
         let file = File::open(&path).map_err(|error| refused(&error))?;
         let mut input = BufReader::with_capacity(256 << 10, &file);
         let (mut lines, mut start, mut line) = (Vec::new(), 0, Vec::new());
@@ -110,7 +109,8 @@ mod tests {
 
     #[test]
     fn records_are_read_from_their_lines() {
-        let text = "{\"key\": \"YQ==\", \"payload\": \"\"}\n{\"payload\":\"Yg==\",\"key\":\"Yw==\"}";
+        let text =
+            "{\"key\": \"YQ==\", \"payload\": \"\"}\n{\"payload\":\"Yg==\",\"key\":\"Yw==\"}";
         let mut file = open(text).unwrap();
         assert_eq!(file.len(), 2);
         assert_eq!(file.record(1).unwrap(), (b"c".to_vec(), b"b".to_vec()));

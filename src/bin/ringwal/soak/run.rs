@@ -176,9 +176,12 @@ impl<'a> Run<'a> {
         while self.open.len() > limits.0 || (self.open.len() > 1 && bytes(&self.open) > limits.1) {
             let reply = match life {
                 Life::Here(writer) => writer.reply(),
-                Life::Child(child) => Some(child.reply()?.ok_or(()).or_else(|()| {
-                    Err::<Reply, _>(failed(child.ended(), number))
-                })?),
+                Life::Child(child) => Some(
+                    child
+                        .reply()?
+                        .ok_or(())
+                        .or_else(|()| Err::<Reply, _>(failed(child.ended(), number)))?,
+                ),
             };
             if let Some(reply) = reply {
                 self.settle(&reply, pid)?;

@@ -23,9 +23,16 @@ const GETS_OF_ANY: u64 = 8;
 /// What a writer does.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Op {
-    Put { key: Key, value: Vec<u8> },
-    Delete { key: Key },
-    Get { key: Key },
+    Put {
+        key: Key,
+        value: Vec<u8>,
+    },
+    Delete {
+        key: Key,
+    },
+    Get {
+        key: Key,
+    },
     Fsync,
     /// Begins one beside the operations that follow.
     Compact,
