@@ -6,4 +6,5 @@ pub mod damage;
 pub mod durability;
 pub mod kv;
 pub mod recovery;
+pub mod soak;
 pub mod testing;
