@@ -79,7 +79,7 @@ impl ChildWriter {
     pub(crate) fn send(&mut self, op: &Op) -> Result<(), Failure> {
         let Some(input) = &mut self.input else { return Ok(()) };
         let sent = write_op(input, op);
-        sent.or_else(|_| Err(self.ended()))
+        sent.map_err(|_| self.ended())
     }
 
     /// The next answer; `None` when there will be none any more.

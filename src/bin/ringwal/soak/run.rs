@@ -36,6 +36,40 @@ enum Life {
     Child(ChildWriter),
 }
 
+impl Life {
+    fn send(&mut self, op: &Op) -> Result<(), Failure> {
+        match self {
+            Life::Here(writer) => writer.send(op),
+            Life::Child(child) => child.send(op),
+        }
+    }
+
+    /// The next answer, which there has to be.
+    fn reply(&mut self) -> Result<Reply, Failure> {
+        match self {
+            Life::Here(writer) => writer.reply().ok_or_else(unasked),
+            Life::Child(child) => child.reply()?.ok_or_else(|| child.ended()),
+        }
+    }
+
+    /// The process, if it is one of its own.
+    fn pid(&self) -> Option<u32> {
+        match self {
+            Life::Here(_) => None,
+            Life::Child(child) => Some(child.pid()),
+        }
+    }
+
+    /// Whether there must be an answer before more is sent. One that is here answers at once.
+    fn has_too_much_open(&self, open: &VecDeque<Step>) -> bool {
+        let bytes = || open.iter().map(|step| step.op.bytes()).sum::<usize>();
+        match self {
+            Life::Here(_) => !open.is_empty(),
+            Life::Child(_) => open.len() > OPEN_STEPS || (open.len() > 1 && bytes() > OPEN_BYTES),
+        }
+    }
+}
+
 /// A run.
 pub(crate) struct Run<'a> {
     args: &'a SoakArgs,
@@ -159,42 +193,19 @@ impl<'a> Run<'a> {
     }
 
     fn send(&mut self, life: &mut Life, step: Step) -> Result<(), Failure> {
-        let failed = |failure, number| at_operation(failure, number);
         let number = step.number;
-        let (pid, limits) = match life {
-            Life::Here(writer) => {
-                writer.send(&step.op).map_err(|failure| failed(failure, number))?;
-                (None, (0, 0))
-            }
-            Life::Child(child) => {
-                child.send(&step.op).map_err(|failure| failed(failure, number))?;
-                (Some(child.pid()), (OPEN_STEPS, OPEN_BYTES))
-            }
-        };
+        life.send(&step.op).map_err(|failure| at_operation(failure, number))?;
         self.open.push_back(step);
-        let bytes = |open: &VecDeque<Step>| open.iter().map(|step| step.op.bytes()).sum::<usize>();
-        while self.open.len() > limits.0 || (self.open.len() > 1 && bytes(&self.open) > limits.1) {
-            let reply = match life {
-                Life::Here(writer) => writer.reply(),
-                Life::Child(child) => Some(
-                    child
-                        .reply()?
-                        .ok_or(())
-                        .or_else(|()| Err::<Reply, _>(failed(child.ended(), number)))?,
-                ),
-            };
-            if let Some(reply) = reply {
-                self.settle(&reply, pid)?;
-            }
+        while life.has_too_much_open(&self.open) {
+            let reply = life.reply().map_err(|failure| at_operation(failure, number))?;
+            self.settle(&reply, life.pid())?;
         }
         Ok(())
     }
 
     /// The oldest open step has an answer: checks and counts it.
     fn settle(&mut self, reply: &Reply, writer: Option<u32>) -> Result<(), Failure> {
-        let Some(step) = self.open.pop_front() else {
-            return Err(Failure::Invariant("a writer answered what it was not asked".to_owned()));
-        };
+        let step = self.open.pop_front().ok_or_else(unasked)?;
         self.counts.add(&step.op);
         self.totals = reply.totals;
         let number = step.number;
@@ -288,6 +299,11 @@ impl Counts {
         };
         *count += 1;
     }
+}
+
+/// Answers and operations do not go together.
+fn unasked() -> Failure {
+    Failure::Invariant("a writer answered what it was not asked".to_owned())
 }
 
 /// A failed invariant, with the operation at which it was seen.
