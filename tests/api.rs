@@ -59,8 +59,8 @@ fn a_lone_appender_writes_its_own_batches_unless_told_not_to() {
         }
         let metrics = log.metrics();
         let inline = variant.strategy != Some(Strategy::LinkedFsync) && variant.depth < 4;
-        // The first one waits for its segment's name as well.
-        assert_eq!(metrics.inline_batches, if inline { 19 } else { 0 }, "{variant:?}");
+        // The first one waits for its segment's name as well, and the ring thread may be about.
+        assert_eq!((1..=19).contains(&metrics.inline_batches), inline, "{variant:?} {metrics:?}");
         assert_eq!((metrics.batches, metrics.records, metrics.in_flight), (20, 20, 0));
     }
 }

@@ -326,7 +326,12 @@ impl Log {
                         // It was told to a caller that does not wait; ask for a segment again.
                         None => refusals_before = None,
                     },
-                    Some(_) => inbox = self.inner.wait_for_room(inbox),
+                    Some(_) => {
+                        // What was prepared meanwhile went to somebody else or is too small, so
+                        // another one has been asked for: the driver may sleep again.
+                        shared.wake_driver();
+                        inbox = self.inner.wait_for_room(inbox);
+                    }
                 },
             }
         };

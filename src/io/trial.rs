@@ -135,30 +135,43 @@ fn direct_unit(
     Ok(unit)
 }
 
-/// The strategies to try: the one asked for, or all.
-///
-/// Before Linux 6.7, ext4 could report a direct `RWF_DSYNC` write that extends the file durable
-/// before the new length was. Filled segments are never extended; without them it is left out.
+/// The strategies to try: the one asked for, or all. Where dsync may not keep its promise it is
+/// left out.
 fn wanted(
     asked: Option<Strategy>,
     filesystem: &Filesystem,
     fill: bool,
     refused: &mut Vec<Refusal>,
 ) -> Vec<Strategy> {
-    let dsync_is_safe = fill || filesystem.name != "ext4";
-    match asked {
-        None => {
-            let safe = |strategy: &Strategy| *strategy != Strategy::Dsync || dsync_is_safe;
-            Strategy::ALL.into_iter().filter(safe).collect()
-        }
-        Some(Strategy::Dsync) if !dsync_is_safe => {
-            let why = "ext4 before Linux 6.7 loses the length of files that such writes extend";
+    let doubt = doubt_of_dsync(filesystem, fill);
+    match (asked, doubt) {
+        (Some(Strategy::Dsync), Some((why, advice))) => {
             let answer = io::Error::new(io::ErrorKind::Unsupported, why);
-            let advice = "have segments filled beforehand to use it".to_owned();
-            refused.push(Refusal::new("the strategy dsync", &answer, advice));
+            refused.push(Refusal::new("the strategy dsync", &answer, advice.to_owned()));
             vec![Strategy::LinkedFsync]
         }
-        Some(asked) => vec![asked],
+        (Some(asked), _) => vec![asked],
+        (None, Some(_)) => vec![Strategy::LinkedFsync, Strategy::WriteThenSync],
+        (None, None) => Strategy::ALL.to_vec(),
+    }
+}
+
+/// Why a write with `RWF_DSYNC` may be reported durable here before it is, and what to do.
+///
+/// Before Linux 6.7, ext4 forgot the new length of a file that a direct one extends. Filled
+/// segments are never extended. With FUSE, a direct one comes to the server with a flag, and the
+/// kernel sends no sync after it; many servers never look at the flag.
+fn doubt_of_dsync(filesystem: &Filesystem, fill: bool) -> Option<(&'static str, &'static str)> {
+    match filesystem.name.as_str() {
+        "ext4" if !fill => Some((
+            "ext4 before Linux 6.7 loses the length of files that such writes extend",
+            "have segments filled beforehand to use it",
+        )),
+        "fuse" => Some((
+            "a server of a FUSE file system may ignore that a write asks to be durable",
+            "a linked sync is used instead, which the server is told of",
+        )),
+        _ => None,
     }
 }
 
@@ -396,7 +409,7 @@ mod tests {
     }
 
     #[test]
-    fn dsync_is_left_out_where_it_would_extend_files_of_ext4() {
+    fn dsync_is_left_out_on_ext4_that_it_extends_and_on_fuse() {
         let on = |name: &str| Filesystem {
             name: name.to_owned(),
             copy_on_write: false,
@@ -411,6 +424,9 @@ mod tests {
         assert!(refused.is_empty());
         assert_eq!(wanted(dsync, &on("ext4"), false, &mut refused), [Strategy::LinkedFsync]);
         assert_eq!(refused.len(), 1);
+        assert!(!wanted(None, &on("fuse"), true, &mut refused).contains(&Strategy::Dsync));
+        assert_eq!(wanted(dsync, &on("fuse"), true, &mut refused), [Strategy::LinkedFsync]);
+        assert_eq!(refused.len(), 2);
     }
 
     #[test]

@@ -11,7 +11,8 @@
 //! - `linked`: a write linked to an fdatasync, in one submission. The sync runs on a worker thread
 //!   of the kernel.
 //! - `dsync`: one write with `RWF_DSYNC`. The cheapest where the drive has no volatile cache; slow
-//!   when all processors are busy.
+//!   when all processors are busy. Left out, with the reason, where the system may report such a
+//!   write durable before it is: on ext4 without blocks written beforehand, and on FUSE.
 //! - `write-then-sync`: a ring write, then one blocking fdatasync for all writes that are done.
 //!   Robust everywhere.
 //!

@@ -27,5 +27,26 @@
 //! - `scripts/fuzz.sh 600`: each fuzz target for ten minutes.
 //! - `scripts/sanitize.sh`: AddressSanitizer and ThreadSanitizer.
 //! - `scripts/mutations.sh`: deliberate bugs, each of which some test must catch.
+//! - `scripts/kill-cycles.sh 3000`: writers killed in one directory, before or inside the n-th disk
+//!   call of every operation.
+//! - `scripts/power-cuts.sh`: power cuts under ext4, xfs and btrfs on a recorded disk, and under a
+//!   directory that keeps no more than it has to.
 //!
 //! `CONTRIBUTING.md` has how long each takes.
+//!
+//! # What long runs showed
+//!
+//! In November 2026, on two processors that had other work as well, none of these broke a promise:
+//!
+//! | run | how much |
+//! |---|---|
+//! | `scripts/kill-cycles.sh 3000` | 3,000 writers, 2,302 killed at work, 121,159 records |
+//! | `POINTS=1000 scripts/power-cuts.sh ext4` | 1,080 cuts, 549 at an acknowledgement |
+//! | the same with `xfs` | 1,080 cuts, 551 at an acknowledgement |
+//! | the same with `btrfs` | 1,080 cuts, 516 at an acknowledgement |
+//! | the same with `files`, five seeds | 5,400 cuts, 2,659 at an acknowledgement, 94 after a kill |
+//! | `scripts/damage-table.sh` | 899,749 places of 15 shapes of logs |
+//! | `scripts/sanitize.sh` | no finding of either sanitizer |
+//!
+//! Under ext4 what was not flushed tears at 512 bytes; under xfs and btrfs at 4 KiB, since xfs
+//! itself cannot be mounted after smaller tears.

@@ -291,7 +291,8 @@ impl Inbox {
         })
     }
 
-    /// Whether a small record would have to wait now.
+    /// Whether a small record would have to wait now, for something that will come by itself. Where
+    /// nobody has asked for the segment that it needs, a try is worth it: it asks.
     pub(crate) fn is_blocked(&self) -> bool {
         if self.ended.is_some() || self.refusal.is_some() || self.open_takes(1, RECORD_HEAD_SIZE) {
             return false;
@@ -299,7 +300,7 @@ impl Inbox {
         let need = (HEADER_SIZE + RECORD_HEAD_SIZE) as u64;
         let segment = self.active.as_ref().is_some_and(|a| self.next_place(a) + need <= a.capacity)
             || !self.spares.is_empty()
-            || self.active.is_none() && !self.preparing;
+            || self.wanted.is_none() && !self.preparing;
         self.frozen > 0 || !segment || !self.pool.has_room(HEADER_SIZE + RECORD_HEAD_SIZE)
     }
 

@@ -108,6 +108,23 @@ fn a_segment_takes_one_batch_however_small_it_is() {
 }
 
 #[test]
+fn who_waits_for_a_segment_that_nobody_prepares_is_sent_to_ask_for_it() {
+    let mut inbox = inbox_with_segment(Limits { spares: 0, queue_bytes: 1 << 20, ..limits() });
+    push(&mut inbox, 8128).unwrap();
+    push(&mut inbox, 8128).unwrap();
+    assert!(!inbox.is_blocked());
+    assert!(matches!(push(&mut inbox, 8128), Err(Blocked::Segment)));
+    assert!(inbox.is_blocked());
+    let bytes = inbox.spare_request().unwrap();
+    assert!(inbox.is_blocked());
+    inbox.spare_ready(2, bytes);
+    // Somebody else takes all of it.
+    push(&mut inbox, 8128).unwrap();
+    push(&mut inbox, 8128).unwrap();
+    assert!(!inbox.is_blocked());
+}
+
+#[test]
 fn memory_is_bounded_and_one_large_record_passes_alone() {
     let limits = Limits { queue_bytes: 8192, segment_bytes: 1 << 20, ..limits() };
     let mut inbox = inbox_with_segment(limits);
