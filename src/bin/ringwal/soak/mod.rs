@@ -16,8 +16,8 @@
 //! | `run`, `check` | lives of the store, and the comparison after each |
 //! | `figures`, `bounds`, `plot` | the time series, what it must not do, its picture |
 //!
-//! 1. *Answers*: a get gives the bytes that were put last, or nothing after a delete; a delete finds
-//!    what is there; nothing fails.
+//! 1. *Answers*: a get gives the bytes that were put last, or nothing after a delete; a delete
+//!    finds what is there; nothing fails.
 //! 2. *Restarts*: after a clean close every key and value is there, and no other.
 //! 3. *Kills*: what was acknowledged is there, flushed or not, because a put survives the death of
 //!    its process; of what came after, a prefix is there and nothing else.
