@@ -216,7 +216,9 @@ impl Builder {
 
     /// Whether an appender that waits may write and sync a small batch by itself while nothing is
     /// in flight, which saves two hand-overs between threads; true by default. It does so where
-    /// the strategy is not [`Strategy::LinkedFsync`], which needs the ring.
+    /// the strategy is not [`Strategy::LinkedFsync`], which needs the ring. Turn it off where
+    /// appending threads run at different priorities, as one of them then works for others, or
+    /// may not do I/O themselves.
     pub fn inline(mut self, inline: bool) -> Builder {
         self.options.inline = inline;
         self

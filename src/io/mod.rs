@@ -364,14 +364,13 @@ impl Strategy {
 
     /// To be chosen, it must take less than this share of the time of a write and a sync.
     ///
-    /// A linked sync runs on a worker of the kernel, so it has to be clearly faster alone to be no
-    /// slower in company. A durable write through a ring completes on a queue of the kernel that
-    /// is bound to one processor, and it collapses when that one is busy, so it has to win by a
-    /// factor of two.
+    /// A linked sync runs on a worker of the kernel, which waits for a processor like everyone
+    /// else, and appenders cannot do it by themselves. A durable write through a ring completes on
+    /// a queue of the kernel that is bound to one processor, and it collapses when that one is
+    /// busy. So either has to win by a factor of two.
     pub(crate) fn margin(self) -> f64 {
         match self {
-            Strategy::LinkedFsync => 0.8,
-            Strategy::Dsync => 0.5,
+            Strategy::LinkedFsync | Strategy::Dsync => 0.5,
             Strategy::WriteThenSync => 1.0,
         }
     }

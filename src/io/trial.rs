@@ -381,8 +381,8 @@ mod tests {
     fn write_then_sync_stays_unless_another_is_clearly_faster() {
         let cases = [
             ("all alike", us(100, 100, 100), Strategy::WriteThenSync),
-            ("linked a little faster", us(85, 100, 100), Strategy::WriteThenSync),
-            ("linked clearly faster", us(75, 100, 100), Strategy::LinkedFsync),
+            ("linked somewhat faster", us(75, 100, 100), Strategy::WriteThenSync),
+            ("linked twice as fast", us(45, 100, 100), Strategy::LinkedFsync),
             ("dsync somewhat faster", us(100, 60, 100), Strategy::WriteThenSync),
             ("dsync twice as fast", us(100, 40, 100), Strategy::Dsync),
             ("both better, dsync best", us(70, 40, 100), Strategy::Dsync),

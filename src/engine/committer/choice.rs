@@ -112,7 +112,7 @@ mod tests {
     #[test]
     fn what_is_no_longer_clearly_faster_is_left_for_good_at_the_next_comparison() {
         let mut choice = Choice::new(Strategy::LinkedFsync, false);
-        run(&mut choice, 1, |strategy| if strategy == BASE { 100 } else { 70 });
+        run(&mut choice, 1, |strategy| if strategy == BASE { 100 } else { 40 });
         assert_eq!(run(&mut choice, 1, |_| 100).1, 1);
         assert_eq!(choice.now(), BASE);
         let (base, changes) = run(&mut choice, 3, |strategy| if strategy == BASE { 9 } else { 1 });
