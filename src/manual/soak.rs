@@ -82,3 +82,27 @@
 //! What grows from the left to the right end of `resident_kib`, `descriptors` or `segments` is a
 //! leak. The first two go up and down with the lives of the store: with a writer of its own there
 //! are two processes.
+//!
+//! # What 25 minutes showed
+//!
+//! On ext4 with two processors, at a low priority beside other work:
+//!
+//! ```text
+//! nice -n 10 ringwal soak --duration 25m --kill --progress-secs 20 --work-dir D --log-dir D
+//! ```
+//!
+//! It ended clean: 4,330,349 operations, 61 GiB written, 213 compactions, and 58 restarts, 29 of
+//! them after a SIGKILL; at the end 22,843 keys and values were what they should be. What goes up
+//! and down, as the least and the greatest value of the rows of each fifth of the run:
+//!
+//! | of the run | resident, KiB | descriptors | segments of 32 MiB |
+//! |---|---|---|---|
+//! | first fifth | 24,188 to 35,004 | 23 to 32 | 4 to 11 |
+//! | second | 24,172 to 35,796 | 24 to 32 | 9 to 11 |
+//! | third | 22,524 to 34,072 | 20 to 32 | 7 to 14 |
+//! | fourth | 23,976 to 35,536 | 19 to 33 | 5 to 11 |
+//! | last | 14,024 to 37,732 | 19 to 32 | 7 to 11 |
+//!
+//! The last row is that of the end alone, without a writer beside it. Half of the rows had a put at 42 µs or less in the middle and 4.3 ms or
+//! less at 99 of 100, an `fsync` at 145 µs and 24 ms. Six times two rows were 36 to 77 s apart
+//! instead of 20: the virtual machine as a whole stood still, other programs too.
