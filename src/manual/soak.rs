@@ -103,6 +103,8 @@
 //! | fourth | 23,976 to 35,536 | 19 to 33 | 5 to 11 |
 //! | last | 14,024 to 37,732 | 19 to 32 | 7 to 11 |
 //!
-//! The last row is that of the end alone, without a writer beside it. Half of the rows had a put at 42 µs or less in the middle and 4.3 ms or
-//! less at 99 of 100, an `fsync` at 145 µs and 24 ms. Six times two rows were 36 to 77 s apart
-//! instead of 20: the virtual machine as a whole stood still, other programs too.
+//! The row of the very end is without a writer beside it, hence the low values. In half of the rows
+//! the median put took 42 µs or less and 99 of 100 took 4.3 ms or less; for `fsync` that is 145 µs
+//! and 24 ms. Six times two rows were 36 to 77 s apart instead of 20. This virtual machine stands
+//! still for such times now and then: a shell that slept for a second at a time noted it as well,
+//! 44 s right after the run.
