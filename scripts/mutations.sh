@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Deliberate bugs, one at a time: each has to be caught by some test. They are built once, all of
 # them, and switched on by name. Prints a table: which tests catch it, and in how many seconds.
-# `scripts/mutations.sh name...` tries only those.
+# `scripts/mutations.sh name...` tries only those. One that is called handover_ is for the checkers
+# of schedules, and no other test is asked.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-target}/mutations"
@@ -22,6 +23,15 @@ mapfile -t binaries < <(
         --message-format=json | sed -n 's/.*"executable":"\([^"]*\)".*/\1/p'
 )
 [ ${#binaries[@]} -eq 3 ]
+checkers=()
+for checker in loom shuttle; do
+    mapfile -t -O ${#checkers[@]} checkers < <(
+        CARGO_PROFILE_DEV_OPT_LEVEL=1 CARGO_TARGET_DIR="$CARGO_TARGET_DIR/$checker" \
+            RUSTFLAGS="$RUSTFLAGS --cfg ringwal_$checker" cargo test --lib --no-run \
+            --message-format=json | sed -n 's/.*"executable":"\([^"]*\)".*/\1/p'
+    )
+done
+[ ${#checkers[@]} -eq 2 ]
 echo "built in $((SECONDS - started)) s"
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
@@ -30,10 +40,11 @@ trap 'rm -f "$log"' EXIT
 # test wait for ever, so that test is ended, and named.
 try() {
     caught=()
-    local binary status
-    for binary in "${binaries[@]}"; do
+    local binary status filter="" asked=("${binaries[@]}")
+    [[ $1 != *handover* ]] || { asked=("${checkers[@]}") filter=handover; }
+    for binary in "${asked[@]}"; do
         status=0
-        RINGWAL_MUTATION=$1 timeout 150 "$binary" >"$log" 2>&1 || status=$?
+        RINGWAL_MUTATION=$1 timeout 150 "$binary" $filter >"$log" 2>&1 || status=$?
         mapfile -t -O ${#caught[@]} caught < <(
             sed -n 's/^test \(.*\) \.\.\. FAILED$/\1/p' "$log" | sort -u
         )
@@ -46,13 +57,15 @@ try() {
     done
 }
 
-try none
-if [ ${#caught[@]} -gt 0 ]; then
-    echo "without any mutation there fails: ${caught[*]}" >&2
-    exit 2
-fi
+for none in none no_handover; do
+    try "$none"
+    if [ ${#caught[@]} -gt 0 ]; then
+        echo "without any mutation there fails: ${caught[*]}" >&2
+        exit 2
+    fi
+done
 survived=0
-printf '%-26s %7s  %s\n' mutation seconds "caught by"
+printf '%-34s %7s  %s\n' mutation seconds "caught by"
 for mutation in "${mutations[@]}"; do
     started=$SECONDS
     try "$mutation"
@@ -63,7 +76,7 @@ for mutation in "${mutations[@]}"; do
     for test in "${caught[@]}"; do
         case $test in random_lives* | a_fault_at* | lives_with*) by="$by [simulation]" && break ;; esac
     done
-    printf '%-26s %7d  %s\n' "$mutation" $((SECONDS - started)) "$by"
+    printf '%-34s %7d  %s\n' "$mutation" $((SECONDS - started)) "$by"
 done
 echo "${#mutations[@]} mutations, $survived survived"
 [ "$survived" -eq 0 ]

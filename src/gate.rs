@@ -10,17 +10,20 @@
 //!    whoever opens looks at `sleepers` after it stored the word (both sequentially consistent),
 //!    so no wake-up is lost.
 //! 3. The failure is stored before the word says `FAILED`.
-//! 4. Every sleeper that leaves looks at `relay`, which was set before one of them was woken: so
-//!    if there is a sleeper to be woken at all, one takes the relay, and wakes the others.
+//! 4. Every sleeper that wakes up looks at `relay`, which was set before one of them was woken, and
+//!    also if it has to sleep on, for a later step: so if there is a sleeper to be woken at all,
+//!    one takes the relay, and wakes the others.
 //!
 //! Threading: any number of waiters, one thread opens.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock, PoisonError};
 use std::task::{Poll, Waker};
 use std::time::Instant;
 
 use crate::error::{Error, Result};
+use crate::mutation::mutated;
+use crate::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use crate::sync::{Mutex, Word, now};
 
 /// How far what a gate stands for has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -31,9 +34,6 @@ pub(crate) enum Level {
     /// Stable storage has it.
     Synced = 2,
 }
-
-/// As many as there are.
-const ALL: u32 = u32::MAX;
 
 const PENDING: u32 = 0;
 const FAILED: u32 = 3;
@@ -49,14 +49,14 @@ pub(crate) enum Waking {
     Relayed,
 }
 
-/// See [`Waking::Relayed`].
-const RELAY_OVER: u32 = 16;
+/// See [`Waking::Relayed`]. A checker of schedules has two threads to spare.
+const RELAY_OVER: u32 = if cfg!(any(ringwal_loom, ringwal_shuttle)) { 1 } else { 16 };
 
 #[derive(Debug, Default)]
 pub(crate) struct Gate {
-    word: AtomicU32,
+    word: Word,
     sleepers: AtomicU32,
-    /// The next sleeper that leaves wakes all others.
+    /// The next sleeper that wakes up wakes all others.
     relay: AtomicBool,
     wakers: Mutex<Vec<Waker>>,
     failure: OnceLock<Arc<Error>>,
@@ -69,7 +69,7 @@ impl Gate {
 
     /// Whether the gate has reached `level`; an error once it failed before that.
     pub(crate) fn check(&self, level: Level) -> Result<bool> {
-        match self.word.load(Ordering::SeqCst) {
+        match self.word.get() {
             FAILED => Err(self.failed()),
             word => Ok(word >= level as u32),
         }
@@ -83,27 +83,28 @@ impl Gate {
         self.sleepers.fetch_add(1, Ordering::SeqCst);
         let outcome = self.sleep(level, deadline);
         self.sleepers.fetch_sub(1, Ordering::SeqCst);
-        if self.relay.load(Ordering::SeqCst) && self.relay.swap(false, Ordering::SeqCst) {
-            futex::futex_wake(&self.word, ALL);
-        }
         outcome
     }
 
     fn sleep(&self, level: Level, deadline: Option<Instant>) -> Result<bool> {
         loop {
-            let seen = self.word.load(Ordering::SeqCst);
+            let seen = self.word.get();
             if seen == FAILED {
                 return Err(self.failed());
             }
             if seen >= level as u32 {
                 return Ok(true);
             }
-            let timeout = match deadline.map(|at| at.checked_duration_since(Instant::now())) {
+            let timeout = match deadline.map(|at| at.checked_duration_since(now())) {
                 None => None,
                 Some(Some(left)) => Some(left),
                 Some(None) => return Ok(false),
             };
-            futex::futex_wait(&self.word, seen, timeout);
+            self.word.sleep(seen, timeout);
+            let relayed = self.relay.load(Ordering::SeqCst) && !mutated("handover_drop_relay");
+            if relayed && self.relay.swap(false, Ordering::SeqCst) {
+                self.word.wake_all();
+            }
         }
     }
 
@@ -120,6 +121,9 @@ impl Gate {
                 wakers.push(waker.clone());
             }
         }
+        if mutated("handover_register_without_a_look") {
+            return Poll::Pending;
+        }
         // The gate may have opened between the first look and the registration.
         match self.check(level) {
             Ok(true) => Poll::Ready(Ok(())),
@@ -135,23 +139,29 @@ impl Gate {
 
     /// Fails the gate for everyone who still waits.
     pub(crate) fn fail(&self, cause: &Arc<Error>) {
-        if self.word.load(Ordering::SeqCst) < Level::Synced as u32 {
+        if self.word.get() < Level::Synced as u32 {
+            if mutated("handover_fail_before_the_cause") {
+                self.advance(FAILED, Waking::All);
+            }
             let _ = self.failure.set(Arc::clone(cause));
             self.advance(FAILED, Waking::All);
         }
     }
 
     fn advance(&self, word: u32, waking: Waking) {
-        if self.word.fetch_max(word, Ordering::SeqCst) >= word {
+        let unseen =
+            mutated("handover_look_before_opening") && self.sleepers.load(Ordering::SeqCst) == 0;
+        if self.word.raise(word) >= word {
             return;
         }
         match self.sleepers.load(Ordering::SeqCst) {
             0 => {}
+            _ if unseen => {}
             many if waking == Waking::Relayed && many > RELAY_OVER => {
                 self.relay.store(true, Ordering::SeqCst);
-                futex::futex_wake(&self.word, 1);
+                self.word.wake_one();
             }
-            _ => futex::futex_wake(&self.word, ALL),
+            _ => self.word.wake_all(),
         }
         let wakers = {
             let mut wakers = self.wakers.lock().unwrap_or_else(PoisonError::into_inner);
@@ -173,35 +183,6 @@ impl Gate {
 }
 
 const _: () = assert!(PENDING < Level::Written as u32 && (Level::Synced as u32) < FAILED);
-
-#[cfg(target_os = "linux")]
-use crate::sys as futex;
-
-#[cfg(not(target_os = "linux"))]
-mod futex {
-    use std::sync::atomic::{AtomicU32, Ordering};
-    use std::sync::{Condvar, Mutex, PoisonError};
-    use std::time::Duration;
-
-    /// One room for all gates: a portable stand-in for a futex, on platforms for development.
-    static ROOM: (Mutex<()>, Condvar) = (Mutex::new(()), Condvar::new());
-
-    pub(super) fn futex_wait(word: &AtomicU32, seen: u32, timeout: Option<Duration>) {
-        let guard = ROOM.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if word.load(Ordering::SeqCst) != seen {
-            return;
-        }
-        match timeout {
-            Some(timeout) => drop(ROOM.1.wait_timeout(guard, timeout)),
-            None => drop(ROOM.1.wait(guard)),
-        }
-    }
-
-    pub(super) fn futex_wake(_word: &AtomicU32, _count: u32) {
-        drop(ROOM.0.lock().unwrap_or_else(PoisonError::into_inner));
-        ROOM.1.notify_all();
-    }
-}
 
 #[cfg(test)]
 mod tests {

@@ -36,11 +36,15 @@ pub mod wal;
 mod buf;
 mod engine;
 mod gate;
+#[cfg(any(ringwal_loom, ringwal_shuttle))]
+#[cfg(test)]
+mod handover;
 #[cfg(test)]
 mod memory;
 mod mutation;
 mod segment;
 mod seq;
+mod sync;
 mod sys;
 
 pub use engine::Log;

@@ -126,7 +126,7 @@ pub(crate) use linux::drop_cache;
 #[cfg(all(target_os = "linux", any(feature = "uring", test)))]
 pub(crate) use linux::{direct_alignment, eventfd, write_durably};
 #[cfg(target_os = "linux")]
-#[allow(unused_imports, reason = "the gate of the engine sleeps on it")]
+#[allow(unused_imports, reason = "models of threads have a word without it")]
 pub(crate) use linux::{futex_wait, futex_wake};
 
 #[cfg(target_os = "linux")]

@@ -7,7 +7,6 @@
 use std::ops::RangeInclusive;
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::Instant;
 
 use crate::engine::batch::Batch;
 use crate::engine::commit::{Commit, RecordRef};
@@ -16,7 +15,9 @@ use crate::engine::options::Durability;
 use crate::engine::{Log, shared::Shared};
 use crate::error::{Error, Result};
 use crate::format::{RECORD_HEAD_SIZE, RecordHead};
+use crate::mutation::mutated;
 use crate::seq::Seq;
+use crate::sync::now;
 
 /// What an append does when there is no room at once.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -300,7 +301,7 @@ impl Log {
         let mut inbox = shared.inbox();
         let placed = loop {
             let copy = |place: &mut [u8]| payload.copy_to(place);
-            let arrival = Arrival { records, bytes, sync, waits, now: Instant::now() };
+            let arrival = Arrival { records, bytes, sync, waits, now: now() };
             match inbox.push(arrival, copy) {
                 Ok(placed) => break placed,
                 Err(Blocked::Ended(ended)) => return Err(ended.into()),
@@ -329,7 +330,9 @@ impl Log {
                     Some(_) => {
                         // What was prepared meanwhile went to somebody else or is too small, so
                         // another one has been asked for: the driver may sleep again.
-                        shared.wake_driver();
+                        if !mutated("handover_ask_in_silence") {
+                            shared.wake_driver();
+                        }
                         inbox = self.inner.wait_for_room(inbox);
                     }
                 },

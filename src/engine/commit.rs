@@ -8,8 +8,7 @@ use std::fmt;
 use std::future::Future;
 use std::ops::RangeInclusive;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -17,7 +16,10 @@ use crate::engine::options::Durability;
 use crate::error::{Error, Result};
 use crate::format::RECORD_HEAD_SIZE;
 use crate::gate::{Gate, Level, Waking};
+use crate::mutation::mutated;
 use crate::seq::Seq;
+use crate::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::{Mutex, now};
 
 /// The published watermarks and those who wait for them.
 #[derive(Debug, Default)]
@@ -54,33 +56,37 @@ impl Watermarks {
 
     /// Wakes who waits for the durable watermark, after it was published.
     pub(crate) fn wake_reached(&self) {
+        let mut waiters = self.waiters.lock().unwrap_or_else(PoisonError::into_inner);
+        let reached = self.take_reached(&mut waiters);
+        drop(waiters);
+        open(reached);
+    }
+
+    /// Sets both watermarks back to `seq`. Who waits for less than they were has not waited in
+    /// vain: it was durable before it was truncated.
+    pub(crate) fn reset(&self, seq: u64) {
+        let mut waiters = self.waiters.lock().unwrap_or_else(PoisonError::into_inner);
+        let reached = self.take_reached(&mut waiters);
+        self.publish(seq, seq);
+        drop(waiters);
+        open(reached);
+    }
+
+    fn take_reached(&self, waiters: &mut Vec<(u64, Arc<Gate>)>) -> Vec<Arc<Gate>> {
         let durable = self.durable();
-        let mut reached = Vec::new();
-        {
-            let mut waiters = self.waiters.lock().unwrap_or_else(PoisonError::into_inner);
-            waiters.retain(|(seq, gate)| {
-                let waits = *seq > durable;
-                if !waits {
-                    reached.push(Arc::clone(gate));
-                }
-                waits
-            });
-        }
-        for gate in reached {
-            gate.open(Level::Synced, Waking::All);
-        }
+        let reached = waiters.extract_if(.., |(seq, _)| *seq <= durable);
+        reached.map(|(_, gate)| gate).collect()
     }
 
     /// A gate that opens when the durable watermark reaches `seq`.
     pub(crate) fn gate_for(&self, seq: u64) -> Arc<Gate> {
         let gate = Gate::new();
-        {
-            let mut waiters = self.waiters.lock().unwrap_or_else(PoisonError::into_inner);
-            waiters.push((seq, Arc::clone(&gate)));
-        }
-        if self.durable() >= seq {
+        let mut waiters = self.waiters.lock().unwrap_or_else(PoisonError::into_inner);
+        waiters.push((seq, Arc::clone(&gate)));
+        if self.durable() >= seq && !mutated("handover_wait_without_a_look") {
             gate.open(Level::Synced, Waking::All);
         }
+        drop(waiters);
         gate
     }
 
@@ -93,6 +99,12 @@ impl Watermarks {
         for (_, gate) in waiters {
             gate.fail(cause);
         }
+    }
+}
+
+fn open(gates: Vec<Arc<Gate>>) {
+    for gate in gates {
+        gate.open(Level::Synced, Waking::All);
     }
 }
 
@@ -228,7 +240,7 @@ impl Commit {
     pub fn wait_timeout(&self, timeout: Duration) -> Result<Option<Seq>> {
         let done = match self.level {
             None => true,
-            Some(level) => self.gate.wait(level, Instant::now().checked_add(timeout))?,
+            Some(level) => self.gate.wait(level, now().checked_add(timeout))?,
         };
         Ok(done.then_some(self.last_seq))
     }
@@ -264,5 +276,22 @@ impl Durability {
             Durability::Written => Some(Level::Written),
             Durability::Synced => Some(Level::Synced),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn setting_the_watermarks_back_ends_the_waits_for_what_had_been_durable() {
+        let marks = Watermarks::new(0);
+        let (reached, future) = (marks.gate_for(3), marks.gate_for(6));
+        marks.publish(5, 5);
+        marks.reset(2);
+        assert!(reached.check(Level::Synced).unwrap());
+        assert!(!future.check(Level::Synced).unwrap());
+        assert!(!marks.gate_for(3).check(Level::Synced).unwrap());
+        assert_eq!((marks.written(), marks.durable()), (2, 2));
     }
 }

@@ -44,6 +44,7 @@ use crate::mutation::mutated;
 use crate::replication::ShardId;
 use crate::segment::name::segment_filename;
 use crate::seq::Seq;
+use crate::sync::now;
 
 /// What the committer knows of a file that it writes.
 #[derive(Debug)]
@@ -149,11 +150,16 @@ impl Committer {
             let mut inbox = shared.inbox();
             let request = inbox.spare_request();
             let taken = match self.pipeline.has_slot() {
-                true => inbox.take(Instant::now()),
+                true => inbox.take(now()),
                 false => Taken::Nothing,
             };
             let batch_left = matches!(taken, Taken::Batch(_));
-            inbox.driver_asleep = self.pipeline.has_slot() && !batch_left;
+            let asleep = self.pipeline.has_slot() && !batch_left;
+            if mutated("handover_fall_asleep_late") {
+                drop(inbox);
+                inbox = shared.inbox();
+            }
+            inbox.driver_asleep = asleep;
             inbox.driver_has_timer = matches!(taken, Taken::NotBefore(_));
             drop(inbox);
             if let Some(bytes) = request {
@@ -172,7 +178,7 @@ impl Committer {
 
     /// Seals a batch and enters it into the pipeline. The operation writes it.
     fn begin(&mut self, shared: &Shared, mut fill: Fill) -> (Task, Op) {
-        let now = Instant::now();
+        let now = now();
         let header = BatchHeader {
             unit_log2: self.setup.unit.trailing_zeros() as u8,
             shard: self.setup.shard.get(),
@@ -274,7 +280,7 @@ impl Committer {
     ) {
         let Some(task) = self.tasks.try_remove(completion.token as usize) else { return };
         if let Task::Write { submitted, figures, .. } = &task {
-            let now = Instant::now();
+            let now = now();
             let took = now.saturating_duration_since(*submitted);
             let mut inbox = shared.inbox();
             inbox.landed(figures.records, now, took);
@@ -282,7 +288,7 @@ impl Committer {
             if let Some(buf) = completion.buf.filter(|_| !lost) {
                 inbox.give_back(buf);
             }
-            self.news.room |= inbox.someone_waits();
+            self.news.room |= inbox.someone_waits() && !mutated("handover_keep_room_secret");
         }
         if let Task::Prepare { file, name, bytes, recycled } = task {
             if let Some(segment) = self.files.get_mut(&file) {
@@ -394,7 +400,9 @@ impl Committer {
     /// Goes on after `seq`. Nothing may be in flight.
     pub(crate) fn reset(&mut self, shared: &Shared, seq: u64) {
         self.pipeline.reset(seq);
-        shared.watermarks.publish(seq, seq);
+        // First: who sees the watermark set back sees why.
+        shared.inbox().reset_seq(seq + 1);
+        shared.watermarks.reset(seq);
     }
 
     /// Whether any operation is in flight that changes a segment.

@@ -1,9 +1,8 @@
 //! What the handles of a log ask of its driver.
 
-use crossbeam_channel::Sender;
-
 use crate::error::Result;
 use crate::io::LockGuard;
+use crate::sync::channel::Sender;
 
 /// A message to the driver.
 #[derive(Debug)]

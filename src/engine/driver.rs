@@ -13,9 +13,7 @@ mod standstill;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
-
-use crossbeam_channel::{Receiver, Sender};
+use std::time::Duration;
 
 use crate::engine::committer::Committer;
 use crate::engine::control::Control;
@@ -23,6 +21,8 @@ use crate::engine::shared::Shared;
 use crate::error::{Error, Result};
 use crate::gate::Waking;
 use crate::io::{Completion, IoQueue, LockGuard};
+use crate::sync::channel::{Receiver, Sender, bounded};
+use crate::sync::now;
 
 pub(crate) struct Driver<Q> {
     shared: Arc<Shared>,
@@ -77,7 +77,7 @@ impl<Q: IoQueue> Driver<Q> {
         }
         let mut timeout = timeout;
         if let Some(not_before) = committer.dispatch(&shared) {
-            let left = not_before.saturating_duration_since(Instant::now());
+            let left = not_before.saturating_duration_since(now());
             timeout = Some(timeout.map_or(left, |timeout| timeout.min(left)));
         }
         self.answer_quiesced(&mut committer);
@@ -101,7 +101,7 @@ impl<Q: IoQueue> Driver<Q> {
             self.done = done;
             return true;
         }
-        let completed_at = Instant::now();
+        let completed_at = now();
         let mut committer = shared.committer();
         for completion in done.drain(..) {
             committer.complete(&shared, completion, Some(&self.queue));
@@ -170,7 +170,7 @@ impl<Q: IoQueue> Driver<Q> {
             }
             Control::Stop => committer.stop(&self.shared),
             Control::Abandon(lock) => {
-                let (reply, _nobody) = crossbeam_channel::bounded(1);
+                let (reply, _nobody) = bounded(1);
                 self.serve(committer, Control::Quiesce(reply));
                 self.abandoned = Some(lock);
             }

@@ -7,10 +7,7 @@
 use std::fs;
 use std::io::ErrorKind;
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread::JoinHandle;
-
-use crossbeam_channel::{Receiver, bounded, unbounded};
+use std::sync::{Arc, PoisonError};
 
 use crate::engine::Log;
 use crate::engine::committer::{Committer, Setup};
@@ -35,6 +32,9 @@ use crate::io::{
 use crate::io::{SimDisk, SimQueue};
 use crate::segment::name;
 use crate::segment::reader::ScannedBatch;
+use crate::sync::channel::{Receiver, bounded, unbounded};
+use crate::sync::thread::{self, JoinHandle};
+use crate::sync::{Mutex, MutexGuard};
 
 /// The number of the spare that probes the backend; the driver counts from 1.
 const PROBE_SPARE: u64 = 0;
@@ -227,7 +227,7 @@ fn start(
             driver.run();
         }
     };
-    let thread = std::thread::Builder::new().name("ringwal-ring".to_owned()).spawn(run);
+    let thread = thread::Builder::new().name("ringwal-ring".to_owned()).spawn(run);
     match thread {
         Ok(thread) => Ok((started, thread)),
         Err(source) => Err(Error::io("start the ring thread", ".", source)),
@@ -379,7 +379,7 @@ impl Inner {
         let mut state = self.state();
         let mut life = self.life.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(lock) = life.lock.take() else { return Ok(()) };
-        let current = std::thread::current().id();
+        let current = thread::current().id();
         if life.thread.as_ref().is_some_and(|thread| thread.thread().id() == current) {
             // A waker dropped the last handle, on the ring thread itself.
             self.shared.inbox().freeze();

@@ -22,6 +22,7 @@ use crate::mutation::mutated;
 use crate::segment::name::spare_name;
 use crate::segment::reader::{Scan, SegmentScanner};
 use crate::seq::Seq;
+use crate::sync::channel::bounded;
 
 /// The number of a recycled segment's name is its first sequence number with this bit set; the
 /// driver's spares count from 1, far below.
@@ -232,11 +233,10 @@ impl Log {
         let kept = shared.or_poison(self.cut_files(seq, &mut file))?;
         *shared.segments() = kept;
         self.inner.files.retain(|_| false);
-        let (reply, answer) = crossbeam_channel::bounded(1);
+        let (reply, answer) = bounded(1);
         shared.control(Control::Reset(seq.get(), reply));
         self.inner.run_until(|| !answer.is_empty());
         let _ = answer.recv();
-        shared.inbox().reset_seq(seq.get() + 1);
         drop(frozen);
         Ok(())
     }

@@ -4,9 +4,7 @@
 //! leaves. The inbox is locked for the length of one copy at most, and nothing across a wake.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
-
-use crossbeam_channel::Sender;
+use std::sync::{Arc, PoisonError, TryLockError};
 
 use crate::engine::commit::Watermarks;
 use crate::engine::committer::{Committer, News};
@@ -17,6 +15,8 @@ use crate::engine::recovery::SegmentInfo;
 use crate::error::{Error, Result};
 use crate::gate::Waking;
 use crate::io::Wake;
+use crate::sync::channel::Sender;
+use crate::sync::{Condvar, Mutex, MutexGuard};
 
 pub(crate) struct Shared {
     pub(crate) dir: PathBuf,

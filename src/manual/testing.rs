@@ -25,6 +25,7 @@
 //!   on a simulated disk for an hour.
 //! - `scripts/damage-table.sh`: every kind of damage at every place of logs of fifteen shapes.
 //! - `scripts/fuzz.sh 600`: each fuzz target for ten minutes.
+//! - `ci/handover.sh`: the hand-over between threads under checkers of schedules.
 //! - `scripts/sanitize.sh`: AddressSanitizer and ThreadSanitizer.
 //! - `scripts/mutations.sh`: deliberate bugs, each of which some test must catch.
 //! - `scripts/kill-cycles.sh 3000`: writers killed in one directory, before or inside the n-th disk

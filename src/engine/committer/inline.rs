@@ -24,6 +24,8 @@ use crate::engine::shared::Shared;
 use crate::error::Error;
 use crate::gate::Waking;
 use crate::io::{CommitFile, Completion, Op, Strategy};
+use crate::mutation::mutated;
+use crate::sync::now;
 
 /// A batch that an appender has in flight.
 struct Own {
@@ -53,7 +55,7 @@ impl Shared {
         if inbox.front_file().is_some_and(|front| front != file) {
             return false;
         }
-        let taken = inbox.take(Instant::now());
+        let taken = inbox.take(now());
         drop(inbox);
         let fill = match taken {
             Taken::Batch(fill) => fill,
@@ -69,7 +71,7 @@ impl Shared {
         let more = !committer.outbox.is_empty() || !self.inbox().is_empty();
         drop(committer);
         self.metrics().inline_batches += 1;
-        if more {
+        if more && !mutated("handover_leave_records_behind") {
             self.wake_driver();
         }
         self.tell(news, Waking::All);
@@ -107,9 +109,9 @@ impl Own {
         let Op::Write { offset, buf, len, sync, .. } = op else {
             let source = std::io::Error::other("not a write; this is a defect");
             let result = Err(Error::io("write", "", source));
-            return (Completion { token, result, buf: None }, Instant::now());
+            return (Completion { token, result, buf: None }, now());
         };
         let result = file.commit(&buf[..len], offset, sync);
-        (Completion { token, result, buf: Some(buf) }, Instant::now())
+        (Completion { token, result, buf: Some(buf) }, now())
     }
 }

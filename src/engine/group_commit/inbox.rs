@@ -27,9 +27,10 @@ use std::time::{Duration, Instant};
 use crate::buf::{AlignedBuf, BufPool};
 use crate::engine::group_commit::gather::{BYTES, Due, Gather};
 use crate::error::Error;
-use crate::format::{HEADER_SIZE, RECORD_HEAD_SIZE};
+use crate::format::HEADER_SIZE;
 use crate::gate::Gate;
 use crate::io::FileId;
+use crate::mutation::mutated;
 
 /// What bounds batches and segments.
 #[derive(Clone, Debug)]
@@ -175,6 +176,8 @@ pub(crate) struct Inbox {
     preparing: bool,
     /// An append cannot go on without a segment of this many bytes.
     wanted: Option<u64>,
+    /// An append found no room or no segment, and there is no more of either since.
+    refused: bool,
     /// How often a spare could not be prepared, and why the last time.
     refusals: u64,
     refusal: Option<Arc<Error>>,
@@ -209,6 +212,7 @@ impl Inbox {
             spares: Vec::new(),
             preparing: false,
             wanted: None,
+            refused: false,
             refusals: 0,
             refusal: None,
             frozen: 0,
@@ -229,6 +233,12 @@ impl Inbox {
         arrival: Arrival,
         copy: impl FnOnce(&mut [u8]),
     ) -> Result<Placed, Blocked> {
+        let placed = self.place(arrival, copy);
+        self.refused |= placed.is_err();
+        placed
+    }
+
+    fn place(&mut self, arrival: Arrival, copy: impl FnOnce(&mut [u8])) -> Result<Placed, Blocked> {
         let Arrival { records, bytes, sync, waits, now } = arrival;
         if let Some(ended) = &self.ended {
             return Err(Blocked::Ended(ended.clone()));
@@ -291,17 +301,9 @@ impl Inbox {
         })
     }
 
-    /// Whether a small record would have to wait now, for something that will come by itself. Where
-    /// nobody has asked for the segment that it needs, a try is worth it: it asks.
+    /// Whether an append was refused, and nothing has changed since that could let it in.
     pub(crate) fn is_blocked(&self) -> bool {
-        if self.ended.is_some() || self.refusal.is_some() || self.open_takes(1, RECORD_HEAD_SIZE) {
-            return false;
-        }
-        let need = (HEADER_SIZE + RECORD_HEAD_SIZE) as u64;
-        let segment = self.active.as_ref().is_some_and(|a| self.next_place(a) + need <= a.capacity)
-            || !self.spares.is_empty()
-            || self.wanted.is_none() && !self.preparing;
-        self.frozen > 0 || !segment || !self.pool.has_room(HEADER_SIZE + RECORD_HEAD_SIZE)
+        self.refused && self.ended.is_none() && self.refusal.is_none()
     }
 
     /// Where the batch after the open one would begin.
@@ -387,7 +389,7 @@ impl Inbox {
 
     /// Takes the oldest batch for the disk, if it is due.
     pub(crate) fn take(&mut self, now: Instant) -> Taken {
-        self.claimed = false;
+        self.claimed &= mutated("handover_keep_the_claim");
         let Some(front) = self.fills.front() else {
             return self.gather.holds_until(now).map_or(Taken::Nothing, Taken::NotBefore);
         };
@@ -414,6 +416,7 @@ impl Inbox {
     /// Takes the buffer of a finished batch back.
     pub(crate) fn give_back(&mut self, buf: AlignedBuf) {
         self.pool.give_back(buf);
+        self.refused = false;
     }
 
     /// A batch of `records` is finished, well or not, after `took`.
@@ -445,14 +448,14 @@ impl Inbox {
 
     /// A spare of `capacity` bytes is there.
     pub(crate) fn spare_ready(&mut self, file: FileId, capacity: u64) {
-        self.preparing = false;
+        (self.preparing, self.refused) = (false, false);
         self.refusal = None;
         self.spares.push((file, capacity));
     }
 
     /// There is no room for a spare.
     pub(crate) fn spare_refused(&mut self, cause: Arc<Error>) {
-        self.preparing = false;
+        (self.preparing, self.refused) = (false, false);
         self.refusals += 1;
         self.refusal = Some(cause);
     }
@@ -484,6 +487,7 @@ impl Inbox {
 
     pub(crate) fn thaw(&mut self) {
         self.frozen = self.frozen.saturating_sub(1);
+        self.refused = false;
     }
 
     /// The next batch begins a new segment. The inbox must be empty.

@@ -21,17 +21,17 @@
 mod op;
 mod probe;
 mod ring;
+mod signal;
 #[cfg(test)]
 mod tests;
 
 use std::collections::{HashMap, VecDeque};
 use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
+use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use io_uring::{opcode, types};
@@ -45,6 +45,7 @@ use crate::sys;
 use op::{GENERATION_MASK, Kind, RingFile, RingOp, Step, WAKE};
 pub(crate) use probe::SetupRefused;
 use ring::{Entered, Ring};
+use signal::Signal;
 
 /// An [`IoQueue`] over a ring of the Linux kernel. [`open_queue`](crate::io::open_queue) makes
 /// them.
@@ -83,7 +84,7 @@ impl UringQueue {
         let ring = Ring::new(entries)?;
         let event =
             sys::eventfd().map_err(|source| SetupRefused { step: "eventfd".to_owned(), source })?;
-        let signal = Arc::new(Signal { state: AtomicU32::new(AWAKE), event });
+        let signal = Arc::new(Signal::new(event));
         let opener = {
             let storage = storage.clone();
             Box::new(move |name: &str| open_for_commits(&storage.dir().join(name), direct))
@@ -138,7 +139,7 @@ impl UringQueue {
     fn push_backlog(&mut self) {
         if self.wake_buf.is_none() {
             let mut buf = Box::new([0; 8]);
-            let fd = types::Fd(self.signal.event.as_raw_fd());
+            let fd = types::Fd(self.signal.event().as_raw_fd());
             let read = opcode::Read::new(fd, buf.as_mut_ptr(), 8).build().user_data(WAKE);
             // SAFETY: the buffer and the eventfd are kept in `self` until the read completed;
             // `drop` sees to it at the end.
@@ -409,47 +410,6 @@ pub(crate) fn open_for_commits(path: &Path, direct: bool) -> Result<File> {
     }
     options.open(path).map_err(|source| Error::io("open", path, source))
 }
-
-/// Whether the queue's thread sleeps, and the eventfd that ends it.
-struct Signal {
-    state: AtomicU32,
-    event: File,
-}
-
-impl Signal {
-    /// Announces that the thread is about to block; false if it was woken since it last was awake.
-    fn fall_asleep(&self) -> bool {
-        let asleep =
-            self.state.compare_exchange(AWAKE, ASLEEP, Ordering::AcqRel, Ordering::Acquire);
-        if asleep.is_err() {
-            self.state.swap(AWAKE, Ordering::AcqRel);
-        }
-        asleep.is_ok()
-    }
-
-    /// Ends the announcement; true if a wake came.
-    fn wake_up(&self) -> bool {
-        self.state.swap(AWAKE, Ordering::AcqRel) == WOKEN
-    }
-
-    fn ring(&self) {
-        // Any number but zero wakes, in either byte order. The counter cannot fill up and block:
-        // it is written once per sleep, and the standing read empties it.
-        let _written = (&self.event).write(&1u64.to_le_bytes());
-    }
-}
-
-impl Wake for Signal {
-    fn wake(&self) {
-        if self.state.swap(WOKEN, Ordering::AcqRel) == ASLEEP {
-            self.ring();
-        }
-    }
-}
-
-const AWAKE: u32 = 0;
-const ASLEEP: u32 = 1;
-const WOKEN: u32 = 2;
 
 /// The most writes in flight; it bounds the locked memory of the ring.
 const DEPTH_MAX: usize = 1024;

@@ -1,0 +1,176 @@
+//! All schedules of a few threads.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Poll, Wake, Waker};
+use std::time::Duration;
+
+use crate::engine::Log;
+use crate::engine::commit::Watermarks;
+use crate::engine::options::Durability;
+use crate::error::Error;
+use crate::gate::{Gate, Level, Waking};
+use crate::io::{SimDisk, Strategy};
+use crate::sync::{now, thread};
+
+/// Runs a test under all schedules with few preemptions. Loom reports a deadlock as a failure.
+pub(crate) fn all_schedules(preemptions: usize, test: impl Fn() + Send + Sync + 'static) {
+    let mut model = loom::model::Builder::new();
+    model.preemption_bound = Some(preemptions);
+    model.max_branches = 100_000;
+    model.check(test);
+}
+
+fn waiter(gate: &Arc<Gate>, level: Level) -> thread::JoinHandle<crate::error::Result<bool>> {
+    let gate = Arc::clone(gate);
+    thread::spawn(move || gate.wait(level, None))
+}
+
+#[test]
+fn whoever_falls_asleep_while_a_gate_opens_is_woken() {
+    all_schedules(3, || {
+        let gate = Gate::new();
+        let waiters = [waiter(&gate, Level::Synced), waiter(&gate, Level::Synced)];
+        gate.open(Level::Synced, Waking::All);
+        for waiter in waiters {
+            assert!(waiter.join().unwrap().unwrap());
+        }
+    });
+}
+
+#[test]
+fn a_relay_reaches_the_others_whoever_takes_it() {
+    all_schedules(3, || {
+        let gate = Gate::new();
+        let waiters = [waiter(&gate, Level::Synced), waiter(&gate, Level::Synced)];
+        gate.open(Level::Synced, Waking::Relayed);
+        for waiter in waiters {
+            assert!(waiter.join().unwrap().unwrap());
+        }
+    });
+}
+
+#[test]
+fn a_sleeper_that_needs_more_hands_the_relay_on() {
+    all_schedules(3, || {
+        let gate = Gate::new();
+        let (patient, other) = (waiter(&gate, Level::Synced), waiter(&gate, Level::Written));
+        gate.open(Level::Written, Waking::Relayed);
+        assert!(other.join().unwrap().unwrap());
+        gate.open(Level::Synced, Waking::Relayed);
+        assert!(patient.join().unwrap().unwrap());
+    });
+}
+
+#[test]
+fn a_sleeper_whose_time_is_over_takes_no_wake_up_with_it() {
+    all_schedules(3, || {
+        let gate = Gate::new();
+        let other = waiter(&gate, Level::Synced);
+        let hasty = Arc::clone(&gate);
+        let hasty = thread::spawn(move || {
+            let deadline = now() + Duration::from_millis(1);
+            assert!(hasty.wait(Level::Synced, Some(deadline)).is_ok());
+        });
+        gate.open(Level::Synced, Waking::Relayed);
+        hasty.join().unwrap();
+        assert!(other.join().unwrap().unwrap());
+    });
+}
+
+#[test]
+fn a_failure_reaches_every_sleeper_with_its_cause() {
+    all_schedules(3, || {
+        let gate = Gate::new();
+        let waiters = [waiter(&gate, Level::Synced), waiter(&gate, Level::Written)];
+        let opener = Arc::clone(&gate);
+        opener.open(Level::Written, Waking::Relayed);
+        opener.fail(&Arc::new(Error::QueueFull));
+        for (waiter, may_pass) in waiters.into_iter().zip([false, true]) {
+            match waiter.join().unwrap() {
+                Ok(_) => assert!(may_pass, "it was never synced"),
+                Err(Error::Poisoned(cause)) => assert!(matches!(*cause, Error::QueueFull)),
+                Err(other) => panic!("{other}"),
+            }
+        }
+    });
+}
+
+/// Counts how often it is woken.
+#[derive(Default)]
+struct Count(AtomicUsize);
+
+impl Wake for Count {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+#[test]
+fn a_task_that_is_told_to_wait_is_woken() {
+    all_schedules(3, || {
+        let gate = Gate::new();
+        let opener = Arc::clone(&gate);
+        let opener = thread::spawn(move || opener.open(Level::Synced, Waking::Relayed));
+        let count = Arc::new(Count::default());
+        let waker = Waker::from(Arc::clone(&count));
+        let first = gate.poll(Level::Synced, &waker);
+        opener.join().unwrap();
+        assert!(first.is_ready() || count.0.load(Ordering::SeqCst) > 0);
+        assert!(matches!(gate.poll(Level::Synced, &waker), Poll::Ready(Ok(()))));
+    });
+}
+
+#[test]
+fn whoever_waits_for_a_watermark_hears_of_it_and_sees_it() {
+    all_schedules(2, || {
+        let marks = Arc::new(Watermarks::new(0));
+        let waiters = [1, 2].map(|seq| {
+            let marks = Arc::clone(&marks);
+            thread::spawn(move || {
+                assert!(marks.gate_for(seq).wait(Level::Synced, None).unwrap());
+                assert!(marks.durable() >= seq && marks.written() >= seq);
+            })
+        });
+        for seq in 1..=2 {
+            marks.publish(seq, seq);
+            marks.wake_reached();
+        }
+        for waiter in waiters {
+            waiter.join().unwrap();
+        }
+    });
+}
+
+/// A whole log: two threads, its ring thread, and its end.
+fn appends_of_two(inline: bool, spares: usize) {
+    let disk = SimDisk::new(1);
+    let builder = Log::builder("handover")
+        .segment_bytes(4096)
+        .batch_bytes(4096)
+        .queue_bytes(4096)
+        .spare_segments(spares)
+        .inline(inline)
+        .strategy(Some(Strategy::Dsync));
+    let log = super::open(builder, &disk).unwrap();
+    let other = log.clone();
+    let other = thread::spawn(move || {
+        let seq = other.append_with("other", Durability::Synced).unwrap();
+        assert!(other.durable_seq() >= seq);
+    });
+    let seq = log.append_with("one", Durability::Synced).unwrap();
+    assert!(log.durable_seq() >= seq);
+    other.join().unwrap();
+    drop(log);
+    assert_eq!(disk.users(), 0);
+}
+
+#[test]
+fn appenders_hand_over_to_the_ring_thread_and_hear_of_it() {
+    all_schedules(1, || appends_of_two(false, 0));
+}
+
+#[test]
+fn appenders_complete_their_own_batches_beside_the_ring_thread() {
+    all_schedules(1, || appends_of_two(true, 0));
+}

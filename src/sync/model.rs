@@ -1,0 +1,156 @@
+//! The models: locks and threads of a checker, a channel made of them, and a time of its own.
+
+#[cfg(ringwal_loom)]
+pub(crate) use loom::{
+    sync::{Condvar, Mutex, MutexGuard, atomic},
+    thread,
+};
+#[cfg(ringwal_shuttle)]
+pub(crate) use shuttle::{
+    sync::{Condvar, Mutex, MutexGuard, atomic},
+    thread,
+};
+
+use std::cell::Cell;
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+std::thread_local! {
+    /// How far the time has come, in nanoseconds. A checker runs all threads of a model on one of
+    /// the system's, so each model has a time of its own, and a schedule repeats.
+    static NANOS: Cell<u64> = const { Cell::new(0) };
+}
+
+/// So much time passes between two looks.
+const TICK: Duration = Duration::from_micros(1);
+
+pub(crate) fn now() -> Instant {
+    static START: OnceLock<Instant> = OnceLock::new();
+    let start = *START.get_or_init(Instant::now);
+    pass(TICK);
+    start + Duration::from_nanos(NANOS.get())
+}
+
+/// Lets time pass.
+pub(crate) fn pass(time: Duration) {
+    NANOS.set(NANOS.get() + time.as_nanos() as u64);
+}
+
+/// A wait with a timeout: ends after a while, whether the time has passed or not.
+pub(crate) fn doze(timeout: Duration) {
+    thread::yield_now();
+    if chance() {
+        pass(timeout);
+    }
+}
+
+/// Whether something happens that may happen.
+#[cfg(ringwal_shuttle)]
+pub(crate) fn chance() -> bool {
+    shuttle::rand::Rng::gen_bool(&mut shuttle::rand::thread_rng(), 0.5)
+}
+
+/// Whether something happens that may happen: loom knows no chance, and what may end has to.
+#[cfg(ringwal_loom)]
+pub(crate) fn chance() -> bool {
+    true
+}
+
+/// What is used of crossbeam's channels. None has a limit: no sender here ever waits.
+pub(crate) mod channel {
+    use std::collections::VecDeque;
+    use std::sync::{Arc, PoisonError};
+
+    use super::{Condvar, Mutex, MutexGuard};
+
+    #[derive(Debug)]
+    struct State<T> {
+        messages: VecDeque<T>,
+        has_sender: bool,
+        has_receiver: bool,
+    }
+
+    #[derive(Debug)]
+    struct Channel<T> {
+        state: Mutex<State<T>>,
+        changed: Condvar,
+    }
+
+    impl<T> Channel<T> {
+        fn state(&self) -> MutexGuard<'_, State<T>> {
+            self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        }
+    }
+
+    #[derive(Debug)]
+    pub(crate) struct Sender<T>(Arc<Channel<T>>);
+
+    #[derive(Debug)]
+    pub(crate) struct Receiver<T>(Arc<Channel<T>>);
+
+    pub(crate) fn unbounded<T>() -> (Sender<T>, Receiver<T>) {
+        let (has_sender, has_receiver) = (true, true);
+        let state = Mutex::new(State { messages: VecDeque::new(), has_sender, has_receiver });
+        let channel = Arc::new(Channel { state, changed: Condvar::new() });
+        (Sender(Arc::clone(&channel)), Receiver(channel))
+    }
+
+    pub(crate) fn bounded<T>(_limit: usize) -> (Sender<T>, Receiver<T>) {
+        unbounded()
+    }
+
+    impl<T> Sender<T> {
+        pub(crate) fn send(&self, message: T) -> Result<(), T> {
+            let mut state = self.0.state();
+            if !state.has_receiver {
+                return Err(message);
+            }
+            state.messages.push_back(message);
+            drop(state);
+            self.0.changed.notify_all();
+            Ok(())
+        }
+    }
+
+    impl<T> Drop for Sender<T> {
+        fn drop(&mut self) {
+            self.0.state().has_sender = false;
+            self.0.changed.notify_all();
+        }
+    }
+
+    impl<T> Receiver<T> {
+        pub(crate) fn try_recv(&self) -> Result<T, ()> {
+            self.0.state().messages.pop_front().ok_or(())
+        }
+
+        pub(crate) fn recv(&self) -> Result<T, ()> {
+            let mut state = self.0.state();
+            loop {
+                match state.messages.pop_front() {
+                    Some(message) => return Ok(message),
+                    None if !state.has_sender => return Err(()),
+                    None => {
+                        let changed = &self.0.changed;
+                        state = changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+                    }
+                }
+            }
+        }
+
+        pub(crate) fn is_empty(&self) -> bool {
+            self.0.state().messages.is_empty()
+        }
+    }
+
+    impl<T> Drop for Receiver<T> {
+        fn drop(&mut self) {
+            let mut state = self.0.state();
+            state.has_receiver = false;
+            // What was sent goes as well, and with it the answers that someone waits for.
+            let messages = std::mem::take(&mut state.messages);
+            drop(state);
+            drop(messages);
+        }
+    }
+}
