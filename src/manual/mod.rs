@@ -6,5 +6,6 @@ pub mod damage;
 pub mod durability;
 pub mod kv;
 pub mod recovery;
+pub mod soak;
 pub mod testing;
 pub mod tuning;

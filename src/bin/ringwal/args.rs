@@ -13,12 +13,13 @@ use ringwal::replication::ShardId;
 use ringwal::{BackendKind, Builder, Durability, Log, RecoveryPolicy};
 
 use crate::bench::BenchArgs;
+use crate::soak::{SoakArgs, WriterArgs};
 
 const EXIT_CODES: &str = "\
 Exit codes: 0 done; 1 failed (damaged log, failing or full disk, refused backend, log in use, \
 closed standard output); 2 the request is wrong (option out of range, not a log, unreadable).";
 
-/// A write-ahead log from the shell: append, dump, recover, verify, bench.
+/// A write-ahead log from the shell: append, dump, recover, verify, bench, soak.
 #[derive(Debug, Parser)]
 #[command(name = "ringwal", version, after_help = EXIT_CODES)]
 pub(crate) struct Args {
@@ -41,6 +42,11 @@ pub(crate) enum Command {
     /// Measure a log beside the raw limits of its file system, in one run, and check every record
     /// that was acknowledged.
     Bench(BenchArgs),
+    /// Use a key-value log for hours, with restarts and kills, and check all that it should have.
+    Soak(SoakArgs),
+    /// The writer that `soak --kill` kills.
+    #[command(hide = true)]
+    SoakWriter(WriterArgs),
 }
 
 /// How records lie in a byte stream.
@@ -205,10 +211,29 @@ pub(crate) struct EngineArgs {
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
-enum BackendArg {
+pub(crate) enum BackendArg {
     Auto,
     Uring,
     Std,
+}
+
+impl BackendArg {
+    pub(crate) fn kind(self) -> BackendKind {
+        match self {
+            BackendArg::Auto => BackendKind::Auto,
+            BackendArg::Uring => BackendKind::Uring,
+            BackendArg::Std => BackendKind::Std,
+        }
+    }
+
+    /// As it is given.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            BackendArg::Auto => "auto",
+            BackendArg::Uring => "uring",
+            BackendArg::Std => "std",
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -256,11 +281,7 @@ impl EngineArgs {
     /// A builder for the log in `dir` with these options.
     pub(crate) fn builder(&self, dir: &std::path::Path) -> Builder {
         let mut builder = Log::builder(dir)
-            .backend(match self.backend {
-                BackendArg::Auto => BackendKind::Auto,
-                BackendArg::Uring => BackendKind::Uring,
-                BackendArg::Std => BackendKind::Std,
-            })
+            .backend(self.backend.kind())
             .strategy(match self.strategy {
                 StrategyArg::Auto => None,
                 StrategyArg::Linked => Some(Strategy::LinkedFsync),

@@ -32,6 +32,8 @@ pub(crate) enum Failure {
     Raw(PathBuf, io::Error),
     /// What a log gave back is not what it acknowledged.
     Mismatch(String),
+    /// Something that has to hold all the time did not.
+    Invariant(String),
     /// A signal ended it before it had anything to say.
     Stopped(&'static str),
     /// The options do not go together.
@@ -81,6 +83,7 @@ impl fmt::Display for Failure {
             Failure::Setup(what, error) => write!(f, "{what}: {error}"),
             Failure::Raw(path, error) => write!(f, "{}: {error}", path.display()),
             Failure::Mismatch(what) => write!(f, "the log is not what it acknowledged: {what}"),
+            Failure::Invariant(what) => write!(f, "an invariant failed: {what}"),
             Failure::Stopped(reason) => write!(f, "stopped by {reason}"),
             Failure::Request(what) => f.write_str(what),
         }

@@ -6,6 +6,7 @@
 //! DIR ─► Reader ─► records on stdout          (dump, recover)
 //! DIR ─► report on stderr or as JSON          (recover, verify)
 //! a log and raw files, in turn ─► a table on stdout, and JSON  (bench)
+//! made-up records | FILES ─► DataWal, restarted and killed ─► lines on stdout, CSV, SVG  (soak)
 //! ```
 //!
 //! 1. An acknowledgement is printed after the log said that the record is durable, never before.
@@ -25,6 +26,7 @@ mod output;
 mod progress;
 mod recover;
 mod signal;
+mod soak;
 mod summary;
 mod verify;
 mod worker;
@@ -41,6 +43,8 @@ fn main() -> ExitCode {
         args::Command::Recover(args) => recover::run(&args),
         args::Command::Verify(args) => verify::run(&args),
         args::Command::Bench(args) => bench::run(&args),
+        args::Command::Soak(args) => soak::run(&args),
+        args::Command::SoakWriter(args) => soak::run_writer(&args),
     };
     match result {
         Ok(code) => code,

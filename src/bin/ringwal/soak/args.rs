@@ -1,0 +1,167 @@
+//! The options of `ringwal soak`, each with an environment variable, and their checks.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::ValueEnum;
+use clap::builder::BoolishValueParser;
+
+use crate::args::{BackendArg, parse_bytes};
+use crate::exit::Failure;
+
+/// `ringwal soak`.
+#[derive(Clone, Debug, clap::Args)]
+#[command(
+    after_help = "Exit codes: 0 everything held; 1 an invariant failed, which is said with a \
+sample, and the store stays; 2 the run could not be set up. SIGINT and SIGTERM end the run early, \
+with everything that a full one has at its end. The log directory gets soak.csv and soak.svg, in \
+place of those of an earlier run."
+)]
+pub(crate) struct SoakArgs {
+    /// How long: seconds, or a number with s, m or h.
+    #[arg(long, env = "RINGWAL_SOAK_DURATION", value_name = "TIME", default_value = "1h",
+          value_parser = parse_duration)]
+    pub(crate) duration: Duration,
+    /// End after so many puts, deletes and reads, even if time is left.
+    #[arg(long, env = "RINGWAL_SOAK_OPERATIONS", value_name = "N",
+          value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) operations: Option<u64>,
+    /// What is put.
+    #[arg(long, env = "RINGWAL_SOAK_MODE", value_enum, default_value_t = Mode::Synthetic)]
+    pub(crate) mode: Mode,
+    /// The small records of --mode real: lines of {"key": "<base64>", "payload": "<base64>"}.
+    #[arg(long, env = "RINGWAL_SOAK_SMALL", value_name = "FILE")]
+    pub(crate) small: Option<PathBuf>,
+    /// The medium records, in the same form.
+    #[arg(long, env = "RINGWAL_SOAK_MEDIUM", value_name = "FILE")]
+    pub(crate) medium: Option<PathBuf>,
+    /// The large records, in the same form.
+    #[arg(long, env = "RINGWAL_SOAK_LARGE", value_name = "FILE")]
+    pub(crate) large: Option<PathBuf>,
+    /// What decides the operations: the same seed, the same ones [default: a new one, printed].
+    #[arg(long, env = "RINGWAL_SOAK_SEED", value_name = "N")]
+    pub(crate) seed: Option<u64>,
+    /// Where the store is made, as `store`; removed after a run in which everything held.
+    #[arg(long, env = "RINGWAL_SOAK_WORK_DIR", value_name = "DIR", default_value = "ringwal-soak")]
+    pub(crate) work_dir: PathBuf,
+    /// Where the time series and its picture go.
+    #[arg(long, env = "RINGWAL_SOAK_LOG_DIR", value_name = "DIR", default_value = "ringwal-soak")]
+    pub(crate) log_dir: PathBuf,
+    /// How often a line is printed and a row is written.
+    #[arg(long, env = "RINGWAL_SOAK_PROGRESS_SECS", value_name = "N", default_value = "60",
+          value_parser = clap::value_parser!(u64).range(1..=86400))]
+    pub(crate) progress_secs: u64,
+    /// Operations between two compactions.
+    #[arg(long, env = "RINGWAL_SOAK_COMPACT_EVERY", value_name = "N", default_value = "20000",
+          value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) compact_every: u64,
+    /// Operations between two restarts of the store, at most; half as many at least.
+    #[arg(long, env = "RINGWAL_SOAK_RESTART_EVERY", value_name = "N", default_value = "100000",
+          value_parser = clap::value_parser!(u64).range(2..))]
+    pub(crate) restart_every: u64,
+    /// Let every other life of the store be that of a writer in a process of its own, and end it
+    /// with SIGKILL.
+    #[arg(long, env = "RINGWAL_SOAK_KILL", value_parser = BoolishValueParser::new())]
+    pub(crate) kill: bool,
+    #[command(flatten)]
+    pub(crate) store: StoreArgs,
+}
+
+/// How the store is opened: here, and by a writer in a process of its own.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct StoreArgs {
+    /// What writes: auto takes io_uring where it can be had.
+    #[arg(long, env = "RINGWAL_SOAK_BACKEND", value_enum, default_value_t = BackendArg::Auto)]
+    pub(crate) backend: BackendArg,
+    /// Length of a segment; takes KiB, MiB, GiB.
+    #[arg(long, env = "RINGWAL_SOAK_SEGMENT_BYTES", value_name = "BYTES",
+          default_value = "32MiB", value_parser = parse_bytes)]
+    pub(crate) segment_bytes: u64,
+}
+
+/// `ringwal soak-writer`.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct WriterArgs {
+    /// The store's directory.
+    pub(crate) dir: PathBuf,
+    #[command(flatten)]
+    pub(crate) store: StoreArgs,
+}
+
+/// What is put.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Mode {
+    /// Records that are made up.
+    Synthetic,
+    /// The records of three files.
+    Real,
+}
+
+impl SoakArgs {
+    /// The three files of records, if records come from files.
+    pub(crate) fn files(&self) -> Result<Option<[PathBuf; 3]>, Failure> {
+        let given =
+            [("--small", &self.small), ("--medium", &self.medium), ("--large", &self.large)];
+        match (self.mode, &self.small, &self.medium, &self.large) {
+            (Mode::Real, Some(small), Some(medium), Some(large)) => {
+                Ok(Some([small.clone(), medium.clone(), large.clone()]))
+            }
+            (Mode::Synthetic, None, None, None) => Ok(None),
+            (Mode::Real, ..) => {
+                let missing = given.iter().filter(|(_, file)| file.is_none());
+                let missing: Vec<_> = missing.map(|(name, _)| *name).collect();
+                Err(Failure::Request(format!(
+                    "--mode real needs three files of records: {} missing",
+                    missing.join(" and ")
+                )))
+            }
+            (Mode::Synthetic, ..) => Err(Failure::Request(
+                "--small, --medium and --large are for --mode real".to_owned(),
+            )),
+        }
+    }
+
+    /// An error unless the time series fits into memory.
+    pub(crate) fn check_rows(&self) -> Result<(), Failure> {
+        let rows = self.duration.as_secs() / self.progress_secs;
+        if rows <= ROWS_MAX {
+            return Ok(());
+        }
+        Err(Failure::Request(format!(
+            "a row every {} s would be {rows} rows, more than {ROWS_MAX}: raise --progress-secs",
+            self.progress_secs
+        )))
+    }
+}
+
+/// Rows of a time series, which are kept for the picture.
+const ROWS_MAX: u64 = 100_000;
+const SECS_MAX: u64 = 366 * 24 * 3600;
+
+fn parse_duration(text: &str) -> Result<Duration, String> {
+    let (digits, factor) = match text.strip_suffix(['s', 'm', 'h']) {
+        Some(digits) if text.ends_with('h') => (digits, 3600),
+        Some(digits) if text.ends_with('m') => (digits, 60),
+        Some(digits) => (digits, 1),
+        None => (text, 1),
+    };
+    let secs = digits.parse::<u64>().ok().and_then(|number| number.checked_mul(factor));
+    secs.filter(|secs| (1..=SECS_MAX).contains(secs))
+        .map(Duration::from_secs)
+        .ok_or_else(|| "expected a time of 1 second to 366 days like 90, 20m or 1h".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_have_a_unit_or_are_seconds() {
+        for (text, secs) in [("90", 90), ("90s", 90), ("20m", 1200), ("1h", 3600)] {
+            assert_eq!(parse_duration(text), Ok(Duration::from_secs(secs)), "{text}");
+        }
+        for text in ["", "s", "0", "1d", "-1", "1.5h", "9999999h", "99999999999999999999"] {
+            assert!(parse_duration(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! What the store should have: a digest of the value of each key.
+//!
+//! It holds keys and digests, never values, so its memory is bounded by the number of keys that
+//! the streams have. Picking a key depends on nothing but the operations so far: no order of a
+//! hash table gets into a run.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+
+/// The first 16 bytes of the BLAKE3 hash of a value.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Digest(pub(crate) u128);
+
+impl Digest {
+    pub(crate) fn of(value: &[u8]) -> Digest {
+        let mut bytes = [0; 16];
+        bytes.copy_from_slice(&blake3::hash(value).as_bytes()[..16]);
+        Digest(u128::from_le_bytes(bytes))
+    }
+}
+
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.to_le_bytes().iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+/// A key, as it is shared by whoever has to remember it.
+pub(crate) type Key = Arc<[u8]>;
+
+/// The keys that should be there.
+#[derive(Debug, Default)]
+pub(crate) struct Expected {
+    keys: Vec<Key>,
+    /// Where a key is in `keys`, and what its value is.
+    places: HashMap<Key, (usize, Digest)>,
+}
+
+impl Expected {
+    pub(crate) fn len(&self) -> usize {
+        self.keys.len()
+    }
+
+    pub(crate) fn get(&self, key: &[u8]) -> Option<Digest> {
+        self.places.get(key).map(|(_, digest)| *digest)
+    }
+
+    pub(crate) fn keys(&self) -> &[Key] {
+        &self.keys
+    }
+
+    /// A key that is there, drawn by a number.
+    pub(crate) fn pick(&self, drawn: u64) -> Option<&Key> {
+        let at = drawn.checked_rem(self.keys.len() as u64)?;
+        self.keys.get(at as usize)
+    }
+
+    /// A key has a value now, or is gone; gives what it had.
+    pub(crate) fn set(&mut self, key: &Key, digest: Option<Digest>) -> Option<Digest> {
+        let Some(digest) = digest else {
+            let (at, before) = self.places.remove(key)?;
+            self.keys.swap_remove(at);
+            if let Some(moved) = self.keys.get(at)
+                && let Some(place) = self.places.get_mut(moved)
+            {
+                place.0 = at;
+            }
+            return Some(before);
+        };
+        if let Some(place) = self.places.get_mut(key) {
+            return Some(std::mem::replace(&mut place.1, digest));
+        }
+        self.places.insert(Arc::clone(key), (self.keys.len(), digest));
+        self.keys.push(Arc::clone(key));
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_come_and_go_and_every_one_can_be_picked() {
+        let mut expected = Expected::default();
+        let keys: Vec<Key> = (0..10_u8).map(|n| Arc::from([n])).collect();
+        for key in &keys {
+            assert_eq!(expected.set(key, Some(Digest(1))), None);
+        }
+        assert_eq!(expected.set(&keys[3], Some(Digest(2))), Some(Digest(1)));
+        assert_eq!(expected.set(&keys[3], None), Some(Digest(2)));
+        assert_eq!(expected.set(&keys[3], None), None);
+        assert_eq!(expected.set(&keys[9], None), Some(Digest(1)));
+        let picked: std::collections::BTreeSet<_> =
+            (0..8).filter_map(|drawn| expected.pick(drawn)).collect();
+        assert_eq!((picked.len(), expected.len()), (8, 8));
+        assert!(!picked.contains(&keys[3]) && !picked.contains(&keys[9]));
+        assert!(picked.iter().all(|key| expected.get(key) == Some(Digest(1))));
+        assert_eq!(Expected::default().pick(1), None);
+    }
+}

@@ -1,0 +1,134 @@
+//! `ringwal soak`: a key-value log in use for hours, and everything that it should have.
+//!
+//! ```text
+//! streams ─► script ─► writer, here or in a process that is killed ─► store
+//!              │                        │ answers
+//!              ▼                        ▼
+//!           expected ──── compared with every answer, and with the store after each restart
+//! ```
+//!
+//! | file | what it is |
+//! |---|---|
+//! | `args` | the options |
+//! | `stream`, `records` | where records come from: made up, or files of JSON lines |
+//! | `script`, `expected` | the operations of a seed, and the store as it should be |
+//! | `writer`, `child` | who does them: here, or in a process of its own |
+//! | `run`, `check` | lives of the store, and the comparison after each |
+//! | `figures`, `bounds`, `plot` | the time series, what it must not do, its picture |
+//!
+//! 1. *Answers*: a get gives the bytes that were put last, or nothing after a delete; a delete
+//!    finds what is there; nothing fails.
+//! 2. *Restarts*: after a clean close every key and value is there, and no other.
+//! 3. *Kills*: what was acknowledged is there, flushed or not, because a put survives the death of
+//!    its process; of what came after, a prefix is there and nothing else.
+//! 4. *Bounds*: memory, descriptors and segments do not grow from the first half to the second.
+//!
+//! It does not cut the power: that takes a simulated disk or a plug.
+
+mod args;
+mod bounds;
+mod check;
+mod child;
+mod expected;
+mod figures;
+mod plot;
+mod records;
+mod run;
+mod script;
+mod stream;
+mod writer;
+
+use std::fmt;
+use std::fs;
+use std::io::{self, Write};
+use std::path::Path;
+use std::process::ExitCode;
+
+use crate::exit::Failure;
+use crate::signal::{Stop, stop_on_signals};
+use crate::soak::figures::Series;
+use crate::soak::run::Run;
+use crate::soak::script::Script;
+use crate::soak::stream::Streams;
+use crate::soak::writer::open_store;
+
+pub(crate) use args::{SoakArgs, WriterArgs};
+pub(crate) use child::run as run_writer;
+
+/// Runs it.
+pub(crate) fn run(args: &SoakArgs) -> Result<ExitCode, Failure> {
+    args.check_rows()?;
+    let streams = Streams::new(args.files()?)?;
+    let stop = Stop::new();
+    stop_on_signals(&stop).map_err(|error| setup("signal handlers", &error))?;
+    let seed = match args.seed {
+        Some(seed) => seed,
+        None => getrandom::u64().map_err(|error| setup("a seed", &error))?,
+    };
+    let dir = args.work_dir.join("store");
+    fs::create_dir_all(&args.log_dir).map_err(|error| setup(args.log_dir.display(), &error))?;
+    fs::create_dir_all(&args.work_dir).map_err(|error| setup(args.work_dir.display(), &error))?;
+    fs::create_dir(&dir).map_err(|error| match error.kind() {
+        io::ErrorKind::AlreadyExists => Failure::Request(format!(
+            "{}: there is a store of an earlier run: remove it, or give another --work-dir",
+            dir.display()
+        )),
+        _ => setup(dir.display(), &error),
+    })?;
+    let csv = args.log_dir.join("soak.csv");
+    let series = Series::create(csv.clone()).map_err(|error| setup(csv.display(), &error))?;
+    let store = open_store(&dir, &args.store);
+    let store = store.map_err(|error| setup(dir.display(), error.root_cause()))?;
+    say(format_args!("soak of {} with --seed {seed}\n{}", dir.display(), store.backend()));
+
+    let script = Script::new(seed, streams, args.compact_every);
+    let mut run = Run::new(args, &dir, &stop, (seed, script, series));
+    let lived = run.live(store);
+    let finished = finish(&mut run, &args.log_dir);
+    if let Some(reason) = stop.reason() {
+        say(format_args!("ended early by {reason}"));
+    }
+    match lived.and_then(|keys| finished.map(|()| keys)) {
+        Ok(keys) => {
+            say(format_args!("clean: {keys} keys and their values are what they should be"));
+            fs::remove_dir_all(&dir).map_err(|error| Failure::Raw(dir, error))?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Err(failure) => {
+            eprintln!("ringwal: the store stays in {}; the seed was {seed}", dir.display());
+            Err(failure)
+        }
+    }
+}
+
+/// The last row, the picture and the bounds.
+fn finish(run: &mut Run<'_>, log_dir: &Path) -> Result<(), Failure> {
+    run.add_row()?;
+    let (operations, digest) = run.operations();
+    say(format_args!("operations: {operations}, digest {digest}"));
+    let svg = log_dir.join("soak.svg");
+    let drawn = plot::draw(&svg, &run.series.rows);
+    drawn.map_err(|error| Failure::Raw(svg, io::Error::other(error.to_string())))?;
+    let bounds = match bounds::bounds(&run.series.rows) {
+        Ok(bounds) => bounds,
+        Err(reason) => {
+            say(format_args!("bounds: not judged, {reason}"));
+            return Ok(());
+        }
+    };
+    bounds.iter().for_each(|bound| say(format_args!("bound: {bound}")));
+    let broken = bounds.iter().filter(|bound| !bound.holds()).map(ToString::to_string);
+    let broken: Vec<_> = broken.collect();
+    if broken.is_empty() { Ok(()) } else { Err(Failure::Invariant(broken.join("; "))) }
+}
+
+/// What keeps a run from beginning.
+fn setup(what: impl fmt::Display, error: &dyn fmt::Display) -> Failure {
+    Failure::Request(format!("{what}: {error}"))
+}
+
+/// Prints a line. A run of hours goes on when nobody reads it any more.
+fn say(line: fmt::Arguments<'_>) {
+    let mut out = io::stdout().lock();
+    let _ = writeln!(out, "{line}").and_then(|()| out.flush());
+}
