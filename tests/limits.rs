@@ -422,7 +422,7 @@ fn full_disk(dir: &Path, backend: BackendKind) {
     let error = append_until_refused(&log);
     assert!(matches!(error, Error::NoSpace { .. }), "{error}");
     assert_names(&error, dir, "No space left");
-    fs::remove_file(filler).unwrap();
+    make_room(&filler);
     append(&log, 40);
     let last = log.appended_seq();
     log.close().unwrap();
@@ -439,6 +439,12 @@ fn fill(dir: &Path) -> PathBuf {
     filler
 }
 
+/// Removes the filler. ext4 gives its blocks back when the removal is committed.
+fn make_room(filler: &Path) {
+    fs::remove_file(filler).unwrap();
+    fs::File::open(filler.parent().unwrap()).unwrap().sync_all().unwrap();
+}
+
 #[test]
 fn a_full_ext4_without_preallocation_ends_the_log_and_loses_nothing() {
     let test = "a_full_ext4_without_preallocation_ends_the_log_and_loses_nothing";
@@ -451,7 +457,7 @@ fn full_disk_without_preallocation(dir: &Path, backend: BackendKind) {
     let filler = fill(dir);
     let error = append_until_refused(&log);
     let acked = log.durable_seq();
-    fs::remove_file(filler).unwrap();
+    make_room(&filler);
     if matches!(error, Error::NoSpace { .. }) {
         append(&log, 40);
         log.close().unwrap();
