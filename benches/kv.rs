@@ -8,21 +8,19 @@
 //!
 //! `RINGWAL_BENCH_KEYS` sets how many keys are opened.
 
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::hint::black_box;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use criterion::{Criterion, Throughput, criterion_group};
+use criterion::{Criterion, criterion_group};
+use measure::{count, measure_as, ratio};
 use ringwal::kv::{DataReader, DataWal, WriteBatch};
 use ringwal::{Durability, Log};
 
-/// The total time and rounds of each measurement.
-static TIMES: Mutex<BTreeMap<String, (Duration, u64)>> = Mutex::new(BTreeMap::new());
+mod measure;
 
 const VALUE_BYTES: usize = 100;
 /// How often both sides take turns in one measurement.
@@ -48,18 +46,6 @@ fn new_dir() -> tempfile::TempDir {
     tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("the build directory takes files")
 }
 
-fn count(name: &str, elapsed: Duration, rounds: u64) {
-    let mut times = TIMES.lock().unwrap_or_else(PoisonError::into_inner);
-    let (total, count) = times.entry(name.to_owned()).or_default();
-    *total += elapsed;
-    *count += rounds;
-}
-
-fn nanos(name: &str) -> f64 {
-    let times = TIMES.lock().unwrap_or_else(PoisonError::into_inner);
-    times.get(name).map_or(f64::NAN, |(total, count)| total.as_nanos() as f64 / *count as f64)
-}
-
 /// Measures the sides of a group by turns, so that the disk's moods meet all of them. Each does as
 /// many rounds as it is told.
 fn by_turns(
@@ -68,24 +54,19 @@ fn by_turns(
     least: u64,
     sides: &[(&str, &dyn Fn(u64) -> Duration)],
 ) {
-    let mut benchmark = criterion.benchmark_group(group);
-    benchmark.throughput(Throughput::Elements(1));
-    benchmark.bench_function(sides[0].0, |bencher| {
-        bencher.iter_custom(|rounds| {
-            let mut asked = Duration::ZERO;
-            let turn = rounds.div_ceil(TURNS).max(least);
-            for done in (0..rounds).step_by(turn as usize) {
-                let turn = turn.min(rounds - done);
-                for (at, (name, run)) in sides.iter().enumerate() {
-                    let elapsed = run(turn);
-                    count(&format!("{group}/{name}"), elapsed, turn);
-                    asked += if at == 0 { elapsed } else { Duration::ZERO };
-                }
+    measure_as(criterion, group, sides[0].0, |rounds| {
+        let mut asked = Duration::ZERO;
+        let turn = rounds.div_ceil(TURNS).max(least);
+        for done in (0..rounds).step_by(turn as usize) {
+            let turn = turn.min(rounds - done);
+            for (at, (name, run)) in sides.iter().enumerate() {
+                let elapsed = run(turn);
+                count(&format!("{group}/{name}"), elapsed, turn);
+                asked += if at == 0 { elapsed } else { Duration::ZERO };
             }
-            asked
-        });
+        }
+        asked
     });
-    benchmark.finish();
 }
 
 /// Runs `append` for `rounds` numbers, shared by threads.
@@ -235,11 +216,6 @@ fn resident_kib() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok()).unwrap_or(0)
-}
-
-fn ratio(name: &str, to: &str) {
-    let (time, base) = (nanos(name), nanos(to));
-    println!("{name}: {time:.1} ns, {to}: {base:.1} ns, ratio {:.3}", time / base);
 }
 
 criterion_group! {

@@ -1,5 +1,7 @@
 //! Measuring with criterion, and keeping the times for ratios between measurements.
 
+#![allow(dead_code, reason = "each benchmark uses its own part")]
+
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
