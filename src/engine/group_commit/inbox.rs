@@ -19,18 +19,21 @@
 //! - I3 The bytes of lent buffers are bounded by the pool's limit (but one buffer may always go).
 //! - I4 A batch lies wholly in one segment. A segment takes at least one batch, however small.
 
+mod duty;
+mod spares;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use crate::buf::{AlignedBuf, BufPool};
-use crate::engine::group_commit::gather::{BYTES, Due, Gather};
+use crate::engine::group_commit::gather::Gather;
+pub(crate) use crate::engine::group_commit::inbox::duty::Duty;
 use crate::error::Error;
 use crate::format::HEADER_SIZE;
 use crate::gate::Gate;
 use crate::io::FileId;
-use crate::mutation::mutated;
 
 /// What bounds batches and segments.
 #[derive(Clone, Debug)]
@@ -92,19 +95,6 @@ pub(crate) struct Placed {
     pub(crate) offset: u64,
     /// What the appender owes its batch.
     pub(crate) duty: Duty,
-}
-
-/// What is to be done, without the lock, for a batch that got a record.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Duty {
-    /// Someone else looks after it.
-    Nothing,
-    /// The ring thread sleeps and must be woken.
-    WakeDriver,
-    /// The batch is due, and the appender may complete it.
-    Commit,
-    /// The same, if it is still there at that time.
-    CommitAt(Instant),
 }
 
 /// An arrival as the inbox sees it.
@@ -264,35 +254,6 @@ impl Inbox {
         Ok(Placed { first_seq, gate, segment, offset, duty })
     }
 
-    /// Who looks after the oldest batch, now that one more record is there: the driver of what is
-    /// in flight, the ring thread if it is awake or has set a timer, whoever was told to commit
-    /// it, or else this appender.
-    fn duty(&mut self, opens: bool, waits: bool, now: Instant) -> Duty {
-        let Some(front) = self.fills.front() else { return Duty::Nothing };
-        let quiet = !self.gather.is_in_flight() && !self.gather.is_crowd();
-        let inline = self.limits.inline && waits && quiet && front.end < BYTES;
-        match self.due(front, now) {
-            _ if self.claimed => Duty::Nothing,
-            Due::Now if inline => {
-                self.claimed = true;
-                Duty::Commit
-            }
-            Due::Now => self.wake_if_asleep(),
-            Due::At(time) if opens && !self.driver_has_timer => match inline {
-                true => Duty::CommitAt(time),
-                false => self.wake_if_asleep(),
-            },
-            Due::At(_) | Due::AfterLanding => Duty::Nothing,
-        }
-    }
-
-    fn wake_if_asleep(&mut self) -> Duty {
-        match std::mem::take(&mut self.driver_asleep) {
-            true => Duty::WakeDriver,
-            false => Duty::Nothing,
-        }
-    }
-
     fn open_takes(&self, records: u32, bytes: usize) -> bool {
         self.fills.back().is_some_and(|fill| {
             !fill.closed
@@ -372,42 +333,6 @@ impl Inbox {
         }
     }
 
-    /// When the oldest batch is due.
-    fn due(&self, front: &Fill, now: Instant) -> Due {
-        let urgent = front.first_seq <= self.urgent_seq || self.frozen > 0;
-        if front.closed || urgent || front.records >= self.limits.batch_records {
-            return Due::Now;
-        }
-        let due = self.gather.due(u64::from(front.records), front.end, now);
-        let delayed = front.opened + self.limits.batch_delay;
-        match due {
-            Due::Now if now < delayed => Due::At(delayed),
-            Due::At(time) => Due::At(time.max(delayed)),
-            due => due,
-        }
-    }
-
-    /// Takes the oldest batch for the disk, if it is due.
-    pub(crate) fn take(&mut self, now: Instant) -> Taken {
-        self.claimed &= mutated("handover_keep_the_claim");
-        let Some(front) = self.fills.front() else {
-            return self.gather.holds_until(now).map_or(Taken::Nothing, Taken::NotBefore);
-        };
-        match self.due(front, now) {
-            Due::Now if !front.closed => self.close_open(),
-            Due::Now => {}
-            Due::At(time) => return Taken::NotBefore(time),
-            Due::AfterLanding => return Taken::Nothing,
-        }
-        match self.fills.pop_front() {
-            Some(fill) => {
-                self.gather.taken(u64::from(fill.records), fill.opened);
-                Taken::Batch(Box::new(fill))
-            }
-            None => Taken::Nothing,
-        }
-    }
-
     /// The file of the oldest batch.
     pub(crate) fn front_file(&self) -> Option<FileId> {
         self.fills.front().map(|fill| fill.file)
@@ -419,65 +344,9 @@ impl Inbox {
         self.refused = false;
     }
 
-    /// A batch of `records` is finished, well or not, after `took`.
-    pub(crate) fn landed(&mut self, records: u64, now: Instant, took: Duration) {
-        let waiting = self.fills.iter().map(|fill| u64::from(fill.records)).sum();
-        self.gather.landed(records, waiting, now, took);
-    }
-
     /// Whether a thread or a task waits for room.
     pub(crate) fn someone_waits(&self) -> bool {
         self.waiting_threads > 0 || !self.waiting_tasks.is_empty()
-    }
-
-    /// The bytes of a segment that the driver should prepare now, if any.
-    pub(crate) fn spare_request(&mut self) -> Option<u64> {
-        if self.preparing || self.ended.is_some() {
-            return None;
-        }
-        let ahead = self.active.is_some()
-            && self.refusal.is_none()
-            && self.spares.len() < self.limits.spares;
-        let wanted = self.wanted.take();
-        if wanted.is_none() && !ahead {
-            return None;
-        }
-        self.preparing = true;
-        Some(self.limits.segment_bytes.max(wanted.unwrap_or(0)))
-    }
-
-    /// A spare of `capacity` bytes is there.
-    pub(crate) fn spare_ready(&mut self, file: FileId, capacity: u64) {
-        (self.preparing, self.refused) = (false, false);
-        self.refusal = None;
-        self.spares.push((file, capacity));
-    }
-
-    /// There is no room for a spare.
-    pub(crate) fn spare_refused(&mut self, cause: Arc<Error>) {
-        (self.preparing, self.refused) = (false, false);
-        self.refusals += 1;
-        self.refusal = Some(cause);
-    }
-
-    /// How often a spare was refused so far, to tell a later refusal from an earlier one.
-    pub(crate) fn refusals(&self) -> u64 {
-        self.refusals
-    }
-
-    /// Why a spare was refused last, unless one was prepared since.
-    pub(crate) fn refusal(&self) -> Option<Arc<Error>> {
-        self.refusal.clone()
-    }
-
-    /// The last refusal, told once to a caller that does not wait.
-    pub(crate) fn take_refusal(&mut self) -> Option<Arc<Error>> {
-        self.refusal.take()
-    }
-
-    /// All spares, for removal at close.
-    pub(crate) fn take_spares(&mut self) -> Vec<FileId> {
-        self.spares.drain(..).map(|(file, _)| file).collect()
     }
 
     /// Stops taking records until [`thaw`](Self::thaw); what is in the inbox still leaves it.

@@ -1,0 +1,59 @@
+//! The inbox's part in spares: when one is asked for, and what a refusal is worth.
+
+use std::sync::Arc;
+
+use crate::engine::group_commit::inbox::Inbox;
+use crate::error::Error;
+use crate::io::FileId;
+
+impl Inbox {
+    /// The bytes of a segment that the driver should prepare now, if any.
+    pub(crate) fn spare_request(&mut self) -> Option<u64> {
+        if self.preparing || self.ended.is_some() {
+            return None;
+        }
+        let ahead = self.active.is_some()
+            && self.refusal.is_none()
+            && self.spares.len() < self.limits.spares;
+        let wanted = self.wanted.take();
+        if wanted.is_none() && !ahead {
+            return None;
+        }
+        self.preparing = true;
+        Some(self.limits.segment_bytes.max(wanted.unwrap_or(0)))
+    }
+
+    /// A spare of `capacity` bytes is there.
+    pub(crate) fn spare_ready(&mut self, file: FileId, capacity: u64) {
+        (self.preparing, self.refused) = (false, false);
+        self.refusal = None;
+        self.spares.push((file, capacity));
+    }
+
+    /// There is no room for a spare.
+    pub(crate) fn spare_refused(&mut self, cause: Arc<Error>) {
+        (self.preparing, self.refused) = (false, false);
+        self.refusals += 1;
+        self.refusal = Some(cause);
+    }
+
+    /// How often a spare was refused so far, to tell a later refusal from an earlier one.
+    pub(crate) fn refusals(&self) -> u64 {
+        self.refusals
+    }
+
+    /// Why a spare was refused last, unless one was prepared since.
+    pub(crate) fn refusal(&self) -> Option<Arc<Error>> {
+        self.refusal.clone()
+    }
+
+    /// The last refusal, told once to a caller that does not wait.
+    pub(crate) fn take_refusal(&mut self) -> Option<Arc<Error>> {
+        self.refusal.take()
+    }
+
+    /// All spares, for removal at close.
+    pub(crate) fn take_spares(&mut self) -> Vec<FileId> {
+        self.spares.drain(..).map(|(file, _)| file).collect()
+    }
+}
