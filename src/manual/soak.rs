@@ -105,5 +105,5 @@
 //!
 //! The row of the very end is without a writer beside it, hence the low values. In half of the rows
 //! the median put took 42 µs or less and 99 of 100 took 4.3 ms or less; for `fsync` that is 145 µs
-//! and 24 ms. Six times two rows were 36 to 77 s apart instead of 20: the run was stopped from outside
-//! then, for measurements that had to be alone.
+//! and 24 ms. Six times two rows were 36 to 77 s apart instead of 20: the run was stopped from
+//! outside then, for measurements that had to be alone.
