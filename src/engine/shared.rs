@@ -146,7 +146,7 @@ impl Shared {
     pub(crate) fn panicked(&self, who: &str) {
         let source = std::io::Error::other(format!("{who} panicked; this is a defect"));
         let mut committer = self.committer();
-        committer.fail(Error::io("commit to", &self.dir, source));
+        committer.give_up(Error::io("commit to", &self.dir, source));
         let news = committer.take_news();
         drop(committer);
         self.tell(news, Waking::All);

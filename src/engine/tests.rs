@@ -9,7 +9,10 @@ use std::time::Duration;
 use crate::engine::Log;
 use crate::engine::options::{Builder, Durability};
 use crate::error::{Error, Result};
-use crate::io::{BackendKind, Completion, IoQueue, Op, StdStorage, Wake, open_queue};
+use crate::io::{
+    BackendKind, CommitFile, Completion, FileId, IoQueue, Op, StdStorage, Strategy, Wake,
+    open_queue,
+};
 use crate::seq::Seq;
 
 /// Which operation fails, and how.
@@ -227,4 +230,56 @@ fn a_log_dropped_with_batches_in_flight_flushes_them() {
     }
     drop(rig);
     assert_eq!(records(dir.path()).len(), 100);
+}
+
+/// A queue whose files panic when an appender writes to them.
+struct Panicking(Box<dyn IoQueue>);
+
+#[derive(Debug)]
+struct PanickingFile;
+
+impl CommitFile for PanickingFile {
+    fn commit(&self, _data: &[u8], _offset: u64, _sync: Option<Strategy>) -> Result<()> {
+        panic!("as the test asks for");
+    }
+}
+
+impl IoQueue for Panicking {
+    fn submit(&mut self, token: u64, op: Op) {
+        self.0.submit(token, op);
+    }
+    fn wait(&mut self, timeout: Option<Duration>, done: &mut Vec<Completion>) -> Result<()> {
+        self.0.wait(timeout, done)
+    }
+    fn in_flight(&self) -> usize {
+        self.0.in_flight()
+    }
+    fn waker(&self) -> Arc<dyn Wake> {
+        self.0.waker()
+    }
+    fn commit_file(&self, _file: FileId) -> Option<Arc<dyn CommitFile>> {
+        Some(Arc::new(PanickingFile))
+    }
+}
+
+#[test]
+fn a_panic_of_an_appender_that_writes_ends_the_log_and_hangs_nobody() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("log");
+    let log = Log::builder(&path)
+        .backend(BackendKind::Std)
+        .open_wrapped(|queue| Box::new(Panicking(queue)))
+        .unwrap();
+    // The first batch of a segment is the ring thread's.
+    log.append("one").unwrap();
+    let seen: Vec<_> = std::thread::scope(|scope| {
+        let appends: Vec<_> = (0..4).map(|_| scope.spawn(|| log.append("lost"))).collect();
+        appends.into_iter().map(|append| append.join().unwrap()).collect()
+    });
+    for error in seen.into_iter().map(Result::unwrap_err) {
+        assert!(error.root_cause().to_string().contains("panicked"), "{error}");
+    }
+    assert!(log.append("later").is_err());
+    assert!(log.close().is_err());
+    assert_eq!(records(&path)[0], b"one");
 }
