@@ -41,6 +41,8 @@
 //!
 //! | run | how much |
 //! |---|---|
+//! | an hour of lives of a log | 11,481,707 crashes, 2,871,452 faults, 832,378 wrong reads |
+//! | the same hour, of an event log | 1,548,169 crashes, 1,072,742 faults |
 //! | `scripts/kill-cycles.sh 3000` | 3,000 writers, 2,302 killed at work, 121,159 records |
 //! | `POINTS=1000 scripts/power-cuts.sh ext4` | 1,080 cuts, 549 at an acknowledgement |
 //! | the same with `xfs` | 1,080 cuts, 551 at an acknowledgement |
@@ -48,6 +50,11 @@
 //! | the same with `files`, five seeds | 5,400 cuts, 2,659 at an acknowledgement, 94 after a kill |
 //! | `scripts/damage-table.sh` | 899,749 places of 15 shapes of logs |
 //! | `scripts/sanitize.sh` | no finding of either sanitizer |
+//!
+//! The hour is `RINGWAL_SIM_SECONDS=3600 cargo test --release --features sim --test simulation`,
+//! 1,555,266 seeds in all; of its crashes 3,389,281 struck while recovery was at work. The key-value
+//! log came after it and has lives of its own (`tests/kv_simulation.rs`). The bugs that the
+//! simulation did find, before, are in `tests/simulation/found.rs`.
 //!
 //! Under ext4 what was not flushed tears at 512 bytes; under xfs and btrfs at 4 KiB, since xfs
 //! itself cannot be mounted after smaller tears.
