@@ -128,7 +128,7 @@ impl Log {
         let gate = shared.watermarks.gate_for(seq.get());
         // After the registration: whoever ends the log from here on fails this gate.
         shared.check()?;
-        if is_vain() && !mutated("handover_flush_in_vain") {
+        if is_vain() && !mutated("flush_in_vain") {
             return Ok(());
         }
         shared.control(Control::WantDurable(seq.get()));

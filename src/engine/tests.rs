@@ -10,7 +10,7 @@ use crate::engine::Log;
 use crate::engine::options::{Builder, Durability};
 use crate::error::{Error, Result};
 use crate::io::{
-    BackendKind, CommitFile, Completion, FileId, IoQueue, Op, StdStorage, Strategy, Wake,
+    BackendKind, CommitFile, Completion, FileId, IoQueue, Op, SimDisk, StdStorage, Strategy, Wake,
     open_queue,
 };
 use crate::seq::Seq;
@@ -230,6 +230,15 @@ fn a_log_dropped_with_batches_in_flight_flushes_them() {
     }
     drop(rig);
     assert_eq!(records(dir.path()).len(), 100);
+}
+
+#[test]
+fn a_wait_for_records_that_were_truncated_meanwhile_ends() {
+    let log = Log::builder("sim").open_sim(&SimDisk::new(1)).unwrap();
+    log.append("kept").unwrap();
+    let truncated = Seq::new(5);
+    log.wait_unless(truncated, || log.appended_seq() < truncated).unwrap();
+    assert_eq!(log.flush().unwrap(), Seq::new(1));
 }
 
 /// A queue whose files panic when an appender writes to them.
