@@ -308,7 +308,7 @@ fn number(name: &str) -> Option<u64> {
 
 #[test]
 fn lives_with_power_cuts_keep_what_was_acknowledged_and_show_a_state_that_was() {
-    let seconds = number("RINGWAL_SIM_SECONDS").unwrap_or(5);
+    let seconds = number("RINGWAL_SIM_SECONDS").unwrap_or(20);
     let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
     let seeds = match number("RINGWAL_SIM_SEED") {
         Some(seed) => seed..seed + 1,

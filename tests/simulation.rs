@@ -128,7 +128,7 @@ fn assert_lives_break_no_promise(live: Live) {
         }
         return;
     }
-    let seconds = number("RINGWAL_SIM_SECONDS").unwrap_or(15);
+    let seconds = number("RINGWAL_SIM_SECONDS").unwrap_or(20);
     let epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
     let first = number("RINGWAL_SIM_FROM").unwrap_or(epoch.as_nanos() as u64 >> 10);
     let started = Instant::now();

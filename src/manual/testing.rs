@@ -52,9 +52,9 @@
 //! | `scripts/sanitize.sh` | no finding of either sanitizer |
 //!
 //! The hour is `RINGWAL_SIM_SECONDS=3600 cargo test --release --features sim --test simulation`,
-//! 1,555,266 seeds in all; of its crashes 3,389,281 struck while recovery was at work. The key-value
-//! log came after it and has lives of its own (`tests/kv_simulation.rs`). The bugs that the
-//! simulation did find, before, are in `tests/simulation/found.rs`.
+//! 1,555,266 seeds in all; of its crashes 3,389,281 struck while recovery was at work. The
+//! key-value log came after it and has lives of its own (`tests/kv_simulation.rs`). The bugs that
+//! the simulation did find, before, are in `tests/simulation/found.rs`.
 //!
 //! Under ext4 what was not flushed tears at 512 bytes; under xfs and btrfs at 4 KiB, since xfs
 //! itself cannot be mounted after smaller tears.
