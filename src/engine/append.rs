@@ -301,8 +301,8 @@ impl Log {
         let mut inbox = shared.inbox();
         let placed = loop {
             let copy = |place: &mut [u8]| payload.copy_to(place);
-            let arrival = Arrival { records, bytes, sync, waits, now: now() };
-            match inbox.push(arrival, copy) {
+            let arrival = Arrival { records, bytes, sync, waits };
+            match inbox.push(arrival, now, copy) {
                 Ok(placed) => break placed,
                 Err(Blocked::Ended(ended)) => return Err(ended.into()),
                 Err(Blocked::Room) if full == WhenFull::Wait => {

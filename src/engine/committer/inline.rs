@@ -65,12 +65,13 @@ impl Shared {
         };
         let Some(own) = committer.begin_own(self, *fill) else { return false };
         let (completion, completed_at) = own.run();
+        let completed = u64::from(completion.result.is_ok());
         committer.complete(self, completion, None);
         committer.act();
         let news = committer.settle(self, completed_at);
         let more = !committer.outbox.is_empty() || !self.inbox().is_empty();
         drop(committer);
-        self.metrics().inline_batches += 1;
+        self.metrics().inline_batches += completed;
         if more && !mutated("handover_leave_records_behind") {
             self.wake_driver();
         }

@@ -22,6 +22,7 @@
 mod duty;
 mod spares;
 
+use std::cell::LazyCell;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::task::Waker;
@@ -107,7 +108,6 @@ pub(crate) struct Arrival {
     pub(crate) sync: bool,
     /// Its thread waits for the acknowledgement, so it may just as well work for it.
     pub(crate) waits: bool,
-    pub(crate) now: Instant,
 }
 
 /// Why records were not taken.
@@ -217,19 +217,26 @@ impl Inbox {
         }
     }
 
-    /// Takes records, whose payload `copy` writes, into one batch.
+    /// Takes records, whose payload `copy` writes, into one batch. `now` tells the time, which few
+    /// arrivals ask for: to look at a clock takes longer than to copy a small record.
     pub(crate) fn push(
         &mut self,
         arrival: Arrival,
+        now: impl FnOnce() -> Instant,
         copy: impl FnOnce(&mut [u8]),
     ) -> Result<Placed, Blocked> {
-        let placed = self.place(arrival, copy);
+        let placed = self.place(arrival, LazyCell::new(now), copy);
         self.refused |= placed.is_err();
         placed
     }
 
-    fn place(&mut self, arrival: Arrival, copy: impl FnOnce(&mut [u8])) -> Result<Placed, Blocked> {
-        let Arrival { records, bytes, sync, waits, now } = arrival;
+    fn place<F: FnOnce() -> Instant>(
+        &mut self,
+        arrival: Arrival,
+        now: LazyCell<Instant, F>,
+        copy: impl FnOnce(&mut [u8]),
+    ) -> Result<Placed, Blocked> {
+        let Arrival { records, bytes, sync, waits } = arrival;
         if let Some(ended) = &self.ended {
             return Err(Blocked::Ended(ended.clone()));
         }
@@ -238,7 +245,7 @@ impl Inbox {
         }
         let opens = !self.open_takes(records, bytes);
         if opens {
-            self.open_fill(bytes, now)?;
+            self.open_fill(bytes, *now)?;
         }
         let Some(fill) = self.fills.back_mut() else { return Err(Blocked::Room) };
         let at = fill.end;
@@ -250,7 +257,7 @@ impl Inbox {
         self.next_seq += u64::from(records);
         let (gate, segment) = (Arc::clone(&fill.gate), fill.segment);
         let offset = fill.offset + at as u64;
-        let duty = self.duty(opens, waits, now);
+        let duty = self.duty(opens, waits, &now);
         Ok(Placed { first_seq, gate, segment, offset, duty })
     }
 

@@ -25,13 +25,13 @@ fn limits() -> Limits {
 }
 
 fn push(inbox: &mut Inbox, bytes: usize) -> Result<Placed, Blocked> {
-    let arrival = Arrival { records: 1, bytes, sync: true, waits: false, now: Instant::now() };
-    inbox.push(arrival, |place| place.fill(7))
+    let arrival = Arrival { records: 1, bytes, sync: true, waits: false };
+    inbox.push(arrival, Instant::now, |place| place.fill(7))
 }
 
 fn arrive(inbox: &mut Inbox, records: u32, bytes: usize, now: Instant) -> Duty {
-    let arrival = Arrival { records, bytes, sync: true, waits: true, now };
-    inbox.push(arrival, |_| ()).unwrap().duty
+    let arrival = Arrival { records, bytes, sync: true, waits: true };
+    inbox.push(arrival, || now, |_| ()).unwrap().duty
 }
 
 fn take(inbox: &mut Inbox) -> Option<Box<Fill>> {
@@ -187,8 +187,8 @@ fn the_first_to_come_back_sets_a_time_and_the_last_commits() {
 fn an_appender_that_does_not_wait_wakes_the_ring_thread_unless_it_has_a_timer() {
     let (mut inbox, now) = inline_inbox();
     let leave = |inbox: &mut Inbox| {
-        let arrival = Arrival { records: 1, bytes: 8, sync: true, waits: false, now };
-        inbox.push(arrival, |_| ()).unwrap().duty
+        let arrival = Arrival { records: 1, bytes: 8, sync: true, waits: false };
+        inbox.push(arrival, || now, |_| ()).unwrap().duty
     };
     inbox.driver_asleep = true;
     assert_eq!(leave(&mut inbox), Duty::WakeDriver);

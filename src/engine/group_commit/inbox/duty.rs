@@ -3,6 +3,7 @@
 //! There is always exactly one who looks after it: the driver of what is in flight, the ring
 //! thread if it is awake or has set a timer, or the one appender that was told to.
 
+use std::cell::LazyCell;
 use std::time::{Duration, Instant};
 
 use crate::engine::group_commit::gather::{BYTES, Due};
@@ -26,12 +27,19 @@ impl Inbox {
     /// Who looks after the oldest batch, now that one more record is there: the driver of what is
     /// in flight, the ring thread if it is awake or has set a timer, whoever was told to commit
     /// it, or else this appender.
-    pub(super) fn duty(&mut self, opens: bool, waits: bool, now: Instant) -> Duty {
+    pub(super) fn duty<F: FnOnce() -> Instant>(
+        &mut self,
+        opens: bool,
+        waits: bool,
+        now: &LazyCell<Instant, F>,
+    ) -> Duty {
         let Some(front) = self.fills.front() else { return Duty::Nothing };
         let quiet = !self.gather.is_in_flight() && !self.gather.is_crowd();
         let inline = self.limits.inline && waits && quiet && front.end < BYTES;
-        match self.due(front, now) {
-            _ if self.claimed => Duty::Nothing,
+        if self.claimed || !(inline || self.driver_asleep) {
+            return Duty::Nothing;
+        }
+        match self.due(front, **now) {
             Due::Now if inline => {
                 self.claimed = true;
                 Duty::Commit
