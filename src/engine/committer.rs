@@ -32,6 +32,7 @@ use std::time::{Duration, Instant, SystemTime};
 use slab::Slab;
 
 use crate::engine::committer::choice::Choice;
+use crate::engine::group_commit::gather::Load;
 use crate::engine::group_commit::inbox::{Fill, Taken};
 use crate::engine::group_commit::pipeline::{Acknowledgement, Action, Pipeline, Submission};
 use crate::engine::recovery::SegmentInfo;
@@ -69,7 +70,7 @@ enum Task {
 /// A batch in figures.
 #[derive(Clone, Copy, Debug)]
 struct Figures {
-    records: u64,
+    load: Load,
     record_bytes: u64,
     written_bytes: u64,
     padding_bytes: u64,
@@ -193,7 +194,7 @@ impl Committer {
         let payload = u64::from(header.payload_bytes);
         let heads = u64::from(fill.records) * RECORD_HEAD_SIZE as u64;
         let figures = Figures {
-            records: u64::from(fill.records),
+            load: fill.load(),
             record_bytes: payload - heads,
             written_bytes: header.frame_bytes(),
             padding_bytes: header.frame_bytes() - header.end_bytes(),
@@ -283,7 +284,7 @@ impl Committer {
             let now = now();
             let took = now.saturating_duration_since(*submitted);
             let mut inbox = shared.inbox();
-            inbox.landed(figures.records, now, took);
+            inbox.landed(figures.load, now, took);
             let lost = mutated("leak_buffers") && completion.result.is_err();
             if let Some(buf) = completion.buf.filter(|_| !lost) {
                 inbox.give_back(buf);
@@ -455,12 +456,12 @@ impl Committer {
 
 fn count(shared: &Shared, figures: Figures, took: Duration) {
     let mut metrics = shared.metrics();
-    metrics.records += figures.records;
+    metrics.records += figures.load.records;
     metrics.record_bytes += figures.record_bytes;
     metrics.batches += 1;
     metrics.written_bytes += figures.written_bytes;
     metrics.padding_bytes += figures.padding_bytes;
     metrics.synced_batches += u64::from(figures.synced);
-    metrics.batch_records.record(figures.records);
+    metrics.batch_records.record(figures.load.records);
     metrics.commit_micros.record_micros(took);
 }

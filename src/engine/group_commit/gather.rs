@@ -2,10 +2,11 @@
 //!
 //! Pure: it is told the time. A flush costs the same for one record as for thirty, so sending
 //! the first appender that returns after an acknowledgement alone makes all others wait for a
-//! flush of one record. Among few appenders, waiting for the rest costs only what they take to
+//! flush of one record. Among few threads, waiting for the rest costs only what they take to
 //! come back, and the last of them may as well do the writing ([`Gather::is_crowd`]). Among many,
 //! the time goes into waking them, not into flushing: there the next batch goes as soon as it
-//! can, on the ring thread, while the others are being woken. Hence:
+//! can, on the ring thread, while the others are being woken. It is the threads that sleep that
+//! count: a thousand tickets of one thread come back as fast as it can append. Hence:
 //!
 //! - G1 A batch of [`BYTES`], and any batch of a crowd, goes at once.
 //! - G2 While batches are in flight, the open one goes when it has as many records as they have.
@@ -16,7 +17,7 @@
 
 use std::time::{Duration, Instant};
 
-/// More outstanding records than this are a crowd.
+/// More appends than this whose threads sleep until they are acknowledged are a crowd.
 pub(crate) const CROWD: u64 = 32;
 
 /// A batch of so many bytes is not held, and not written by an appender: its transfer takes the
@@ -39,13 +40,33 @@ pub(crate) enum Due {
     AfterLanding,
 }
 
+/// What is in a batch, or in several.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Load {
+    pub(crate) records: u64,
+    /// Appends whose threads wait for them.
+    pub(crate) waiters: u64,
+}
+
+impl Load {
+    pub(crate) fn plus(self, other: Load) -> Load {
+        let records = self.records + other.records;
+        Load { records, waiters: self.waiters + other.waiters }
+    }
+
+    fn less(self, other: Load) -> Load {
+        let records = self.records.saturating_sub(other.records);
+        Load { records, waiters: self.waiters.saturating_sub(other.waiters) }
+    }
+}
+
 #[derive(Debug)]
 pub(crate) struct Gather {
     enabled: bool,
     batches_in_flight: u32,
-    records_in_flight: u64,
-    /// Records without acknowledgement at the last completion, with those it acknowledged.
-    outstanding: u64,
+    in_flight: Load,
+    /// What had no acknowledgement at the last completion, with what it acknowledged.
+    outstanding: Load,
     hold_until: Option<Instant>,
     usual_flush: Duration,
     in_vain: u32,
@@ -58,8 +79,8 @@ impl Gather {
         Gather {
             enabled,
             batches_in_flight: 0,
-            records_in_flight: 0,
-            outstanding: 0,
+            in_flight: Load::default(),
+            outstanding: Load::default(),
             hold_until: None,
             usual_flush: Duration::ZERO,
             in_vain: 0,
@@ -71,9 +92,9 @@ impl Gather {
         self.batches_in_flight > 0
     }
 
-    /// Whether there are so many records on their way that the ring thread should write them.
+    /// Whether there are so many threads to wake that the ring thread should write.
     pub(crate) fn is_crowd(&self) -> bool {
-        self.outstanding > CROWD
+        self.outstanding.waiters > CROWD
     }
 
     /// When an open batch of `records` and `bytes` is due.
@@ -82,11 +103,11 @@ impl Gather {
             return Due::Now;
         }
         if self.is_in_flight() {
-            let as_many = records >= self.records_in_flight;
+            let as_many = records >= self.in_flight.records;
             return if as_many { Due::Now } else { Due::AfterLanding };
         }
         match self.hold_until {
-            Some(until) if records < self.outstanding && now < until => Due::At(until),
+            Some(until) if records < self.outstanding.records && now < until => Due::At(until),
             _ => Due::Now,
         }
     }
@@ -99,10 +120,10 @@ impl Gather {
         }
     }
 
-    /// A batch of `records`, the first of which came at `opened`, leaves for the disk.
-    pub(crate) fn taken(&mut self, records: u64, opened: Instant) {
+    /// A batch whose first record came at `opened` leaves for the disk.
+    pub(crate) fn taken(&mut self, batch: Load, opened: Instant) {
         if let Some(until) = self.hold_until.take() {
-            if records >= self.outstanding {
+            if batch.records >= self.outstanding.records {
                 self.in_vain = 0;
             } else if opened < until {
                 self.in_vain = (2 * self.in_vain + 1).min(SKIPPED_MAX);
@@ -110,14 +131,14 @@ impl Gather {
             }
         }
         self.batches_in_flight += 1;
-        self.records_in_flight += records;
+        self.in_flight = self.in_flight.plus(batch);
     }
 
-    /// A batch of `records` came back after `flush`, while `waiting` others are in the inbox.
-    pub(crate) fn landed(&mut self, records: u64, waiting: u64, now: Instant, flush: Duration) {
+    /// A batch came back after `flush`, while others are `waiting` in the inbox.
+    pub(crate) fn landed(&mut self, batch: Load, waiting: Load, now: Instant, flush: Duration) {
         self.batches_in_flight = self.batches_in_flight.saturating_sub(1);
-        self.records_in_flight = self.records_in_flight.saturating_sub(records);
-        self.outstanding = records + waiting + self.records_in_flight;
+        self.in_flight = self.in_flight.less(batch);
+        self.outstanding = batch.plus(waiting).plus(self.in_flight);
         self.usual_flush = match self.usual_flush.is_zero() {
             true => flush,
             false => (self.usual_flush * (SMOOTHING - 1) + flush) / SMOOTHING,
@@ -139,11 +160,16 @@ mod tests {
 
     const FLUSH: Duration = Duration::from_micros(100);
 
+    /// So many appends, each of a thread that waits.
+    fn load(appends: u64) -> Load {
+        Load { records: appends, waiters: appends }
+    }
+
     /// A gather that has just acknowledged a batch of `records` at the returned time.
     fn after(records: u64) -> (Gather, Instant) {
         let (mut gather, now) = (Gather::new(true), Instant::now());
-        gather.taken(records, now);
-        gather.landed(records, 0, now, FLUSH);
+        gather.taken(load(records), now);
+        gather.landed(load(records), load(0), now, FLUSH);
         (gather, now)
     }
 
@@ -176,12 +202,23 @@ mod tests {
     }
 
     #[test]
+    fn many_records_of_few_threads_are_no_crowd() {
+        let (mut gather, now) = (Gather::new(true), Instant::now());
+        let batch = Load { records: 20 * CROWD, waiters: CROWD };
+        gather.taken(batch, now);
+        gather.landed(batch, Load::default(), now, FLUSH);
+        assert!(!gather.is_crowd());
+        assert_eq!(gather.due(20 * CROWD - 1, 100, now), Due::At(now + FLUSH));
+        assert_eq!(gather.due(20 * CROWD, 100, now), Due::Now);
+    }
+
+    #[test]
     fn beside_one_in_flight_only_a_batch_of_its_size_goes() {
         let (mut gather, now) = after(4);
-        gather.taken(4, now);
+        gather.taken(load(4), now);
         assert_eq!(gather.due(3, 300, now), Due::AfterLanding);
         assert_eq!(gather.due(4, 400, now), Due::Now);
-        gather.landed(4, 3, now, FLUSH);
+        gather.landed(load(4), load(3), now, FLUSH);
         assert_eq!(gather.due(6, 600, now), Due::At(now + FLUSH), "three wait, four come back");
     }
 
@@ -194,14 +231,14 @@ mod tests {
                 held.push(round);
                 now += FLUSH;
             }
-            gather.taken(4, now - FLUSH);
+            gather.taken(load(4), now - FLUSH);
             // Four were in it, and four more are always said to be on their way.
-            gather.landed(4, 4, now, FLUSH);
+            gather.landed(load(4), load(4), now, FLUSH);
         }
         assert_eq!(held, [0, 2, 6, 14]);
         gather.to_skip = 0;
-        gather.landed(4, 0, now, FLUSH);
-        gather.taken(4, now);
+        gather.landed(load(4), load(0), now, FLUSH);
+        gather.taken(load(4), now);
         assert_eq!(gather.in_vain, 0);
     }
 }

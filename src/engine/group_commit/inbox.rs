@@ -29,7 +29,7 @@ use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use crate::buf::{AlignedBuf, BufPool};
-use crate::engine::group_commit::gather::Gather;
+use crate::engine::group_commit::gather::{Gather, Load};
 pub(crate) use crate::engine::group_commit::inbox::duty::Duty;
 use crate::error::Error;
 use crate::format::HEADER_SIZE;
@@ -66,6 +66,8 @@ pub(crate) struct Fill {
     /// Header and payload so far.
     pub(crate) end: usize,
     pub(crate) records: u32,
+    /// Appends whose threads wait for them.
+    waiters: u32,
     pub(crate) first_seq: u64,
     /// Some record of it asked for stable storage.
     pub(crate) sync: bool,
@@ -83,6 +85,10 @@ pub(crate) struct Fill {
 impl Fill {
     pub(crate) fn last_seq(&self) -> u64 {
         self.first_seq + u64::from(self.records) - 1
+    }
+
+    pub(crate) fn load(&self) -> Load {
+        Load { records: u64::from(self.records), waiters: u64::from(self.waiters) }
     }
 }
 
@@ -252,6 +258,7 @@ impl Inbox {
         copy(&mut fill.buf[at..at + bytes]);
         fill.end += bytes;
         fill.records += records;
+        fill.waiters += u32::from(waits);
         fill.sync |= sync;
         let first_seq = self.next_seq;
         self.next_seq += u64::from(records);
@@ -318,6 +325,7 @@ impl Inbox {
             buf,
             end: HEADER_SIZE,
             records: 0,
+            waiters: 0,
             first_seq: self.next_seq,
             sync: false,
             opened: now,

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::gather::Load;
 use super::inbox::{Arrival, Blocked, Duty, Fill, Inbox, Limits, Placed, Taken};
 use super::pipeline::{Action, Pipeline, Submission};
 use crate::error::Error;
@@ -177,7 +178,7 @@ fn the_first_to_come_back_sets_a_time_and_the_last_commits() {
         arrive(&mut inbox, 1, 8, now);
     }
     assert!(take(&mut inbox).is_some());
-    inbox.landed(3, now, flush);
+    inbox.landed(Load { records: 3, waiters: 3 }, now, flush);
     assert_eq!(arrive(&mut inbox, 1, 8, now), Duty::CommitAt(now + flush));
     assert_eq!(arrive(&mut inbox, 1, 8, now), Duty::Nothing);
     assert_eq!(arrive(&mut inbox, 1, 8, now), Duty::Commit);
@@ -194,7 +195,7 @@ fn an_appender_that_does_not_wait_wakes_the_ring_thread_unless_it_has_a_timer() 
     assert_eq!(leave(&mut inbox), Duty::WakeDriver);
     assert_eq!(leave(&mut inbox), Duty::Nothing, "it was woken");
     assert!(matches!(inbox.take(now), Taken::Batch(_)));
-    inbox.landed(2, now, Duration::from_millis(1));
+    inbox.landed(Load { records: 2, waiters: 0 }, now, Duration::from_millis(1));
     assert!(matches!(inbox.take(now), Taken::NotBefore(_)));
     (inbox.driver_asleep, inbox.driver_has_timer) = (true, true);
     assert_eq!(leave(&mut inbox), Duty::Nothing, "it will look at that time");

@@ -6,7 +6,7 @@
 use std::cell::LazyCell;
 use std::time::{Duration, Instant};
 
-use crate::engine::group_commit::gather::{BYTES, Due};
+use crate::engine::group_commit::gather::{BYTES, Due, Load};
 use crate::engine::group_commit::inbox::{Fill, Inbox, Taken};
 use crate::mutation::mutated;
 
@@ -89,16 +89,16 @@ impl Inbox {
         }
         match self.fills.pop_front() {
             Some(fill) => {
-                self.gather.taken(u64::from(fill.records), fill.opened);
+                self.gather.taken(fill.load(), fill.opened);
                 Taken::Batch(Box::new(fill))
             }
             None => Taken::Nothing,
         }
     }
 
-    /// A batch of `records` is finished, well or not, after `took`.
-    pub(crate) fn landed(&mut self, records: u64, now: Instant, took: Duration) {
-        let waiting = self.fills.iter().map(|fill| u64::from(fill.records)).sum();
-        self.gather.landed(records, waiting, now, took);
+    /// A batch is finished, well or not, after `took`.
+    pub(crate) fn landed(&mut self, batch: Load, now: Instant, took: Duration) {
+        let waiting = self.fills.iter().map(Fill::load).fold(Load::default(), Load::plus);
+        self.gather.landed(batch, waiting, now, took);
     }
 }
