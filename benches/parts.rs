@@ -21,7 +21,7 @@ use ringwal::io::{CommitFile, Completion, FileId, IoQueue, Op, Wake};
 use ringwal::wal::SignalEvent;
 use ringwal::wal::dedup::DedupWindow;
 use ringwal::wal::format::{EVENT_SIZE, EventRecord};
-use ringwal::{Batch, Builder, Commit, Durability, Log, Result, SimDisk, Strategy};
+use ringwal::{Batch, Blocks, Builder, Commit, Durability, Log, Result, SimDisk, Strategy};
 
 mod measure;
 
@@ -175,7 +175,7 @@ fn on_null_queue(set: impl FnOnce(Builder) -> Builder, run: impl FnOnce(&Log, &A
     let builder = Log::builder(dir.path().join("log"))
         .segment_bytes(64 << 30)
         .spare_segments(0)
-        .preallocate(Some(false))
+        .preallocate(Some(Blocks::AsTheyCome))
         .strategy(Some(Strategy::WriteThenSync));
     let log = set(builder).open_wrapped(NullQueue::around).expect("a new log");
     let records = AtomicU64::new(0);

@@ -58,7 +58,7 @@ pub use engine::reader::{Reader, Record};
 pub use engine::recovery::{Recovery, RecoveryPolicy, Verdict};
 pub use engine::retention::{Segment, Truncated};
 pub use error::{Corruption, CorruptionKind, Error, Result, Witness};
-pub use io::{Backend, BackendKind, Refusal, Strategy};
+pub use io::{Backend, BackendKind, Blocks, Refusal, Strategy};
 #[cfg(any(test, feature = "sim"))]
 pub use io::{SimDisk, SimFault};
 pub use seq::Seq;

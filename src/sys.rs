@@ -121,10 +121,10 @@ mod platform {
     }
 }
 
-#[cfg(target_os = "linux")]
-pub(crate) use linux::drop_cache;
 #[cfg(all(target_os = "linux", any(feature = "uring", test)))]
 pub(crate) use linux::{direct_alignment, eventfd, write_durably};
+#[cfg(target_os = "linux")]
+pub(crate) use linux::{drop_cache, reserve};
 #[cfg(target_os = "linux")]
 #[allow(unused_imports, reason = "models of threads have a word without it")]
 pub(crate) use linux::{futex_wait, futex_wake};
@@ -180,6 +180,24 @@ mod linux {
         // SAFETY: the call takes numbers only, and the descriptor is open.
         let _hint =
             unsafe { libc::posix_fadvise(file.as_raw_fd(), 0, 0, libc::POSIX_FADV_DONTNEED) };
+    }
+
+    /// Extends `file` to `bytes`, with room on the disk for all of them that it did not have. False
+    /// where the file system cannot do that.
+    pub(crate) fn reserve(file: &File, bytes: u64) -> std::io::Result<bool> {
+        let end = libc::off_t::try_from(bytes).map_err(std::io::Error::other)?;
+        loop {
+            // SAFETY: the call takes numbers only, and the descriptor is open.
+            if unsafe { libc::fallocate(file.as_raw_fd(), 0, 0, end) } == 0 {
+                return Ok(true);
+            }
+            let error = std::io::Error::last_os_error();
+            match error.raw_os_error() {
+                Some(libc::EINTR) => {}
+                Some(libc::EOPNOTSUPP | libc::ENOSYS) => return Ok(false),
+                _ => return Err(error),
+            }
+        }
     }
 
     /// Writes all of `data` at `offset`, durably, with one call. A short write is an error.
@@ -292,6 +310,22 @@ mod tests {
         assert_eq!(std::fs::read(&path).unwrap(), b"\0\0\0here");
         let read_only = std::fs::File::open(&path).unwrap();
         assert_eq!(write_durably(&read_only, b"x", 0).unwrap_err().raw_os_error(), Some(9));
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_reservation_keeps_what_is_there_and_reads_as_zeros() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        std::fs::write(&path, b"here").unwrap();
+        let file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
+        if reserve(&file, 10_000).unwrap() {
+            let bytes = std::fs::read(&path).unwrap();
+            assert_eq!((bytes.len(), &bytes[..4]), (10_000, &b"here"[..]));
+            assert!(bytes[4..].iter().all(|&byte| byte == 0));
+        }
+        let error = reserve(&std::fs::File::open(&path).unwrap(), 20_000).unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(libc::EBADF));
     }
 
     #[cfg(target_os = "linux")]

@@ -444,6 +444,29 @@ fn a_full_queue_blocks_append_and_refuses_try_append() {
 }
 
 #[test]
+fn segments_for_large_batches_are_reserved_and_for_small_ones_written() {
+    for variant in variants("reserved") {
+        let dir = tempfile::tempdir().unwrap();
+        let builder = variant.builder(dir.path()).segment_bytes(1 << 20);
+        let log = builder.clone().open().unwrap();
+        for n in 0..8 {
+            log.append(vec![n; 400_000]).unwrap();
+        }
+        let reserved = log.metrics().spares_reserved;
+        assert_eq!(reserved > 0, log.backend().fill, "{reserved} on {}", log.backend());
+        (0..64).for_each(|_| drop(log.append("small").unwrap()));
+        let reserved = log.metrics().spares_reserved;
+        (0..600).for_each(|_| drop(log.append("small").unwrap()));
+        assert!(log.metrics().rotations > 4);
+        assert_eq!(log.metrics().spares_reserved, reserved, "zeros for a page are no burden");
+        log.close().unwrap();
+        let records = contents(&builder.open().unwrap());
+        assert_eq!(records.len(), 672);
+        assert!((0..8).all(|n| records[n] == vec![n as u8; 400_000]), "{variant:?}");
+    }
+}
+
+#[test]
 fn the_metrics_add_up() {
     for variant in variants("metrics") {
         let dir = tempfile::tempdir().unwrap();

@@ -15,7 +15,7 @@ use std::process::{Command, Output};
 
 use common::uring_runs;
 use resource::{Limit, ignore_file_size_signal, shut_down};
-use ringwal::{BackendKind, Builder, CorruptionKind, Error, Log, Seq};
+use ringwal::{BackendKind, Blocks, Builder, CorruptionKind, Error, Log, Seq};
 
 mod common;
 #[path = "limits/resource.rs"]
@@ -26,7 +26,7 @@ const RECORD_BYTES: usize = 10_000;
 
 type Case = fn(&Path, BackendKind);
 
-const CASES: [(&str, Case); 12] = [
+const CASES: [(&str, Case); 13] = [
     ("short_write", short_write),
     ("no_long_files", no_long_files),
     ("no_descriptors_at_open", no_descriptors_at_open),
@@ -37,6 +37,7 @@ const CASES: [(&str, Case); 12] = [
     ("active_segment_removed", active_segment_removed),
     ("lock_removed", lock_removed),
     ("full_disk", full_disk),
+    ("full_disk_with_reserved_segments", full_disk_with_reserved_segments),
     ("full_disk_without_preallocation", full_disk_without_preallocation),
     ("disk_gone", disk_gone),
 ];
@@ -182,7 +183,7 @@ fn a_write_that_is_cut_short_ends_the_log_and_loses_nothing() {
 
 fn short_write(dir: &Path, backend: BackendKind) {
     ignore_file_size_signal();
-    let log = builder(dir, backend).preallocate(Some(false)).open().unwrap();
+    let log = builder(dir, backend).preallocate(Some(Blocks::AsTheyCome)).open().unwrap();
     append(&log, 3);
     // Inside of the sixth batch, which is three blocks long.
     Limit::FileBytes.set(Some(16 * 4096));
@@ -207,7 +208,7 @@ fn no_long_files(dir: &Path, backend: BackendKind) {
     ignore_file_size_signal();
     append(&builder(dir, backend).open().unwrap(), 3);
     Limit::FileBytes.set(Some(SEGMENT_BYTES / 2));
-    let log = builder(dir, backend).preallocate(Some(true)).open().unwrap();
+    let log = builder(dir, backend).preallocate(Some(Blocks::Written)).open().unwrap();
     let error = append_until_refused(&log);
     assert!(matches!(error, Error::NoSpace { .. }), "{error}");
     assert_names(&error, dir, "too large");
@@ -416,8 +417,23 @@ fn a_full_ext4_refuses_and_the_same_log_goes_on_when_there_is_room() {
 }
 
 fn full_disk(dir: &Path, backend: BackendKind) {
-    let log = builder(dir, backend).open().unwrap();
+    fill_the_disk_and_go_on(dir, backend, Blocks::Written);
+}
+
+#[test]
+fn on_a_full_ext4_what_is_reserved_can_be_written_and_the_rest_is_refused() {
+    let test = "on_a_full_ext4_what_is_reserved_can_be_written_and_the_rest_is_refused";
+    run_case(test, "full_disk_with_reserved_segments", true);
+}
+
+fn full_disk_with_reserved_segments(dir: &Path, backend: BackendKind) {
+    fill_the_disk_and_go_on(dir, backend, Blocks::Reserved);
+}
+
+fn fill_the_disk_and_go_on(dir: &Path, backend: BackendKind, blocks: Blocks) {
+    let log = builder(dir, backend).preallocate(Some(blocks)).open().unwrap();
     append(&log, 3);
+    assert_eq!(log.metrics().spares_reserved > 0, blocks == Blocks::Reserved);
     let filler = fill(dir);
     let error = append_until_refused(&log);
     assert!(matches!(error, Error::NoSpace { .. }), "{error}");
@@ -452,7 +468,7 @@ fn a_full_ext4_without_preallocation_ends_the_log_and_loses_nothing() {
 }
 
 fn full_disk_without_preallocation(dir: &Path, backend: BackendKind) {
-    let log = builder(dir, backend).preallocate(Some(false)).open().unwrap();
+    let log = builder(dir, backend).preallocate(Some(Blocks::AsTheyCome)).open().unwrap();
     append(&log, 3);
     let filler = fill(dir);
     let error = append_until_refused(&log);

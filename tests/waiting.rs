@@ -8,7 +8,7 @@ use std::sync::mpsc::channel;
 use std::thread;
 use std::time::Duration;
 
-use ringwal::{BackendKind, Log};
+use ringwal::{BackendKind, Blocks, Log};
 
 /// Far more than it takes: only who waits for ever gets there.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -19,7 +19,9 @@ const THREADS: usize = 4;
 /// appender waits for it, and it goes to whoever comes first.
 fn burst(dir: &Path, backend: BackendKind) {
     let builder = Log::builder(dir).backend(backend).segment_bytes(4096).spare_segments(0);
-    let log = Arc::new(builder.queue_bytes(1 << 20).preallocate(Some(false)).open().unwrap());
+    let log = Arc::new(
+        builder.queue_bytes(1 << 20).preallocate(Some(Blocks::AsTheyCome)).open().unwrap(),
+    );
     for burst in 0..BURSTS {
         let appenders: Vec<_> = (0..THREADS)
             .map(|number| {

@@ -40,7 +40,7 @@ use crate::engine::shared::Shared;
 use crate::error::Error;
 use crate::format::{self, BatchHeader, HEADER_SIZE, RECORD_HEAD_SIZE};
 use crate::gate::{Gate, Waking};
-use crate::io::{CommitFile, Completion, FileId, IoQueue, Op, Strategy};
+use crate::io::{Blocks, CommitFile, Completion, FileId, IoQueue, Op, Strategy};
 use crate::mutation::mutated;
 use crate::replication::ShardId;
 use crate::segment::name::segment_filename;
@@ -85,7 +85,8 @@ pub(crate) struct Setup {
     /// The strategy was asked for and stays.
     pub(crate) strategy_is_fixed: bool,
     pub(crate) unit: u64,
-    pub(crate) fill_spares: bool,
+    /// What spares are to have; `None` decides by the size of batches.
+    pub(crate) blocks: Option<Blocks>,
     pub(crate) depth: usize,
     pub(crate) durable_seq: u64,
     /// Appenders may complete their own batch.
@@ -117,6 +118,8 @@ pub(crate) struct Committer {
     failure: Option<Arc<Error>>,
     stopping: bool,
     last_time_nanos: u64,
+    /// How many bytes a batch has of late.
+    usual_batch_bytes: u64,
     heads: Vec<u8>,
     news: News,
 }
@@ -135,6 +138,7 @@ impl Committer {
             failure: None,
             stopping: false,
             last_time_nanos: 0,
+            usual_batch_bytes: 0,
             heads: Vec::new(),
             news: News::default(),
         }
@@ -320,6 +324,7 @@ impl Committer {
         match task {
             Task::Write { id, submitted, figures, .. } => {
                 self.pipeline.write_done(id);
+                self.note_size(figures.written_bytes);
                 count(shared, figures, submitted.elapsed());
             }
             Task::Sync { file, since } => {

@@ -45,6 +45,8 @@ pub struct Metrics {
     pub spares_prepared: u64,
     /// Of those, the ones made from a recycled segment.
     pub spares_recycled: u64,
+    /// Of those, the ones that were to have their room only reserved, as batches were large.
+    pub spares_reserved: u64,
     /// Spares that could not be prepared for lack of room.
     pub spares_refused: u64,
     /// Records per batch.

@@ -8,7 +8,7 @@ use crate::engine::Log;
 use crate::engine::recovery::RecoveryPolicy;
 use crate::error::{Error, Result};
 use crate::format::{HEADER_SIZE, RECORD_HEAD_SIZE};
-use crate::io::{BackendKind, Strategy};
+use crate::io::{BackendKind, Blocks, Strategy};
 use crate::replication::ShardId;
 
 /// What an acknowledged record survives.
@@ -59,7 +59,7 @@ pub(crate) struct Options {
     pub(crate) backend: BackendKind,
     pub(crate) strategy: Option<Strategy>,
     pub(crate) direct_io: bool,
-    pub(crate) preallocate: Option<bool>,
+    pub(crate) preallocate: Option<Blocks>,
     pub(crate) shard: ShardId,
     pub(crate) policy: RecoveryPolicy,
 }
@@ -257,10 +257,12 @@ impl Builder {
         self
     }
 
-    /// Whether the blocks of a segment are written beforehand; `None`, the default, does so
-    /// except on copy-on-write file systems, where it buys nothing. Without it a full disk can be
-    /// noticed only by a failing write, which ends the open log.
-    pub fn preallocate(mut self, preallocate: Option<bool>) -> Builder {
+    /// What a segment has before the first batch is written to it. `None`, the default, is
+    /// [`Blocks::Written`]; it is [`Blocks::Reserved`] while batches are so large that the zeros
+    /// would take longer than the metadata that they save, and [`Blocks::AsTheyCome`] on
+    /// copy-on-write file systems, where neither buys anything. With the last of them a full disk
+    /// can be noticed only by a failing write, which ends the open log.
+    pub fn preallocate(mut self, preallocate: Option<Blocks>) -> Builder {
         self.options.preallocate = preallocate;
         self
     }

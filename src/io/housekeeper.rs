@@ -20,7 +20,7 @@ use std::thread::JoinHandle;
 use crossbeam_channel::{Receiver, Sender, unbounded};
 
 use crate::error::{Error, Result};
-use crate::io::{Access, FileId, Storage, Wake};
+use crate::io::{Access, Blocks, FileId, Storage, StorageFile, Wake};
 use crate::mutation::mutated;
 
 /// How a backend opens a file that it will commit to.
@@ -32,7 +32,7 @@ pub(crate) type OpenBy<'a, F> = dyn Fn(&str) -> Result<F> + 'a;
 /// What the background threads do; the fields are those of [`Op`](crate::io::Op).
 #[derive(Debug)]
 pub(crate) enum Job {
-    Prepare { file: FileId, name: String, reuse: Option<String>, bytes: u64, fill: bool },
+    Prepare { file: FileId, name: String, reuse: Option<String>, bytes: u64, blocks: Blocks },
     Install { file: FileId, from: String, to: String },
     Seal { name: String, bytes: u64 },
     Discard { name: String },
@@ -171,8 +171,8 @@ pub(crate) fn execute<F>(
     job: Job,
 ) -> Result<Done<F>> {
     match job {
-        Job::Prepare { file, name, reuse, bytes, fill } => {
-            let prepared = prepare(storage, open, stop, (&name, reuse.as_deref(), bytes, fill));
+        Job::Prepare { file, name, reuse, bytes, blocks } => {
+            let prepared = prepare(storage, open, stop, (&name, reuse.as_deref(), bytes, blocks));
             match prepared {
                 Ok(opened) => Ok(Done::Prepared { file, name, opened }),
                 Err(Attempt { error, made }) => {
@@ -217,7 +217,7 @@ fn prepare<F>(
     storage: &dyn Storage,
     open: Option<&OpenBy<'_, F>>,
     stop: &AtomicBool,
-    (name, reuse, bytes, fill): (&str, Option<&str>, u64, bool),
+    (name, reuse, bytes, blocks): (&str, Option<&str>, u64, Blocks),
 ) -> std::result::Result<F, Attempt> {
     let not_made = |error| Attempt { error, made: false };
     let made = |error| Attempt { error, made: true };
@@ -228,18 +228,14 @@ fn prepare<F>(
         }
         None => storage.open(name, Access::Create).map_err(not_made)?,
     };
-    if fill {
-        let mut filled = file.bytes().map_err(made)?;
-        if filled > bytes {
+    if blocks != Blocks::AsTheyCome {
+        let had = file.bytes().map_err(made)?;
+        if had > bytes {
             file.set_bytes(bytes).map_err(made)?;
         }
-        while filled < bytes {
-            if stop.load(Ordering::Acquire) {
-                return Err(made(Error::Closed));
-            }
-            let next = ((filled / FILL_STEP + 1) * FILL_STEP).min(bytes);
-            file.write_zeros(filled, next).map_err(made)?;
-            filled = next;
+        let reserve = had < bytes && blocks == Blocks::Reserved;
+        if !reserve || !file.reserve(bytes).map_err(made)? {
+            fill(&*file, had, bytes, stop).map_err(made)?;
         }
         file.sync().map_err(made)?;
         // What was just written is not read again before it is overwritten.
@@ -248,6 +244,20 @@ fn prepare<F>(
     drop(file);
     let open = open.expect("prepare jobs go to the filler");
     open(name).map_err(made)
+}
+
+/// Writes zeros from `from` to `to`, and looks now and then whether it should stop.
+fn fill(file: &dyn StorageFile, from: u64, to: u64, stop: &AtomicBool) -> Result<()> {
+    let mut filled = from;
+    while filled < to {
+        if stop.load(Ordering::Acquire) {
+            return Err(Error::Closed);
+        }
+        let next = ((filled / FILL_STEP + 1) * FILL_STEP).min(to);
+        file.write_zeros(filled, next)?;
+        filled = next;
+    }
+    Ok(())
 }
 
 struct Attempt {
@@ -267,7 +277,7 @@ mod tests {
     use std::sync::Mutex;
 
     use super::*;
-    use crate::io::{LockGuard, StdStorage, StorageFile};
+    use crate::io::{LockGuard, StdStorage};
 
     /// The file system, but zeros have no room or panic.
     #[derive(Debug)]
@@ -368,14 +378,19 @@ mod tests {
         (outcomes, names)
     }
 
-    fn prepare(name: &str, reuse: Option<&str>, fill: bool) -> Job {
+    fn prepare(name: &str, reuse: Option<&str>, blocks: Blocks) -> Job {
         let (name, reuse) = (name.to_owned(), reuse.map(str::to_owned));
-        Job::Prepare { file: 1, name, reuse, bytes: 1 << 20, fill }
+        Job::Prepare { file: 1, name, reuse, bytes: 1 << 20, blocks }
     }
 
     #[test]
     fn a_spare_without_room_is_removed_and_the_shortage_told() {
-        let jobs = vec![prepare("a", None, true), prepare("b", Some("old"), true)];
+        let jobs = vec![
+            prepare("a", None, Blocks::Written),
+            prepare("b", Some("old"), Blocks::Written),
+            // This storage cannot reserve, so zeros are written instead.
+            prepare("c", None, Blocks::Reserved),
+        ];
         let (outcomes, names) = run(false, jobs);
         for outcome in outcomes {
             assert!(outcome.result.unwrap_err().is_shortage());
@@ -385,7 +400,8 @@ mod tests {
 
     #[test]
     fn a_panic_of_the_storage_is_an_error_and_the_thread_goes_on() {
-        let jobs = vec![prepare("a", None, true), prepare("b", None, false)];
+        let jobs =
+            vec![prepare("a", None, Blocks::Written), prepare("b", None, Blocks::AsTheyCome)];
         let (outcomes, names) = run(true, jobs);
         assert!(outcomes[0].result.as_ref().unwrap_err().to_string().contains("panicked"));
         assert!(outcomes[1].result.is_ok());

@@ -130,6 +130,13 @@ pub trait StorageFile: Send + Sync + fmt::Debug {
     /// there: no later write to them allocates or extends.
     fn write_zeros(&self, from: u64, to: u64) -> Result<()>;
 
+    /// Extends the file to `bytes` and reserves the room for what it did not have, without writing
+    /// it: it reads as zeros. False where that cannot be done; then nothing changed.
+    fn reserve(&self, bytes: u64) -> Result<bool> {
+        let _none = bytes;
+        Ok(false)
+    }
+
     /// Cuts or extends the file to `bytes`.
     fn set_bytes(&self, bytes: u64) -> Result<()>;
 
@@ -144,13 +151,35 @@ pub trait StorageFile: Send + Sync + fmt::Debug {
 /// An open file of an [`IoQueue`], by the number that the engine gave it.
 pub type FileId = u64;
 
+/// What a spare has before the first batch is written to it. Either way it reads as zeros, and
+/// what a reused file has already is kept.
+///
+/// ```
+/// use ringwal::io::{Blocks, Op};
+///
+/// let (name, blocks) = ("spare".to_owned(), Blocks::Written);
+/// let prepare = Op::Prepare { file: 1, name, reuse: None, bytes: 1 << 20, blocks };
+/// assert!(matches!(prepare, Op::Prepare { blocks: Blocks::Written, .. }));
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Blocks {
+    /// All of its bytes are written and synced, so that later writes are pure overwrites and
+    /// their syncs write nothing but data. That takes as many bytes of zeros.
+    Written,
+    /// Room for all of its bytes is reserved, durably. No zeros are written, but the sync after
+    /// a first write to a block has metadata to write as well. [`Written`](Self::Written) where
+    /// the file system cannot reserve.
+    Reserved,
+    /// It is just there and grows as it is written.
+    AsTheyCome,
+}
+
 /// Something for an [`IoQueue`] to do.
 #[derive(Debug)]
 pub enum Op {
     /// Makes a spare segment: a file called `name`, from the retired file `reuse` if that is
-    /// given, else new. If `fill`, all of its `bytes` are written blocks afterwards and synced
-    /// (what a reused file has already is kept), so that later writes are pure overwrites; else
-    /// it is just there. It is open as `file` from then on. On failure nothing of it is left.
+    /// given, else new, whose blocks are as `blocks` says. It is open as `file` from then on. On
+    /// failure nothing of it is left.
     Prepare {
         /// The number by which later operations name the file.
         file: FileId,
@@ -160,8 +189,8 @@ pub enum Op {
         reuse: Option<String>,
         /// The length to give it.
         bytes: u64,
-        /// Whether to write its blocks beforehand.
-        fill: bool,
+        /// What it is to have before the first write.
+        blocks: Blocks,
     },
     /// Writes `buf[..len]` at `offset`; `len` and `offset` are multiples of the unit that the
     /// backend stated. With `sync`, completes when it is durable.
@@ -224,13 +253,13 @@ pub struct Completion {
 ///
 /// ```
 /// use std::sync::Arc;
-/// use ringwal::io::{AlignedBuf, IoQueue, Op, StdQueue, StdStorage, Strategy};
+/// use ringwal::io::{AlignedBuf, Blocks, IoQueue, Op, StdQueue, StdStorage, Strategy};
 ///
 /// let dir = tempfile::tempdir()?;
 /// let mut queue = StdQueue::new(Arc::new(StdStorage::new(dir.path())))?;
 /// let mut done = Vec::new();
-/// let name = "spare".to_owned();
-/// queue.submit(1, Op::Prepare { file: 7, name, reuse: None, bytes: 8192, fill: true });
+/// let (name, blocks) = ("spare".to_owned(), Blocks::Written);
+/// queue.submit(1, Op::Prepare { file: 7, name, reuse: None, bytes: 8192, blocks });
 /// while done.is_empty() {
 ///     queue.wait(None, &mut done)?;
 /// }

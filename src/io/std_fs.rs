@@ -219,6 +219,16 @@ impl StorageFile for StdFile {
             .map_err(self.failed("write"))
     }
 
+    #[cfg(target_os = "linux")]
+    fn reserve(&self, bytes: u64) -> Result<bool> {
+        let reserved = crate::sys::reserve(&self.file, bytes).map_err(self.failed("reserve"))?;
+        if reserved {
+            self.resized.store(true, Ordering::Release);
+            self.bytes.fetch_max(bytes, Ordering::Relaxed);
+        }
+        Ok(reserved)
+    }
+
     fn set_bytes(&self, bytes: u64) -> Result<()> {
         self.resized.store(true, Ordering::Release);
         self.file.set_len(bytes).map_err(self.failed("resize"))?;

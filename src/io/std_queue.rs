@@ -177,8 +177,8 @@ impl IoQueue for StdQueue {
                 self.push(token, file, Some(Write { offset, buf, len }), sync.is_some());
             }
             Op::Sync { file } => self.push(token, file, None, true),
-            Op::Prepare { file, name, reuse, bytes, fill } => {
-                self.housekeeper.start(token, Job::Prepare { file, name, reuse, bytes, fill });
+            Op::Prepare { file, name, reuse, bytes, blocks } => {
+                self.housekeeper.start(token, Job::Prepare { file, name, reuse, bytes, blocks });
             }
             Op::Install { file, from, to } => {
                 self.housekeeper.start(token, Job::Install { file, from, to });
@@ -283,7 +283,7 @@ impl Wake for StdWake {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::io::{SimDisk, SimFault, Strategy};
+    use crate::io::{Blocks, SimDisk, SimFault, Strategy};
 
     #[test]
     fn a_failed_sync_is_told_to_all_whom_it_was_for_and_is_not_tried_again() {
@@ -291,7 +291,10 @@ mod tests {
         let mut queue = StdQueue::new(Arc::new(disk.clone())).unwrap();
         let mut done = Vec::new();
         let name = "a".to_owned();
-        queue.submit(0, Op::Prepare { file: 1, name, reuse: None, bytes: 8192, fill: true });
+        queue.submit(
+            0,
+            Op::Prepare { file: 1, name, reuse: None, bytes: 8192, blocks: Blocks::Written },
+        );
         while done.is_empty() {
             queue.wait(None, &mut done).unwrap();
         }

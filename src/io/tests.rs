@@ -107,9 +107,9 @@ impl Case {
         done.result
     }
 
-    fn prepare(&mut self, file: FileId, fill: bool) {
+    fn prepare(&mut self, file: FileId, blocks: Blocks) {
         let name = spare(file);
-        self.run(Op::Prepare { file, name, reuse: None, bytes: SEGMENT, fill }).unwrap();
+        self.run(Op::Prepare { file, name, reuse: None, bytes: SEGMENT, blocks }).unwrap();
     }
 
     fn write(&mut self, file: FileId, unit: u64, sync: Option<Strategy>) -> u64 {
@@ -169,44 +169,50 @@ fn for_every_real_queue(test: impl Fn(Case)) {
 
 #[test]
 fn a_segment_lives_from_prepare_to_seal() {
-    for_every_queue(|mut case| {
-        let sync = Some(case.strategy);
-        case.prepare(1, true);
-        assert_eq!(case.read(&spare(1)), vec![0; SEGMENT as usize], "{}", case.name);
-        case.run(Op::Install { file: 1, from: spare(1), to: "a.seg".into() }).unwrap();
-        assert_eq!(case.place.names(), ["a.seg"], "{}", case.name);
+    for blocks in [Blocks::Written, Blocks::Reserved] {
+        for_every_queue(|case| live_from_prepare_to_seal(case, blocks));
+    }
+}
 
-        let token = case.write(1, 0, sync);
-        let done = case.wait_for(1).remove(0);
-        assert_eq!(done.token, token);
-        done.result.unwrap();
-        assert_eq!(&done.buf.unwrap()[..], &[1; 4096][..], "{}", case.name);
-        let plain = case.write(1, 1, None);
-        assert_eq!(case.wait_for(1)[0].token, plain);
-        case.run(Op::Sync { file: 1 }).unwrap();
+fn live_from_prepare_to_seal(mut case: Case, blocks: Blocks) {
+    let sync = Some(case.strategy);
+    case.prepare(1, blocks);
+    assert_eq!(case.read(&spare(1)), vec![0; SEGMENT as usize], "{}", case.name);
+    case.run(Op::Install { file: 1, from: spare(1), to: "a.seg".into() }).unwrap();
+    assert_eq!(case.place.names(), ["a.seg"], "{}", case.name);
 
-        case.run(Op::Seal { file: 1, name: "a.seg".into(), bytes: 2 * UNIT - 7 }).unwrap();
-        let mut expected = vec![1; 4096];
-        expected.extend([2; 4089]);
-        assert_eq!(case.read("a.seg"), expected, "{}", case.name);
-        assert!(case.run(Op::Sync { file: 1 }).is_err(), "{}: it is closed", case.name);
-        assert_eq!(case.queue.in_flight(), 0);
-    });
+    let token = case.write(1, 0, sync);
+    let done = case.wait_for(1).remove(0);
+    assert_eq!(done.token, token);
+    done.result.unwrap();
+    assert_eq!(&done.buf.unwrap()[..], &[1; 4096][..], "{}", case.name);
+    let plain = case.write(1, 1, None);
+    assert_eq!(case.wait_for(1)[0].token, plain);
+    case.run(Op::Sync { file: 1 }).unwrap();
+
+    case.run(Op::Seal { file: 1, name: "a.seg".into(), bytes: 2 * UNIT - 7 }).unwrap();
+    let mut expected = vec![1; 4096];
+    expected.extend([2; 4089]);
+    assert_eq!(case.read("a.seg"), expected, "{}", case.name);
+    assert!(case.run(Op::Sync { file: 1 }).is_err(), "{}: it is closed", case.name);
+    assert_eq!(case.queue.in_flight(), 0);
 }
 
 #[test]
 fn a_retired_file_keeps_its_content_and_gets_the_missing_blocks() {
     for_every_queue(|mut case| {
-        case.place.put("old.seg", &[9; 5000]);
-        let reuse = Some("old.seg".into());
-        case.run(Op::Prepare { file: 7, name: spare(7), reuse, bytes: SEGMENT, fill: true })
-            .unwrap();
-        let bytes = case.read(&spare(7));
-        assert_eq!(bytes.len() as u64, SEGMENT);
-        assert!(bytes[..5000].iter().all(|&byte| byte == 9), "{}", case.name);
-        assert!(bytes[5000..].iter().all(|&byte| byte == 0), "{}", case.name);
-        case.run(Op::Discard { file: 7, name: spare(7) }).unwrap();
-        assert!(case.place.names().is_empty(), "{}", case.name);
+        for blocks in [Blocks::Written, Blocks::Reserved] {
+            case.place.put("old.seg", &[9; 5000]);
+            let reuse = Some("old.seg".into());
+            case.run(Op::Prepare { file: 7, name: spare(7), reuse, bytes: SEGMENT, blocks })
+                .unwrap();
+            let bytes = case.read(&spare(7));
+            assert_eq!(bytes.len() as u64, SEGMENT);
+            assert!(bytes[..5000].iter().all(|&byte| byte == 9), "{}", case.name);
+            assert!(bytes[5000..].iter().all(|&byte| byte == 0), "{}", case.name);
+            case.run(Op::Discard { file: 7, name: spare(7) }).unwrap();
+            assert!(case.place.names().is_empty(), "{}", case.name);
+        }
     });
 }
 
@@ -214,23 +220,30 @@ fn a_retired_file_keeps_its_content_and_gets_the_missing_blocks() {
 fn a_spare_that_cannot_be_prepared_leaves_nothing_and_does_not_end_the_queue() {
     for_every_queue(|mut case| {
         let reuse = Some("missing.seg".into());
-        let op = Op::Prepare { file: 1, name: spare(1), reuse, bytes: SEGMENT, fill: true };
+        let op =
+            Op::Prepare { file: 1, name: spare(1), reuse, bytes: SEGMENT, blocks: Blocks::Written };
         assert!(matches!(case.run(op), Err(Error::Io { op: "rename", .. })), "{}", case.name);
         assert!(case.place.names().is_empty(), "{}", case.name);
 
         case.place.put(&spare(2), b"taken");
-        let op = Op::Prepare { file: 2, name: spare(2), reuse: None, bytes: SEGMENT, fill: true };
+        let op = Op::Prepare {
+            file: 2,
+            name: spare(2),
+            reuse: None,
+            bytes: SEGMENT,
+            blocks: Blocks::Written,
+        };
         assert!(matches!(case.run(op), Err(Error::Io { op: "create", .. })), "{}", case.name);
         assert_eq!(case.read(&spare(2)), b"taken", "what was there is not ours to remove");
-        case.prepare(3, true);
+        case.prepare(3, Blocks::Written);
     });
 }
 
 #[test]
 fn many_writes_in_flight_all_complete_with_their_own_buffers() {
     for_every_queue(|mut case| {
-        case.prepare(1, true);
-        case.prepare(2, true);
+        case.prepare(1, Blocks::Written);
+        case.prepare(2, Blocks::Written);
         let sync = Some(case.strategy);
         let rounds = 3 * case.depth as u64 + 5;
         // Two files, from the last block to the first, far more than fit at once.
@@ -260,7 +273,7 @@ fn many_writes_in_flight_all_complete_with_their_own_buffers() {
 #[test]
 fn mixed_strategies_and_plain_writes_share_a_queue() {
     for_every_queue(|mut case| {
-        case.prepare(1, false);
+        case.prepare(1, Blocks::AsTheyCome);
         let mut unit = 0;
         for _ in 0..4 {
             for sync in Strategy::ALL.map(Some).into_iter().chain([None]) {
@@ -294,7 +307,7 @@ fn any_mix_of_writes_leaves_what_was_written_last() {
         };
         let mut model = vec![vec![0; SEGMENT as usize]; 3];
         for file in 0..3 {
-            case.prepare(file, true);
+            case.prepare(file, Blocks::Written);
         }
         let waker = case.queue.waker();
         for _ in 0..20 {
@@ -331,7 +344,7 @@ fn any_mix_of_writes_leaves_what_was_written_last() {
 #[test]
 fn a_long_write_of_many_units_is_one_operation() {
     for_every_queue(|mut case| {
-        case.prepare(1, true);
+        case.prepare(1, Blocks::Written);
         let mut buf = AlignedBuf::zeroed(SEGMENT as usize);
         for (index, byte) in buf.iter_mut().enumerate() {
             *byte = (index / 512) as u8;
@@ -367,9 +380,16 @@ fn a_failed_write_reports_its_own_error_and_the_name_the_file_has_now() {
         let dir = dir.path().to_path_buf();
         std::os::unix::fs::symlink("/dev/full", dir.join("full")).unwrap();
         let reuse = Some("full".into());
-        case.run(Op::Prepare { file: 1, name: spare(1), reuse, bytes: 0, fill: false }).unwrap();
+        case.run(Op::Prepare {
+            file: 1,
+            name: spare(1),
+            reuse,
+            bytes: 0,
+            blocks: Blocks::AsTheyCome,
+        })
+        .unwrap();
         case.run(Op::Install { file: 1, from: spare(1), to: "a.seg".into() }).unwrap();
-        case.prepare(2, true);
+        case.prepare(2, Blocks::Written);
         let sync = Some(case.strategy);
         let failing = case.write(1, 0, sync);
         case.write(2, 0, sync);
@@ -440,7 +460,7 @@ fn a_wait_ends_at_its_timeout_and_not_before() {
 #[test]
 fn dropping_a_queue_waits_for_what_it_started() {
     for_every_queue(|mut case| {
-        case.prepare(1, true);
+        case.prepare(1, Blocks::Written);
         let count = case.depth as u64;
         for unit in 0..count {
             case.write(1, unit, Some(case.strategy));
@@ -462,9 +482,15 @@ fn dropping_a_queue_waits_for_what_it_started() {
 #[test]
 fn dropping_a_queue_with_work_that_no_wait_started_does_not_hang() {
     for_every_real_queue(|mut case| {
-        case.prepare(1, true);
+        case.prepare(1, Blocks::Written);
         case.write(1, 0, Some(case.strategy));
-        let op = Op::Prepare { file: 2, name: spare(2), reuse: None, bytes: 1 << 40, fill: true };
+        let op = Op::Prepare {
+            file: 2,
+            name: spare(2),
+            reuse: None,
+            bytes: 1 << 40,
+            blocks: Blocks::Written,
+        };
         case.submit(op);
     });
 }
@@ -472,9 +498,15 @@ fn dropping_a_queue_with_work_that_no_wait_started_does_not_hang() {
 #[test]
 fn an_install_does_not_wait_for_a_spare_that_is_being_filled() {
     for_every_real_queue(|mut case| {
-        case.prepare(1, false);
+        case.prepare(1, Blocks::AsTheyCome);
         let bytes = 1 << 40;
-        case.submit(Op::Prepare { file: 2, name: spare(2), reuse: None, bytes, fill: true });
+        case.submit(Op::Prepare {
+            file: 2,
+            name: spare(2),
+            reuse: None,
+            bytes,
+            blocks: Blocks::Written,
+        });
         // Only the install can complete: the other takes for ever.
         case.run(Op::Install { file: 1, from: spare(1), to: "a.seg".into() }).unwrap();
         assert_eq!(case.queue.in_flight(), 1);

@@ -4,7 +4,9 @@ use std::path::{Path, PathBuf};
 
 use crate::kv::record::RECORD_BYTES_MAX;
 use crate::kv::{DataReader, DataWal};
-use crate::{BackendKind, Builder, Durability, Error, Log, RecoveryPolicy, Result, Strategy};
+use crate::{
+    BackendKind, Blocks, Builder, Durability, Error, Log, RecoveryPolicy, Result, Strategy,
+};
 
 /// Segments from 4 KiB to 2 GiB: an index slot has 32 bits for where a record lies.
 const SEGMENT_BYTES: (u64, u64) = (4 << 10, 2 << 30);
@@ -20,7 +22,7 @@ pub(crate) struct Options {
     backend: BackendKind,
     strategy: Option<Strategy>,
     direct_io: bool,
-    preallocate: Option<bool>,
+    preallocate: Option<Blocks>,
     queue_depth: Option<usize>,
     spare_segments: Option<usize>,
     recovery: RecoveryPolicy,
@@ -163,8 +165,8 @@ impl DataWalBuilder {
         self
     }
 
-    /// Whether the blocks of a segment are written beforehand; see [`Builder::preallocate`].
-    pub fn preallocate(mut self, preallocate: Option<bool>) -> DataWalBuilder {
+    /// What a segment has before it is written to; see [`Builder::preallocate`].
+    pub fn preallocate(mut self, preallocate: Option<Blocks>) -> DataWalBuilder {
         self.options.preallocate = preallocate;
         self
     }

@@ -32,10 +32,11 @@
 //!
 //! # Full disks
 //!
-//! The blocks of a segment are written with zeros before it takes its first record, so a full disk
-//! is noticed then: the appends that need the segment get [`Error::NoSpace`](crate::Error::NoSpace)
-//! before they have a sequence number, and every later append tries again. On copy-on-write file
-//! systems zeros reserve nothing; there a full disk can show as a failed write, which is final.
+//! A segment has all of its room, as zeros or by reservation, before it takes its first record, so
+//! a full disk is noticed then: the appends that need the segment get
+//! [`Error::NoSpace`](crate::Error::NoSpace) before they have a sequence number, and every later
+//! append tries again. On copy-on-write file systems neither reserves anything; there a full disk
+//! can show as a failed write, which is final.
 //!
 //! # What an error from `append` means
 //!

@@ -63,7 +63,7 @@
 //! | `segment_bytes` | 32 MiB | larger for many MiB/s; smaller to free space in small steps |
 //! | `spare_segments` | 1 | a burst fills a segment sooner than the next is prepared |
 //! | `recycle_segments` | 2 | truncation frees more at once: they have their blocks already |
-//! | `preallocate` | by file system | leave it: without it a flush writes metadata, too |
+//! | `preallocate` | by file system and batch size | leave it: see below |
 //! | `direct_io` | on | to see what the page cache would make of it |
 //!
 //! # What the figures say

@@ -1,5 +1,6 @@
 //! What can be set beyond the five fields of [`WalConfig`], and the checks of all of it.
 
+use crate::Blocks;
 #[cfg(any(test, feature = "sim"))]
 use crate::SimDisk;
 use crate::replication::ShardId;
@@ -93,8 +94,8 @@ impl WalBuilder {
         self
     }
 
-    /// Whether the blocks of a segment are written beforehand; see [`Builder::preallocate`].
-    pub fn preallocate(mut self, preallocate: Option<bool>) -> WalBuilder {
+    /// What a segment has before it is written to; see [`Builder::preallocate`].
+    pub fn preallocate(mut self, preallocate: Option<Blocks>) -> WalBuilder {
         self.engine = self.engine.preallocate(preallocate);
         self
     }

@@ -8,7 +8,7 @@ use std::ops::RangeInclusive;
 use std::path::Path;
 use std::sync::Arc;
 
-use ringwal::{BackendKind, Builder, Log, Strategy};
+use ringwal::{BackendKind, Blocks, Builder, Log, Strategy};
 use tempfile::TempDir;
 
 pub(crate) const BLOCK: usize = 4096;
@@ -98,7 +98,7 @@ pub(crate) fn builder(dir: &Path) -> Builder {
     Log::builder(dir)
         .backend(BackendKind::Std)
         .strategy(Some(Strategy::WriteThenSync))
-        .preallocate(Some(true))
+        .preallocate(Some(Blocks::Written))
         .segment_bytes(32 * 1024)
         .spare_segments(0)
 }

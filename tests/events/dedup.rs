@@ -4,6 +4,7 @@ use std::fs;
 use std::sync::{Arc, Barrier};
 use std::time::{Duration, SystemTime};
 
+use ringwal::Blocks;
 use ringwal::replication::ShardId;
 use ringwal::wal::format::encode_batch;
 use ringwal::wal::reader::recover;
@@ -178,7 +179,8 @@ fn an_event_that_found_no_room_is_not_remembered() {
     const INSIDE: &str = "RINGWAL_TEST_FULL_DISK";
     if let Some(dir) = std::env::var_os(INSIDE) {
         let config = WalConfig { segment_size: 4 << 20, ..config(dir.as_ref()) };
-        let (wal, _, _) = WalHandle::builder(config).preallocate(Some(true)).open().unwrap();
+        let (wal, _, _) =
+            WalHandle::builder(config).preallocate(Some(Blocks::Written)).open().unwrap();
         for _ in 0..2 {
             let error = wal.append(event(1)).unwrap_err();
             assert!(matches!(error, ringwal::Error::NoSpace { .. }), "{error:?}");

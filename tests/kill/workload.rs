@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 
-use ringwal::{BackendKind, Batch, Builder, Commit, Durability, Error, Log, Seq, Strategy};
+use ringwal::{BackendKind, Batch, Blocks, Builder, Commit, Durability, Error, Log, Seq, Strategy};
 
 use crate::record::Ident;
 use crate::rng::Rng;
@@ -138,7 +138,12 @@ impl Writer<'_> {
             .batch_bytes(batch_bytes)
             .queue_bytes(batch_bytes * rng.pick(&[1, 2, 8]))
             .queue_depth(rng.pick(&[1, 2, 4, 16]))
-            .preallocate(rng.pick(&[None, None, Some(true), Some(false)]))
+            .preallocate(rng.pick(&[
+                None,
+                Some(Blocks::Written),
+                Some(Blocks::Reserved),
+                Some(Blocks::AsTheyCome),
+            ]))
     }
 
     /// Appends from several threads, sometimes beside something else.

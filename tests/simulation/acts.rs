@@ -55,7 +55,7 @@ impl World {
                 self.tell(|| format!("full {full}"));
                 self.disk.set_capacity(full.then_some(20_000));
                 self.full = full;
-                // Only what was written beforehand cannot run out of room.
+                // Only what has its room beforehand cannot run out of it.
                 self.faulty |= full && !self.filled;
                 self.unclean |= full && !self.filled;
                 Ok(())

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Wake, Waker};
 
 use ringwal::format::decode;
-use ringwal::{Durability, Log, Seq, SimDisk};
+use ringwal::{Blocks, Durability, Log, Seq, SimDisk};
 
 /// Looks at a watermark when it is woken.
 struct Looks {
@@ -49,7 +49,7 @@ fn every_life_of_a_segment_has_a_salt_of_its_own() {
         let log = Log::builder("sim")
             .segment_bytes(4096)
             .recycle_segments(4)
-            .preallocate(Some(true))
+            .preallocate(Some(Blocks::Written))
             .open_sim(&disk)
             .unwrap();
         for _ in 0..20 {
@@ -79,7 +79,7 @@ fn every_life_of_a_segment_has_a_salt_of_its_own() {
 #[test]
 fn what_a_log_has_shown_after_a_kill_survives_the_next_power_cut() {
     let open = |disk: &SimDisk| {
-        let builder = Log::builder("sim").segment_bytes(8192).preallocate(Some(false));
+        let builder = Log::builder("sim").segment_bytes(8192).preallocate(Some(Blocks::AsTheyCome));
         builder.open_sim(disk).unwrap()
     };
     for seed in 0..100 {

@@ -1,7 +1,7 @@
 //! A log on a simulated disk, its model, and how its lives begin and end.
 
 use ringwal::{
-    Builder, Commit, Durability, Error, Log, RecordRef, RecoveryPolicy, SimDisk, SimFault,
+    Blocks, Builder, Commit, Durability, Error, Log, RecordRef, RecoveryPolicy, SimDisk, SimFault,
     Strategy, Verdict,
 };
 
@@ -53,7 +53,7 @@ pub(crate) struct World {
     pub(crate) queue_lost: bool,
     /// The disk has no room for more than little.
     pub(crate) full: bool,
-    /// Blocks of segments are written beforehand.
+    /// There is room for whole segments beforehand.
     pub(crate) filled: bool,
     /// What failed may be on the disk as it pleases until the next power cut.
     pub(crate) unclean: bool,
@@ -188,7 +188,8 @@ impl World {
     pub(crate) fn builder(&mut self) -> Builder {
         let rng = &mut self.rng;
         self.disk.set_unit(rng.pick(&[512, 512, 1024, 4096]));
-        self.filled = rng.percent(60);
+        let blocks = rng.pick(&[Blocks::Written, Blocks::Reserved, Blocks::AsTheyCome]);
+        self.filled = blocks != Blocks::AsTheyCome;
         let batch_bytes = rng.pick(&[4096, 4096, 8192, 16384]);
         let strategy = rng.pick(&Strategy::ALL);
         let builder = Log::builder("sim")
@@ -202,7 +203,7 @@ impl World {
             .record_bytes_max(10_000)
             .recovery(rng.pick(&[RecoveryPolicy::Strict, RecoveryPolicy::TolerateTail]))
             .strategy(Some(self.strategy.unwrap_or(strategy)))
-            .preallocate(Some(self.filled));
+            .preallocate(Some(blocks));
         if self.telling {
             self.story.push(format!("{builder:?}"));
         }

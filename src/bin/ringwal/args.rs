@@ -10,7 +10,7 @@ use std::time::Duration;
 use clap::{Parser, Subcommand, ValueEnum};
 use ringwal::io::Strategy;
 use ringwal::replication::ShardId;
-use ringwal::{BackendKind, Builder, Durability, Log, RecoveryPolicy};
+use ringwal::{BackendKind, Blocks, Builder, Durability, Log, RecoveryPolicy};
 
 use crate::bench::BenchArgs;
 use crate::soak::{SoakArgs, WriterArgs};
@@ -198,7 +198,9 @@ pub(crate) struct EngineArgs {
     /// Bypass the page cache where the file system allows it.
     #[arg(long, value_name = "BOOL", action = clap::ArgAction::Set)]
     direct_io: Option<bool>,
-    /// Write the blocks of a segment before it is used.
+    /// What a segment has before it is written to: its blocks written as zeros (always), its room
+    /// reserved, or neither. auto writes them, but reserves while batches are large, and does
+    /// neither on copy-on-write file systems.
     #[arg(long, value_enum, default_value_t = PreallocateArg::Auto)]
     preallocate: PreallocateArg,
     /// Which log of the directory.
@@ -263,6 +265,7 @@ enum PreallocateArg {
     /// Where it pays.
     Auto,
     Always,
+    Reserve,
     Never,
 }
 
@@ -299,8 +302,9 @@ impl EngineArgs {
             })
             .preallocate(match self.preallocate {
                 PreallocateArg::Auto => None,
-                PreallocateArg::Always => Some(true),
-                PreallocateArg::Never => Some(false),
+                PreallocateArg::Always => Some(Blocks::Written),
+                PreallocateArg::Reserve => Some(Blocks::Reserved),
+                PreallocateArg::Never => Some(Blocks::AsTheyCome),
             })
             .shard(ShardId::new(self.shard));
         builder = given(builder, self.depth, Builder::queue_depth);

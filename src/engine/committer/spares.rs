@@ -5,9 +5,17 @@ use std::sync::Arc;
 use crate::engine::committer::{Committer, SegmentFile, Task};
 use crate::engine::shared::Shared;
 use crate::error::{Error, Result};
-use crate::io::{FileId, Op};
+use crate::io::{Blocks, FileId, Op};
 use crate::mutation::mutated;
 use crate::segment::name::spare_name;
+
+/// The zeros for a segment are as many bytes as the batches that will replace them, on the same
+/// disk and at the same time. Where the usual batch is larger than this, they take longer than the
+/// metadata that each sync has to write without them ([`manual::tuning`](crate::manual::tuning)).
+const RESERVE_OVER_BYTES: u64 = 192 << 10;
+
+/// One part in so many of a batch's size goes into the usual one.
+const SMOOTHING: u64 = 8;
 
 impl Committer {
     /// Starts a spare of `asked` bytes. The file is rounded up to whole units; what only the
@@ -30,10 +38,26 @@ impl Committer {
         self.files.insert(file, SegmentFile { name: name.clone(), salt, commits: None });
         let bytes = asked.next_multiple_of(self.setup.unit);
         let recycled = reuse.is_some();
+        let blocks = self.blocks();
+        shared.metrics().spares_reserved += u64::from(blocks == Blocks::Reserved);
         self.submit(
             Task::Prepare { file, name: name.clone(), bytes: asked, recycled },
-            Op::Prepare { file, name, reuse, bytes, fill: self.setup.fill_spares },
+            Op::Prepare { file, name, reuse, bytes, blocks },
         );
+    }
+
+    /// A batch of so many bytes was written.
+    pub(super) fn note_size(&mut self, bytes: u64) {
+        self.usual_batch_bytes = match self.usual_batch_bytes {
+            0 => bytes,
+            usual => (usual * (SMOOTHING - 1) + bytes) / SMOOTHING,
+        };
+    }
+
+    /// What the next spare is to have before it is written to.
+    fn blocks(&self) -> Blocks {
+        let large = self.usual_batch_bytes > RESERVE_OVER_BYTES;
+        self.setup.blocks.unwrap_or(if large { Blocks::Reserved } else { Blocks::Written })
     }
 
     pub(super) fn prepared(

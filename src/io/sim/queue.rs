@@ -190,8 +190,8 @@ impl SimQueue {
                 Some(open) => Work::Sync { open },
                 None => Work::NotOpen(file, None),
             },
-            Op::Prepare { file, name, reuse, bytes, fill } => {
-                Work::Job(Job::Prepare { file, name, reuse, bytes, fill })
+            Op::Prepare { file, name, reuse, bytes, blocks } => {
+                Work::Job(Job::Prepare { file, name, reuse, bytes, blocks })
             }
             Op::Install { file, from, to } => Work::Job(Job::Install { file, from, to }),
             Op::Seal { file, name, bytes } => {

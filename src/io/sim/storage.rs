@@ -195,6 +195,11 @@ impl StorageFile for SimFile {
         self.change("write zeros", Change::write(from as usize, zeros), to as usize)
     }
 
+    fn reserve(&self, bytes: u64) -> Result<bool> {
+        self.change("reserve", Change::Length(bytes as usize), bytes as usize)?;
+        Ok(true)
+    }
+
     fn set_bytes(&self, bytes: u64) -> Result<()> {
         self.change("cut", Change::Length(bytes as usize), 0)
     }

@@ -1,7 +1,9 @@
 use std::collections::BTreeSet;
 
 use super::*;
-use crate::io::{Access, AlignedBuf, IoQueue, Op, QueueOptions, Storage, StorageFile, Strategy};
+use crate::io::{
+    Access, AlignedBuf, Blocks, IoQueue, Op, QueueOptions, Storage, StorageFile, Strategy,
+};
 
 const SEEDS: u64 = 300;
 
@@ -104,7 +106,11 @@ fn a_write_by_itself_covers_no_other_and_a_full_disk_takes_no_more() {
             done.pop().unwrap().result
         };
         let (name, reuse) = ("a".to_owned(), Some("a".to_owned()));
-        run(&mut queue, Op::Prepare { file: 1, name, reuse, bytes: 1024, fill: false }).unwrap();
+        run(
+            &mut queue,
+            Op::Prepare { file: 1, name, reuse, bytes: 1024, blocks: Blocks::AsTheyCome },
+        )
+        .unwrap();
         let write = |offset, sync| {
             let mut buf = AlignedBuf::zeroed(512);
             buf.fill(2);
@@ -126,7 +132,9 @@ fn queue_of(disk: &SimDisk, strategy: Strategy) -> SimQueue {
     let options = QueueOptions { strategy: Some(strategy), ..QueueOptions::default() };
     let (mut queue, _) = SimQueue::new(disk, &options);
     let (name, reuse) = ("a".to_owned(), Some("a".to_owned()));
-    run(&mut queue, Op::Prepare { file: 1, name, reuse, bytes: 1024, fill: false }).0.unwrap();
+    run(&mut queue, Op::Prepare { file: 1, name, reuse, bytes: 1024, blocks: Blocks::AsTheyCome })
+        .0
+        .unwrap();
     queue
 }
 

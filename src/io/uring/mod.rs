@@ -331,8 +331,8 @@ impl IoQueue for UringQueue {
                 return self.add(token, file, Kind::Write { buf, offset, len, sync });
             }
             Op::Sync { file } => return self.add(token, file, Kind::Sync),
-            Op::Prepare { file, name, reuse, bytes, fill } => {
-                Job::Prepare { file, name, reuse, bytes, fill }
+            Op::Prepare { file, name, reuse, bytes, blocks } => {
+                Job::Prepare { file, name, reuse, bytes, blocks }
             }
             Op::Install { file, from, to } => Job::Install { file, from, to },
             Op::Seal { file, name, bytes } => {
