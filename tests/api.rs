@@ -447,7 +447,7 @@ fn a_full_queue_blocks_append_and_refuses_try_append() {
 fn segments_for_large_batches_are_reserved_and_for_small_ones_written() {
     for variant in variants("reserved") {
         let dir = tempfile::tempdir().unwrap();
-        let builder = variant.builder(dir.path()).segment_bytes(1 << 20);
+        let builder = variant.builder(dir.path()).segment_bytes(512 << 10);
         let log = builder.clone().open().unwrap();
         for n in 0..8 {
             log.append(vec![n; 400_000]).unwrap();
@@ -455,14 +455,14 @@ fn segments_for_large_batches_are_reserved_and_for_small_ones_written() {
         let reserved = log.metrics().spares_reserved;
         assert_eq!(reserved > 0, log.backend().fill, "{reserved} on {}", log.backend());
         let append_small = |count| (0..count).for_each(|_| assert!(log.append("small").is_ok()));
-        append_small(64);
+        append_small(40);
         let reserved = log.metrics().spares_reserved;
-        append_small(600);
-        assert!(log.metrics().rotations > 4);
+        append_small(220);
+        assert!(log.metrics().rotations > 8);
         assert_eq!(log.metrics().spares_reserved, reserved, "zeros for a page are no burden");
         log.close().unwrap();
         let records = contents(&builder.open().unwrap());
-        assert_eq!(records.len(), 672);
+        assert_eq!(records.len(), 268);
         assert!((0..8).all(|n| records[n] == vec![n as u8; 400_000]), "{variant:?}");
     }
 }
