@@ -23,7 +23,7 @@
 //!
 //! - **One appender alone** writes and syncs its own batch on its own thread. That takes two system
 //!   calls, as the raw write and flush do, and no hand-over to another thread.
-//! - **Up to 32 records outstanding**: after an acknowledgement the batch is *gathered*. It is held
+//! - **Up to 32 threads that wait**: after an acknowledgement the batch is *gathered*. It is held
 //!   until as many records are there as were outstanding, but no longer than a flush usually takes;
 //!   the last appender to arrive writes it. While a batch is in flight, the next one goes when it
 //!   has as many records. Where a wait was in vain, the next batches are not held: one, three,
@@ -33,7 +33,15 @@
 //!   more than 16 threads sleep at one batch it wakes one, and that one wakes the others.
 //! - **64 KiB or more** in the open batch: it goes at once, on the ring thread.
 //!
-//! What is appended without waiting goes by the same rules, but always on the ring thread.
+//! What is appended without waiting goes by the same rules, but always on the ring thread. It makes
+//! no crowd: a thread with a thousand tickets comes back as fast as it can append.
+//!
+//! A segment has its blocks before its first batch, as zeros that were written in the background:
+//! then the sync of a batch has data to write and nothing else. But zeros are as many bytes as the
+//! records that replace them, on the same disk and at the same time. Where batches are large, of
+//! more than 192 KiB of late, that is the greater price: then the room of the next segment is only
+//! reserved, and each sync writes a little metadata as well. A segment that is recycled has its
+//! blocks already.
 //!
 //! How a batch becomes durable is a [`Strategy`](crate::Strategy); [`backends`](super::backends)
 //! has the three. The log tries all of them at open, up to eight times each and for at most 50 ms
@@ -80,6 +88,7 @@
 //! | `inline_batches` of `batches` | what appenders wrote themselves; none in a crowd |
 //! | `padding_bytes` of `written_bytes` | waste of padding to whole blocks; falls as batches grow |
 //! | `spares_prepared`, `rotations` | whether segments are there in time |
+//! | `spares_reserved` | of those, the ones without zeros, as batches were large |
 //! | `spares_refused` | how often the disk had no room for one |
 //! | `queued_bytes` | near `queue_bytes`, appends block |
 //! | `strategy` | other than `backend().strategy`: the choice made at open was given up |
