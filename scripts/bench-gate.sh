@@ -1,8 +1,10 @@
 #!/usr/bin/env bash
-# The goals for speed, as ratios to raw limits of the same file system in the same run: prints each
-# ratio beside its goal and fails when one is missed, or when a rate is more than the flushes of
-# the device explain. What it does not measure it says. Run it on a machine that does nothing
-# else, by hand and before a release; nothing is timed in CI.
+# The goals for speed, as ratios to raw limits of the same file system in the same run, and of a log
+# that had 16 times its live bytes appended and truncated to a young one: prints each ratio beside
+# its goal and fails when one is missed, or when a rate is more than the flushes of the device
+# explain. How fast an old log appends, beside a young one, is shown and not judged: it is the
+# disk's. Run it on a machine that does nothing else, by hand and before a release; nothing is timed
+# in CI.
 #   scripts/bench-gate.sh [DIR]      DIR: where to measure; ROUNDS (5) and SECS (1) from outside
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -125,14 +127,13 @@ done
 verdict "recovery of 512 MiB of 1 KiB records: of a raw read" \
     "$(cell recovery recovery x-raw size=1024)" ">=" 0.85
 for size in 100 1024; do
-    old="$size B, 16 times its live bytes"
-    aged "$old: CPU per append of a young log's" age x-cpu "<=" 1.25 age=16 "size=$size"
-    aged "$old: memory of a young log's" age x-memory "<=" 1.25 age=16 "size=$size"
-    of="of a young log's, per live MiB"
-    aged "$old: time to open $of" live x-open "<=" 1.25 live=1 age=16 "size=$size"
-    aged "$old: recovery $of" live x-recovery "<=" 1.25 live=1 age=16 "size=$size"
-    of="of that of a quarter, per live MiB"
-    aged "$old: time to open $of" live x-open-part "<=" 1.25 live=1 age=16 "size=$size"
-    aged "$old: recovery $of" live x-recovery-part "<=" 1.25 live=1 age=16 "size=$size"
+    old="$size B, age 16"
+    aged "$old: CPU per append, of a young log's" age x-cpu "<=" 1.25 age=16 "size=$size"
+    aged "$old: memory, of a young log's" age x-memory "<=" 1.25 age=16 "size=$size"
+    for what in open recovery; do
+        per="$old: $what per live MiB, of"
+        aged "$per a young log's" live "x-$what" "<=" 1.25 live=1 age=16 "size=$size"
+        aged "$per a quarter's" live "x-$what-part" "<=" 1.25 live=1 age=16 "size=$size"
+    done
 done
 exit "$missed"

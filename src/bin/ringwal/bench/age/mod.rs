@@ -11,11 +11,13 @@
 //! 1. Each log is a process of its own (`life`), so that its memory, its descriptors and its
 //!    processor time are its own. It stays open until it is looked at: what grows with every
 //!    append has the whole life to grow in.
-//! 2. A ratio is that of an old and a young log whose turns are within seconds of each other and
+//! 2. A young log was filled once and truncated a little, so that it recycles segments as the old
+//!    one does: a log that was never truncated writes more.
+//! 3. A ratio is that of an old and a young log whose turns are within seconds of each other and
 //!    change order; both append, truncate and open the same amounts.
-//! 3. Each time a log is opened, every live record is compared, and what was truncated has to be
+//! 4. Each time a log is opened, every live record is compared, and what was truncated has to be
 //!    gone (`check`).
-//! 4. The log of the greatest age is then cut to a half and to a quarter, by truncation, and opened
+//! 5. The log of the greatest age is then cut to a half and to a quarter, by truncation, and opened
 //!    again: that is how the time to open depends on what is live.
 //!
 //! It does not measure the close.
@@ -63,6 +65,8 @@ pub(crate) fn measure(
         fill(setting, child, plan, age)?;
     }
     let piece = plan.live_records() / TURNS as u64;
+    // The young log truncates for the first time, too: from then on both recycle segments.
+    by_turns(setting, &mut pair, 1, |child| child.append(piece))?;
     let [old_appends, young_appends] =
         by_turns(setting, &mut pair, TURNS, |child| child.append(piece))?;
     let looks = [pair[0].look()?, pair[1].look()?];

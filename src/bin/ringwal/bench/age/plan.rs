@@ -80,8 +80,8 @@ impl Plan {
                  {live_bytes} live bytes: raise --bytes or lower --window or --size"
             ));
         }
-        // Each log goes on for one life-time more while it is measured.
-        let appended = live_bytes.saturating_mul(plan.oldest() + 1);
+        // Each log goes on for a life-time and a quarter while it is measured.
+        let appended = live_bytes.saturating_mul(plan.oldest() + 2);
         if appended > APPENDED_BYTES_MAX {
             return refused(format!(
                 "{live_bytes} live bytes to the age of {} are more than {APPENDED_BYTES_MAX} \
