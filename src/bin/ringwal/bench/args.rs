@@ -40,7 +40,8 @@ pub(crate) struct BenchArgs {
         default_value = "blocking"
     )]
     pub(crate) mode: Vec<ModeArg>,
-    /// Records that an async thread has outstanding, or that make up an atomic batch.
+    /// Records that an async thread has outstanding, or the one that ages a log, or that make up an
+    /// atomic batch.
     #[arg(long, value_name = "N", default_value = "256", value_parser = parse_window)]
     pub(crate) window: NonZeroUsize,
     /// Bytes of records in a log that is recovered [default: 512MiB], or that are live in one that

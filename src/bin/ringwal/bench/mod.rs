@@ -15,7 +15,7 @@
 //! 4. It uses the public API of the crate, as a service would, and no unsafe code.
 //!
 //! Threading: the floors and the rings run on the main thread, the appends on threads of their
-//! own.
+//! own, logs that age in processes of their own.
 
 mod age;
 mod args;

@@ -109,11 +109,11 @@ fn fill(setting: &Setting<'_>, child: &mut Child, plan: &Plan, age: u64) -> Resu
 }
 
 /// Lets both do the same by turns; who is first in one turn is second in the next.
-fn by_turns<T>(
+fn by_turns<L, T>(
     setting: &Setting<'_>,
-    pair: &mut [Child; 2],
+    pair: &mut [L; 2],
     turns: usize,
-    mut act: impl FnMut(&mut Child) -> Result<T, Failure>,
+    mut act: impl FnMut(&mut L) -> Result<T, Failure>,
 ) -> Result<[Vec<T>; 2], Failure> {
     let mut found = [Vec::new(), Vec::new()];
     for turn in 0..turns {
@@ -125,4 +125,34 @@ fn by_turns<T>(
         }
     }
     Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use std::cell::RefCell;
+    use std::time::Duration;
+
+    use crate::bench::args::tests::parse;
+    use crate::bench::machine::Device;
+    use crate::signal::Stop;
+
+    #[test]
+    fn both_have_their_turn_in_changing_order_until_it_is_stopped() {
+        let (args, stop) = (parse(&[]), Stop::new());
+        let device = Device::below(Path::new("."));
+        let (engine, duration) = (&args.engine, Duration::ZERO);
+        let setting = Setting { engine, device: &device, stop: &stop, duration };
+        let order = RefCell::new(String::new());
+        let act = |name: &mut char| {
+            order.borrow_mut().push(*name);
+            Ok(order.borrow().len())
+        };
+        let found = by_turns(&setting, &mut ['o', 'y'], 3, act).unwrap();
+        assert_eq!((&**order.borrow(), found), ("oyyooy", [vec![1, 4, 5], vec![2, 3, 6]]));
+        stop.stop("SIGINT");
+        let stopped = by_turns(&setting, &mut ['o', 'y'], 1, act);
+        assert!(matches!(stopped, Err(Failure::Stopped("SIGINT"))));
+    }
 }

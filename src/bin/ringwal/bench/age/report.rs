@@ -159,3 +159,44 @@ fn openings(openings: &[Opened]) -> Value {
     };
     openings.iter().map(one).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bench::age::plan::Plan;
+    use crate::bench::age::results::tests::row;
+
+    struct Shown<'a>(&'a [AgeResult]);
+
+    impl fmt::Display for Shown<'_> {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            write_ages(f, self.0)
+        }
+    }
+
+    /// The words below `name` in the table whose heading begins with `first`.
+    fn column(table: &str, first: &str, name: &str) -> Vec<String> {
+        let mut lines = table.lines().skip_while(|line| !line.starts_with(first));
+        let heading: Vec<&str> = lines.next().unwrap().split_whitespace().collect();
+        let at = heading.iter().position(|word| *word == name).unwrap();
+        let rows = lines.take_while(|line| !line.contains(": "));
+        let rows = rows.map(|line| line.split_whitespace().collect::<Vec<_>>());
+        rows.inspect(|row| assert_eq!(row.len(), heading.len())).map(|row| row[at].into()).collect()
+    }
+
+    #[test]
+    fn every_cell_has_its_heading_and_what_is_not_known_is_a_dash() {
+        let args = crate::bench::args::tests::parse(&["--mode", "age"]);
+        let plan = Plan::new(&args, 1024).unwrap();
+        let (mut unknown, known) = (row(), row());
+        unknown.rounds[0].old.appends[0].cpu_seconds = None;
+        unknown.rounds[0].parts.clear();
+        let table = Shown(&[AgeResult { plan, rows: vec![unknown, known] }]).to_string();
+        assert_eq!(column(&table, "age ", "x-cpu"), ["-", "2.000"], "{table}");
+        assert_eq!(column(&table, "age ", "cpu-range"), ["-", "2.00..2.00"], "{table}");
+        assert_eq!(column(&table, "age ", "young-files"), ["12", "12"], "{table}");
+        assert_eq!(column(&table, "live ", "live"), ["1", "1", "1/2", "1/4"], "{table}");
+        let to_part = column(&table, "live ", "x-open-part");
+        assert_eq!(to_part, ["-", "2.000", "1.500", "-"], "{table}");
+    }
+}
