@@ -207,7 +207,7 @@ fn an_old_log_is_shown_beside_a_young_one() {
         for log in ["old", "young"] {
             let figures = ["acked_per_second", "cpu_micros_per_append", "resident_kib"];
             assert_keys(&round[log], &figures);
-            assert_keys(&round[log], &["descriptors", "files", "strategy"]);
+            assert_keys(&round[log], &["descriptors", "files", "strategy", "turns"]);
         }
         assert_eq!(round["parts"].as_array().unwrap().len(), 2);
         assert!(results["ages"][0]["ages"][0]["rounds"][0]["parts"].as_array().unwrap().is_empty());

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde_json::{Map, Value, json};
 
-use crate::bench::age::protocol::Opened;
+use crate::bench::age::protocol::{Appended, Opened};
 use crate::bench::age::results::{
     AGE_RATIOS, AGED_FIGURES, AgeResult, AgeRound, AgeRow, Aged, OPEN_FIGURES, OPEN_RATIOS,
     OpenFigure, OpenRatio, Part, open_time,
@@ -143,8 +143,14 @@ fn aged(aged: &Aged) -> Value {
     let mut object: Map<String, Value> =
         figures.map(|(figure, name)| ((*name).to_owned(), json!(figure(aged)))).collect();
     object.insert("strategy".to_owned(), json!(aged.look.strategy));
+    object.insert("turns".to_owned(), aged.appends.iter().map(turn).collect());
     object.insert("openings".to_owned(), openings(&aged.openings));
     Value::Object(object)
+}
+
+fn turn(turn: &Appended) -> Value {
+    let Appended { records, seconds, cpu_seconds } = turn;
+    json!({ "records": records, "seconds": seconds, "cpu_seconds": cpu_seconds })
 }
 
 fn openings(openings: &[Opened]) -> Value {

@@ -89,19 +89,18 @@ pub(crate) const OPEN_RATIOS: [(OpenFigure, &str); 2] =
     [(|it| it.opened, "open"), (|it| it.recovered, "recovery")];
 
 impl Aged {
+    /// The median of the turns, so that one beside which the disk or a neighbour was busy does not
+    /// say what appending costs.
+    fn median(&self, figure: impl Fn(&Appended) -> Option<f64>) -> Option<f64> {
+        median(self.appends.iter().map(|turn| figure(turn).filter(|_| turn.records > 0)))
+    }
+
     fn per_second(&self) -> Option<f64> {
-        let seconds: f64 = self.appends.iter().map(|turn| turn.seconds).sum();
-        Some(self.records()? / seconds.max(f64::MIN_POSITIVE))
+        self.median(|turn| Some(turn.records as f64 / turn.seconds.max(f64::MIN_POSITIVE)))
     }
 
     fn cpu_micros(&self) -> Option<f64> {
-        let seconds: Option<f64> = self.appends.iter().map(|turn| turn.cpu_seconds).sum();
-        Some(seconds? * 1e6 / self.records()?)
-    }
-
-    fn records(&self) -> Option<f64> {
-        let records: u64 = self.appends.iter().map(|turn| turn.records).sum();
-        (records > 0).then_some(records as f64)
+        self.median(|turn| Some(turn.cpu_seconds? * 1e6 / turn.records as f64))
     }
 }
 
@@ -229,6 +228,18 @@ pub(crate) mod tests {
                 [Some(2.0), Some(1.5), None]
             );
         }
+    }
+
+    #[test]
+    fn one_bad_turn_of_many_changes_no_figure() {
+        let mut log = row().rounds[0].old.clone();
+        let bad = Appended { records: 500, seconds: 60.0, cpu_seconds: Some(30.0) };
+        let (rate, cpu) = (log.per_second(), log.cpu_micros());
+        assert_eq!(rate, Some(2000.0));
+        log.appends.push(bad);
+        assert_eq!((log.per_second(), log.cpu_micros()), (rate, cpu));
+        log.appends[0].records = 0;
+        assert_eq!((log.per_second(), log.cpu_micros()), (None, None));
     }
 
     #[test]
