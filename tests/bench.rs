@@ -167,6 +167,92 @@ fn recovery_is_shown_beside_a_raw_read() {
     assert!(recovery["rounds"][0]["bytes"].as_u64().unwrap() > 64 << 10);
 }
 
+/// A run with logs that age, as short as one can be.
+const TINY_AGE: [&str; 8] =
+    ["--mode", "age", "--bytes", "64KiB", "--segment-bytes", "8KiB", "--window", "64"];
+
+#[test]
+fn an_old_log_is_shown_beside_a_young_one() {
+    for backend in BACKENDS {
+        let (table, results) =
+            bench(&[&TINY_AGE[..], &["--ages", "1,3", "--backend", backend]].concat());
+        let has = |row: &[(String, String)], name: &str, value: &str| {
+            row.contains(&(name.to_owned(), value.to_owned()))
+        };
+        let ages = rows(&table, "age ");
+        assert_eq!(ages.len(), 2, "{table}");
+        assert!(has(&ages[0], "age", "1") && has(&ages[1], "age", "3"), "{table}");
+        assert!(has(&ages[1], "live", "65536") && has(&ages[1], "segment", "8192"), "{table}");
+        let live = rows(&table, "live ");
+        let shares: Vec<&str> = live.iter().map(|row| &*row[0].1).collect();
+        assert_eq!(shares, ["1", "1", "1/2", "1/4"], "{table}");
+        assert!(!table.contains("mode "), "{table}");
+
+        let of_size = &results["ages"][0];
+        assert_keys(of_size, &["size", "live_bytes", "segment_bytes", "window", "ages"]);
+        let oldest = &of_size["ages"][1];
+        assert_eq!(oldest["age"], 3);
+        let ratios = [
+            "ratio_of_cpu",
+            "ratio_of_rate",
+            "ratio_of_memory",
+            "ratio_of_open_per_record",
+            "ratio_of_recovery_per_record",
+            "ratio_of_open_per_record_to_smallest_part",
+            "ratio_of_recovery_per_record_to_smallest_part",
+        ];
+        assert_keys(&oldest["medians"], &ratios);
+        let round = &oldest["rounds"][0];
+        assert_keys(round, &ratios);
+        for log in ["old", "young"] {
+            let figures = ["acked_per_second", "cpu_micros_per_append", "resident_kib"];
+            assert_keys(&round[log], &figures);
+            assert_keys(&round[log], &["descriptors", "files", "strategy", "turns"]);
+        }
+        assert_eq!(round["parts"].as_array().unwrap().len(), 2);
+        assert!(results["ages"][0]["ages"][0]["rounds"][0]["parts"].as_array().unwrap().is_empty());
+    }
+}
+
+#[test]
+fn what_is_live_in_an_old_log_is_compared_and_bounded() {
+    let (table, results) = bench(&[&TINY_AGE[..], &["--ages", "5"]].concat());
+    let oldest = &results["ages"][0]["ages"][0];
+    let round = &oldest["rounds"][0];
+    // What the caller keeps, and at most a few segments more.
+    let records = |opened: &Value| opened["records"].as_u64().unwrap();
+    let mut compared = 0;
+    for (log, keeps) in [("old", 655), ("young", 655)] {
+        for opened in round[log]["openings"].as_array().unwrap() {
+            assert!((keeps..keeps * 3 / 2).contains(&records(opened)), "{log}: {opened}\n{table}");
+            compared += records(opened);
+        }
+    }
+    for part in round["parts"].as_array().unwrap() {
+        let keeps = 655 / part["share"].as_u64().unwrap();
+        for opened in part["openings"].as_array().unwrap() {
+            assert!((keeps..keeps * 2).contains(&records(opened)), "{part}\n{table}");
+            compared += records(opened);
+        }
+    }
+    assert_eq!(oldest["records_compared"], compared);
+}
+
+#[test]
+fn what_the_process_of_a_log_refuses_is_told_as_if_there_were_none() {
+    let parent = tempfile::tempdir().unwrap();
+    let tiny = [&TINY[..], &TINY_AGE].concat();
+    let output = run(&[&tiny[..], &["--depth", "0"]].concat(), parent.path());
+    assert_exit(&output, 2);
+    assert!(stderr(&output).contains("--depth"), "{}", stderr(&output));
+    assert_eq!(stderr(&output).lines().count(), 1, "{}", stderr(&output));
+    assert_eq!(fs::read_dir(parent.path()).unwrap().count(), 0);
+    let tiny = [&TINY[..], &["--mode", "age", "--bytes", "64KiB"]].concat();
+    let output = run(&tiny, parent.path());
+    assert_exit(&output, 2);
+    assert!(stderr(&output).contains("--window"), "{}", stderr(&output));
+}
+
 #[test]
 fn busy_loops_run_beside_it() {
     let (table, results) = bench(&["--hogs", "1"]);
@@ -183,19 +269,28 @@ fn without_a_directory_it_measures_the_current_one() {
     assert_eq!(fs::read_dir(parent.path()).unwrap().count(), 0);
 }
 
+/// Interrupts a run as soon as there is `file` in its directory.
 #[cfg(unix)]
-#[test]
-fn a_signal_ends_it_early_and_leaves_nothing_behind() {
+#[track_caller]
+fn assert_interrupted(more: &[&str], file: &str) {
     let parent = tempfile::tempdir().unwrap();
-    let mut writer = Writer::start(&["bench", "--secs", "600"], parent.path());
+    let args = [&["bench", "--secs", "600"], more].concat();
+    let mut writer = Writer::start(&args, parent.path());
     let scratch = parent.path().join(format!("ringwal-bench-{}", writer.child.id()));
-    while !scratch.join("raw-direct").exists() {
+    while !scratch.join(file).exists() {
         assert_eq!(writer.child.try_wait().unwrap(), None, "it ended by itself");
         std::thread::yield_now();
     }
     writer.signal(libc::SIGINT);
     assert_eq!(writer.end().code(), Some(1));
     assert_eq!(fs::read_dir(parent.path()).unwrap().count(), 0);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_signal_ends_it_early_and_leaves_nothing_behind() {
+    assert_interrupted(&[], "raw-direct");
+    assert_interrupted(&["--mode", "age", "--size", "100", "--ages", "9999"], "old");
 }
 
 #[test]

@@ -281,6 +281,11 @@ impl EngineArgs {
         matches!(self.durability, DurabilityArg::Synced)
     }
 
+    /// The length of a segment, if it was given.
+    pub(crate) fn segment_bytes(&self) -> Option<u64> {
+        self.segment_bytes
+    }
+
     /// A builder for the log in `dir` with these options.
     pub(crate) fn builder(&self, dir: &std::path::Path) -> Builder {
         let mut builder = Log::builder(dir)

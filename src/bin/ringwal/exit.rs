@@ -38,6 +38,8 @@ pub(crate) enum Failure {
     Stopped(&'static str),
     /// The options do not go together.
     Request(String),
+    /// Another process of this program failed, and said so.
+    Passed { code: u8, is_evidence: bool, message: String },
 }
 
 impl Failure {
@@ -52,17 +54,20 @@ impl Failure {
         match self {
             Failure::Log(error) => matches!(error.root_cause(), Error::Corrupt(_)),
             Failure::Mismatch(_) => true,
+            Failure::Passed { is_evidence, .. } => *is_evidence,
             _ => false,
         }
     }
 
-    fn code(&self) -> u8 {
+    /// The exit code for it.
+    pub(crate) fn code(&self) -> u8 {
         match self {
             Failure::Log(error) => match error.root_cause() {
                 Error::Option { .. } | Error::NotALog { .. } => USAGE,
                 _ => FAILED,
             },
             Failure::Request(_) => USAGE,
+            Failure::Passed { code, .. } => *code,
             _ => FAILED,
         }
     }
@@ -86,6 +91,7 @@ impl fmt::Display for Failure {
             Failure::Invariant(what) => write!(f, "an invariant failed: {what}"),
             Failure::Stopped(reason) => write!(f, "stopped by {reason}"),
             Failure::Request(what) => f.write_str(what),
+            Failure::Passed { message, .. } => f.write_str(message),
         }
     }
 }

@@ -23,6 +23,7 @@ mod exit;
 mod generate;
 mod input;
 mod output;
+mod process;
 mod progress;
 mod recover;
 mod signal;

@@ -16,7 +16,9 @@ use crate::exit::Failure;
     after_help = "Lists are separated by commas; every combination is a case. Each case gets a new \
 log in a temporary directory that is removed afterwards. Times are in microseconds; x-floor and \
 x-ideal are the rates as multiples of one pwrite + fdatasync at a time and of one direct write of \
-as many records as are outstanding + fdatasync, measured in the same round."
+as many records as are outstanding + fdatasync, measured in the same round. --mode age takes \
+--bytes, --ages, --size and --window, and appends fixed amounts instead of for --secs: each age, \
+beside a young log by turns."
 )]
 pub(crate) struct BenchArgs {
     /// Where to measure: a directory of the file system in question [default: the current one].
@@ -38,12 +40,18 @@ pub(crate) struct BenchArgs {
         default_value = "blocking"
     )]
     pub(crate) mode: Vec<ModeArg>,
-    /// Records that an async thread has outstanding, or that make up an atomic batch.
+    /// Records that an async thread has outstanding, or the one that ages a log, or that make up an
+    /// atomic batch.
     #[arg(long, value_name = "N", default_value = "256", value_parser = parse_window)]
     pub(crate) window: NonZeroUsize,
-    /// Bytes of records in a log that is recovered.
-    #[arg(long, value_name = "BYTES", default_value = "512MiB", value_parser = parse_log)]
-    pub(crate) bytes: u64,
+    /// Bytes of records in a log that is recovered [default: 512MiB], or that are live in one that
+    /// ages [default: 32MiB].
+    #[arg(long, value_name = "BYTES", value_parser = parse_log)]
+    pub(crate) bytes: Option<u64>,
+    /// Ages of logs: all that is appended to one in its life, as multiples of its live bytes.
+    #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "1,4,16",
+          value_parser = clap::value_parser!(u64).range(1..=AGE_MAX))]
+    pub(crate) ages: Vec<u64>,
     /// Seconds of each measurement.
     #[arg(long, value_name = "S", default_value = "1", value_parser = parse_secs)]
     pub(crate) secs: Duration,
@@ -58,6 +66,9 @@ pub(crate) struct BenchArgs {
     /// Write everything that was measured, round by round, to this file.
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
+    /// Own one log, in this directory, for the process that measures it.
+    #[arg(long, value_name = "DIR", hide = true)]
+    pub(crate) life: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) engine: EngineArgs,
 }
@@ -73,6 +84,9 @@ pub(crate) enum ModeArg {
     Batch,
     /// A log is opened and read, in one thread, beside a raw read of its files.
     Recovery,
+    /// A log that was appended to and truncated for a long time, beside a young one: what appending
+    /// to it costs, its memory, and how long it takes to open.
+    Age,
 }
 
 /// How threads append.
@@ -119,22 +133,27 @@ impl ModeArg {
             ModeArg::Blocking => Some(Mode::Blocking),
             ModeArg::Async => Some(Mode::Async),
             ModeArg::Batch => Some(Mode::Batch),
-            ModeArg::Recovery => None,
+            ModeArg::Recovery | ModeArg::Age => None,
         }
     }
 }
 
 impl BenchArgs {
+    /// The bytes of records in a log that is recovered.
+    pub(crate) fn recovered_bytes(&self) -> u64 {
+        self.bytes.unwrap_or(RECOVERED_BYTES)
+    }
+
     /// The sizes of the records of logs that are recovered.
     pub(crate) fn recoveries(&self) -> Result<Vec<usize>, Failure> {
         let mut sizes = Vec::new();
         if self.mode.contains(&ModeArg::Recovery) {
             for &size in &self.size {
-                if self.bytes.div_ceil(size as u64) > RECOVERED_RECORDS_MAX {
+                if self.recovered_bytes().div_ceil(size as u64) > RECOVERED_RECORDS_MAX {
                     return Err(Failure::Request(format!(
                         "{} bytes of records of {size} are more than {RECOVERED_RECORDS_MAX} \
                          records: lower --bytes or raise --size",
-                        self.bytes
+                        self.recovered_bytes()
                     )));
                 }
                 if !sizes.contains(&size) {
@@ -177,7 +196,9 @@ const OUTSTANDING_BYTES_MAX: usize = 256 << 20;
 const RECORD_BYTES_MAX: usize = 64 << 20;
 /// What was acknowledged is kept in memory to be compared.
 const RECOVERED_RECORDS_MAX: u64 = 1 << 25;
+const RECOVERED_BYTES: u64 = 512 << 20;
 const RECOVERED_BYTES_MAX: u64 = 64 << 30;
+const AGE_MAX: u64 = 1 << 20;
 const WINDOW_MAX: usize = 1 << 20;
 const SECS_MAX: f64 = 600.0;
 const SECS_MIN: f64 = 0.001;
@@ -212,14 +233,14 @@ fn parse_secs(text: &str) -> Result<Duration, String> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
     use clap::Parser;
 
     use crate::args::{Args, Command};
 
-    fn parse(args: &[&str]) -> BenchArgs {
+    pub(crate) fn parse(args: &[&str]) -> BenchArgs {
         let args = Args::try_parse_from([&["ringwal", "bench"], args].concat()).unwrap();
         let Command::Bench(args) = args.command else { panic!("not bench") };
         args
@@ -269,6 +290,9 @@ mod tests {
             ["--secs", "nan"],
             ["--rounds", "0"],
             ["--bytes", "0"],
+            ["--ages", "0"],
+            ["--ages", "1,,4"],
+            ["--ages", "2000000"],
         ] {
             let parsed = Args::try_parse_from([&["ringwal", "bench"], &args[..]].concat());
             assert!(parsed.is_err(), "{args:?}");

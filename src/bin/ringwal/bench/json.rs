@@ -4,6 +4,7 @@
 use ringwal::{Histogram, Metrics};
 use serde_json::{Map, Value, json};
 
+use crate::bench::age;
 use crate::bench::args::BenchArgs;
 use crate::bench::machine::Device;
 use crate::bench::recovery::{RECOVERY_FIGURES, Recovered};
@@ -40,6 +41,7 @@ pub(crate) fn to_json(context: &Context<'_>, results: &Results) -> Value {
         "direct_io_of_floors": context.not_direct.is_none(),
         "cases": results.cases.iter().map(case).collect::<Vec<_>>(),
         "recoveries": results.recoveries.iter().map(recovery).collect::<Vec<_>>(),
+        "ages": results.ages.iter().map(age::to_json).collect::<Vec<_>>(),
         "floors": results.floors.iter().map(floor).collect::<Vec<_>>(),
         "left_out": left_out
             .map(|(name, reason)| json!({ "floor": name, "reason": reason }))

@@ -3,6 +3,7 @@
 //! ```text
 //! round 1: floors of case 1, case 1 │ floors of case 2, case 2 │ ... │ bandwidths
 //! round 2: the same, and so on; then medians over rounds, ratios within rounds
+//! age: an old log and a young one, by turns
 //! recovery: a raw read of a log's files, the log opened and read, and so on
 //! ```
 //!
@@ -14,8 +15,9 @@
 //! 4. It uses the public API of the crate, as a service would, and no unsafe code.
 //!
 //! Threading: the floors and the rings run on the main thread, the appends on threads of their
-//! own.
+//! own, logs that age in processes of their own.
 
+mod age;
 mod args;
 mod check;
 mod content;
@@ -40,6 +42,7 @@ use std::sync::Arc;
 use ringwal::BackendKind;
 use ringwal::io::{QueueOptions, StdStorage, Strategy, open_queue};
 
+use crate::bench::age::{AgeResult, AgeRow, Plan};
 use crate::bench::args::Case;
 use crate::bench::files::remove_dir;
 use crate::bench::load::Setting;
@@ -60,7 +63,10 @@ pub(crate) use args::BenchArgs;
 
 /// Runs it.
 pub(crate) fn run(args: &BenchArgs) -> Result<ExitCode, Failure> {
-    let (cases, recoveries) = (args.cases()?, args.recoveries()?);
+    if let Some(dir) = &args.life {
+        return age::run_life(args, dir);
+    }
+    let (cases, recoveries, plans) = (args.cases()?, args.recoveries()?, args.plans()?);
     let stop = Stop::new();
     stop_on_signals(&stop).map_err(|error| Failure::Setup("signal handlers", error))?;
     let mut scratch = Scratch::new(args.dir.as_deref())?;
@@ -76,10 +82,12 @@ pub(crate) fn run(args: &BenchArgs) -> Result<ExitCode, Failure> {
     let setting =
         Setting { engine: &args.engine, device: &device, stop: &stop, duration: args.secs };
     let mut bench = Bench::new(&setting, scratch.path(), &cases)?;
+    let recovered_bytes = args.recovered_bytes();
     let hogs = Hogs::start(args.hogs)?;
     let measured = bench
         .measure(&cases, args.rounds)
-        .and_then(|()| bench.measure_recoveries(&recoveries, (args.rounds, args.bytes)));
+        .and_then(|()| bench.measure_recoveries(&recoveries, (args.rounds, recovered_bytes)))
+        .and_then(|()| bench.measure_ages(plans, args.rounds));
     drop(hogs);
     if measured.as_ref().is_err_and(Failure::is_evidence) {
         scratch.keep();
@@ -199,6 +207,30 @@ impl<'a> Bench<'a> {
             }
             self.results.recoveries.push(result);
             remove_dir(&dir)
+        });
+        progress.clear();
+        measured
+    }
+
+    /// Lets a log grow old for each plan and age, once a round, beside a young one.
+    fn measure_ages(&mut self, plans: Vec<Plan>, rounds: u32) -> Result<(), Failure> {
+        let per_round: usize = plans.iter().map(|plan| plan.ages.len()).sum();
+        let progress = Progress::of_measurements(u64::from(rounds) * per_round as u64);
+        let result = |plan: Plan| {
+            let rows = plan.ages.iter().map(|&age| AgeRow { age, rounds: Vec::new() });
+            AgeResult { rows: rows.collect(), plan }
+        };
+        self.results.ages = plans.into_iter().map(result).collect();
+        let measured = (0..rounds).try_for_each(|_| {
+            for AgeResult { plan, rows } in &mut self.results.ages {
+                for row in rows {
+                    self.run += 1;
+                    let which = (self.run, row.age);
+                    row.rounds.push(age::measure(self.setting, &self.dir, plan, which)?);
+                    progress.add(1);
+                }
+            }
+            Ok(())
         });
         progress.clear();
         measured

@@ -128,18 +128,27 @@ impl Recoverable {
 
     /// The log's files, as far as possible not in memory, and why reads are not direct.
     fn forgotten_files(&self) -> Result<(Vec<RawFile>, Option<String>), Failure> {
-        let storage = StdStorage::new(&self.dir);
-        let mut names = storage.list()?;
-        names.retain(|name| name.ends_with(".seg"));
-        names.sort();
+        let names = forget_segments(&self.dir)?;
         let mut files = Vec::with_capacity(names.len());
         let mut not_direct = None;
         for name in names {
-            storage.open(&name, Access::Read)?.drop_cache();
             let (file, why) = RawFile::to_read(self.dir.join(name))?;
             files.push(file);
             not_direct = not_direct.or(why);
         }
         Ok((files, not_direct))
     }
+}
+
+/// The names of the segments of the log in `dir`, in order; the operating system was asked to
+/// forget them.
+pub(crate) fn forget_segments(dir: &Path) -> Result<Vec<String>, Failure> {
+    let storage = StdStorage::new(dir);
+    let mut names = storage.list()?;
+    names.retain(|name| name.ends_with(".seg"));
+    names.sort();
+    for name in &names {
+        storage.open(name, Access::Read)?.drop_cache();
+    }
+    Ok(names)
 }

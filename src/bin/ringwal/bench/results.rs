@@ -5,6 +5,7 @@
 
 use ringwal::{Backend, Metrics};
 
+use crate::bench::age::AgeResult;
 use crate::bench::args::Case;
 use crate::bench::raw::Floor;
 use crate::bench::recovery::{Recovered, RecoveryFigure};
@@ -52,6 +53,7 @@ pub(crate) struct Results {
     pub(crate) cases: Vec<CaseResult>,
     pub(crate) floors: Vec<FloorResult>,
     pub(crate) recoveries: Vec<RecoveryResult>,
+    pub(crate) ages: Vec<AgeResult>,
     /// Floors that were left out, and why.
     pub(crate) left_out: Vec<(&'static str, String)>,
 }

@@ -5,6 +5,7 @@
 
 use std::fmt;
 
+use crate::bench::age::write_ages;
 use crate::bench::machine::Device;
 use crate::bench::recovery::{RECOVERY_FIGURES, Recovered};
 use crate::bench::results::{CaseResult, FloorResult, RecoveryResult, Results};
@@ -72,6 +73,9 @@ impl fmt::Display for Table<'_> {
         }
         if !self.results.recoveries.is_empty() {
             write_recoveries(f, &self.results.recoveries)?;
+        }
+        if !self.results.ages.is_empty() {
+            write_ages(f, &self.results.ages)?;
         }
         write_rows(f, &FLOOR_HEADING, self.results.floors.iter().map(floor_row).collect())?;
         for (name, reason) in &self.results.left_out {
@@ -178,12 +182,12 @@ fn write_recoveries(f: &mut fmt::Formatter<'_>, results: &[RecoveryResult]) -> f
     writeln!(f)
 }
 
-fn number(value: Option<f64>, digits: usize) -> String {
+pub(crate) fn number(value: Option<f64>, digits: usize) -> String {
     value.map_or_else(|| "-".to_owned(), |value| format!("{value:.digits$}"))
 }
 
 /// The least and the greatest of all rounds: how far a median is to be believed.
-fn range(rounds: impl Iterator<Item = Option<f64>>) -> String {
+pub(crate) fn range(rounds: impl Iterator<Item = Option<f64>>) -> String {
     let values: Option<Vec<f64>> = rounds.collect();
     let mut values = values.unwrap_or_default();
     values.sort_by(f64::total_cmp);
@@ -205,8 +209,12 @@ fn explained(rounds: impl Iterator<Item = Option<bool>>) -> String {
 }
 
 /// Writes a heading and rows, each column as wide as its widest cell.
-fn write_rows(f: &mut fmt::Formatter<'_>, heading: &[&str], rows: Vec<Vec<String>>) -> fmt::Result {
-    let heading: Vec<String> = heading.iter().map(|&name| name.to_owned()).collect();
+pub(crate) fn write_rows(
+    f: &mut fmt::Formatter<'_>,
+    heading: &[impl AsRef<str>],
+    rows: Vec<Vec<String>>,
+) -> fmt::Result {
+    let heading: Vec<String> = heading.iter().map(|name| name.as_ref().to_owned()).collect();
     let mut widths: Vec<usize> = heading.iter().map(String::len).collect();
     for row in &rows {
         for (width, cell) in widths.iter_mut().zip(row) {

@@ -18,12 +18,13 @@
 //! 3. Signals of the terminal reach this process alone: the writer is in a group of its own.
 
 use std::io::{self, BufReader, Read, Write};
-use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, ChildStdout, Command, ExitCode, Stdio};
+use std::path::Path;
+use std::process::{Child, ChildStdin, ChildStdout, Command, ExitCode};
 
 use ringwal::kv::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
 
 use crate::exit::Failure;
+use crate::process::{own_program, start_piped};
 use crate::soak::args::{StoreArgs, WriterArgs};
 use crate::soak::expected::{Digest, Key};
 use crate::soak::script::Op;
@@ -61,13 +62,7 @@ impl ChildWriter {
         command.arg("soak-writer").arg(dir);
         command.args(["--backend", args.backend.name()]);
         command.args(["--segment-bytes", &args.segment_bytes.to_string()]);
-        command.stdin(Stdio::piped()).stdout(Stdio::piped());
-        #[cfg(unix)]
-        std::os::unix::process::CommandExt::process_group(&mut command, 0);
-        let mut child = command.spawn().map_err(failed)?;
-        let missing = || failed(io::Error::other("it has no pipe"));
-        let input = child.stdin.take().ok_or_else(missing)?;
-        let output = BufReader::new(child.stdout.take().ok_or_else(missing)?);
+        let (child, input, output) = start_piped(command).map_err(failed)?;
         Ok(ChildWriter { child, input: Some(input), output })
     }
 
@@ -131,14 +126,6 @@ impl Drop for ChildWriter {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
-}
-
-/// This program, also when its file was replaced while a run of hours goes on.
-fn own_program() -> io::Result<PathBuf> {
-    if cfg!(target_os = "linux") {
-        return Ok(PathBuf::from("/proc/self/exe"));
-    }
-    std::env::current_exe()
 }
 
 fn write_op(out: &mut impl Write, op: &Op) -> io::Result<()> {

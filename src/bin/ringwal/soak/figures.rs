@@ -5,7 +5,7 @@
 //! calls since the row before it. What a machine cannot tell, or what did not happen, is empty.
 
 use std::fmt::Write as _;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -14,6 +14,7 @@ use hdrhistogram::Histogram;
 use ringwal::wal::segment::list_segments;
 
 use crate::exit::Failure;
+use crate::process::{descriptors, resident_kib};
 
 /// What goes up and down, at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -45,18 +46,6 @@ impl Gauges {
             segments: self.segments.max(other.segments),
         }
     }
-}
-
-fn resident_kib(process: &str) -> Option<u64> {
-    let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-    line.trim().trim_end_matches("kB").trim().parse().ok()
-}
-
-fn descriptors(process: &str) -> Option<u64> {
-    let listed = fs::read_dir(format!("/proc/{process}/fd")).ok()?.count() as u64;
-    // One of this process is that of the listing itself.
-    Some(listed - u64::from(process == "self" && listed > 0))
 }
 
 /// The waits for one kind of call.
