@@ -177,6 +177,7 @@ impl Store {
                 self.copy(&mut group, &mut copies)?;
             }
             group.bytes += slot.record_bytes();
+            // A copy, because few live records among many dead ones would keep all of these.
             group.records.push((hash, slot, record.into_data()));
         }
         self.copy(&mut group, &mut copies)?;

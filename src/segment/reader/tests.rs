@@ -121,7 +121,7 @@ fn a_length_that_lies_allocates_nothing() {
     bytes.resize(64 << 20, 0);
     let mut scanner = scanner(&bytes, 1);
     assert_eq!(scan(&mut scanner).1.kind, StopKind::Damaged);
-    assert!(scanner.window.bytes.capacity() <= 2 * WINDOW_BYTES);
+    assert!(scanner.window.capacity() <= 2 * WINDOW_BYTES);
 }
 
 #[test]
