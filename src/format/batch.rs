@@ -197,12 +197,28 @@ pub fn decode(bytes: &[u8]) -> Result<VerifiedBatch<'_>, BatchError> {
     if digest.finish() != stated {
         return Err(BatchError::Digest);
     }
+    check_records(&header, payload)?;
+    Ok(VerifiedBatch { header, payload })
+}
+
+/// The rest of [`decode`], of a frame with this header whose digest holds: every CRC.
+///
+/// # Errors
+///
+/// [`BatchError::Short`] and [`BatchError::Record`].
+pub(crate) fn decode_digested(bytes: &[u8], header: &BatchHeader) -> Result<(), BatchError> {
+    let needed = header.end_bytes();
+    let payload = bytes.get(HEADER_SIZE..to_index(needed)).ok_or(BatchError::Short { needed })?;
+    check_records(header, payload)
+}
+
+fn check_records(header: &BatchHeader, payload: &[u8]) -> Result<(), BatchError> {
     for (index, (head, body)) in (0..).zip(Heads::new(payload, header.records)) {
         if !RecordHead::from_bytes(head).matches(body) {
             return Err(BatchError::Record { index });
         }
     }
-    Ok(VerifiedBatch { header, payload })
+    Ok(())
 }
 
 /// A batch whose every byte was verified.

@@ -23,6 +23,7 @@ use crate::error::Result;
 use crate::format::{
     BatchError, BatchHeader, DIGEST_AT, DIGEST_SIZE, HEADER_SIZE, HeadDigest, MAGIC,
     RECORD_HEAD_SIZE, RecordHead, Records, VERSION, VERSION_AT, VerifiedBatch, decode,
+    decode_digested,
 };
 use crate::io::StorageFile;
 use crate::mutation::mutated;
@@ -294,6 +295,8 @@ impl SegmentScanner {
             if digest != Ok(stated) {
                 return Ok(Err(digest.err().unwrap_or(BatchError::Digest)));
             }
+            self.load(at, len)?;
+            return Ok(decode_digested(self.window.after(at), &header).map(|()| header));
         }
         self.load(at, len)?;
         let bytes = self.window.after(at);
