@@ -58,6 +58,38 @@ fn opening_shows_every_record_once_in_order_with_its_place() {
 }
 
 #[test]
+fn records_that_state_says_were_truncated_are_shown_to_nobody() {
+    let [whole, freed] = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    for (dir, rotates) in [(&whole, false), (&freed, true)] {
+        let log = Log::open(dir.path()).unwrap();
+        for n in 1..=5_u8 {
+            log.append([n]).unwrap();
+            if n == 2 && rotates {
+                log.rotate().unwrap();
+                log.truncate_before(Seq::new(3)).unwrap();
+            }
+        }
+        log.close().unwrap();
+    }
+    // One segment with all five records, and a `state` that begins in the middle of it.
+    std::fs::copy(freed.path().join("state"), whole.path().join("state")).unwrap();
+    let seqs = |reader: ringwal::Reader| reader.map(|record| record.unwrap().seq().get());
+    let seen = Log::builder(whole.path()).read_only().unwrap();
+    assert_eq!((seen.next_seq(), seqs(seen).collect::<Vec<_>>()), (Seq::new(3), vec![3, 4, 5]));
+    let mut shown = Vec::new();
+    let log = Log::builder(whole.path())
+        .open_replaying(|place, _| {
+            shown.push(place.seq().get());
+            Ok(())
+        })
+        .unwrap();
+    assert_eq!(shown, [3, 4, 5]);
+    assert_eq!((log.first_seq(), log.recovery().records), (Seq::new(3), 3));
+    assert_eq!(seqs(log.reader().unwrap()).collect::<Vec<_>>(), shown);
+    assert!(matches!(log.reader_from(Seq::new(2)), Err(Error::Truncated { .. })));
+}
+
+#[test]
 fn an_error_while_records_are_shown_ends_the_opening_and_changes_nothing() {
     let dir = tempfile::tempdir().unwrap();
     make(dir.path());

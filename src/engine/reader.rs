@@ -179,7 +179,8 @@ impl Reader {
         recovery: Recovery,
     ) -> Reader {
         let end = segments.last().map_or(Seq::NONE, |segment| segment.last_seq);
-        let next = segments.first().map_or(Seq::FIRST, |segment| segment.first_seq);
+        let first_seq = recovery.first_seq;
+        let next = segments.first().map_or(Seq::FIRST, |first| first.first_seq.max(first_seq));
         let segments = Segments::Fixed(segments.into());
         let recovery = Some(Box::new(recovery));
         Reader { recovery, ..Reader::new(Arc::new(files), shard, segments, next, end) }
