@@ -29,10 +29,11 @@ use crate::seq::Seq;
 /// A record as it was read and verified.
 ///
 /// It shares the memory that its part of the log was read into, and so does a clone: neither
-/// copies its bytes. As long as one of them is kept, so is that memory: 1 MiB, or what there is of
-/// the log, and the batch that lies over its beginning. That costs nothing for who looks at records
-/// and drops them, or keeps all of them; who keeps a few of many takes their bytes out
-/// ([`into_data`](Self::into_data)). A record that was read by its place has memory of its own.
+/// copies its bytes. As long as one of them is kept, so is that memory: a piece of 1 MiB, less at
+/// the end of a segment, with the batch that lies over its beginning, and up to twice that behind
+/// longer batches. That costs nothing for who looks at records and drops them, or keeps all of
+/// them; who keeps a few of many takes their bytes out ([`into_data`](Self::into_data)). A record
+/// that was read by its place has memory of its own.
 ///
 /// ```
 /// let dir = tempfile::tempdir()?;
@@ -129,6 +130,10 @@ impl Segments {
 }
 
 /// An iterator over records, in order.
+///
+/// Its memory is a piece of 1 MiB of the log, and the batch that lies over its beginning. It is
+/// used again for the next piece when all records of it are dropped; see [`Record`] for those that
+/// are kept.
 ///
 /// ```
 /// use ringwal::{Log, Seq};

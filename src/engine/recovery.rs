@@ -13,7 +13,9 @@
 //! 4. The last segment, the `state` file and the directory are synced before they are believed, so
 //!    that nothing which was shown can go away. All earlier segments were durable when the last
 //!    one got its name.
-//! 5. Memory is bounded by the window of one scan, whatever the files say.
+//! 5. Memory is bounded by the window of one scan ([`crate::segment::window`]), whatever the files
+//!    say. Each segment is read once and verified once, but for what lies around its end where that
+//!    is torn or damaged.
 //!
 //! Threading: one thread, and to repair it must hold the log's lock.
 //!

@@ -11,8 +11,8 @@
 //! 2. A slice shares the window's memory and keeps it as it is. While there is one, the window
 //!    takes other memory for what it reads next; else it uses its own again, so a scan whose
 //!    slices are dropped allocates nothing.
-//! 3. Its memory is one piece and what was carried: at most the batch that is read and one piece
-//!    more.
+//! 3. What it holds is one piece and what was carried: at most the batch that is read and one
+//!    piece more. Its memory is at most twice that.
 //!
 //! Threading: a window has one owner; slices go to any thread.
 
