@@ -9,7 +9,7 @@ use ringwal::replication::ShardId;
 use ringwal::wal::format::{EventRecord, encode_batch};
 use ringwal::wal::segment::{list_segments, segment_filename};
 use ringwal::wal::{SignalEvent, WalConfig, WalHandle};
-use ringwal::{BackendKind, Corruption, Error, Log, RecoveryPolicy, Result};
+use ringwal::{BackendKind, Corruption, Error, Log, RecoveryPolicy, Result, Seq};
 
 use crate::{config, copy_log, event, events};
 
@@ -192,6 +192,28 @@ fn what_opening_remembers_goes_by_the_times_of_batches_in_all_segments() {
     let torn = |log_dir: &Path| cut(&last_segment(log_dir), 100);
     let found = compare(dir.path(), &config, torn).unwrap();
     assert_eq!((found.remembered, found.last_seq), ((6..12).collect(), 12));
+}
+
+#[test]
+fn what_was_cut_off_inside_of_a_batch_is_neither_returned_nor_remembered() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = WalConfig { dir: dir.path().to_path_buf(), ..config(Path::new("")) };
+    let (wal, _, _) = WalHandle::open(config.clone()).unwrap();
+    wal.append_batch(&events(0..10)).unwrap();
+    wal.append_batch(&events(10..20)).unwrap();
+    wal.checkpoint(3).unwrap();
+    wal.shutdown().unwrap();
+    let log = Log::open(dir.path().join("wal")).unwrap();
+    log.truncate_after(Seq::new(15)).unwrap();
+    for closed in [false, true] {
+        if closed {
+            log.close().unwrap();
+        }
+        let found = compare(dir.path(), &config, |_| {}).unwrap();
+        assert_eq!((found.last_seq, found.checkpoint_seq), (15, 3));
+        assert_eq!(found.after_checkpoint, events(3..15));
+        assert_eq!(found.remembered, (0..15).collect::<Vec<_>>());
+    }
 }
 
 #[test]
