@@ -31,8 +31,7 @@ use crate::sync::{Condvar, Mutex, doze, thread};
 /// Opens a log with a ring thread on a simulated disk.
 fn open(builder: Builder, disk: &SimDisk) -> Result<Log> {
     let on = disk.clone();
-    let replay = &mut |_, _: &[u8]| Ok(());
-    builder.open_on(Arc::new(disk.clone()), replay, move |_, options, _| {
+    builder.open_on(Arc::new(disk.clone()), &mut |_| Ok(()), move |_, options, _| {
         let (inner, backend) = SimQueue::new(&on, options);
         Ok((Box::new(Blocking { inner, bell: Arc::default() }), backend))
     })

@@ -11,6 +11,8 @@ mod dedup;
 mod files;
 #[path = "events/model.rs"]
 mod model;
+#[path = "events/replay.rs"]
+mod replay;
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};

@@ -59,6 +59,19 @@ pub(crate) fn map_of(pairs: &[(&[u8], &[u8])]) -> Map {
 }
 
 #[test]
+fn a_key_that_is_kept_does_not_keep_the_memory_of_its_value() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = DataWal::open(dir.path()).unwrap();
+    store.put("key", vec![7; 1 << 20]).unwrap();
+    let keys = store.keys().unwrap();
+    assert!(keys == [b"key"] && keys[0].capacity() < 100, "{}", keys[0].capacity());
+    let (key, value) = store.items().unwrap().remove(0);
+    assert!(key == b"key" && key.capacity() < 100);
+    assert!(value == vec![7; 1 << 20] && value.capacity() < (1 << 20) + 100);
+    assert_eq!(store.get("key").unwrap(), Some(value));
+}
+
+#[test]
 fn the_last_write_of_a_key_wins_also_after_reopening() {
     on_backends("the_last_write_of_a_key_wins_also_after_reopening", |path, builder| {
         let store = builder().open().unwrap();

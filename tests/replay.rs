@@ -1,8 +1,8 @@
-//! Records shown while a log opens, and single records by their place.
+//! Records shown while a log opens, single records by their place, and the memory of records.
 
 #![allow(clippy::unwrap_used, reason = "tests may")]
 
-use ringwal::{Batch, Error, Log, RecordRef, Seq};
+use ringwal::{BackendKind, Batch, Error, Log, Record, RecordRef, Seq};
 
 #[path = "common/mod.rs"]
 mod common;
@@ -55,6 +55,38 @@ fn opening_shows_every_record_once_in_order_with_its_place() {
     assert!(matches!(gone, Error::Truncated { .. }), "{gone}");
     let later = RecordRef::new(Seq::new(31), Seq::new(21), 0, 1);
     assert!(matches!(reader.read(later), Err(Error::OutOfRange { .. })));
+}
+
+#[test]
+fn records_that_state_says_were_truncated_are_shown_to_nobody() {
+    let [whole, freed] = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    for (dir, rotates) in [(&whole, false), (&freed, true)] {
+        let log = Log::open(dir.path()).unwrap();
+        for n in 1..=5_u8 {
+            log.append([n]).unwrap();
+            if n == 2 && rotates {
+                log.rotate().unwrap();
+                log.truncate_before(Seq::new(3)).unwrap();
+            }
+        }
+        log.close().unwrap();
+    }
+    // One segment with all five records, and a `state` that begins in the middle of it.
+    std::fs::copy(freed.path().join("state"), whole.path().join("state")).unwrap();
+    let seqs = |reader: ringwal::Reader| reader.map(|record| record.unwrap().seq().get());
+    let seen = Log::builder(whole.path()).read_only().unwrap();
+    assert_eq!((seen.next_seq(), seqs(seen).collect::<Vec<_>>()), (Seq::new(3), vec![3, 4, 5]));
+    let mut shown = Vec::new();
+    let log = Log::builder(whole.path())
+        .open_replaying(|place, _| {
+            shown.push(place.seq().get());
+            Ok(())
+        })
+        .unwrap();
+    assert_eq!(shown, [3, 4, 5]);
+    assert_eq!((log.first_seq(), log.recovery().records), (Seq::new(3), 3));
+    assert_eq!(seqs(log.reader().unwrap()).collect::<Vec<_>>(), shown);
+    assert!(matches!(log.reader_from(Seq::new(2)), Err(Error::Truncated { .. })));
 }
 
 #[test]
@@ -127,4 +159,125 @@ fn segments_are_listed_with_their_bounds_and_bytes() {
     assert_eq!(segments.len(), 2);
     assert_eq!((segments[0].last_seq, segments[0].bytes), (Some(Seq::FIRST), 64 + 8 + 3));
     assert_eq!((segments[1].first_seq, segments[1].last_seq), (Seq::new(2), None));
+}
+
+#[test]
+fn what_is_shown_says_when_it_was_written_and_whether_the_checkpoint_covers_it() {
+    let dir = tempfile::tempdir().unwrap();
+    make(dir.path());
+    let log = Log::open(dir.path()).unwrap();
+    log.checkpoint(Seq::new(12), "").unwrap();
+    let expected: Vec<_> = log.reader().unwrap().map(Result::unwrap).collect();
+    log.close().unwrap();
+    let mut shown = Vec::new();
+    let log = Log::builder(dir.path())
+        .open_replaying_records(|record| {
+            let is_covered = record.is_checkpointed();
+            assert_eq!(is_covered, record.seq() <= Seq::new(12));
+            shown.push((record.record_ref(), record.time_nanos(), record.data().to_vec()));
+            Ok(())
+        })
+        .unwrap();
+    let parts =
+        |record: &Record| (record.record_ref(), record.time_nanos(), record.data().to_vec());
+    assert_eq!(shown, expected.iter().map(parts).collect::<Vec<_>>());
+    assert!(log.reader().unwrap().map(Result::unwrap).eq(expected));
+}
+
+/// A log of batches of ten records, more of them than a reader has in memory at once.
+fn make_large(dir: &std::path::Path) -> Log {
+    let log = Log::builder(dir).backend(BackendKind::Std).open().unwrap();
+    for n in 0..60_u8 {
+        let mut batch = Batch::new();
+        for m in 0..10_u8 {
+            batch.push(vec![n ^ m; 5_000 + usize::from(m)]).unwrap();
+        }
+        log.append_batch(&batch).unwrap();
+    }
+    log
+}
+
+#[test]
+fn the_records_of_a_batch_lie_where_they_were_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = make_large(dir.path());
+    let records: Vec<_> = log.reader().unwrap().map(Result::unwrap).collect();
+    let at = |record: &Record| record.data().as_ptr() as usize;
+    for batch in records.chunks(10) {
+        for pair in batch.windows(2) {
+            let head = 8;
+            assert_eq!(at(&pair[1]), at(&pair[0]) + pair[0].data().len() + head);
+        }
+        assert_eq!(at(&batch[3].clone()), at(&batch[3]), "a clone shares them");
+    }
+}
+
+#[test]
+fn records_that_are_kept_stay_as_they_are_whatever_becomes_of_reader_and_log() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = make_large(dir.path());
+    let mut reader = log.reader().unwrap();
+    // Some of each batch, so that memory is shared, kept and used again by turns.
+    let kept: Vec<_> = reader.by_ref().map(Result::unwrap).step_by(7).collect();
+    reader.seek(Seq::new(1));
+    assert_eq!(reader.by_ref().filter(|record| record.is_ok()).count(), 600);
+    drop(reader);
+    log.truncate_before(log.durable_seq().next()).unwrap();
+    log.close().unwrap();
+    drop((log, dir));
+    for (n, record) in kept.into_iter().enumerate() {
+        let seq = 1 + 7 * n as u64;
+        let (batch, m) = ((seq - 1) / 10, (seq - 1) % 10);
+        assert_eq!(record.seq().get(), seq);
+        let expected = vec![batch as u8 ^ m as u8; 5_000 + m as usize];
+        assert_eq!(record.data(), expected);
+        let alone = record.into_data();
+        assert!(alone == expected && alone.capacity() < 2 * expected.len());
+    }
+}
+
+#[test]
+fn a_record_by_its_place_gives_its_bytes_without_the_rest() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = make_large(dir.path());
+    let record = log.reader().unwrap().nth(42).unwrap().unwrap();
+    let alone = log.read(record.record_ref()).unwrap();
+    assert_eq!((alone.data(), alone.time_nanos()), (record.data(), 0));
+    let copy = alone.clone();
+    assert_eq!(alone.into_data(), copy.data());
+    assert_eq!(copy.into_data(), record.data());
+}
+
+#[cfg(feature = "sim")]
+#[test]
+fn opening_and_reading_take_each_byte_of_a_segment_once_each() {
+    use ringwal::SimDisk;
+
+    // With batches that are a part of what is read at once, most of it, and several times that.
+    for (bytes, batches) in [(30_000_usize, 100_u8), (700_000, 12), (3_500_000, 3)] {
+        let builder = || Log::builder("sim").batch_bytes(4 << 20).segment_bytes(6 << 20);
+        let disk = SimDisk::new(1);
+        let log = builder().open_sim(&disk).unwrap();
+        for n in 0..batches {
+            let mut batch = Batch::new();
+            for _ in 0..100 {
+                batch.push(vec![n; bytes / 100]).unwrap();
+            }
+            log.append_batch(&batch).unwrap();
+        }
+        log.close().unwrap();
+        let disk = disk.fork();
+        let names: Vec<_> =
+            disk.names().into_iter().filter(|name| name.ends_with(".seg")).collect();
+        let log = builder().open_sim(&disk).unwrap();
+        // Before it decides whether this is a log, opening looks at the first header.
+        let mut expected: u64 = 64;
+        let read = || names.iter().map(|name| disk.bytes_read(name)).sum::<u64>();
+        let segments: Vec<_> = names.iter().map(|name| disk.content(name).unwrap().len()).collect();
+        let total = segments.iter().sum::<usize>() as u64;
+        expected += total;
+        assert_eq!(read(), expected, "{segments:?}");
+        let records: Vec<_> = log.reader().unwrap().map(Result::unwrap).collect();
+        assert_eq!((records.len(), read()), (usize::from(batches) * 100, expected + total));
+    }
 }

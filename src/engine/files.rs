@@ -18,6 +18,7 @@ use crate::engine::recovery::SegmentInfo;
 use crate::error::{Corruption, CorruptionKind, Error, Result, Witness};
 use crate::format::{RECORD_HEAD_SIZE, RecordHead};
 use crate::io::{Access, Storage, StorageFile};
+use crate::segment::window::Slice;
 use crate::seq::Seq;
 
 /// How many segments an open log keeps open to read from.
@@ -92,7 +93,7 @@ impl Files {
         let read = file.and_then(|file| file.read_at(&mut data, place.offset));
         let is_whole = matches!(&read, Ok(bytes) if *bytes == data.len());
         if is_whole && is_record(&data, place.bytes) {
-            data.drain(..RECORD_HEAD_SIZE);
+            let data = Slice::after(data, RECORD_HEAD_SIZE);
             return Ok(Record { data, record_ref: place, time_nanos: 0 });
         }
         if find().is_none() {

@@ -142,7 +142,9 @@ impl Log {
         let segments = self.shared().segments();
         // Nothing becomes durable before its segment is in the list, so with the list in hand
         // this is the first record that is not there yet.
-        segments.first().map_or_else(|| self.durable_seq().next(), |segment| segment.first_seq)
+        let Some(first) = segments.first() else { return self.durable_seq().next() };
+        // `state` may say that a segment begins with records that are gone.
+        first.first_seq.max(self.recovery().first_seq)
     }
 
     /// The last sequence number that was given to a record, [`Seq::NONE`] if none was.

@@ -17,7 +17,7 @@ use crate::engine::files::Files;
 use crate::engine::group_commit::inbox::{Ended, Inbox, Limits};
 use crate::engine::options::{Builder, Options};
 use crate::engine::reader::Reader;
-use crate::engine::recovery::{self, Mode, Recovered, Recovery};
+use crate::engine::recovery::{self, Mode, Recovered, Recovery, Visited};
 use crate::engine::replay::{self, Replay};
 use crate::engine::shared::Shared;
 #[cfg(any(test, feature = "sim"))]
@@ -31,7 +31,6 @@ use crate::io::{
 #[cfg(any(test, feature = "sim"))]
 use crate::io::{SimDisk, SimQueue};
 use crate::segment::name;
-use crate::segment::reader::ScannedBatch;
 use crate::sync::channel::{Receiver, bounded, unbounded};
 use crate::sync::thread::{self, JoinHandle};
 use crate::sync::{Mutex, MutexGuard};
@@ -75,7 +74,7 @@ impl Builder {
     /// file. [`Error::BackendRefused`] changes nothing if the kernel refuses to set a ring up; what
     /// is refused later, at the test write, leaves a recovered or an empty log. [`Error::Io`].
     pub fn open(self) -> Result<Log> {
-        self.open_std(&mut |_, _| Ok(()))
+        self.open_std(&mut |_| Ok(()))
     }
 
     pub(crate) fn open_std(self, replay: &mut Replay<'_>) -> Result<Log> {
@@ -161,7 +160,7 @@ impl Builder {
 
     pub(crate) fn verify_on(self, storage: &dyn Storage) -> Result<Recovery> {
         let (shard, policy) = (self.options.shard, self.options.policy);
-        Ok(recovery::recover(storage, shard, policy, Mode::ReadOnly, &mut |_, _, _| Ok(()))?.report)
+        Ok(recovery::recover(storage, shard, policy, Mode::ReadOnly, &mut |_| Ok(()))?.report)
     }
 
     /// Opens the log to read only: the records that are valid on disk now, beside a live writer or
@@ -171,12 +170,8 @@ impl Builder {
     ///
     /// As [`verify`](Self::verify).
     pub fn read_only(self) -> Result<Reader> {
-        let storage: Arc<dyn Storage> = Arc::new(StdStorage::new(&self.options.dir));
-        let (shard, policy) = (self.options.shard, self.options.policy);
-        let recovered =
-            recovery::recover(&*storage, shard, policy, Mode::ReadOnly, &mut |_, _, _| Ok(()))?;
-        let files = Files::new(storage);
-        Ok(Reader::of_segments(files, shard, recovered.segments, recovered.report))
+        let storage = Arc::new(StdStorage::new(&self.options.dir));
+        self.read_only_on(storage, &mut |_| Ok(()))
     }
 }
 
@@ -304,9 +299,7 @@ fn lock_and_recover(
     replay: &mut Replay<'_>,
 ) -> Result<(Box<dyn LockGuard>, Recovered)> {
     let lock = storage.lock(&name::lock_name(options.shard))?;
-    let visit = &mut |segment, batch: &ScannedBatch<'_>, counts| {
-        replay::show(replay, segment, batch, &counts)
-    };
+    let visit = &mut |visited: Visited<'_>| replay::show(replay, &visited);
     let (shard, policy) = (options.shard, options.policy);
     let recovered = recovery::recover(storage, shard, policy, Mode::Repair, visit)?;
     Ok((lock, recovered))

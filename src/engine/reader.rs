@@ -4,10 +4,11 @@
 //! - It holds no lock and no segment: truncation goes on meanwhile, and a reader that comes to
 //!   where records were truncated says [`Error::Truncated`].
 //! - After an error it yields nothing more.
+//! - A record is a slice of the memory that its part of the file was read into; nothing is copied
+//!   or allocated for it. Memory that no record shares any more is read into again.
 //!
 //! It does not follow the end of the log: make another one from where it ended.
 
-use std::collections::VecDeque;
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
@@ -18,12 +19,21 @@ use crate::engine::files::Files;
 use crate::engine::recovery::{Recovery, SegmentInfo};
 use crate::engine::shared::Shared;
 use crate::error::{Corruption, CorruptionKind, Error, Result, Witness};
+use crate::format::{RECORD_HEAD_SIZE, Walk};
 use crate::replication::ShardId;
 use crate::segment::name::segment_filename;
 use crate::segment::reader::{Scan, SegmentScanner};
+use crate::segment::window::Slice;
 use crate::seq::Seq;
 
 /// A record as it was read and verified.
+///
+/// It shares the memory that its part of the log was read into, and so does a clone: neither
+/// copies its bytes. As long as one of them is kept, so is that memory: a piece of 1 MiB, less at
+/// the end of a segment, with the batch that lies over its beginning, and up to twice that behind
+/// longer batches. That costs nothing for who looks at records and drops them, or keeps all of
+/// them; who keeps a few of many takes their bytes out ([`into_data`](Self::into_data)). A record
+/// that was read by its place has memory of its own.
 ///
 /// ```
 /// let dir = tempfile::tempdir()?;
@@ -33,9 +43,9 @@ use crate::seq::Seq;
 /// assert_eq!((record.seq().get(), record.data()), (1, &b"one"[..]));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Record {
-    pub(crate) data: Vec<u8>,
+    pub(crate) data: Slice,
     pub(crate) record_ref: RecordRef,
     pub(crate) time_nanos: u64,
 }
@@ -51,9 +61,15 @@ impl Record {
         &self.data
     }
 
-    /// Its bytes, without a copy.
+    /// Its bytes, alone: nothing else is kept in memory for them. They are copied, unless they are
+    /// most of what the record keeps and nobody shares it, as with one that was read by its place.
     pub fn into_data(self) -> Vec<u8> {
-        self.data
+        self.into_data_after(0)
+    }
+
+    /// [`into_data`](Self::into_data) of what follows the first bytes.
+    pub(crate) fn into_data_after(self, bytes: usize) -> Vec<u8> {
+        self.data.into_vec_after(bytes)
     }
 
     /// Where it lies, for [`Log::read`].
@@ -67,6 +83,15 @@ impl Record {
         self.time_nanos
     }
 }
+
+impl PartialEq for Record {
+    fn eq(&self, other: &Record) -> bool {
+        let place = |record: &Record| (record.record_ref, record.time_nanos);
+        place(self) == place(other) && self.data() == other.data()
+    }
+}
+
+impl Eq for Record {}
 
 /// Where a reader learns which segments there are.
 #[derive(Clone)]
@@ -106,6 +131,10 @@ impl Segments {
 
 /// An iterator over records, in order.
 ///
+/// Its memory is a piece of 1 MiB of the log, and the batch that lies over its beginning. It is
+/// used again for the next piece when all records of it are dropped; see [`Record`] for those that
+/// are kept.
+///
 /// ```
 /// use ringwal::{Log, Seq};
 ///
@@ -126,7 +155,6 @@ pub struct Reader {
     next: Seq,
     end: Seq,
     scan: Option<Position>,
-    ready: VecDeque<Record>,
     failed: bool,
     recovery: Option<Box<Recovery>>,
 }
@@ -136,6 +164,15 @@ struct Position {
     segment: Seq,
     last_seq: Seq,
     scanner: SegmentScanner,
+    /// The batch that the next record may be in.
+    batch: Option<Begun>,
+}
+
+/// A verified batch that the scanner has in memory, and how far it was read.
+struct Begun {
+    offset: u64,
+    time_nanos: u64,
+    walk: Walk,
 }
 
 impl Reader {
@@ -147,15 +184,16 @@ impl Reader {
         recovery: Recovery,
     ) -> Reader {
         let end = segments.last().map_or(Seq::NONE, |segment| segment.last_seq);
-        let next = segments.first().map_or(Seq::FIRST, |segment| segment.first_seq);
+        let first_seq = recovery.first_seq;
+        let next = segments.first().map_or(Seq::FIRST, |first| first.first_seq.max(first_seq));
         let segments = Segments::Fixed(segments.into());
         let recovery = Some(Box::new(recovery));
         Reader { recovery, ..Reader::new(Arc::new(files), shard, segments, next, end) }
     }
 
     fn new(files: Arc<Files>, shard: ShardId, segments: Segments, next: Seq, end: Seq) -> Reader {
-        let (scan, ready, failed) = (None, VecDeque::new(), false);
-        Reader { files, shard, segments, next, end, scan, ready, failed, recovery: None }
+        let (scan, failed) = (None, false);
+        Reader { files, shard, segments, next, end, scan, failed, recovery: None }
     }
 
     /// What opening to read only found; `None` for a reader of an open log, which has its own
@@ -171,7 +209,7 @@ impl Reader {
 
     /// The sequence number of the next record.
     pub fn next_seq(&self) -> Seq {
-        self.ready.front().map_or(self.next, Record::seq)
+        self.next
     }
 
     /// The last sequence number that this reader will yield.
@@ -183,34 +221,43 @@ impl Reader {
     pub fn seek(&mut self, seq: Seq) {
         self.next = seq.max(Seq::FIRST);
         self.scan = None;
-        self.ready.clear();
         self.failed = false;
     }
 
-    /// Reads the batch that has the next record.
+    /// The next record, if the batch that was begun has it.
+    fn next_of_batch(&mut self) -> Option<Record> {
+        let position = self.scan.as_mut()?;
+        let Begun { offset, time_nanos, walk } = position.batch.as_mut()?;
+        let until = position.last_seq.min(self.end);
+        while let Some(view) = walk.next(position.scanner.after(*offset)) {
+            let seq = Seq::new(view.seq);
+            if seq < self.next || seq > until {
+                continue;
+            }
+            let (offset, bytes) = (*offset + u64::from(view.offset), view.bytes.len());
+            let data = position.scanner.slice(offset + RECORD_HEAD_SIZE as u64, bytes)?;
+            let (segment, bytes) = (position.segment, bytes as u32);
+            self.next = seq.next();
+            let record_ref = RecordRef { seq, segment, offset, bytes };
+            return Some(Record { data, record_ref, time_nanos: *time_nanos });
+        }
+        position.batch = None;
+        None
+    }
+
+    /// Reads the next batch, from where the last one ended or where the next record is.
     fn load(&mut self) -> Result<()> {
         let position = match self.scan.take() {
             Some(position) if self.next <= position.last_seq => position,
             _ => self.enter()?,
         };
-        let Position { segment, last_seq, mut scanner } = position;
-        let until = last_seq.min(self.end);
-        let offset = match scanner.next_batch()? {
+        let position = self.scan.insert(position);
+        let (segment, until) = (position.segment, position.last_seq.min(self.end));
+        let offset = match position.scanner.next_batch()? {
             Scan::Batch(batch) => {
-                let time_nanos = batch.header().time_nanos;
-                for record in batch.records() {
-                    let seq = Seq::new(record.seq);
-                    if seq < self.next || seq > until {
-                        continue;
-                    }
-                    let offset = batch.offset() + u64::from(record.offset);
-                    let bytes = record.bytes.len() as u32;
-                    let record_ref = RecordRef { seq, segment, offset, bytes };
-                    let data = record.bytes.to_vec();
-                    self.ready.push_back(Record { data, record_ref, time_nanos });
-                    self.next = seq.next();
-                }
-                self.scan = Some(Position { segment, last_seq, scanner });
+                let (offset, header) = (batch.offset(), batch.header());
+                let (time_nanos, walk) = (header.time_nanos, Walk::new(header));
+                position.batch = Some(Begun { offset, time_nanos, walk });
                 return Ok(());
             }
             Scan::End(stop) => stop.offset,
@@ -240,7 +287,7 @@ impl Reader {
             }
         };
         let scanner = SegmentScanner::new(file, self.shard.get(), first_seq.get())?;
-        Ok(Position { segment: first_seq, last_seq, scanner })
+        Ok(Position { segment: first_seq, last_seq, scanner, batch: None })
     }
 
     /// An error if the segment is not part of the log any more.
@@ -265,7 +312,7 @@ impl Iterator for Reader {
 
     fn next(&mut self) -> Option<Result<Record>> {
         loop {
-            if let Some(record) = self.ready.pop_front() {
+            if let Some(record) = self.next_of_batch() {
                 return Some(Ok(record));
             }
             if self.failed || self.next > self.end {

@@ -13,7 +13,9 @@
 //! 4. The last segment, the `state` file and the directory are synced before they are believed, so
 //!    that nothing which was shown can go away. All earlier segments were durable when the last
 //!    one got its name.
-//! 5. Memory is bounded by the window of one scan, whatever the files say.
+//! 5. Memory is bounded by the window of one scan ([`crate::segment::window`]), whatever the files
+//!    say. Each segment is read once and verified once, but for what lies around its end where that
+//!    is torn or damaged.
 //!
 //! Threading: one thread, and to repair it must hold the log's lock.
 //!
@@ -76,11 +78,22 @@ pub(crate) struct SegmentInfo {
     pub(crate) name: String,
 }
 
-/// Is shown every batch that counts, in order, with the first record of its segment and the range
-/// of its records that count. It may be shown batches before damage behind them is found and
-/// recovery fails.
-pub(crate) type Visit<'v> =
-    dyn FnMut(Seq, &ScannedBatch<'_>, RangeInclusive<u64>) -> Result<()> + 'v;
+/// A batch that counts, and what is known of it.
+#[derive(Clone, Debug)]
+pub(crate) struct Visited<'b> {
+    /// The first record of its segment.
+    pub(crate) segment: Seq,
+    pub(crate) batch: ScannedBatch<'b>,
+    /// Its records that count.
+    pub(crate) counts: RangeInclusive<u64>,
+    /// The last checkpoint. Where damage is tolerated, recovery may set it back, but then to the
+    /// last record that there is: no record is on another side of it for that.
+    pub(crate) checkpoint_seq: Seq,
+}
+
+/// Is shown every batch that counts, in order. It may be shown batches before damage behind them
+/// is found and recovery fails; but if recovery succeeds, what was shown is what the log has.
+pub(crate) type Visit<'v> = dyn FnMut(Visited<'_>) -> Result<()> + 'v;
 
 /// Recovers the log of a shard.
 pub(crate) fn recover(

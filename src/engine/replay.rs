@@ -1,6 +1,10 @@
 //! Records shown while recovery verifies them, so that who keeps an index reads the log once.
+//!
+//! 1. A record is shown after its whole batch was verified, in order, and as a slice of what was
+//!    read: nothing is copied, and nothing is kept for longer than the call.
+//! 2. What was shown counts only if opening succeeds, because damage further on may end it. Then
+//!    it is what the log has: nothing of it is cut back, and there is nothing else.
 
-use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use crate::engine::Log;
@@ -8,28 +12,84 @@ use crate::engine::commit::RecordRef;
 use crate::engine::files::Files;
 use crate::engine::options::Builder;
 use crate::engine::reader::Reader;
-use crate::engine::recovery::{self, Mode};
+use crate::engine::recovery::{self, Mode, Visit, Visited};
 use crate::engine::still::Still;
 use crate::error::Result;
-use crate::io::StdStorage;
-use crate::segment::reader::ScannedBatch;
+use crate::io::{StdStorage, Storage};
 use crate::seq::Seq;
 
-/// Is shown every record, in order, with its place.
-pub(crate) type Replay<'r> = dyn FnMut(RecordRef, &[u8]) -> Result<()> + 'r;
+/// A record that is shown while the log opens, in place: see
+/// [`open_replaying_records`](Builder::open_replaying_records).
+///
+/// ```
+/// use ringwal::Log;
+///
+/// let dir = tempfile::tempdir()?;
+/// let log = Log::open(dir.path().join("log"))?;
+/// let covered = log.append("one")?;
+/// log.append("two")?;
+/// log.checkpoint(covered, "")?;
+/// log.close()?;
+///
+/// let mut news = Vec::new();
+/// Log::builder(dir.path().join("log")).open_replaying_records(|record| {
+///     if !record.is_checkpointed() {
+///         news.push((record.seq().get(), record.time_nanos(), record.data().to_vec()));
+///     }
+///     Ok(())
+/// })?;
+/// assert!(matches!(&news[..], [(2, time_nanos, data)] if *time_nanos > 0 && data == b"two"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct Replayed<'r> {
+    data: &'r [u8],
+    record_ref: RecordRef,
+    time_nanos: u64,
+    checkpoint_seq: Seq,
+}
+
+impl<'r> Replayed<'r> {
+    /// Its sequence number.
+    pub fn seq(&self) -> Seq {
+        self.record_ref.seq
+    }
+
+    /// Its bytes, where they were read and verified.
+    pub fn data(&self) -> &'r [u8] {
+        self.data
+    }
+
+    /// Where it lies, for [`Log::read`].
+    pub fn record_ref(&self) -> RecordRef {
+        self.record_ref
+    }
+
+    /// When its batch was written; see [`Record::time_nanos`](crate::Record::time_nanos).
+    pub fn time_nanos(&self) -> u64 {
+        self.time_nanos
+    }
+
+    /// Whether the last checkpoint covers it, so that it is safe elsewhere.
+    pub fn is_checkpointed(&self) -> bool {
+        self.seq() <= self.checkpoint_seq
+    }
+}
+
+/// Is shown every record, in order.
+pub(crate) type Replay<'f> = dyn FnMut(Replayed<'_>) -> Result<()> + 'f;
 
 /// Shows the records of a batch that count.
-pub(crate) fn show(
-    replay: &mut Replay<'_>,
-    segment: Seq,
-    batch: &ScannedBatch<'_>,
-    counts: &RangeInclusive<u64>,
-) -> Result<()> {
+pub(crate) fn show(replay: &mut Replay<'_>, visited: &Visited<'_>) -> Result<()> {
+    let Visited { segment, batch, counts, checkpoint_seq } = visited;
+    let (segment, checkpoint_seq) = (*segment, *checkpoint_seq);
+    let time_nanos = batch.header().time_nanos;
     for record in batch.records() {
         if counts.contains(&record.seq) {
             let offset = batch.offset() + u64::from(record.offset);
-            let (seq, bytes) = (Seq::new(record.seq), record.bytes.len() as u32);
-            replay(RecordRef { seq, segment, offset, bytes }, record.bytes)?;
+            let (seq, data) = (Seq::new(record.seq), record.bytes);
+            let record_ref = RecordRef { seq, segment, offset, bytes: data.len() as u32 };
+            replay(Replayed { data, record_ref, time_nanos, checkpoint_seq })?;
         }
     }
     Ok(())
@@ -61,6 +121,19 @@ impl Builder {
         self,
         mut replay: impl FnMut(RecordRef, &[u8]) -> Result<()>,
     ) -> Result<Log> {
+        self.open_replaying_records(|record| replay(record.record_ref(), record.data()))
+    }
+
+    /// [`open_replaying`](Self::open_replaying) that hands out all there is to know of a record,
+    /// also when it was written and whether the last checkpoint covers it.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open), and whatever `replay` says.
+    pub fn open_replaying_records(
+        self,
+        mut replay: impl FnMut(Replayed<'_>) -> Result<()>,
+    ) -> Result<Log> {
         self.open_std(&mut replay)
     }
 
@@ -75,12 +148,27 @@ impl Builder {
         self,
         mut replay: impl FnMut(RecordRef, &[u8]) -> Result<()>,
     ) -> Result<Reader> {
-        let (shard, policy) = (self.options.shard, self.options.policy);
         let storage = Arc::new(StdStorage::new(&self.options.dir));
-        let storage = Arc::new(Still::of(storage, shard)?);
-        let visit = &mut |segment, batch: &ScannedBatch<'_>, counts| {
-            show(&mut replay, segment, batch, &counts)
-        };
+        let storage = Arc::new(Still::of(storage, self.options.shard)?);
+        let replay: &mut Replay<'_> = &mut |record| replay(record.record_ref(), record.data());
+        self.read_only_on(storage, &mut |visited| show(replay, &visited))
+    }
+
+    /// [`read_only`](Self::read_only) that shows every record to `replay`, in order. Unlike
+    /// [`read_only_replaying`](Self::read_only_replaying) it has one segment open at a time, so
+    /// that there may be any number of them.
+    pub(crate) fn read_only_std(self, replay: &mut Replay<'_>) -> Result<Reader> {
+        let storage = Arc::new(StdStorage::new(&self.options.dir));
+        self.read_only_on(storage, &mut |visited| show(replay, &visited))
+    }
+
+    /// [`read_only`](Self::read_only) on any storage.
+    pub(crate) fn read_only_on(
+        self,
+        storage: Arc<dyn Storage>,
+        visit: &mut Visit<'_>,
+    ) -> Result<Reader> {
+        let (shard, policy) = (self.options.shard, self.options.policy);
         let recovered = recovery::recover(&*storage, shard, policy, Mode::ReadOnly, visit)?;
         let files = Files::new(storage);
         Ok(Reader::of_segments(files, shard, recovered.segments, recovered.report))

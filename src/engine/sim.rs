@@ -80,7 +80,7 @@ impl Builder {
     ///
     /// As [`open`](Builder::open).
     pub fn open_sim(self, disk: &SimDisk) -> Result<Log> {
-        self.open_stepped(disk, &mut |_, _| Ok(()))
+        self.open_stepped(disk, &mut |_| Ok(()))
     }
 
     /// [`open_replaying`](Builder::open_replaying) on a simulated disk.
@@ -93,7 +93,7 @@ impl Builder {
         disk: &SimDisk,
         mut replay: impl FnMut(RecordRef, &[u8]) -> Result<()>,
     ) -> Result<Log> {
-        self.open_stepped(disk, &mut replay)
+        self.open_stepped(disk, &mut |record| replay(record.record_ref(), record.data()))
     }
 
     /// Opens the log as [`open`](Builder::open) does, on a real disk, and puts `wrap` around its
@@ -113,7 +113,7 @@ impl Builder {
         self,
         wrap: impl FnOnce(Box<dyn IoQueue>) -> Box<dyn IoQueue> + Send + 'static,
     ) -> Result<Log> {
-        self.open_with(&mut |_, _| Ok(()), |storage, options, probe| {
+        self.open_with(&mut |_| Ok(()), |storage, options, probe| {
             let (queue, backend) = open_queue(storage, options, probe)?;
             Ok((wrap(queue), backend))
         })

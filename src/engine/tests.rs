@@ -108,7 +108,7 @@ pub(crate) fn open_faulty(
     let ops = Ops::default();
     let storage = Arc::new(StdStorage::new(dir));
     let (queue_fault, queue_ops) = (Arc::clone(fault), Arc::clone(&ops));
-    let log = builder.open_on(storage, &mut |_, _| Ok(()), move |storage, options, spare| {
+    let log = builder.open_on(storage, &mut |_| Ok(()), move |storage, options, spare| {
         let (inner, backend) = open_queue(storage, options, spare)?;
         let queue = Faulty {
             inner,

@@ -197,12 +197,28 @@ pub fn decode(bytes: &[u8]) -> Result<VerifiedBatch<'_>, BatchError> {
     if digest.finish() != stated {
         return Err(BatchError::Digest);
     }
+    check_records(&header, payload)?;
+    Ok(VerifiedBatch { header, payload })
+}
+
+/// The rest of [`decode`], of a frame with this header whose digest holds: every CRC.
+///
+/// # Errors
+///
+/// [`BatchError::Short`] and [`BatchError::Record`].
+pub(crate) fn decode_digested(bytes: &[u8], header: &BatchHeader) -> Result<(), BatchError> {
+    let needed = header.end_bytes();
+    let payload = bytes.get(HEADER_SIZE..to_index(needed)).ok_or(BatchError::Short { needed })?;
+    check_records(header, payload)
+}
+
+fn check_records(header: &BatchHeader, payload: &[u8]) -> Result<(), BatchError> {
     for (index, (head, body)) in (0..).zip(Heads::new(payload, header.records)) {
         if !RecordHead::from_bytes(head).matches(body) {
             return Err(BatchError::Record { index });
         }
     }
-    Ok(VerifiedBatch { header, payload })
+    Ok(())
 }
 
 /// A batch whose every byte was verified.
@@ -235,8 +251,7 @@ impl<'a> VerifiedBatch<'a> {
 
     /// Its records, in order.
     pub fn records(&self) -> Records<'a> {
-        let heads = Heads::new(self.payload, self.header.records);
-        Records { heads, seq: self.header.first_seq }
+        Records { payload: self.payload, walk: Walk::new(&self.header) }
     }
 }
 
@@ -254,20 +269,45 @@ pub struct RecordView<'a> {
 /// The records of a [`VerifiedBatch`], in order.
 #[derive(Clone, Debug)]
 pub struct Records<'a> {
-    heads: Heads<'a>,
-    seq: u64,
+    payload: &'a [u8],
+    walk: Walk,
 }
 
 impl<'a> Iterator for Records<'a> {
     type Item = RecordView<'a>;
 
     fn next(&mut self) -> Option<RecordView<'a>> {
-        let at = HEADER_SIZE + self.heads.at;
-        let (_, bytes) = self.heads.next()?;
-        let seq = self.seq;
-        self.seq = seq.wrapping_add(1);
+        self.walk.next_in(self.payload)
+    }
+}
+
+/// How far a walk over the records of a verified batch has come, for who cannot keep the batch
+/// borrowed meanwhile.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Walk {
+    seq: u64,
+    at: usize,
+    left: u32,
+}
+
+impl Walk {
+    /// A walk from the first record of a batch with this header on.
+    pub(crate) fn new(header: &BatchHeader) -> Walk {
+        Walk { seq: header.first_seq, at: 0, left: header.records }
+    }
+
+    /// The next record of the batch whose frame begins with `frame`.
+    pub(crate) fn next<'a>(&mut self, frame: &'a [u8]) -> Option<RecordView<'a>> {
+        self.next_in(frame.get(HEADER_SIZE..)?)
+    }
+
+    fn next_in<'a>(&mut self, payload: &'a [u8]) -> Option<RecordView<'a>> {
+        let mut heads = Heads { payload, at: self.at, left: self.left };
+        let (_, bytes) = heads.next()?;
         // Within u32 but for the last 64 of 2^32 bytes, where no record starts.
-        Some(RecordView { seq, offset: at as u32, bytes })
+        let (seq, offset) = (self.seq, (HEADER_SIZE + self.at) as u32);
+        (self.seq, self.at, self.left) = (seq.wrapping_add(1), heads.at, heads.left);
+        Some(RecordView { seq, offset, bytes })
     }
 }
 
@@ -297,7 +337,7 @@ impl<'a> Iterator for Heads<'a> {
         if self.left == 0 {
             return None;
         }
-        let rest = &self.payload[self.at..];
+        let rest = self.payload.get(self.at..)?;
         let head: [u8; RECORD_HEAD_SIZE] = *rest.first_chunk()?;
         let len = RecordHead::from_bytes(head).len as usize;
         let body = rest[RECORD_HEAD_SIZE..].get(..len)?;

@@ -56,7 +56,7 @@ pub use batch::{
 pub use record::{RecordCrc, RecordHead};
 pub use state::{Checkpoint, PAYLOAD_MAX, SLOT_BYTES, State, StateError, newest};
 
-pub(crate) use batch::HeadDigest;
+pub(crate) use batch::{HeadDigest, Walk, decode_digested};
 
 /// The first bytes of every batch.
 pub const MAGIC: [u8; 4] = *b"RWAL";

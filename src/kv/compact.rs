@@ -158,7 +158,8 @@ impl Store {
     fn compact_segment(&self, segment: &Segment, last_seq: Seq) -> Result<Compacted> {
         let (mut records, mut bytes) = (0, 0);
         let (mut group, mut copies) = (Group::default(), Copies::default());
-        let mut reader = self.log.reader_from(segment.first_seq)?;
+        let first_seq = segment.first_seq.max(self.log.first_seq());
+        let mut reader = self.log.reader_from(first_seq)?;
         while reader.next_seq() <= last_seq {
             let Some(record) = reader.next().transpose()? else { break };
             self.check_open()?;
@@ -177,6 +178,7 @@ impl Store {
                 self.copy(&mut group, &mut copies)?;
             }
             group.bytes += slot.record_bytes();
+            // A copy, because few live records among many dead ones would keep all of these.
             group.records.push((hash, slot, record.into_data()));
         }
         self.copy(&mut group, &mut copies)?;

@@ -73,7 +73,7 @@ impl Snapshot {
                 batch.clear();
                 bytes = 0;
             }
-            batch.push(self.shared.record(&slot)?)?;
+            batch.push(self.shared.record(&slot)?.data())?;
             bytes += slot.record_bytes();
             copied.add(slot.record_bytes());
         }

@@ -125,7 +125,7 @@ impl Snapshot {
         let mut out = BufWriter::new(file);
         for slot in sort::by_key(&self.shared)? {
             let record = self.shared.record(&slot)?;
-            if let Some(Entry { key, value: Some(value) }) = Entry::parse(&record) {
+            if let Some(Entry { key, value: Some(value) }) = Entry::parse(record.data()) {
                 write_line(&mut out, key, value).map_err(failed("write"))?;
             }
         }

@@ -55,12 +55,6 @@ pub(crate) fn value_at(bytes: &[u8], key: &[u8]) -> Option<usize> {
     (entry.key == key && entry.value.is_some()).then_some(HEAD_SIZE + key.len())
 }
 
-/// The key alone, of the head and the key of a record.
-pub(crate) fn into_key(mut bytes: Vec<u8>) -> Vec<u8> {
-    bytes.drain(..HEAD_SIZE.min(bytes.len()));
-    bytes
-}
-
 /// The record of a put, or of a delete where there is no value.
 pub(crate) fn encode(key: &[u8], value: Option<&[u8]>) -> Result<Vec<u8>> {
     let kind = if value.is_some() { PUT } else { DELETE };

@@ -68,12 +68,23 @@ pub(crate) struct Moment {
 
 impl Moment {
     /// The record of a slot, with its bytes verified and known to be a put.
-    pub(crate) fn record(&self, slot: &Slot) -> Result<Vec<u8>> {
-        let data = self.source.read(slot.place())?.into_data();
-        match Entry::parse(&data) {
-            Some(Entry { value: Some(_), .. }) => Ok(data),
+    pub(crate) fn record(&self, slot: &Slot) -> Result<Record> {
+        let record = self.source.read(slot.place())?;
+        match Entry::parse(record.data()) {
+            Some(Entry { value: Some(_), .. }) => Ok(record),
             _ => Err(not_the_record(self.source.dir(), slot)),
         }
+    }
+
+    /// The key and the value of a slot.
+    fn pair(&self, slot: &Slot) -> Result<(Vec<u8>, Vec<u8>)> {
+        let record = self.record(slot)?;
+        let Some(Entry { key, value: Some(value) }) = Entry::parse(record.data()) else {
+            return Err(not_the_record(self.source.dir(), slot));
+        };
+        // The key alone has memory of its own: who collects keys does not keep the values.
+        let (key, at) = (key.to_vec(), record.data().len() - value.len());
+        Ok((key, record.into_data_after(at)))
     }
 }
 
@@ -180,11 +191,7 @@ impl Iterator for Items {
     fn next(&mut self) -> Option<Self::Item> {
         let slot = self.moment.slots.get(self.next)?;
         self.next += 1;
-        let item = self.moment.record(slot).map(|mut data| {
-            let at = data.len() - Entry::parse(&data).and_then(|e| e.value).map_or(0, <[u8]>::len);
-            let value = data.split_off(at);
-            (record::into_key(data), value)
-        });
+        let item = self.moment.pair(slot);
         if item.is_err() {
             self.next = self.moment.slots.len();
         }
@@ -220,12 +227,10 @@ pub(crate) fn get(
         let Some(slot) = index.get(hash) else { return Ok(None) };
         match read(slot.place()) {
             Ok(record) => {
-                let mut data = record.into_data();
-                let Some(at) = record::value_at(&data, key) else {
+                let Some(at) = record::value_at(record.data(), key) else {
                     return Err(not_the_record(dir, &slot));
                 };
-                data.drain(..at);
-                return Ok(Some(data));
+                return Ok(Some(record.into_data_after(at)));
             }
             // Compacted between the look at the index and the read: the index knows where to.
             Err(Error::Truncated { .. }) if last != Some(slot) => last = Some(slot),

@@ -30,7 +30,7 @@ pub(crate) fn by_key(moment: &Moment) -> Result<Vec<Slot>> {
     let mut slots = moment.slots.clone();
     let read = |slot: &Slot, from: usize, max: usize, into: &mut Vec<u8>| {
         let record = moment.record(slot)?;
-        let key = Entry::parse(&record).map_or(&[][..], |entry| entry.key);
+        let key = Entry::parse(record.data()).map_or(&[][..], |entry| entry.key);
         let part = key.get(from..).unwrap_or(&[]);
         into.extend_from_slice(&part[..part.len().min(max)]);
         Ok(part.len() > max)

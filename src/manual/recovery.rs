@@ -5,6 +5,12 @@
 //! verdict, the label of the row that decided, and the figures; `ringwal verify` prints the same
 //! without changing anything.
 //!
+//! Whoever keeps an index of the log, or a state that its records lead to, builds it in the same
+//! pass: [`Builder::open_replaying`](crate::Builder::open_replaying) shows each record where it was
+//! read, and [`open_replaying_records`](crate::Builder::open_replaying_records) with its time and
+//! whether the last checkpoint covers it. Both logs of this crate are opened that way. What was
+//! shown counts only if opening succeeds.
+//!
 //! # Torn or damaged
 //!
 //! Bytes that are no valid batch can be a batch that a crash interrupted, which nobody was told

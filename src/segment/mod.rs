@@ -6,3 +6,4 @@
 
 pub(crate) mod name;
 pub(crate) mod reader;
+pub(crate) mod window;

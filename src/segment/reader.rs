@@ -4,9 +4,12 @@
 //!    unit, has the shard, begins with the sequence number that is expected next, and has the
 //!    salt of the file's first batch.
 //! 2. Nothing is allocated by what a damaged length says: lengths are held against the file's
-//!    length first, and a frame larger than the window is only loaded after its digest was
-//!    verified from small reads of its record heads.
-//! 3. A stop is only believed when the bytes were read in that very call, so that a scan of a file
+//!    length first, and a frame larger than the window is taken in piece by piece, only as far as
+//!    its record heads lead.
+//! 3. Each byte is read once and verified once, where it lies: a batch, and who wants to keep a
+//!    record of it, has a slice of the window. Only around a stop, and where a file is searched for
+//!    what follows damage, bytes are read again.
+//! 4. A stop is only believed when the bytes were read in that very call, so that a scan of a file
 //!    that is being written can go on later, from where it stopped.
 //!
 //! Threading: a scanner has one owner; the file may be written meanwhile.
@@ -20,9 +23,11 @@ use crate::error::Result;
 use crate::format::{
     BatchError, BatchHeader, DIGEST_AT, DIGEST_SIZE, HEADER_SIZE, HeadDigest, MAGIC,
     RECORD_HEAD_SIZE, RecordHead, Records, VERSION, VERSION_AT, VerifiedBatch, decode,
+    decode_digested,
 };
 use crate::io::StorageFile;
 use crate::mutation::mutated;
+use crate::segment::window::{Slice, WINDOW_BYTES, Window};
 
 /// A scan over one segment.
 pub(crate) struct SegmentScanner {
@@ -161,9 +166,19 @@ impl SegmentScanner {
         self.expected_seq
     }
 
+    /// The bytes from `at` on that are in memory: after a batch all of it, until the next one.
+    pub(crate) fn after(&self, at: u64) -> &[u8] {
+        self.window.after(at)
+    }
+
+    /// `len` of the bytes at `at`, which stay in memory as long as the slice is kept.
+    pub(crate) fn slice(&self, at: u64, len: usize) -> Option<Slice> {
+        self.window.slice(at, len)
+    }
+
     /// The next batch that counts, or why there is none. May be called again after a stop.
     pub(crate) fn next_batch(&mut self) -> Result<Scan<'_>> {
-        if self.window.bytes.is_empty() {
+        if self.window.is_empty() {
             self.file_bytes = self.file.bytes()?;
         }
         self.window.fresh = false;
@@ -280,6 +295,8 @@ impl SegmentScanner {
             if digest != Ok(stated) {
                 return Ok(Err(digest.err().unwrap_or(BatchError::Digest)));
             }
+            self.load(at, len)?;
+            return Ok(decode_digested(self.window.after(at), &header).map(|()| header));
         }
         self.load(at, len)?;
         let bytes = self.window.after(at);
@@ -302,8 +319,9 @@ impl SegmentScanner {
         }
     }
 
-    /// The digest of a frame from its header and its record heads alone. They are read piece by
-    /// piece, because nothing of the frame is known to be true yet.
+    /// The digest of a frame from its header and its record heads alone. The frame is taken in
+    /// piece by piece, because nothing of it is known to be true yet; if it is, all of it will be
+    /// needed, so what was read is kept.
     fn digest_of_heads(
         &mut self,
         at: u64,
@@ -317,7 +335,8 @@ impl SegmentScanner {
             if head_at + RECORD_HEAD_SIZE as u64 > end {
                 return Ok(Err(BatchError::Length));
             }
-            self.load(head_at, RECORD_HEAD_SIZE)?;
+            let Ok(len) = usize::try_from(head_at - at) else { return Ok(Err(BatchError::Length)) };
+            self.load(at, len + RECORD_HEAD_SIZE)?;
             let Some(head) = self.window.after(head_at).first_chunk() else {
                 return Ok(Err(BatchError::Length));
             };
@@ -377,57 +396,6 @@ impl fmt::Debug for SegmentScanner {
             .finish_non_exhaustive()
     }
 }
-
-/// A part of the file in memory.
-#[derive(Default)]
-struct Window {
-    bytes: Vec<u8>,
-    /// Where `bytes[0]` lies in the file.
-    start: u64,
-    /// Whether it was read since this was last set to false.
-    fresh: bool,
-}
-
-impl Window {
-    /// Makes the window hold `len` bytes from `at` on, or what the file has of them; `left` is
-    /// how many follow there. It grows beyond its usual size only for such a `len`.
-    fn load(&mut self, file: &dyn StorageFile, at: u64, len: usize, left: u64) -> Result<()> {
-        if self.after(at).len() >= len {
-            return Ok(());
-        }
-        let usual = usize::try_from(left).map_or(WINDOW_BYTES, |left| left.min(WINDOW_BYTES));
-        let size = len.max(usual);
-        if self.bytes.capacity() > 2 * size.max(WINDOW_BYTES) {
-            self.bytes = Vec::new();
-        }
-        self.bytes.resize(size, 0);
-        self.start = at;
-        self.fresh = true;
-        let read = match file.read_at(&mut self.bytes, at) {
-            Ok(read) => read,
-            Err(error) => {
-                self.bytes.clear();
-                return Err(error);
-            }
-        };
-        self.bytes.truncate(read);
-        Ok(())
-    }
-
-    /// What it holds from `at` on.
-    fn after(&self, at: u64) -> &[u8] {
-        let skip = at.checked_sub(self.start).and_then(|skip| usize::try_from(skip).ok());
-        skip.and_then(|skip| self.bytes.get(skip..)).unwrap_or(&[])
-    }
-
-    fn forget(&mut self) {
-        self.bytes.clear();
-        self.fresh = false;
-    }
-}
-
-/// How much of the file is read at once.
-const WINDOW_BYTES: usize = 1 << 20;
 
 #[cfg(test)]
 mod tests;

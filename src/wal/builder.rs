@@ -4,10 +4,13 @@ use crate::Blocks;
 #[cfg(any(test, feature = "sim"))]
 use crate::SimDisk;
 use crate::replication::ShardId;
-use crate::wal::dedup::{ENTRIES_DEFAULT, ENTRIES_MAX};
+use crate::wal::dedup::{DedupWindow, ENTRIES_DEFAULT, ENTRIES_MAX};
 use crate::wal::format::EVENT_SIZE;
+use crate::wal::replay::Replay;
 use crate::wal::{Opened, WalConfig, WalHandle};
-use crate::{BackendKind, Builder, Durability, Error, Log, RecoveryPolicy, Result, Strategy};
+use crate::{
+    BackendKind, Builder, Durability, Error, Log, RecoveryPolicy, Replayed, Result, Strategy,
+};
 
 /// The least and the greatest segment, in bytes: what the engine takes.
 const SEGMENT_SIZES: (u64, u64) = (128, 64 << 30);
@@ -112,7 +115,7 @@ impl WalBuilder {
     ///
     /// As [`WalHandle::open`].
     pub fn open(self) -> Result<Opened> {
-        self.open_by(Builder::open)
+        self.open_by(|engine, replay| engine.open_std(replay))
     }
 
     /// Opens the log on a simulated disk, or creates it there; see
@@ -160,11 +163,15 @@ impl WalBuilder {
     /// As [`WalHandle::open`].
     #[cfg(any(test, feature = "sim"))]
     pub fn open_sim(self, disk: &SimDisk) -> Result<Opened> {
-        self.open_by(|engine| engine.open_sim(disk))
+        self.open_by(|engine, replay| engine.open_stepped(disk, replay))
     }
 
-    /// Checks the options, and opens the log that `open` opens.
-    pub(crate) fn open_by(self, open: impl FnOnce(Builder) -> Result<Log>) -> Result<Opened> {
+    /// Checks the options, and opens the log that `open` opens, which shows its records while it
+    /// verifies them.
+    pub(crate) fn open_by(
+        self,
+        open: impl FnOnce(Builder, &mut dyn FnMut(Replayed<'_>) -> Result<()>) -> Result<Log>,
+    ) -> Result<Opened> {
         self.validate()?;
         let batch_bytes = BATCH_BYTES_MIN.max(self.config.batch_size * EVENT_BATCH_BYTES);
         // `batch_timeout` bounds how long an event waits for company. The engine lets none wait
@@ -176,7 +183,11 @@ impl WalBuilder {
             .batch_bytes(batch_bytes)
             .queue_bytes(QUEUE_BYTES_MIN.max(2 * batch_bytes))
             .record_bytes_max(EVENT_SIZE);
-        WalHandle::of(open(engine)?, self.config.dedup_window, self.dedup_entries)
+        let is_on = !self.config.dedup_window.is_zero();
+        let window = is_on.then(|| DedupWindow::new(self.config.dedup_window, self.dedup_entries));
+        let mut replay = Replay::new(self.config.log_dir(), window);
+        let log = open(engine, &mut |record| replay.show(record))?;
+        Ok(WalHandle::of(log, replay))
     }
 
     fn validate(&self) -> Result<()> {

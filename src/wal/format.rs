@@ -83,16 +83,24 @@ impl EventRecord {
     /// [`Error::NotALog`] naming the record, when it is not an event: then the log is another
     /// user's.
     pub fn from_record(record: &Record, dir: &Path) -> Result<EventRecord> {
-        let bytes = record.data();
-        <[u8; EVENT_SIZE]>::try_from(bytes).map(EventRecord::from_bytes).map_err(|_| {
-            let (seq, len) = (record.seq(), bytes.len());
-            let reason = format!(
-                "record {seq} has {len} bytes and an event has {EVENT_SIZE}, so it is not an \
-                 event log"
-            );
-            Error::NotALog { path: dir.to_path_buf(), reason }
-        })
+        event_bytes(record.seq(), record.data(), dir).map(|bytes| EventRecord::from_bytes(*bytes))
     }
+}
+
+/// The bytes of record `seq` of the log in `dir`, if they are those of an event.
+pub(crate) fn event_bytes<'r>(
+    seq: Seq,
+    bytes: &'r [u8],
+    dir: &Path,
+) -> Result<&'r [u8; EVENT_SIZE]> {
+    <&[u8; EVENT_SIZE]>::try_from(bytes).map_err(|_| {
+        let len = bytes.len();
+        let reason = format!(
+            "record {seq} has {len} bytes and an event has {EVENT_SIZE}, so it is not an \
+                 event log"
+        );
+        Error::NotALog { path: dir.to_path_buf(), reason }
+    })
 }
 
 fn array_at<const N: usize>(bytes: &[u8; EVENT_SIZE], at: usize) -> [u8; N] {

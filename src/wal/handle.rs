@@ -1,10 +1,11 @@
 //! The open event log.
 
 use std::path::Path;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use crate::wal::dedup::{Admission, DedupWindow};
 use crate::wal::format::EventRecord;
+use crate::wal::replay::Replay;
 use crate::wal::ticket::Waits;
 use crate::wal::{EventCommit, SignalEvent, WalBuilder, WalConfig, WalReport};
 use crate::{Backend, Batch, Error, Log, Metrics, Result, Seq, Truncated};
@@ -60,12 +61,10 @@ impl WalHandle {
         WalBuilder::new(config)
     }
 
-    /// The handle of a log that is open, and what it has.
-    pub(crate) fn of(log: Log, dedup_window: Duration, dedup_entries: usize) -> Result<Opened> {
-        let is_on = !dedup_window.is_zero();
-        let window = is_on.then(|| DedupWindow::new(dedup_window, dedup_entries));
+    /// The handle of a log that is open, and what replay made of its records.
+    pub(crate) fn of(log: Log, replay: Replay) -> Opened {
+        let Replay { window, events, .. } = replay;
         let checkpoint_seq = log.last_checkpoint().map_or(Seq::NONE, |last| last.seq);
-        let events = replay(&log, checkpoint_seq, window.as_ref())?;
         let recovery = log.recovery().clone();
         let lost = recovery.tolerated.as_ref();
         let report = WalReport {
@@ -79,7 +78,7 @@ impl WalHandle {
             }),
             recovery,
         };
-        Ok((WalHandle { log, window }, events, report))
+        (WalHandle { log, window }, events, report)
     }
 
     /// Appends an event and blocks until it, and every event before it, is durable. Returns its
@@ -275,34 +274,8 @@ impl WalHandle {
     }
 }
 
-/// Reads the log once: what comes after the checkpoint is returned, what arrived lately is
-/// remembered.
-fn replay(
-    log: &Log,
-    checkpoint_seq: Seq,
-    window: Option<&DedupWindow>,
-) -> Result<Vec<SignalEvent>> {
-    let now = now_nanos();
-    let mut reader = log.reader()?;
-    if window.is_none() {
-        reader.seek(log.first_seq().max(checkpoint_seq.next()));
-    }
-    let mut events = Vec::new();
-    for record in reader {
-        let record = record?;
-        let event = EventRecord::from_record(&record, log.dir())?;
-        if let Some(window) = window {
-            window.restore(&event.to_bytes(), record.time_nanos(), now);
-        }
-        if record.seq() > checkpoint_seq {
-            events.push(event.into());
-        }
-    }
-    Ok(events)
-}
-
 /// The time, in nanoseconds since the Unix epoch.
-fn now_nanos() -> u64 {
+pub(crate) fn now_nanos() -> u64 {
     let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     since_epoch.map_or(0, |t| u64::try_from(t.as_nanos()).unwrap_or(u64::MAX))
 }

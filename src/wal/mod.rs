@@ -7,6 +7,7 @@
 //! |---|---|
 //! | `builder` | options and their checks |
 //! | `handle`, `ticket` | the open log: append, checkpoint, truncate |
+//! | `replay` | what opening makes of the records |
 //! | `dedup` | which events were accepted lately |
 //! | [`format`](mod@format) | an event's 21 bytes, stand-alone batches |
 //! | [`reader`], [`checkpoint`], [`segment`] | the log seen from outside, without opening it |
@@ -55,6 +56,7 @@ pub mod segment;
 
 mod builder;
 mod handle;
+mod replay;
 #[cfg(test)]
 mod tests;
 mod ticket;

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::replication::ShardId;
-use crate::wal::format::EventRecord;
+use crate::wal::format::{EventRecord, event_bytes};
 use crate::wal::{CheckpointManager, SignalEvent};
 use crate::{Error, Log, Recovery, RecoveryPolicy, Result};
 
@@ -71,10 +71,13 @@ pub fn recover_shard(dir: &Path, shard: ShardId) -> Result<RecoveredEvents> {
         read => read?,
     };
     let builder = Log::builder(dir).shard(shard).recovery(RecoveryPolicy::TolerateTail);
-    let reader = builder.read_only()?;
+    let mut events = Vec::new();
+    let reader = builder.read_only_std(&mut |record| {
+        let bytes = event_bytes(record.seq(), record.data(), dir)?;
+        events.push(EventRecord::from_bytes(*bytes).into());
+        Ok(())
+    })?;
     let recovery = reader.recovery().cloned().unwrap_or_default();
     let first_seq = reader.next_seq().get();
-    let event = |record: Result<_>| EventRecord::from_record(&record?, dir).map(SignalEvent::from);
-    let events = reader.map(event).collect::<Result<Vec<_>>>()?;
     Ok(RecoveredEvents { events, first_seq, checkpoint, recovery })
 }

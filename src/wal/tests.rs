@@ -20,8 +20,9 @@ fn a_failure_reaches_every_thread_that_appends_with_its_root_cause() {
         let log_dir = config.log_dir();
         std::fs::create_dir_all(&log_dir).unwrap();
         let builder = WalHandle::builder(config).backend(BackendKind::Std);
-        let open = |engine| open_faulty(&log_dir, engine, &fault).map(|(log, _)| log);
-        let (wal, _, _) = builder.open_by(open).unwrap();
+        let (wal, _, _) = builder
+            .open_by(|engine, _| open_faulty(&log_dir, engine, &fault).map(|(log, _)| log))
+            .unwrap();
 
         let (wal, start) = (&wal, &Barrier::new(THREADS as usize));
         let acknowledged: Vec<u64> = std::thread::scope(|scope| {

@@ -16,7 +16,7 @@ use crate::seq::Seq;
 
 use super::repair::{Plan, ended_at};
 use super::table::{Action, DirAction, DirFacts, End, Later, SegmentsSeen, StateSeen, TailFacts};
-use super::{Mode, Recovered, Recovery, RecoveryPolicy, SegmentInfo, Verdict, Visit};
+use super::{Mode, Recovered, Recovery, RecoveryPolicy, SegmentInfo, Verdict, Visit, Visited};
 
 /// A survey of one shard's files.
 pub(crate) struct Survey<'a> {
@@ -253,7 +253,8 @@ impl<'a> Survey<'a> {
                 tail.beyond = Some(LaterBatch::of(header, batch.offset(), true));
             }
             if !counts.is_empty() {
-                visit(Seq::new(first_seq), &batch, counts)?;
+                let (segment, checkpoint_seq) = (Seq::new(first_seq), self.checkpoint_seq());
+                visit(Visited { segment, batch, counts, checkpoint_seq })?;
             }
             if was_last {
                 break;
@@ -266,6 +267,10 @@ impl<'a> Survey<'a> {
             tail.beyond = Some(LaterBatch::of(batch.header(), batch.offset(), true));
         }
         Ok(tail)
+    }
+
+    fn checkpoint_seq(&self) -> Seq {
+        Seq::new(self.state.checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.seq))
     }
 
     /// The last record that can count in a segment: a later segment or a cut ends it.
@@ -310,7 +315,7 @@ impl<'a> Survey<'a> {
     fn judge(&mut self, tail: &Tail, next: Option<u64>) -> Result<bool> {
         // What is before the first live record may be missing.
         let missing = tail.next_seq.max(self.state.first_seq);
-        let checkpoint = self.state.checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.seq);
+        let checkpoint = self.checkpoint_seq().get();
         let later_proves =
             tail.later.is_some_and(|later| later.is_misplaced || later.durable_seq >= missing);
         let facts = TailFacts {

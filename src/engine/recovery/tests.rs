@@ -42,10 +42,12 @@ fn checkpoint_at(seq: u64) -> impl FnOnce(&mut State) {
 /// Recovers, and returns the records that counted beside the rest.
 fn run(memory: &Memory, policy: RecoveryPolicy, mode: Mode) -> Result<(Vec<u64>, Recovered)> {
     let mut seqs = Vec::new();
-    let mut visit = |_, batch: &ScannedBatch<'_>, counts: RangeInclusive<u64>| {
-        for view in batch.records().filter(|view| counts.contains(&view.seq)) {
+    let mut covered = 0;
+    let mut visit = |visited: Visited<'_>| {
+        for view in visited.batch.records().filter(|view| visited.counts.contains(&view.seq)) {
             assert_eq!(view.bytes, record(view.seq));
             seqs.push(view.seq);
+            covered += u64::from(view.seq <= visited.checkpoint_seq.get());
         }
         Ok(())
     };
@@ -55,6 +57,11 @@ fn run(memory: &Memory, policy: RecoveryPolicy, mode: Mode) -> Result<(Vec<u64>,
     if recovered.report.corruption.is_none() {
         assert_eq!(seqs, live, "the records are those between the bounds");
         assert_eq!(recovered.report.records, seqs.len() as u64);
+    }
+    if let (Mode::Repair, Some(state)) = (mode, &recovered.state) {
+        let checkpoint_seq = state.current().checkpoint.as_ref().map_or(0, |last| last.seq);
+        let expected = seqs.iter().filter(|&&seq| seq <= checkpoint_seq).count() as u64;
+        assert_eq!(covered, expected, "the checkpoint that is left covers the same records");
     }
     Ok((seqs, recovered))
 }

@@ -219,6 +219,12 @@ impl SimDisk {
         state.names.get(name).map(|&inode| state.inodes[inode].seen.clone())
     }
 
+    /// How many bytes of the file of a name this process read, in all calls:
+    /// what it read again counts again.
+    pub fn bytes_read(&self, name: &str) -> u64 {
+        self.state().bytes_read.get(name).copied().unwrap_or(0)
+    }
+
     /// Changes bytes of a file behind everyone's back, durably, within its length.
     pub fn damage(&self, name: &str, offset: u64, bytes: &[u8]) {
         let mut state = self.state();

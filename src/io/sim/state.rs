@@ -27,6 +27,8 @@ pub(super) struct State {
     pub(super) capacity_bytes: Option<u64>,
     pub(super) unit_bytes: u64,
     pub(super) trace: Option<Vec<String>>,
+    /// How many bytes of the file of a name this process has read.
+    pub(super) bytes_read: BTreeMap<String, u64>,
 }
 
 impl State {
@@ -46,6 +48,7 @@ impl State {
             capacity_bytes: None,
             unit_bytes: 512,
             trace: None,
+            bytes_read: BTreeMap::new(),
         }
     }
 
@@ -135,6 +138,7 @@ impl State {
         self.locked.clear();
         self.off = false;
         self.plans = Plans::default();
+        self.bytes_read.clear();
         // Files without a name are gone.
         let mut kept = Vec::new();
         let mut moved = BTreeMap::new();

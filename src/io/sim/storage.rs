@@ -182,6 +182,7 @@ impl StorageFile for SimFile {
         let once =
             struck.and_then(|struck| state.misread(self.inode, offset..offset + len, struck));
         state.inodes[self.inode].read(offset, &mut buf[..len], once);
+        *state.bytes_read.entry(self.name.clone()).or_default() += len as u64;
         Ok(len)
     }
 
