@@ -200,7 +200,8 @@ impl Builder {
         self
     }
 
-    /// How many batches may be in flight at once, 1 to 128; 2 by default.
+    /// How many batches may be in flight at once, 1 to 128; 2 by default. A batch that goes by
+    /// [`Strategy::WriteThenSync`] has no other beside it.
     pub fn queue_depth(mut self, depth: usize) -> Builder {
         self.options.queue_depth = depth;
         self

@@ -11,7 +11,8 @@
 //! - P3 A segment gets its name only when every batch of the segments before it is durable. So
 //!   the name of a later segment proves all that is before it.
 //! - P4 A sync covers the writes that had completed before it was submitted, and no others.
-//! - P5 At most `depth` writes are in flight.
+//! - P5 At most `depth` writes are in flight. Beside one that the queue's own thread will sync, none
+//!   is started: that thread could not take its end in before, and the batch that waits grows.
 //! - P6 A segment is sealed when it has a successor or was retired, and all its batches are
 //!   durable.
 
@@ -90,6 +91,8 @@ pub(crate) struct Pipeline {
     clock: u64,
     next_id: u64,
     writing: usize,
+    /// Of those, the ones that the queue's thread will sync.
+    blocking: usize,
     flights: VecDeque<Flight>,
     segments: VecDeque<Segment>,
     written_seq: u64,
@@ -105,6 +108,7 @@ impl Pipeline {
             clock: 0,
             next_id: 0,
             writing: 0,
+            blocking: 0,
             flights: VecDeque::new(),
             segments: VecDeque::new(),
             written_seq: durable_seq,
@@ -120,7 +124,7 @@ impl Pipeline {
 
     /// Whether another batch may be submitted now.
     pub(crate) fn has_slot(&self) -> bool {
-        self.writing < self.depth
+        self.writing < self.depth && self.blocking == 0
     }
 
     /// A batch was submitted; returns the number under which its completion is reported.
@@ -145,6 +149,7 @@ impl Pipeline {
         }
         self.next_id += 1;
         self.writing += 1;
+        self.blocking += usize::from(blocks(batch.strategy));
         self.flights.push_back(Flight {
             id: self.next_id,
             last_seq: batch.last_seq,
@@ -164,6 +169,7 @@ impl Pipeline {
         let now = self.tick();
         let Some(flight) = self.flights.iter_mut().find(|flight| flight.id == id) else { return };
         self.writing -= 1;
+        self.blocking -= usize::from(blocks(flight.strategy));
         flight.written_at = Some(now);
         flight.synced = flight.strategy.is_some();
         let (file, since) = (flight.file, flight.submitted_at);
@@ -385,4 +391,9 @@ impl Pipeline {
     pub(crate) fn writing(&self) -> usize {
         self.writing
     }
+}
+
+/// Whether the queue's thread does the sync, and nothing else meanwhile.
+fn blocks(strategy: Option<Strategy>) -> bool {
+    strategy == Some(Strategy::WriteThenSync)
 }

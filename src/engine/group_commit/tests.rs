@@ -236,6 +236,18 @@ fn nothing_is_acknowledged_before_its_segment_has_its_name() {
 }
 
 #[test]
+fn beside_a_write_that_its_thread_syncs_none_is_started() {
+    let mut pipeline = Pipeline::new(4, 0);
+    submit(&mut pipeline, 1, 1, None);
+    submit(&mut pipeline, 2, 1, LINKED);
+    assert!(pipeline.has_slot());
+    let last = submit(&mut pipeline, 3, 1, Some(Strategy::WriteThenSync));
+    assert!(!pipeline.has_slot(), "although there may be four");
+    pipeline.write_done(last);
+    assert!(pipeline.has_slot());
+}
+
+#[test]
 fn acknowledgement_is_by_contiguous_prefix() {
     let mut pipeline = Pipeline::new(4, 0);
     let ids = [1, 2, 3].map(|seq| submit(&mut pipeline, seq, 1, LINKED));
