@@ -12,10 +12,12 @@
 //! 3. The failure is stored before the word says `FAILED`.
 //! 4. Every sleeper that wakes up looks at `relay`, which was set before one of them was woken, and
 //!    also if it has to sleep on, for a later step: so if there is a sleeper to be woken at all,
-//!    one takes the relay, and wakes the others.
+//!    one takes the relay, and wakes the others, or half of them with the relay set again. Only one
+//!    that leaves wakes half, so that ends.
 //!
 //! Threading: any number of waiters, one thread opens.
 
+use std::ops::RangeInclusive;
 use std::sync::{Arc, OnceLock, PoisonError};
 use std::task::{Poll, Waker};
 use std::time::Instant;
@@ -50,7 +52,13 @@ pub(crate) enum Waking {
 }
 
 /// See [`Waking::Relayed`]. A checker of schedules has two threads to spare.
-const RELAY_OVER: u32 = if cfg!(any(ringwal_loom, ringwal_shuttle)) { 1 } else { 16 };
+const RELAY_OVER: u32 = if CHECKED { 1 } else { 16 };
+
+/// Among so many sleepers, whoever takes the relay wakes only half and hands it on, so that two
+/// processors wake them. Among more, those who come back first would make small batches.
+const HALVED: RangeInclusive<u32> = if CHECKED { 2..=64 } else { 13..=64 };
+
+const CHECKED: bool = cfg!(any(ringwal_loom, ringwal_shuttle));
 
 #[derive(Debug, Default)]
 pub(crate) struct Gate {
@@ -103,9 +111,22 @@ impl Gate {
             self.word.sleep(seen, timeout);
             let relayed = self.relay.load(Ordering::SeqCst) && !mutated("handover_drop_relay");
             if relayed && self.relay.swap(false, Ordering::SeqCst) {
-                self.word.wake_all();
+                self.wake_others(level);
             }
         }
+    }
+
+    /// What a sleeper that waits for `level` does with the relay.
+    fn wake_others(&self, level: Level) {
+        let sleepers = self.sleepers.load(Ordering::SeqCst);
+        let leaves = self.word.get() >= level as u32 || mutated("handover_halve_and_stay");
+        if !leaves || !HALVED.contains(&sleepers) {
+            return self.word.wake_all();
+        }
+        if !mutated("handover_halve_without_relay") {
+            self.relay.store(true, Ordering::SeqCst);
+        }
+        self.word.wake_some(sleepers / 2);
     }
 
     /// Like [`wait`](Self::wait) for a task: `waker` is called when there is news.
@@ -159,7 +180,7 @@ impl Gate {
             _ if unseen => {}
             many if waking == Waking::Relayed && many > RELAY_OVER => {
                 self.relay.store(true, Ordering::SeqCst);
-                self.word.wake_one();
+                self.word.wake_some(1);
             }
             _ => self.word.wake_all(),
         }

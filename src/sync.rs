@@ -59,8 +59,9 @@ mod futex {
             futex_wait(&self.0, seen, timeout);
         }
 
-        pub(crate) fn wake_one(&self) {
-            futex_wake(&self.0, 1);
+        /// Wakes as many as are asleep, up to `count`.
+        pub(crate) fn wake_some(&self, count: u32) {
+            futex_wake(&self.0, count);
         }
 
         pub(crate) fn wake_all(&self) {
@@ -116,9 +117,10 @@ mod room {
             }
         }
 
-        pub(crate) fn wake_one(&self) {
+        /// Wakes as many as are asleep, up to `count`.
+        pub(crate) fn wake_some(&self, count: u32) {
             drop(self.room.lock().unwrap_or_else(PoisonError::into_inner));
-            self.door.notify_one();
+            (0..count).for_each(|_| self.door.notify_one());
         }
 
         pub(crate) fn wake_all(&self) {

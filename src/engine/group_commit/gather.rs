@@ -18,7 +18,7 @@
 use std::time::{Duration, Instant};
 
 /// More appends than this whose threads sleep until they are acknowledged are a crowd.
-pub(crate) const CROWD: u64 = 32;
+pub(crate) const CROWD: u64 = 64;
 
 /// A batch of so many bytes is not held, and not written by an appender: its transfer takes the
 /// time, and the ring thread can overlap that.
