@@ -11,15 +11,16 @@ dir=${2:-$(mktemp -d)}/compare
 cargo build --quiet --release --features cli
 ringwal=target/release/ringwal
 
-names=(std std-not-preallocated linked dsync write-then-sync write-then-sync-depth-1
+names=(std std-not-preallocated std-reserved linked dsync dsync-depth-1 write-then-sync
     write-then-sync-no-gather write-then-sync-no-inline write-then-sync-neither)
 options=(
     "--backend std"
     "--backend std --preallocate never"
+    "--backend std --preallocate reserve"
     "--backend uring --strategy linked"
     "--backend uring --strategy dsync"
+    "--backend uring --strategy dsync --depth 1"
     "--backend uring --strategy write-then-sync"
-    "--backend uring --strategy write-then-sync --depth 1"
     "--backend uring --strategy write-then-sync --gather false"
     "--backend uring --strategy write-then-sync --inline false"
     "--backend uring --strategy write-then-sync --gather false --inline false"

@@ -23,14 +23,15 @@
 //!
 //! - **One appender alone** writes and syncs its own batch on its own thread. That takes two system
 //!   calls, as the raw write and flush do, and no hand-over to another thread.
-//! - **Up to 32 threads that wait**: after an acknowledgement the batch is *gathered*. It is held
+//! - **Up to 64 threads that wait**: after an acknowledgement the batch is *gathered*. It is held
 //!   until as many records are there as were outstanding, but no longer than a flush usually takes;
 //!   the last appender to arrive writes it. While a batch is in flight, the next one goes when it
 //!   has as many records. Where a wait was in vain, the next batches are not held: one, three,
 //!   seven, up to 63.
-//! - **A crowd** of more than 32: nothing is held and the ring thread writes. It submits the next
+//! - **A crowd** of more than 64: nothing is held and the ring thread writes. It submits the next
 //!   batch before it wakes the appenders of the last one, so that the disk works meanwhile. Where
-//!   more than 16 threads sleep at one batch it wakes one, and that one wakes the others.
+//!   more than 16 threads sleep at one batch it wakes one, and that one wakes the others: all of
+//!   them, or, where they are 13 to 64, half of them, the first of which does the same.
 //! - **64 KiB or more** in the open batch: it goes at once, on the ring thread.
 //!
 //! What is appended without waiting goes by the same rules, but always on the ring thread. It makes
@@ -62,7 +63,7 @@
 //! |---|---|---|
 //! | `durability` | `Synced` | the last moments before a power cut may be lost |
 //! | `strategy` | measured | `ringwal bench --strategy` shows another to be better for you |
-//! | `queue_depth` (`--depth`) | 2 | the drive flushes concurrently; not so here, see below |
+//! | `queue_depth` (`--depth`) | 2 | the drive flushes concurrently; not for `write-then-sync` |
 //! | `gather` | on | tails matter more than flushes, and hardly anybody comes back at once |
 //! | `inline` | on | threads that append must never do I/O themselves |
 //! | `batch_delay` | 0 | few, sparse clients, on a disk that pays by the flush |
@@ -164,8 +165,12 @@
 //! With many threads, `perf` finds about two thirds of the processor time in the kernel, switching
 //! to threads and waking them (`futex_wait`, `futex_wake`): every blocking append sleeps once and
 //! is woken once. At 64 threads an append costs 5 us of processor time, while its share of a flush,
-//! which it has in common with about twenty others, is 4 us. The async form has no such price: 0.8
-//! us with a window of 256, 0.3 us with 4,096.
+//! which it has in common with about fifty others, is less than 3 us. The async form has no such
+//! price: 0.4 us with a window of 256, 0.2 us with 4,096. There the time of a record goes, in this
+//! order, into the place in the batch, the bookkeeping of whoever keeps the tickets, and the
+//! checksum; a look at the clock would take as long as any of these, so an append takes none.
+//!
+//! With records of 16 KiB it goes into the disk, which has zeros to write as well, or metadata.
 //!
 //! The parts alone, by `cargo bench --features sim --bench parts` on the same machine. The log in
 //! it has a queue that writes nothing and answers at once, so what is measured is the engine:
@@ -190,27 +195,47 @@
 //!
 //! # What was tried and did not help
 //!
-//! Rates are acknowledged records per second of blocking appends of 100 bytes, variants interleaved
-//! in one run on the machine above.
+//! Rates are acknowledged records per second, of blocking appends of 100 bytes if nothing else is
+//! said, each the median of variants that were interleaved in one run. On the day of the first
+//! figures of an entry a flush took about 85 us, on that of those marked with * about 130 us; only
+//! figures of one entry and one day can be compared.
 //!
 //! - **No gathering, or no inline batches, for 16 threads.** 100,600 with both; 63,400 with
 //!   neither, 75,700 with neither at depth 1, 79,200 when half of the appenders are waited for. Of
 //!   the ideal batch, in other runs: 0.54 to 0.58 with both, 0.38 without gathering, 0.41 to 0.45
 //!   without inline batches, 0.35 to 0.38 with neither, 0.43 to 0.45 with neither at depth 1. Hence
 //!   both are on.
-//! - **Gathering a crowd.** At 64 threads 177,000 with it beside 161,000 to 182,000 without, which
-//!   is the noise; at 256 threads 226,000 beside 279,000. Hence the bound of 32.
+//! - **Gathering a crowd.** With it and without, with appenders that write: 171,000 and 133,000 at
+//!   48 threads, 199,000 and 177,000 at 64, 237,000 and 227,000 at 128, 270,000 and 276,000 at
+//!   256 \*. Gathered, but written by the ring thread: 159,000 at 64 \*. Hence the bound of 64.
 //! - **Waking in turn everywhere.** One sleeper that wakes the others, in place of the ring thread:
 //!   215,000 beside 193,000 at 64 threads, 282,000 beside 254,000 at 128, 351,000 beside 307,000 at
 //!   256. But among 16 appenders that write by themselves it costs a fifth, 84,000 beside 106,000:
 //!   who has just written has nothing better to do. Hence only the ring thread does it.
-//! - **More batches in flight.** Depth 1, 2 and 4: 195,000, 193,000 and 193,000 at 64 threads,
-//!   328,000, 326,000 and 333,000 at 256.
+//! - **Waking by halves everywhere.** Each sleeper wakes half of the rest: 248,000 beside 210,000
+//!   at 96 threads, 285,000 beside 240,000 at 128, but 260,000 beside 275,000 at 256 and 214,000
+//!   beside 245,000 at 512, because those who are back first make small batches \*. Where no more
+//!   than 64 sleep: 231,000 beside 203,000, 249,000 beside 227,000, and no difference at 256 \*.
+//! - **A second batch in flight**, beside one that the ring thread syncs itself: 172,000 beside
+//!   178,000 without at 64 threads, 277,000 beside 281,000 at 256, with twice as many flushes;
+//!   5,360,000 beside 5,910,000 with 4,096 tickets of one thread; records of 16 KiB 67,900 beside
+//!   72,900 from 64 threads, and only from 16 threads 32,600 beside 30,000 \*. Hence there is none.
+//! - **Reserved segments for small batches.** Zeros beside reservation, atomic batches of one
+//!   thread, in records of 1 KiB: 177,000 and 141,000 with batches of 32 KiB, 289,000 and 241,000
+//!   with 64 KiB, 428,000 and 397,000 with 128 KiB, 555,000 and 630,000 with 256 KiB \*. Hence the
+//!   bound of 192 KiB. The tail is another matter: 99 of 100 of these batches took at most 1.2 to
+//!   2.0 ms with zeros, and 0.3 to 0.9 ms without. Where that counts for more, ask for it with
+//!   [`preallocate`](crate::Builder::preallocate).
+//! - **Zeros written slowly**, with as long a pause after each MiB as it took: 168,000 beside
+//!   176,000 at 64 threads, and 99 of 100 appends within 950 us instead of 650 us \*. A short burst
+//!   in between is better.
 //! - **Other strategies at 64 threads.** `linked` 161,000 to 183,000, no better than
 //!   `write-then-sync`; `dsync` 214,000, but it collapses when the processors are busy.
 //! - **A higher priority of the ring thread** (nice -15): 197,000 beside 198,000 at 64 threads,
-//!   336,000 beside 325,000 at 256.
+//!   336,000 beside 325,000 at 256. **A shorter slice of the scheduler** for it (0.1 ms), beside
+//!   two busy loops: 110,000 beside 154,000 at 64 threads; for all appenders as well: 161,000 \*.
 //! - **Another size at which a batch is not held**: with 16 KiB records from 16 threads, 50,000 at
-//!   64 KiB, 53,000 at 128 KiB, 52,000 at 288 KiB.
+//!   64 KiB, 53,000 at 128 KiB, 52,000 at 288 KiB; with 4,096 tickets of one thread 4,700,000 at
+//!   64 KiB, 4,570,000 at 128 KiB, 4,530,000 at 256 KiB \*.
 //! - **Spinning instead of sleeping** was left out after a prototype, in which 16 threads reached
 //!   80,000 on the idle machine and 4,000 beside one busy loop.
