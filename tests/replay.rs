@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "tests may")]
 
-use ringwal::{BackendKind, Batch, Error, Log, Record, RecordRef, Seq};
+use ringwal::{BackendKind, Batch, Error, Log, Record, RecordRef, RecoveryPolicy, Seq};
 
 #[path = "common/mod.rs"]
 mod common;
@@ -195,6 +195,33 @@ fn make_large(dir: &std::path::Path) -> Log {
         log.append_batch(&batch).unwrap();
     }
     log
+}
+
+#[test]
+fn segments_that_are_read_ahead_are_shown_whole_and_a_torn_end_is_cut() {
+    let dir = tempfile::tempdir().unwrap();
+    let record = |n: u64| vec![n as u8; 1000 + (n % 700) as usize * 100];
+    let open = || Log::builder(dir.path()).segment_bytes(6 << 20);
+    let log = open().open().unwrap();
+    let commits: Vec<_> = (1..=400).map(|n| log.append_async(record(n)).unwrap()).collect();
+    assert!(commits.iter().all(|commit| commit.wait().is_ok()));
+    assert!(log.segments().len() >= 2);
+    log.close().unwrap();
+    let last = common::files(dir.path()).into_iter().rfind(|name| name.ends_with(".seg")).unwrap();
+    // Of the last batch only the beginning is there.
+    let file = std::fs::OpenOptions::new().write(true).open(dir.path().join(last)).unwrap();
+    file.set_len(file.metadata().unwrap().len() - 10).unwrap();
+    let mut shown = 0;
+    let replay = |place: RecordRef, bytes: &[u8]| {
+        shown += 1;
+        assert_eq!(place.seq(), Seq::new(shown));
+        assert!(bytes == record(shown), "record {shown}");
+        Ok(())
+    };
+    let outcome = open().recovery(RecoveryPolicy::TolerateTail).open_replaying(replay);
+    let log = outcome.unwrap();
+    assert!((300..400).contains(&shown), "{shown}");
+    assert_eq!(log.durable_seq(), Seq::new(shown));
 }
 
 #[test]

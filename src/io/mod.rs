@@ -47,6 +47,8 @@ pub use std_queue::StdQueue;
 pub use uring::UringQueue;
 
 mod housekeeper;
+#[cfg(target_os = "linux")]
+mod read_ahead;
 mod select;
 #[cfg(any(test, feature = "sim"))]
 pub mod sim;
@@ -142,6 +144,13 @@ pub trait StorageFile: Send + Sync + fmt::Debug {
 
     /// Makes content and length durable.
     fn sync(&self) -> Result<()>;
+
+    /// The same file for whoever reads it from its beginning to its end, and while it does not
+    /// change: the disk works ahead of the reads, and the memory of the operating system is left
+    /// alone. `None` where that is not to be had or not worth it.
+    fn read_ahead(&self) -> Option<Arc<dyn StorageFile>> {
+        None
+    }
 
     /// Forgets what the operating system has cached of the file, as far as it can, so that the
     /// next reads come from the device. Only a hint.

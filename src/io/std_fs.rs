@@ -13,9 +13,13 @@
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
+#[cfg(target_os = "linux")]
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::error::{Error, Result};
+#[cfg(target_os = "linux")]
+use crate::io::read_ahead::ReadAhead;
 use crate::io::{Access, AlignedBuf, LockGuard, Storage, StorageFile};
 use crate::mutation::mutated;
 
@@ -145,18 +149,22 @@ impl StdFile {
         }
     }
 
+    /// The same file once more, for direct I/O, where it can be had.
+    #[cfg(target_os = "linux")]
+    fn direct(&self, options: &mut OpenOptions) -> Option<File> {
+        use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+        let direct = options.custom_flags(libc::O_DIRECT).open(&self.path).ok()?;
+        let (mine, other) = (self.file.metadata().ok()?, direct.metadata().ok()?);
+        // The name may have gone to another file since this one was opened.
+        ((mine.dev(), mine.ino()) == (other.dev(), other.ino())).then_some(direct)
+    }
+
     /// Writes zeros around the page cache from `from`, and returns how far it came: to `to`, or
     /// to where direct I/O is refused.
     #[cfg(target_os = "linux")]
     fn write_zeros_direct(&self, zeros: &[u8], from: u64, to: u64) -> io::Result<u64> {
-        use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
-        let opened = OpenOptions::new().write(true).custom_flags(libc::O_DIRECT).open(&self.path);
-        let Ok(direct) = opened else { return Ok(from) };
-        let (mine, other) = (self.file.metadata()?, direct.metadata()?);
-        // The name may have gone to another file since this one was opened.
-        if (mine.dev(), mine.ino()) != (other.dev(), other.ino()) {
-            return Ok(from);
-        }
+        use std::os::unix::fs::FileExt;
+        let Some(direct) = self.direct(OpenOptions::new().write(true)) else { return Ok(from) };
         let mut at = from;
         while at < to {
             match direct.write_at(chunk(zeros, to - at), at) {
@@ -244,6 +252,16 @@ impl StorageFile for StdFile {
             self.file.sync_data()
         };
         synced.map_err(self.failed("sync"))
+    }
+
+    #[cfg(target_os = "linux")]
+    fn read_ahead(&self) -> Option<Arc<dyn StorageFile>> {
+        let direct = self.direct(OpenOptions::new().read(true))?;
+        let (file, bytes) = (self.file.try_clone().ok()?, self.file.metadata().ok()?.len());
+        let resized = AtomicBool::new(false);
+        let again =
+            StdFile { file, path: self.path.clone(), bytes: AtomicU64::new(bytes), resized };
+        Some(Arc::new(ReadAhead::new(again, &direct, bytes)?))
     }
 
     fn drop_cache(&self) {

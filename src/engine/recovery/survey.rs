@@ -284,15 +284,18 @@ impl<'a> Survey<'a> {
     }
 
     fn open(&self, name: &str, is_last: bool) -> Result<Arc<dyn StorageFile>> {
-        if self.mode == Mode::ReadOnly || !is_last {
+        if self.mode == Mode::ReadOnly {
+            // A writer may be at work, so nothing may be read before it is asked for.
             return Ok(Arc::from(self.storage.open(name, Access::Read)?));
         }
-        let file = self.storage.open(name, Access::Write)?;
-        if !mutated("show_unsynced") {
-            file.sync()?;
+        let file = self.storage.open(name, if is_last { Access::Write } else { Access::Read })?;
+        if is_last {
+            if !mutated("show_unsynced") {
+                file.sync()?;
+            }
+            file.drop_cache();
         }
-        file.drop_cache();
-        Ok(Arc::from(file))
+        Ok(file.read_ahead().unwrap_or_else(|| Arc::from(file)))
     }
 
     fn end_of(&self, stop: &Stop, name: &str) -> Result<End> {
