@@ -11,8 +11,8 @@
 //! - P3 A segment gets its name only when every batch of the segments before it is durable. So
 //!   the name of a later segment proves all that is before it.
 //! - P4 A sync covers the writes that had completed before it was submitted, and no others.
-//! - P5 At most `depth` writes are in flight. Beside one that the queue's own thread will sync, none
-//!   is started: that thread could not take its end in before, and the batch that waits grows.
+//! - P5 At most `depth` writes are in flight. Beside one that the queue's own thread will sync,
+//!   none is started: that thread could not take its end in before, and the batch that waits grows.
 //! - P6 A segment is sealed when it has a successor or was retired, and all its batches are
 //!   durable.
 
