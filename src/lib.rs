@@ -48,13 +48,13 @@ mod sync;
 mod sys;
 
 pub use engine::Log;
-pub use engine::append::Ready;
 pub use engine::batch::Batch;
 pub use engine::checkpoint::Checkpoint;
 pub use engine::commit::{Commit, RecordRef};
 pub use engine::metrics::{Histogram, Metrics};
 pub use engine::options::{Builder, Durability};
 pub use engine::reader::{Reader, Record};
+pub use engine::ready::Ready;
 pub use engine::recovery::{Recovery, RecoveryPolicy, Verdict};
 pub use engine::replay::Replayed;
 pub use engine::retention::{Segment, Truncated};

@@ -444,6 +444,21 @@ fn a_full_queue_blocks_append_and_refuses_try_append() {
 }
 
 #[test]
+fn a_panic_while_a_ticket_is_shown_keeps_nobody_from_appending() {
+    for variant in variants("panic") {
+        let dir = tempfile::tempdir().unwrap();
+        let log = variant.builder(dir.path()).open().unwrap();
+        log.append("before").unwrap();
+        let shown = std::panic::AssertUnwindSafe(|| {
+            log.append_then("shown", |commit| panic!("{commit:?}, as the test asks for"))
+        });
+        assert!(std::panic::catch_unwind(shown).is_err());
+        assert_eq!(log.append("after").unwrap(), Seq::new(3));
+        assert_eq!(contents(&log), [&b"before"[..], b"shown", b"after"], "{variant:?}");
+    }
+}
+
+#[test]
 fn segments_for_large_batches_are_reserved_and_for_small_ones_written() {
     for variant in variants("reserved") {
         let dir = tempfile::tempdir().unwrap();

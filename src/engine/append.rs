@@ -5,13 +5,12 @@
 //! it said that it sleeps.
 
 use std::ops::RangeInclusive;
-use std::pin::Pin;
-use std::task::{Context, Poll};
 
 use crate::engine::batch::Batch;
 use crate::engine::commit::{Commit, RecordRef};
 use crate::engine::group_commit::inbox::{Arrival, Blocked, Duty, Placed};
 use crate::engine::options::Durability;
+use crate::engine::ready::Ready;
 use crate::engine::{Log, shared::Shared};
 use crate::error::{Error, Result};
 use crate::format::{RECORD_HEAD_SIZE, RecordHead};
@@ -95,8 +94,34 @@ impl Log {
         self.append_and_wait(&self.single(record.as_ref())?, durability, |_| ())
     }
 
-    /// [`append_commit`](Self::append_commit) that shows the ticket before it waits for it.
-    pub(crate) fn append_then(
+    /// [`append_commit`](Self::append_commit) that shows the ticket before it waits for it: the
+    /// record has its number and its place, and is on its way. For who has to do something in the
+    /// order of the numbers, or to let others in, before the record is durable; `admitted` should
+    /// be quick, as others may wait for this record's batch meanwhile.
+    ///
+    /// ```
+    /// use std::sync::Mutex;
+    ///
+    /// let dir = tempfile::tempdir()?;
+    /// let log = ringwal::Log::open(dir.path().join("log"))?;
+    /// let newest = Mutex::new(None);
+    /// let mut turn = newest.lock().unwrap();
+    /// let commit = log.append_then("one", |commit| {
+    ///     *turn = Some(commit.record_ref());
+    ///     drop(turn); // the next one may append, while this one waits
+    /// })?;
+    /// assert!(commit.is_done());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`append`](Self::append). If `admitted` was not called, the record is not in the log.
+    ///
+    /// # Panics
+    ///
+    /// If `admitted` does; the record is on its way nevertheless.
+    pub fn append_then(
         &self,
         record: impl AsRef<[u8]>,
         admitted: impl FnOnce(&Commit),
@@ -105,7 +130,11 @@ impl Log {
     }
 
     /// [`append_then`](Self::append_then), with a durability of its own.
-    pub(crate) fn append_then_with(
+    ///
+    /// # Errors
+    ///
+    /// As [`append_then`](Self::append_then).
+    pub fn append_then_with(
         &self,
         record: impl AsRef<[u8]>,
         durability: Durability,
@@ -115,7 +144,11 @@ impl Log {
     }
 
     /// [`append_then_with`](Self::append_then_with) for an atomic batch.
-    pub(crate) fn append_batch_then_with(
+    ///
+    /// # Errors
+    ///
+    /// As [`append_batch`](Self::append_batch).
+    pub fn append_batch_then_with(
         &self,
         batch: &Batch,
         durability: Durability,
@@ -125,7 +158,11 @@ impl Log {
     }
 
     /// [`append_then`](Self::append_then) for an atomic batch.
-    pub(crate) fn append_batch_then(
+    ///
+    /// # Errors
+    ///
+    /// As [`append_batch`](Self::append_batch).
+    pub fn append_batch_then(
         &self,
         batch: &Batch,
         admitted: impl FnOnce(&Commit),
@@ -181,7 +218,7 @@ impl Log {
     /// A future that is done when [`try_append`](Self::try_append) of a small record is worth
     /// another try: there is room, or there is an error to be told.
     pub fn ready(&self) -> Ready<'_> {
-        Ready { log: self }
+        Ready::of(self)
     }
 
     /// Appends the records of `batch`, all or nothing, and blocks like [`append`](Self::append).
@@ -246,7 +283,9 @@ impl Log {
     ) -> Result<Commit> {
         let waits = level.level().is_some();
         let (commit, duty) = self.admit(payload, level, WhenFull::Wait, waits)?;
+        let owed = Owed(self.shared());
         admitted(&commit);
+        std::mem::forget(owed);
         match duty {
             Duty::Nothing => {}
             Duty::WakeDriver => self.shared().wake_driver(),
@@ -368,6 +407,15 @@ fn commit(placed: Placed, payload: &Payload<'_>, durability: Durability) -> Comm
     }
 }
 
+/// What an appender owes its batch, left to the ring thread if foreign code panics.
+struct Owed<'a>(&'a Shared);
+
+impl Drop for Owed<'_> {
+    fn drop(&mut self) {
+        self.0.wake_driver();
+    }
+}
+
 /// The refusal of a segment, for one more caller.
 fn no_space(refusal: &Error) -> Error {
     match refusal {
@@ -375,43 +423,5 @@ fn no_space(refusal: &Error) -> Error {
             Error::NoSpace { path: path.clone(), bytes: *bytes, source: source.clone() }
         }
         _ => Error::QueueFull,
-    }
-}
-
-/// See [`Log::ready`].
-///
-/// ```
-/// use ringwal::{Commit, Error, Log, Result};
-///
-/// /// Appends from a task: waits without blocking the thread that runs it.
-/// async fn append(log: &Log, record: &[u8]) -> Result<Commit> {
-///     loop {
-///         match log.try_append(record) {
-///             Err(Error::QueueFull) => log.ready().await,
-///             other => return other,
-///         }
-///     }
-/// }
-/// ```
-#[derive(Debug)]
-#[must_use = "a future does nothing until it is polled"]
-pub struct Ready<'a> {
-    log: &'a Log,
-}
-
-impl Future for Ready<'_> {
-    type Output = ();
-
-    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        let shared: &Shared = self.log.shared();
-        let mut inbox = shared.inbox();
-        if !inbox.is_blocked() {
-            return Poll::Ready(());
-        }
-        let known = inbox.waiting_tasks.iter().any(|task| task.will_wake(context.waker()));
-        if !known {
-            inbox.waiting_tasks.push(context.waker().clone());
-        }
-        Poll::Pending
     }
 }

@@ -29,6 +29,7 @@ pub(crate) mod metrics;
 pub(crate) mod open;
 pub(crate) mod options;
 pub(crate) mod reader;
+pub(crate) mod ready;
 pub(crate) mod recovery;
 pub(crate) mod replay;
 pub(crate) mod retention;
