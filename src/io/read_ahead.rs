@@ -26,7 +26,7 @@ use crate::error::{Error, Result};
 use crate::io::{AlignedBuf, StorageFile};
 
 /// The bytes of a piece.
-const PIECE_BYTES: usize = 1 << 20;
+const PIECE_BYTES: usize = 256 << 10;
 
 /// So many threads read, each every so manieth piece.
 const LANES: usize = 2;
@@ -35,7 +35,7 @@ const LANES: usize = 2;
 const PIECES: usize = 2;
 
 /// For less than this it is not worth the threads.
-const FILE_BYTES_MIN: u64 = (LANES * PIECES * PIECE_BYTES) as u64;
+const FILE_BYTES_MIN: u64 = 4 << 20;
 
 /// A file that is read ahead.
 #[derive(Debug)]
@@ -210,7 +210,8 @@ mod tests {
     use super::*;
     use crate::io::{Access, StdStorage, Storage};
 
-    const LEN: usize = 7 * PIECE_BYTES + 1234;
+    const LEN: usize = FILE_BYTES_MIN as usize + 7 * PIECE_BYTES + 1234;
+    const KEPT: usize = LEN - 3 * PIECE_BYTES;
 
     fn content(len: usize) -> Vec<u8> {
         (0..len).map(|at| (at % 251) as u8).collect()
@@ -264,13 +265,13 @@ mod tests {
         let mut buf = vec![0; PIECE_BYTES];
         file.read_at(&mut buf, 0).unwrap();
         let shorter = std::fs::OpenOptions::new().write(true).open(dir.path().join("file"));
-        shorter.unwrap().set_len(6 * PIECE_BYTES as u64 + 5).unwrap();
+        shorter.unwrap().set_len(KEPT as u64).unwrap();
         let mut read = buf.len();
         while let len @ 1.. = file.read_at(&mut buf, read as u64).unwrap() {
             assert!(buf[..len] == content(LEN)[read..read + len]);
             read += len;
         }
-        assert_eq!(read, 6 * PIECE_BYTES + 5);
+        assert_eq!(read, KEPT);
     }
 
     #[test]
