@@ -107,3 +107,10 @@
 //! The row of the very end is without a writer beside it, hence the low values. In half of the rows
 //! the median put took 74 us or less and 99 of 100 took 1.2 ms or less; for `fsync` that is 258 us
 //! and 5.9 ms. No two rows were more than 65 s apart.
+//!
+//! Later on that day readers came to share the memory that they read into, and 15 minutes of it,
+//! beside the whole test suite, ended clean as well: 6,948,508 operations, 346 compactions, 94
+//! restarts, 47 of them after a SIGKILL. Resident were 46,948 to 60,484 KiB in the first five
+//! minutes, 60,652 to 72,176 in the next, and at most 72,404 in the last. The most of that is what
+//! the allocator of the C library keeps of large buffers that it was given back: with
+//! `MALLOC_MMAP_THRESHOLD_=262144` the first 45 s take 24 to 30 MiB, without it 38 to 54.
