@@ -119,7 +119,7 @@ impl Gate {
     /// What a sleeper that waits for `level` does with the relay.
     fn wake_others(&self, level: Level) {
         let sleepers = self.sleepers.load(Ordering::SeqCst);
-        let leaves = self.word.get() >= level as u32 || mutated("handover_halve_and_stay");
+        let leaves = self.word.get() >= level as u32;
         if !leaves || !HALVED.contains(&sleepers) {
             return self.word.wake_all();
         }
