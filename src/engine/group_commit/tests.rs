@@ -202,6 +202,26 @@ fn an_appender_that_does_not_wait_wakes_the_ring_thread_unless_it_has_a_timer() 
     assert_eq!(leave(&mut inbox), Duty::WakeDriver, "all are back before it");
 }
 
+#[test]
+fn a_ticket_in_a_batch_that_a_timer_looks_after_needs_no_clock() {
+    let (mut inbox, now) = inline_inbox();
+    let leave = |inbox: &mut Inbox, now: &dyn Fn() -> Instant| {
+        let arrival = Arrival { records: 1, bytes: 8, sync: true, waits: false };
+        inbox.push(arrival, now, |_| ()).unwrap().duty
+    };
+    leave(&mut inbox, &|| now);
+    let batch = Load { records: 4, waiters: 0 };
+    assert!(matches!(inbox.take(now), Taken::Batch(_)));
+    inbox.landed(batch, now, Duration::from_millis(1));
+    assert!(matches!(inbox.take(now), Taken::NotBefore(_)));
+    (inbox.driver_asleep, inbox.driver_has_timer) = (true, true);
+    assert_eq!(leave(&mut inbox, &|| now), Duty::Nothing, "it opens a batch");
+    let no_clock = || panic!("looks at the clock");
+    assert_eq!(leave(&mut inbox, &no_clock), Duty::Nothing);
+    assert_eq!(leave(&mut inbox, &no_clock), Duty::Nothing);
+    assert_eq!(leave(&mut inbox, &no_clock), Duty::WakeDriver, "all four are back");
+}
+
 /// A batch of one record for the pipeline.
 fn submit(pipeline: &mut Pipeline, seq: u64, file: u64, strategy: Option<Strategy>) -> u64 {
     pipeline.submitted(Submission {
