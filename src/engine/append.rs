@@ -7,8 +7,8 @@
 use std::ops::RangeInclusive;
 
 use crate::engine::batch::Batch;
-use crate::engine::commit::{Commit, RecordRef};
-use crate::engine::group_commit::inbox::{Arrival, Blocked, Duty, Placed};
+use crate::engine::commit::Commit;
+use crate::engine::group_commit::inbox::{Arrival, Blocked, Duty};
 use crate::engine::options::Durability;
 use crate::engine::ready::Ready;
 use crate::engine::{Log, shared::Shared};
@@ -379,7 +379,8 @@ impl Log {
         };
         drop(inbox);
         let duty = placed.duty;
-        Ok((commit(placed, payload, level), duty))
+        let Payload { records, first_bytes, .. } = *payload;
+        Ok((Commit::new(placed, records, first_bytes, level.level()), duty))
     }
 }
 
@@ -388,22 +389,6 @@ impl Log {
     pub(crate) fn wait_for(&self, commit: &Commit) -> Result<Seq> {
         self.inner.run_until(|| !commit.is_pending());
         commit.wait()
-    }
-}
-
-fn commit(placed: Placed, payload: &Payload<'_>, durability: Durability) -> Commit {
-    let first_seq = Seq::new(placed.first_seq);
-    Commit {
-        first_seq,
-        last_seq: Seq::new(placed.first_seq + u64::from(payload.records) - 1),
-        record_ref: RecordRef {
-            seq: first_seq,
-            segment: Seq::new(placed.segment),
-            offset: placed.offset,
-            bytes: payload.first_bytes,
-        },
-        level: durability.level(),
-        gate: placed.gate,
     }
 }
 

@@ -12,6 +12,7 @@ use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use crate::engine::group_commit::inbox::Placed;
 use crate::engine::options::Durability;
 use crate::error::{Error, Result};
 use crate::format::RECORD_HEAD_SIZE;
@@ -181,28 +182,42 @@ impl RecordRef {
 #[derive(Clone)]
 #[must_use = "the record is acknowledged only when the commit is waited for"]
 pub struct Commit {
-    pub(crate) first_seq: Seq,
-    pub(crate) last_seq: Seq,
-    pub(crate) record_ref: RecordRef,
-    pub(crate) level: Option<Level>,
-    pub(crate) gate: Arc<Gate>,
+    first_seq: Seq,
+    segment: Seq,
+    offset: u64,
+    gate: Arc<Gate>,
+    records: u32,
+    /// The length of the first record.
+    bytes: u32,
+    level: Option<Level>,
 }
 
+/// Who keeps a window of tickets keeps thousands of them, and moves each several times.
+const _: () = assert!(size_of::<Commit>() <= 48);
+
 impl Commit {
+    /// The ticket of `records` records, the first of `bytes` bytes, that went to this place.
+    #[inline]
+    pub(crate) fn new(placed: Placed, records: u32, bytes: u32, level: Option<Level>) -> Commit {
+        let Placed { first_seq, gate, segment, offset, duty: _ } = placed;
+        let (first_seq, segment) = (Seq::new(first_seq), Seq::new(segment));
+        Commit { first_seq, segment, offset, gate, records, bytes, level }
+    }
+
     /// The sequence number of the record; of an atomic batch, that of its last one. It counts
     /// only once the commit is done.
     pub fn seq(&self) -> Seq {
-        self.last_seq
+        Seq::new(self.first_seq.get() + u64::from(self.records) - 1)
     }
 
     /// The sequence numbers of all records of an atomic batch.
     pub fn seqs(&self) -> RangeInclusive<Seq> {
-        self.first_seq..=self.last_seq
+        self.first_seq..=self.seq()
     }
 
     /// Where the record lies; of an atomic batch, its first one.
     pub fn record_ref(&self) -> RecordRef {
-        self.record_ref
+        RecordRef::new(self.first_seq, self.segment, self.offset, self.bytes)
     }
 
     /// Whether the record is acknowledged; false also after a failure.
@@ -224,7 +239,7 @@ impl Commit {
         if let Some(level) = self.level {
             self.gate.wait(level, None)?;
         }
-        Ok(self.last_seq)
+        Ok(self.seq())
     }
 
     /// Whether the record was acknowledged before `time`.
@@ -242,7 +257,7 @@ impl Commit {
             None => true,
             Some(level) => self.gate.wait(level, now().checked_add(timeout))?,
         };
-        Ok(done.then_some(self.last_seq))
+        Ok(done.then(|| self.seq()))
     }
 }
 
@@ -251,9 +266,9 @@ impl Future for Commit {
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<Seq>> {
         match self.level {
-            None => Poll::Ready(Ok(self.last_seq)),
+            None => Poll::Ready(Ok(self.seq())),
             Some(level) => {
-                self.gate.poll(level, context.waker()).map(|done| done.map(|()| self.last_seq))
+                self.gate.poll(level, context.waker()).map(|done| done.map(|()| self.seq()))
             }
         }
     }
