@@ -69,7 +69,12 @@ impl Shared {
         committer.complete(self, completion, None);
         committer.act();
         let news = committer.settle(self, completed_at);
-        let more = !committer.outbox.is_empty() || !self.inbox().is_empty();
+        let inbox = self.inbox();
+        // A batch that makes batches small again lets spares be prepared.
+        let more = !committer.outbox.is_empty()
+            || !inbox.is_empty()
+            || committer.wants_spare(&inbox);
+        drop(inbox);
         drop(committer);
         self.metrics().inline_batches += completed;
         if more && !mutated("handover_leave_records_behind") {
