@@ -65,7 +65,7 @@ verdict() {
         'BEGIN { split(range, it, /[.][.]/); exit !(it[2] + 0 > 2 * it[1]) }'; then
         range="$range, more than twofold: was the machine idle?"
     fi
-    printf '%-75s %8s  %s %-5s %s%s\n' "$text" "$value" "$operator" "$goal" "$word" \
+    printf '%-78s %8s  %s %-5s %s%s\n' "$text" "$value" "$operator" "$goal" "$word" \
         "${range:+ (rounds: $range)}"
 }
 
