@@ -235,7 +235,7 @@ impl<'a> Worker<'a> {
                 continue;
             }
             let record = self.content.record(submitted);
-            let since = (submitted % TIMED_EVERY == 0).then(Instant::now);
+            let since = submitted.is_multiple_of(TIMED_EVERY).then(Instant::now);
             pending.push_back((self.log.append_async(record)?, since));
             submitted += 1;
         }
