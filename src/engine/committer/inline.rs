@@ -11,8 +11,8 @@
 //! of the batch or a completed one.
 //!
 //! What it leaves to the ring thread: the first batch of a segment, whose name has to become
-//! durable beside it, everything that is due while something is in flight, large batches, and
-//! crowds ([`gather`](crate::engine::group_commit::gather)).
+//! durable beside it, everything that is due while something is in flight, large batches, crowds
+//! ([`gather`](crate::engine::group_commit::gather)), and spares, for which it wakes it.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
