@@ -82,7 +82,7 @@ pub(crate) fn measure(
 ) -> Result<Loaded, Failure> {
     let log = setting.engine.builder(dir).open()?;
     let mut content = Content::new(run, 0, case.size);
-    let measured = prologue::prepare(setting, &log, content.record(0))
+    let measured = prologue::prepare(setting, (&log, dir), content.record(0))
         .and_then(|first| run_threads(setting, case, &log, (run, first)));
     let closed = log.close();
     let (backend, metrics) = (log.backend().clone(), log.metrics());

@@ -16,6 +16,7 @@
 //! Threading: all of it happens on the main thread, before there is another one.
 
 use std::io;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::RecvTimeoutError;
@@ -33,9 +34,13 @@ const LOOK_EVERY: Duration = Duration::from_millis(1);
 /// A batch of more than this makes a log reserve segments, if it may choose.
 const RESERVES_OVER_BYTES: u64 = 192 << 10;
 
-/// Appends `record` to a new log and waits until the log has its segments. Returns the record's
-/// sequence number.
-pub(crate) fn prepare(setting: &Setting<'_>, log: &Log, record: &[u8]) -> Result<u64, Failure> {
+/// Appends `record` to a new log in `dir` and waits until the log has its segments. Returns the
+/// record's sequence number.
+pub(crate) fn prepare(
+    setting: &Setting<'_>,
+    (log, dir): (&Log, &Path),
+    record: &[u8],
+) -> Result<u64, Failure> {
     let seq = log.append(record)?.get();
     let (mut seen, mut since) = (0, Instant::now());
     loop {
@@ -48,9 +53,13 @@ pub(crate) fn prepare(setting: &Setting<'_>, log: &Log, record: &[u8]) -> Result
         } else if since.elapsed() > SEGMENT_WITHIN {
             // One that has failed says why.
             log.close()?;
-            let within = SEGMENT_WITHIN.as_secs();
-            let what = format!("not prepared within {within} s: lower --segment-bytes");
-            return Err(Failure::Setup("a segment", io::Error::new(io::ErrorKind::TimedOut, what)));
+            let what = format!(
+                "{}: the next one was not prepared within {} s; lower --segment-bytes",
+                dir.display(),
+                SEGMENT_WITHIN.as_secs()
+            );
+            let source = io::Error::new(io::ErrorKind::TimedOut, what);
+            return Err(Failure::Setup("segments of the log", source));
         }
         if setting.stop.receiver().recv_timeout(LOOK_EVERY) != Err(RecvTimeoutError::Timeout) {
             return Err(stopped(setting));
@@ -80,8 +89,9 @@ mod tests {
         let BenchArgs { engine, secs, .. } = parse(more);
         let device = Device::below(parent.path());
         let setting = Setting { engine: &engine, device: &device, stop, duration: secs };
-        let log = engine.builder(&parent.path().join("log")).open().unwrap();
-        let seq = prepare(&setting, &log, &vec![7; bytes]);
+        let dir = parent.path().join("log");
+        let log = engine.builder(&dir).open().unwrap();
+        let seq = prepare(&setting, (&log, &dir), &vec![7; bytes]);
         (seq, log.metrics().spares_prepared)
     }
 
