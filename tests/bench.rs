@@ -129,6 +129,30 @@ fn every_record_that_counts_was_compared() {
 }
 
 #[test]
+fn a_log_has_its_segments_before_its_time_starts() {
+    let parent = tempfile::tempdir().unwrap();
+    let json = parent.path().join("results.json");
+    // A run that is much too short to prepare so many beside it.
+    let args = ["bench", "--secs", "0.001", "--rounds", "1", "--threads", "2", "--size", "100"];
+    let modes = ["--mode", "blocking,async,batch", "--window", "8"];
+    let spares = ["--spare-segments", "16", "--segment-bytes", "1MiB"];
+    let json_file = ["--json", json.to_str().unwrap()];
+    let args = [&args[..], &modes, &spares, &json_file].concat();
+    assert_exit(&run(&args, parent.path()), 0);
+    let results: Value = serde_json::from_slice(&fs::read(&json).unwrap()).unwrap();
+    let cases = results["cases"].as_array().unwrap();
+    assert_eq!(cases.len(), 3);
+    for case in cases {
+        let round = &case["rounds"][0];
+        let prepared = round["engine_since_open"]["spares_prepared"].as_u64().unwrap();
+        assert!(prepared >= 17, "{case}");
+        // The first record is compared, and not measured.
+        let (counted, compared) = (&round["records"], &case["records_compared"]);
+        assert!(compared.as_u64().unwrap() > counted.as_u64().unwrap(), "{case}");
+    }
+}
+
+#[test]
 fn each_floor_is_measured_once_a_round_or_left_out_by_name() {
     let (table, results) = bench_rounds("2", &[]);
     let floors = results["floors"].as_array().unwrap();

@@ -238,8 +238,10 @@ fn a_newer_format_is_refused_by_its_number() {
 
 #[test]
 fn wrong_requests_are_told_and_leave_nothing_behind() {
-    let table: [(&str, &[&str]); 8] = [
+    let table: [(&str, &[&str]); 10] = [
         ("segment", &["--segment-bytes", "1"]),
+        ("--spare-segments", &["--spare-segments", "17"]),
+        ("--recycle-segments", &["--recycle-segments", "65"]),
         ("depth", &["--depth", "0"]),
         ("batch", &["--batch-records", "0"]),
         ("KiB", &["--segment-bytes", "12 parsecs"]),

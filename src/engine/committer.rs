@@ -63,7 +63,7 @@ enum Task {
     Sync { file: FileId, since: u64 },
     Install { file: FileId, first_seq: u64, name: String },
     Seal { first_seq: u64, last_seq: u64, bytes: u64 },
-    Prepare { file: FileId, name: String, bytes: u64, recycled: bool },
+    Prepare { file: FileId, name: String, bytes: u64, recycled: bool, reserved: bool },
     Discard,
 }
 
@@ -153,7 +153,7 @@ impl Committer {
         loop {
             self.act();
             let mut inbox = shared.inbox();
-            let request = inbox.spare_request();
+            let request = self.spare_request(&mut inbox);
             let taken = match self.pipeline.has_slot() {
                 true => inbox.take(now()),
                 false => Taken::Nothing,
@@ -295,11 +295,12 @@ impl Committer {
             }
             self.news.room |= inbox.someone_waits() && !mutated("handover_keep_room_secret");
         }
-        if let Task::Prepare { file, name, bytes, recycled } = task {
+        if let Task::Prepare { file, name, bytes, recycled, reserved } = task {
             if let Some(segment) = self.files.get_mut(&file) {
                 segment.commits = queue.and_then(|queue| queue.commit_file(file));
             }
-            return self.prepared(shared, file, &name, (bytes, recycled), completion.result);
+            let made = (bytes, recycled, reserved);
+            return self.prepared(shared, file, &name, made, completion.result);
         }
         if let (true, Err(_), Task::Sync { file, since }) =
             (mutated("retry_failed_sync"), &completion.result, &task)

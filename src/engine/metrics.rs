@@ -41,11 +41,12 @@ pub struct Metrics {
     pub separate_syncs: u64,
     /// Segments that got their name.
     pub rotations: u64,
-    /// Segments that were prepared, and how many of them from a recycled one.
+    /// Segments that were prepared.
     pub spares_prepared: u64,
     /// Of those, the ones made from a recycled segment.
     pub spares_recycled: u64,
-    /// Of those, the ones that were to have their room only reserved, as batches were large.
+    /// Of the prepared ones, those that were to have their room only reserved: as batches were
+    /// large, or as [`preallocate`](crate::Builder::preallocate) asks.
     pub spares_reserved: u64,
     /// Spares that could not be prepared for lack of room.
     pub spares_refused: u64,

@@ -25,7 +25,7 @@ use crate::engine::sim::Stepped;
 use crate::engine::state_file::StateFile;
 use crate::error::{Error, Result};
 use crate::io::{
-    Backend, Blocks, IoQueue, LockGuard, QueueOptions, StdStorage, Storage, Strategy, open_queue,
+    Backend, IoQueue, LockGuard, QueueOptions, StdStorage, Storage, Strategy, open_queue,
     require_set_up,
 };
 #[cfg(any(test, feature = "sim"))]
@@ -267,7 +267,7 @@ fn assemble<Q: IoQueue>(
         strategy: backend.strategy,
         strategy_is_fixed: options.strategy.is_some() || !has_thread,
         unit: backend.unit_bytes,
-        blocks: options.preallocate.or((!backend.fill).then_some(Blocks::AsTheyCome)),
+        blocks: backend.blocks,
         depth: options.queue_depth,
         durable_seq,
         inline,
@@ -289,7 +289,7 @@ fn queue_options(options: &Options) -> QueueOptions {
         strategy: options.strategy,
         direct_io: options.direct_io,
         depth: options.queue_depth,
-        fill: options.preallocate.map(|blocks| blocks != Blocks::AsTheyCome),
+        blocks: options.preallocate,
     }
 }
 

@@ -10,8 +10,8 @@ use crate::engine::Log;
 use crate::engine::options::{Builder, Durability};
 use crate::error::{Error, Result};
 use crate::io::{
-    BackendKind, CommitFile, Completion, FileId, IoQueue, Op, SimDisk, StdStorage, Strategy, Wake,
-    open_queue,
+    BackendKind, Blocks, CommitFile, Completion, FileId, IoQueue, Op, SimDisk, StdStorage,
+    Strategy, Wake, open_queue,
 };
 use crate::seq::Seq;
 
@@ -239,6 +239,92 @@ fn a_wait_for_records_that_were_truncated_meanwhile_ends() {
     let truncated = Seq::new(5);
     log.wait_unless(truncated, || log.appended_seq() < truncated).unwrap();
     assert_eq!(log.flush().unwrap(), Seq::new(1));
+}
+
+/// Fills a segment of those below, almost.
+const LARGE: usize = 400_000;
+
+/// A log that holds three spares.
+fn three_spares(builder: Builder) -> Builder {
+    builder.segment_bytes(512 << 10).spare_segments(3)
+}
+
+/// How many spares are there, and how many were only reserved so far.
+fn spares(log: &Log) -> (u64, u64) {
+    let metrics = log.metrics();
+    (metrics.spares_prepared - metrics.rotations, metrics.spares_reserved)
+}
+
+/// Appends records of `bytes`, each when the log has come to rest; gives the spares after each.
+fn append_at_rest(log: &Log, count: u32, bytes: usize) -> Vec<(u64, u64)> {
+    let append = |_| {
+        log.append(vec![7; bytes]).unwrap();
+        while log.step() {}
+        spares(log)
+    };
+    (0..count).map(append).collect()
+}
+
+#[test]
+fn while_batches_are_large_the_spares_are_used_up_before_another_is_reserved() {
+    let log = three_spares(Log::builder("sim")).open_sim(&SimDisk::new(1)).unwrap();
+    assert_eq!(append_at_rest(&log, 1, 100), [(3, 0)]);
+    let mut seen = append_at_rest(&log, 20, LARGE);
+    let reserved = seen.last().unwrap().1;
+    assert!(reserved > 10, "{seen:?}");
+    seen.dedup();
+    let one_by_one = (1..=reserved).map(|reserved| (1, reserved));
+    let expected: Vec<_> = [(3, 0), (2, 0), (1, 0)].into_iter().chain(one_by_one).collect();
+    assert_eq!(seen, expected);
+    let small = append_at_rest(&log, 20, 100);
+    assert_eq!(small[0], (1, reserved), "one small batch is not the usual one");
+    assert_eq!(small[19], (3, reserved), "{small:?}");
+}
+
+#[test]
+fn spares_whose_blocks_were_asked_for_are_always_prepared_at_once() {
+    for blocks in [Blocks::Written, Blocks::Reserved, Blocks::AsTheyCome] {
+        let builder = three_spares(Log::builder("sim")).preallocate(Some(blocks));
+        let log = builder.open_sim(&SimDisk::new(1)).unwrap();
+        for (ready, reserved) in append_at_rest(&log, 20, LARGE) {
+            assert_eq!((ready, reserved > 0), (3, blocks == Blocks::Reserved), "{blocks:?}");
+        }
+    }
+}
+
+#[test]
+fn a_refused_spare_was_not_reserved() {
+    let disk = SimDisk::new(1);
+    let builder = Log::builder("sim").preallocate(Some(Blocks::Reserved));
+    let log = builder.segment_bytes(65_536).open_sim(&disk).unwrap();
+    disk.set_capacity(Some(16_384));
+    assert!(matches!(log.append("one"), Err(Error::NoSpace { .. })));
+    let metrics = log.metrics();
+    assert_eq!((metrics.spares_refused, metrics.spares_reserved), (1, 0));
+    disk.set_capacity(None);
+    append_at_rest(&log, 1, 100);
+    let metrics = log.metrics();
+    assert_eq!((metrics.spares_prepared, metrics.spares_reserved), (2, 2));
+}
+
+#[test]
+fn an_appender_that_writes_by_itself_has_the_spares_prepared_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let builder = three_spares(Log::builder(dir.path())).backend(BackendKind::Std);
+    let log = builder.open().unwrap();
+    append_at_rest(&log, 1, 100);
+    let reserved = append_at_rest(&log, 12, LARGE)[11].1;
+    if !log.backend().fill {
+        return assert_eq!(reserved, 0, "nothing is written beforehand: {}", log.backend());
+    }
+    let (rotations, inline) = (log.metrics().rotations, log.metrics().inline_batches);
+    // As many as the segment still takes.
+    append_at_rest(&log, 20, 100);
+    assert_eq!(log.metrics().rotations, rotations);
+    assert!(log.metrics().inline_batches > inline);
+    while spares(&log).0 < 3 {
+        std::thread::yield_now();
+    }
 }
 
 /// A queue whose files panic when an appender writes to them.

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::error::{Error, Result};
-use crate::io::{BUF_ALIGN, IoQueue, StdQueue, Storage, Strategy};
+use crate::io::{BUF_ALIGN, Blocks, IoQueue, StdQueue, Storage, Strategy};
 use crate::sys;
 
 /// Which backend to run.
@@ -57,9 +57,9 @@ pub struct QueueOptions {
     pub direct_io: bool,
     /// How many writes will be in flight at once.
     pub depth: usize,
-    /// Whether to write a segment's blocks beforehand; `None` does so unless the file system
-    /// copies on write.
-    pub fill: Option<bool>,
+    /// What segments are to have before they are written to; `None` leaves it to the size of
+    /// batches, unless the file system copies on write.
+    pub blocks: Option<Blocks>,
 }
 
 impl Default for QueueOptions {
@@ -69,9 +69,21 @@ impl Default for QueueOptions {
             strategy: None,
             direct_io: true,
             depth: 2,
-            fill: None,
+            blocks: None,
         }
     }
+}
+
+impl QueueOptions {
+    /// What segments are to have on such a file system.
+    pub(crate) fn blocks_on(&self, copy_on_write: bool) -> Option<Blocks> {
+        self.blocks.or(copy_on_write.then_some(Blocks::AsTheyCome))
+    }
+}
+
+/// Whether segments with these have their room before they are written to.
+pub(crate) fn fills(blocks: Option<Blocks>) -> bool {
+    blocks != Some(Blocks::AsTheyCome)
 }
 
 /// What runs, and why: the answer of [`open_queue`].
@@ -95,7 +107,10 @@ pub struct Backend {
     pub direct_io: bool,
     /// Writes start at multiples of this and are multiples of it.
     pub unit_bytes: u64,
-    /// Whether a segment's blocks are written beforehand.
+    /// What a segment has before the first batch is written to it. `None`: its blocks written, or
+    /// its room reserved while batches are large.
+    pub blocks: Option<Blocks>,
+    /// Whether that is anything: false with [`Blocks::AsTheyCome`] alone.
     pub fill: bool,
     /// The file system's name.
     pub filesystem: String,
@@ -161,8 +176,13 @@ impl fmt::Display for Backend {
         }
         let direct = if self.direct_io { "yes" } else { "no, through the page cache" };
         write!(f, "\ndirect I/O: {direct}; unit {} bytes", self.unit_bytes)?;
-        let fill = if self.fill { "written beforehand" } else { "not written beforehand" };
-        write!(f, "\nfile system: {}; the blocks of segments are {fill}", self.filesystem)?;
+        let blocks = match self.blocks {
+            None => "the blocks of segments are written beforehand, or reserved for large batches",
+            Some(Blocks::Written) => "the blocks of segments are written beforehand",
+            Some(Blocks::Reserved) => "the blocks of segments are reserved, not written beforehand",
+            Some(Blocks::AsTheyCome) => "segments get their blocks as they are written",
+        };
+        write!(f, "\nfile system: {}; {blocks}", self.filesystem)?;
         for refusal in &self.refused {
             write!(f, "\n{refusal}")?;
         }
@@ -185,10 +205,10 @@ pub fn open_queue(
     spare_name: &str,
 ) -> Result<(Box<dyn IoQueue>, Backend)> {
     let filesystem = sys::filesystem(storage.dir());
-    let fill = options.fill.unwrap_or(!filesystem.copy_on_write);
+    let blocks = options.blocks_on(filesystem.copy_on_write);
     let mut refused = Vec::new();
     if options.kind != BackendKind::Std {
-        match uring(&storage, options, (&filesystem, fill), spare_name, &mut refused)? {
+        match uring(&storage, options, (&filesystem, blocks), spare_name, &mut refused)? {
             Some((queue, mut backend)) => {
                 backend.refused = refused;
                 return Ok((queue, backend));
@@ -205,7 +225,8 @@ pub fn open_queue(
         strategy: Strategy::WriteThenSync,
         direct_io: false,
         unit_bytes: BUF_ALIGN as u64,
-        fill,
+        blocks,
+        fill: fills(blocks),
         filesystem: filesystem.name,
         ring_flags: String::new(),
         refused,
@@ -240,7 +261,7 @@ use crate::io::trial::{set_up_refusal, uring};
 fn uring(
     _storage: &Arc<dyn Storage>,
     _options: &QueueOptions,
-    _found: (&sys::Filesystem, bool),
+    _found: (&sys::Filesystem, Option<Blocks>),
     _name: &str,
     refused: &mut Vec<Refusal>,
 ) -> Result<Option<(Box<dyn IoQueue>, Backend)>> {
@@ -315,14 +336,38 @@ mod tests {
     }
 
     #[test]
-    fn filling_beforehand_can_be_overridden() {
-        for fill in [true, false] {
+    fn what_segments_have_is_as_asked_for_or_by_the_file_system_and_said() {
+        let open = |kind, blocks| {
             let dir = tempfile::tempdir().unwrap();
-            let options = QueueOptions { fill: Some(fill), ..Default::default() };
+            let options = QueueOptions { kind, blocks, ..Default::default() };
             let storage = Arc::new(StdStorage::new(dir.path()));
             let (_queue, backend) = open_queue(storage, &options, "spare-trial.tmp").unwrap();
-            assert_eq!(backend.fill, fill);
+            backend
+        };
+        let says = |backend: &Backend, words: &str| {
+            let text = backend.to_string();
+            let line = text.lines().find(|line| line.starts_with("file system: ")).unwrap();
+            assert!(line.ends_with(words), "{text}");
+        };
+        let automatic = "; the blocks of segments are written beforehand, or reserved for large \
+                         batches";
+        for kind in [BackendKind::Auto, BackendKind::Std] {
+            for (asked, fill, words) in [
+                (Blocks::Written, true, "; the blocks of segments are written beforehand"),
+                (Blocks::Reserved, true, "segments are reserved, not written beforehand"),
+                (Blocks::AsTheyCome, false, "; segments get their blocks as they are written"),
+            ] {
+                let backend = open(kind, Some(asked));
+                assert_eq!((backend.blocks, backend.fill), (Some(asked), fill));
+                says(&backend, words);
+                says(&Backend { blocks: None, ..backend }, automatic);
+            }
+            let found = open(kind, None).blocks;
+            assert!(matches!(found, None | Some(Blocks::AsTheyCome)), "{found:?}");
         }
+        let options = QueueOptions::default();
+        assert_eq!(options.blocks_on(false), None);
+        assert_eq!(options.blocks_on(true), Some(Blocks::AsTheyCome));
     }
 
     #[test]

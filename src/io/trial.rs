@@ -9,10 +9,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
-use crate::io::select::{Refusal, RefuseAt, refused_by_test};
+use crate::io::select::{Refusal, RefuseAt, fills, refused_by_test};
 use crate::io::uring::{SetupRefused, UringQueue, open_for_commits};
 use crate::io::{
-    Access, AlignedBuf, BUF_ALIGN, Backend, BackendKind, FileId, IoQueue, Op, QueueOptions,
+    Access, AlignedBuf, BUF_ALIGN, Backend, BackendKind, Blocks, FileId, IoQueue, Op, QueueOptions,
     Storage, Strategy,
 };
 use crate::sys::{self, Filesystem};
@@ -25,10 +25,11 @@ use crate::sys::{self, Filesystem};
 pub(super) fn uring(
     storage: &Arc<dyn Storage>,
     options: &QueueOptions,
-    (filesystem, fill): (&Filesystem, bool),
+    (filesystem, blocks): (&Filesystem, Option<Blocks>),
     name: &str,
     refused: &mut Vec<Refusal>,
 ) -> Result<Option<(Box<dyn IoQueue>, Backend)>> {
+    let fill = fills(blocks);
     let wanted = wanted(options.strategy, filesystem, fill, refused);
     let file = TrialFile::new(storage, name)?;
     let mut unit = None;
@@ -49,6 +50,7 @@ pub(super) fn uring(
         strategy,
         direct_io: unit.is_some(),
         unit_bytes: unit.unwrap_or(BUF_ALIGN as u64),
+        blocks,
         fill,
         filesystem: filesystem.name.clone(),
         ring_flags: queue.ring_flags(),

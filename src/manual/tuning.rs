@@ -44,6 +44,17 @@
 //! reserved, and each sync writes a little metadata as well. A segment that is recycled has its
 //! blocks already.
 //!
+//! The raw floors of `ringwal bench` write to files whose blocks exist. A log that grows with large
+//! records has to make new ones, on the disk that the records go to; a log in its steady state
+//! recycles what truncation frees. Who has bursts can hold written segments for one, with
+//! [`spare_segments`](crate::Builder::spare_segments): while batches are large the spares are used
+//! up, and none is prepared as long as one is left; then segments are reserved one by one. A dozen
+//! small batches later the log writes zeros again, until all spares are there; the one that was
+//! still reserved counts as one of them, and is used first. Nothing is prepared while nothing is
+//! appended: a log that has bursts and nothing between them keeps its spares full only with
+//! [`preallocate`](crate::Builder::preallocate), which prepares each at once, beside the burst.
+//! `ringwal bench` lets a log prepare its segments before its time starts.
+//!
 //! How a batch becomes durable is a [`Strategy`](crate::Strategy); [`backends`](super::backends)
 //! has the three. The log tries all of them at open, up to eight times each and for at most 50 ms
 //! together. It takes `write-then-sync` unless another needs less than half of its time: the
@@ -55,9 +66,9 @@
 //!
 //! # The options
 //!
-//! Those of [`Builder`](crate::Builder); the command has them, too, but for `spare_segments` and
-//! `recycle_segments`. With `linked`, if it is asked for, no appender writes by itself. A segment
-//! costs a rename, two syncs and its size in zeros.
+//! Those of [`Builder`](crate::Builder); the command has all of them, too. With `linked`, if it is
+//! asked for, no appender writes by itself. A segment costs a rename, two syncs and its size in
+//! zeros.
 //!
 //! | option | default | touch it when |
 //! |---|---|---|
@@ -70,7 +81,7 @@
 //! | `batch_bytes`, `batch_records` | 1 MiB, 65,536 | to bound what one write holds up |
 //! | `queue_bytes` | 16 MiB | higher for bursts: at the bound, appends block |
 //! | `segment_bytes` | 32 MiB | larger for many MiB/s; smaller to free space in small steps |
-//! | `spare_segments` | 1 | a burst fills a segment sooner than the next is prepared |
+//! | `spare_segments` | 1 | bursts are longer than a segment: hold as many as one fills |
 //! | `recycle_segments` | 2 | truncation frees more at once: they have their blocks already |
 //! | `preallocate` | by file system and batch size | leave it: see below |
 //! | `direct_io` | on | to see what the page cache would make of it |
@@ -88,8 +99,8 @@
 //! | `wake_micros` | waking appenders; near `commit_micros`, use fewer threads, or tickets |
 //! | `inline_batches` of `batches` | what appenders wrote themselves; none in a crowd |
 //! | `padding_bytes` of `written_bytes` | waste of padding to whole blocks; falls as batches grow |
-//! | `spares_prepared`, `rotations` | whether segments are there in time |
-//! | `spares_reserved` | of those, the ones without zeros, as batches were large |
+//! | `spares_prepared`, `rotations` | the former less the latter are the spares that are there |
+//! | `spares_reserved` | of the former, the ones without zeros, as batches were large |
 //! | `spares_refused` | how often the disk had no room for one |
 //! | `queued_bytes` | near `queue_bytes`, appends block |
 //! | `strategy` | other than `backend().strategy`: the choice made at open was given up |

@@ -171,6 +171,12 @@ pub(crate) struct EngineArgs {
     /// Length of a segment.
     #[arg(long, value_name = "BYTES", value_parser = parse_bytes)]
     segment_bytes: Option<u64>,
+    /// Segments that are prepared beside the active one, to be there when it is full.
+    #[arg(long, value_name = "N")]
+    spare_segments: Option<usize>,
+    /// Segments freed by truncation that are kept to become spares, at most.
+    #[arg(long, value_name = "N")]
+    recycle_segments: Option<usize>,
     /// Bytes in a batch at most.
     #[arg(long, value_name = "BYTES", value_parser = parse_size)]
     batch_bytes: Option<usize>,
@@ -286,6 +292,11 @@ impl EngineArgs {
         self.segment_bytes
     }
 
+    /// How many spares the log holds beside its active segment.
+    pub(crate) fn spare_segments(&self) -> usize {
+        self.spare_segments.unwrap_or(SPARE_SEGMENTS)
+    }
+
     /// A builder for the log in `dir` with these options.
     pub(crate) fn builder(&self, dir: &std::path::Path) -> Builder {
         let mut builder = Log::builder(dir)
@@ -314,6 +325,8 @@ impl EngineArgs {
             .shard(ShardId::new(self.shard));
         builder = given(builder, self.depth, Builder::queue_depth);
         builder = given(builder, self.segment_bytes, Builder::segment_bytes);
+        builder = given(builder, self.spare_segments, Builder::spare_segments);
+        builder = given(builder, self.recycle_segments, Builder::recycle_segments);
         builder = given(builder, self.batch_bytes, Builder::batch_bytes);
         builder = given(builder, self.batch_records, Builder::batch_records);
         let batch_delay = self.batch_delay_us.map(Duration::from_micros);
@@ -333,6 +346,9 @@ fn given<T>(builder: Builder, value: Option<T>, set: fn(Builder, T) -> Builder) 
         None => builder,
     }
 }
+
+/// The engine's default.
+const SPARE_SEGMENTS: usize = 1;
 
 /// More threads than this help nobody and would only exhaust the machine.
 const THREADS_MAX: usize = 1024;

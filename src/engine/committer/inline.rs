@@ -11,8 +11,8 @@
 //! of the batch or a completed one.
 //!
 //! What it leaves to the ring thread: the first batch of a segment, whose name has to become
-//! durable beside it, everything that is due while something is in flight, large batches, and
-//! crowds ([`gather`](crate::engine::group_commit::gather)).
+//! durable beside it, everything that is due while something is in flight, large batches, crowds
+//! ([`gather`](crate::engine::group_commit::gather)), and spares, for which it wakes it.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -69,7 +69,11 @@ impl Shared {
         committer.complete(self, completion, None);
         committer.act();
         let news = committer.settle(self, completed_at);
-        let more = !committer.outbox.is_empty() || !self.inbox().is_empty();
+        let inbox = self.inbox();
+        // A batch that makes batches small again lets spares be prepared.
+        let more =
+            !committer.outbox.is_empty() || !inbox.is_empty() || committer.wants_spare(&inbox);
+        drop(inbox);
         drop(committer);
         self.metrics().inline_batches += completed;
         if more && !mutated("handover_leave_records_behind") {

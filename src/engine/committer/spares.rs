@@ -1,8 +1,21 @@
 //! The committer's part in spares: asking for them, taking them in, giving them back.
+//!
+//! ```text
+//! batches   small             │ large                                      │ small
+//! spares    3 written, again  │ 2, 1, 0 written, then 1 reserved and again │ 1 reserved, 2 written
+//! ```
+//!
+//! 1. Unless what spares have was asked for, none is prepared while batches are large and there is
+//!    one left: its zeros, or the metadata of a reserved one, would cost the burst that the spares
+//!    were held for. Then they are reserved one by one, as the log needs them.
+//! 2. Once batches are small, spares are prepared until there are as many as the log holds. One
+//!    that was reserved counts as one; it is the oldest, so it is used first.
+//! 3. An append that waits for a segment gets one, whatever batches are like.
 
 use std::sync::Arc;
 
 use crate::engine::committer::{Committer, SegmentFile, Task};
+use crate::engine::group_commit::inbox::Inbox;
 use crate::engine::shared::Shared;
 use crate::error::{Error, Result};
 use crate::io::{Blocks, FileId, Op};
@@ -18,6 +31,22 @@ const RESERVE_OVER_BYTES: u64 = 192 << 10;
 const SMOOTHING: u64 = 8;
 
 impl Committer {
+    /// The spare to prepare now, if any.
+    pub(super) fn spare_request(&self, inbox: &mut Inbox) -> Option<u64> {
+        inbox.spare_request(self.spares_ahead_max())
+    }
+
+    /// Whether the ring thread has a spare to prepare.
+    pub(super) fn wants_spare(&self, inbox: &Inbox) -> bool {
+        inbox.wants_spare(self.spares_ahead_max())
+    }
+
+    /// How many spares there may be before none is prepared ahead of need.
+    fn spares_ahead_max(&self) -> usize {
+        let reserves = self.setup.blocks.is_none() && self.blocks() == Blocks::Reserved;
+        if reserves { 1 } else { usize::MAX }
+    }
+
     /// Starts a spare of `asked` bytes. The file is rounded up to whole units; what only the
     /// rounding brought is not offered, so a tiny segment still holds no more than it was asked to.
     pub(super) fn prepare(&mut self, shared: &Shared, asked: u64) {
@@ -39,9 +68,9 @@ impl Committer {
         let bytes = asked.next_multiple_of(self.setup.unit);
         let recycled = reuse.is_some();
         let blocks = self.blocks();
-        shared.metrics().spares_reserved += u64::from(blocks == Blocks::Reserved);
+        let reserved = blocks == Blocks::Reserved;
         self.submit(
-            Task::Prepare { file, name: name.clone(), bytes: asked, recycled },
+            Task::Prepare { file, name: name.clone(), bytes: asked, recycled, reserved },
             Op::Prepare { file, name, reuse, bytes, blocks },
         );
     }
@@ -65,7 +94,7 @@ impl Committer {
         shared: &Shared,
         file: FileId,
         name: &str,
-        (bytes, recycled): (u64, bool),
+        (bytes, recycled, reserved): (u64, bool, bool),
         result: Result<()>,
     ) {
         match result {
@@ -73,6 +102,7 @@ impl Committer {
                 let mut metrics = shared.metrics();
                 metrics.spares_prepared += 1;
                 metrics.spares_recycled += u64::from(recycled);
+                metrics.spares_reserved += u64::from(reserved);
                 drop(metrics);
                 if self.stopping {
                     return self.discard(file);

@@ -25,6 +25,9 @@ fn limits() -> Limits {
     }
 }
 
+/// No bound on the spares that are prepared ahead but that of the limits.
+const ALL: usize = usize::MAX;
+
 fn push(inbox: &mut Inbox, bytes: usize) -> Result<Placed, Blocked> {
     let arrival = Arrival { records: 1, bytes, sync: true, waits: false };
     inbox.push(arrival, Instant::now, |place| place.fill(7))
@@ -46,7 +49,7 @@ fn take(inbox: &mut Inbox) -> Option<Box<Fill>> {
 fn inbox_with_segment(limits: Limits) -> Inbox {
     let mut inbox = Inbox::new(limits, 1);
     assert!(matches!(push(&mut inbox, 8), Err(Blocked::Segment)));
-    let bytes = inbox.spare_request().unwrap();
+    let bytes = inbox.spare_request(ALL).unwrap();
     inbox.spare_ready(1, bytes);
     inbox
 }
@@ -83,13 +86,13 @@ fn a_record_without_a_prepared_segment_gets_no_number() {
     push(&mut inbox, 8000).unwrap();
     assert!(matches!(push(&mut inbox, 8000), Err(Blocked::Segment)));
     assert_eq!(inbox.appended_seq(), 2);
-    let bytes = inbox.spare_request().unwrap();
+    let bytes = inbox.spare_request(ALL).unwrap();
     let before = inbox.refusals();
     inbox.spare_refused(Arc::new(Error::QueueFull));
     assert_eq!(inbox.refusals(), before + 1);
-    assert!(inbox.spare_request().is_none(), "a refused spare is not retried by itself");
+    assert!(inbox.spare_request(ALL).is_none(), "a refused spare is not retried by itself");
     assert!(matches!(push(&mut inbox, 8000), Err(Blocked::Segment)));
-    assert_eq!(inbox.spare_request(), Some(bytes), "the next append asks again");
+    assert_eq!(inbox.spare_request(ALL), Some(bytes), "the next append asks again");
     inbox.spare_ready(2, bytes);
     let placed = push(&mut inbox, 8000).unwrap();
     assert_eq!((placed.first_seq, placed.segment, placed.offset), (3, 3, HEADER_SIZE as u64));
@@ -101,11 +104,11 @@ fn a_segment_takes_one_batch_however_small_it_is() {
     push(&mut inbox, 29).unwrap();
     assert!(take(&mut inbox).is_some());
     assert!(matches!(push(&mut inbox, 29), Err(Blocked::Segment)));
-    assert_eq!(inbox.spare_request(), Some(256));
+    assert_eq!(inbox.spare_request(ALL), Some(256));
     inbox.spare_ready(2, 256);
     assert_eq!(push(&mut inbox, 29).unwrap().segment, 2);
     assert!(matches!(push(&mut inbox, 5000), Err(Blocked::Segment)));
-    assert_eq!(inbox.spare_request(), Some(5064));
+    assert_eq!(inbox.spare_request(ALL), Some(5064));
 }
 
 #[test]
@@ -116,13 +119,63 @@ fn who_waits_for_a_segment_that_nobody_prepares_is_sent_to_ask_for_it() {
     assert!(!inbox.is_blocked());
     assert!(matches!(push(&mut inbox, 8128), Err(Blocked::Segment)));
     assert!(inbox.is_blocked());
-    let bytes = inbox.spare_request().unwrap();
+    let bytes = inbox.spare_request(ALL).unwrap();
     assert!(inbox.is_blocked());
     inbox.spare_ready(2, bytes);
     // Somebody else takes all of it.
     push(&mut inbox, 8128).unwrap();
     push(&mut inbox, 8128).unwrap();
     assert!(!inbox.is_blocked());
+}
+
+#[test]
+fn spares_are_prepared_ahead_one_at_a_time_up_to_the_limit() {
+    let mut inbox = inbox_with_segment(Limits { spares: 2, ..limits() });
+    assert_eq!(inbox.spare_request(ALL), None, "nothing is written yet");
+    push(&mut inbox, 100).unwrap();
+    for file in [2, 3] {
+        assert!(inbox.wants_spare(ALL));
+        let bytes = inbox.spare_request(ALL).unwrap();
+        assert!(!inbox.wants_spare(ALL) && inbox.spare_request(ALL).is_none(), "one at a time");
+        inbox.spare_ready(file, bytes);
+    }
+    assert!(!inbox.wants_spare(ALL) && inbox.spare_request(ALL).is_none());
+}
+
+#[test]
+fn where_one_spare_is_enough_ahead_those_that_are_left_are_used_up_first() {
+    let mut inbox = inbox_with_segment(Limits { spares: 2, queue_bytes: 1 << 20, ..limits() });
+    push(&mut inbox, 8128).unwrap();
+    for file in [2, 3] {
+        let bytes = inbox.spare_request(ALL).unwrap();
+        inbox.spare_ready(file, bytes);
+    }
+    for file in [1, 2] {
+        assert_eq!(inbox.spare_request(1), None, "beside file {file}");
+        // The second one of a file, and the first one of the next.
+        push(&mut inbox, 8128).unwrap();
+        push(&mut inbox, 8128).unwrap();
+    }
+    assert_eq!(inbox.spare_request(1), Some(16_384), "none is left");
+    inbox.spare_ready(4, 16_384);
+    assert_eq!(inbox.spare_request(1), None);
+    assert_eq!(inbox.spare_request(ALL), Some(16_384), "it counts as one of two");
+    inbox.spare_ready(5, 16_384);
+    assert_eq!(inbox.spare_request(ALL), None);
+}
+
+#[test]
+fn an_append_that_needs_a_segment_is_served_whatever_may_be_ahead() {
+    let mut inbox = inbox_with_segment(Limits { spares: 2, ..limits() });
+    push(&mut inbox, 100).unwrap();
+    let bytes = inbox.spare_request(1).unwrap();
+    inbox.spare_ready(2, bytes);
+    // No spare is long enough for it.
+    assert!(matches!(push(&mut inbox, 20_000), Err(Blocked::Segment)));
+    assert!(inbox.wants_spare(1) && inbox.wants_spare(0));
+    assert_eq!(inbox.spare_request(0), Some(20_000 + HEADER_SIZE as u64));
+    inbox.spare_ready(3, 20_064);
+    assert_eq!(push(&mut inbox, 20_000).unwrap().segment, 2, "which is its sequence number");
 }
 
 #[test]

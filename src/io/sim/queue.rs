@@ -14,6 +14,7 @@ use super::fault::{Call, SimFault};
 use super::inode::{Change, Pending, SECTOR_BYTES};
 use crate::error::{Error, Result};
 use crate::io::housekeeper::{Done, Job, execute};
+use crate::io::select::fills;
 use crate::io::std_queue::not_open;
 use crate::io::{
     Access, AlignedBuf, Backend, BackendKind, CommitFile, Completion, FileId, IoQueue, Op,
@@ -83,7 +84,8 @@ impl SimQueue {
             strategy: options.strategy.unwrap_or(Strategy::LinkedFsync),
             direct_io: options.direct_io,
             unit_bytes,
-            fill: options.fill.unwrap_or(true),
+            blocks: options.blocks,
+            fill: fills(options.blocks),
             filesystem: "simulated".to_owned(),
             ring_flags: String::new(),
             refused: Vec::new(),

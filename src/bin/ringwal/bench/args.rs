@@ -14,7 +14,9 @@ use crate::exit::Failure;
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Lists are separated by commas; every combination is a case. Each case gets a new \
-log in a temporary directory that is removed afterwards. Times are in microseconds; x-floor and \
+log in a temporary directory that is removed afterwards. Before its time starts, a log gets one \
+record and prepares its segments: the active one and --spare-segments, as the files that the raw \
+limits write to have their blocks, too. Times are in microseconds; x-floor and \
 x-ideal are the rates as multiples of one pwrite + fdatasync at a time and of one direct write of \
 as many records as are outstanding + fdatasync, measured in the same round. --mode age takes \
 --bytes, --ages, --size and --window, and appends fixed amounts instead of for --secs: each age, \

@@ -2,13 +2,17 @@
 //! compared with what it gives back.
 //!
 //! ```text
-//! threads   append ─ append ─ append ─ append ─ append ─ ...      (all of it is compared)
-//! phase     warm up │ measure ────────────── │ cool down │ end
+//! main      append, wait for segments │
+//! threads                             │ append ─ append ─ append ─ append ─ ...
+//! phase     prologue                  │ warm up │ measure ───── │ cool down │ end
 //! ```
 //!
-//! 1. What is acknowledged while it is measured counts, wherever the append began.
+//! 1. What is acknowledged while it is measured counts, wherever the append began; whatever was
+//!    acknowledged in any phase is compared.
 //! 2. Making a record costs a few bytes: its noise is made beforehand.
 //! 3. No thread ends before the counters were read for the second time.
+//! 4. The log has its segments before the threads start, as the files of the raw limits have their
+//!    blocks ([`prologue`](crate::bench::prologue)). Record 0 of thread 0 is the prologue's.
 
 use std::collections::VecDeque;
 use std::path::Path;
@@ -24,6 +28,8 @@ use crate::bench::args::{Case, Mode};
 use crate::bench::check::{Acked, check};
 use crate::bench::content::Content;
 use crate::bench::machine::{Device, Mark};
+use crate::bench::prologue;
+use crate::bench::raw::stopped;
 use crate::bench::sample::{Sample, Waits};
 use crate::exit::Failure;
 use crate::signal::Stop;
@@ -75,7 +81,9 @@ pub(crate) fn measure(
     run: u64,
 ) -> Result<Loaded, Failure> {
     let log = setting.engine.builder(dir).open()?;
-    let measured = run_threads(setting, case, &log, run);
+    let mut content = Content::new(run, 0, case.size);
+    let measured = prologue::prepare(setting, (&log, dir), content.record(0))
+        .and_then(|first| run_threads(setting, case, &log, (run, first)));
     let closed = log.close();
     let (backend, metrics) = (log.backend().clone(), log.metrics());
     drop(log);
@@ -91,7 +99,7 @@ fn run_threads(
     setting: &Setting<'_>,
     case: &Case,
     log: &Log,
-    run: u64,
+    (run, first): (u64, u64),
 ) -> Result<(Sample, Vec<Acked>), Failure> {
     let phase = AtomicU8::new(WARM_UP);
     // A thread that fails says so, to end the measurement at once; nobody has to receive it.
@@ -103,7 +111,9 @@ fn run_threads(
             let (phase, failing) = (&phase, failing.clone());
             let worker = thread::Builder::new().name(format!("append-{number}"));
             let worker = worker.spawn_scoped(scope, move || {
-                let mut worker = Worker::new(log, case, Content::new(run, number, case.size));
+                let acked = (number == 0).then_some(first).into_iter().collect();
+                let content = Content::new(run, number, case.size);
+                let mut worker = Worker::new(log, case, content, acked);
                 let ended = worker.run(phase, &failing);
                 (worker, ended)
             });
@@ -144,7 +154,7 @@ fn observe(
             // The thread itself tells the reason.
             recv(failed) -> _ => Ok(()),
             recv(setting.stop.receiver()) -> _ => {
-                Err(Failure::Stopped(setting.stop.reason().unwrap_or("a signal")))
+                Err(stopped(setting))
             }
             default(duration) => Ok(()),
         }
@@ -183,9 +193,10 @@ struct Worker<'a> {
 }
 
 impl<'a> Worker<'a> {
-    fn new(log: &'a Log, case: &'a Case, content: Content) -> Worker<'a> {
-        let (acked, waits) = (Acked::new(), Waits::new());
-        Worker { log, case, content, appended: 0, acked, measured: 0, waits }
+    /// A thread whose first records were `acked` already.
+    fn new(log: &'a Log, case: &'a Case, content: Content, acked: Acked) -> Worker<'a> {
+        let appended = acked.len() as u64;
+        Worker { log, case, content, appended, acked, measured: 0, waits: Waits::new() }
     }
 
     fn run(&mut self, phase: &AtomicU8, failing: &Sender<()>) -> Result<(), Failure> {
@@ -214,7 +225,7 @@ impl<'a> Worker<'a> {
     fn append_window(&mut self, phase: &AtomicU8) -> Result<(), Error> {
         let mut pending: VecDeque<(Commit, Option<Instant>)> =
             VecDeque::with_capacity(self.case.window);
-        let mut submitted = 0;
+        let mut submitted = self.appended;
         loop {
             let ends = phase.load(Ordering::Relaxed) == END;
             if ends || pending.len() == self.case.window {
@@ -224,7 +235,7 @@ impl<'a> Worker<'a> {
                 continue;
             }
             let record = self.content.record(submitted);
-            let since = (submitted % TIMED_EVERY == 0).then(Instant::now);
+            let since = submitted.is_multiple_of(TIMED_EVERY).then(Instant::now);
             pending.push_back((self.log.append_async(record)?, since));
             submitted += 1;
         }

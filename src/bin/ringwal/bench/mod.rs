@@ -10,9 +10,11 @@
 //! 1. No figure of a log is shown unless all that it acknowledged was compared after the log was
 //!    opened again; one record that differs is an error, and no table is printed.
 //! 2. A floor runs at most once in a round, right before the first case that is compared with it.
-//! 3. Everything happens in a directory of its own that is removed at the end, except after a
+//! 3. The files of the raw limits have their blocks before they are measured, and a log has its
+//!    segments: as many as it was told to hold ready.
+//! 4. Everything happens in a directory of its own that is removed at the end, except after a
 //!    mismatch: then the log stays for whoever looks into it.
-//! 4. It uses the public API of the crate, as a service would, and no unsafe code.
+//! 5. It uses the public API of the crate, as a service would, and no unsafe code.
 //!
 //! Threading: the floors and the rings run on the main thread, the appends on threads of their
 //! own, logs that age in processes of their own.
@@ -25,6 +27,7 @@ mod files;
 mod json;
 mod load;
 mod machine;
+mod prologue;
 mod raw;
 mod recovery;
 mod results;

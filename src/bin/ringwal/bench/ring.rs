@@ -45,7 +45,7 @@ impl Ring {
             strategy: Some(strategy),
             direct_io: true,
             depth,
-            fill: Some(true),
+            blocks: Some(Blocks::Written),
         };
         let storage = Arc::new(StdStorage::new(dir));
         let name = format!("raw-{strategy}");

@@ -7,20 +7,25 @@ use crate::error::Error;
 use crate::io::FileId;
 
 impl Inbox {
-    /// The bytes of a segment that the driver should prepare now, if any.
-    pub(crate) fn spare_request(&mut self) -> Option<u64> {
+    /// Whether [`spare_request`](Self::spare_request) would have an answer.
+    pub(crate) fn wants_spare(&self, ahead_max: usize) -> bool {
         if self.preparing || self.ended.is_some() {
-            return None;
+            return false;
         }
         let ahead = self.active.is_some()
             && self.refusal.is_none()
-            && self.spares.len() < self.limits.spares;
-        let wanted = self.wanted.take();
-        if wanted.is_none() && !ahead {
+            && self.spares.len() < self.limits.spares.min(ahead_max);
+        ahead || self.wanted.is_some()
+    }
+
+    /// The bytes of a segment that the driver should prepare now, if any: one that an append waits
+    /// for, or one ahead while there are fewer than the log holds, and fewer than `ahead_max`.
+    pub(crate) fn spare_request(&mut self, ahead_max: usize) -> Option<u64> {
+        if !self.wants_spare(ahead_max) {
             return None;
         }
         self.preparing = true;
-        Some(self.limits.segment_bytes.max(wanted.unwrap_or(0)))
+        Some(self.limits.segment_bytes.max(self.wanted.take().unwrap_or(0)))
     }
 
     /// A spare of `capacity` bytes is there.
