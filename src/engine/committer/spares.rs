@@ -7,7 +7,8 @@
 //!
 //! 1. Unless what spares have was asked for, none is prepared while batches are large and there is
 //!    one left: its zeros, or the metadata of a reserved one, would cost the burst that the spares
-//!    were held for. Then they are reserved one by one, as the log needs them.
+//!    were held for. Then they are prepared one by one, as the log needs them, and if batches are
+//!    very large, only reserved.
 //! 2. Once batches are small, spares are prepared until there are as many as the log holds. One
 //!    that was reserved counts as one; it is the oldest, so it is used first.
 //! 3. An append that waits for a segment gets one, whatever batches are like.
@@ -27,6 +28,12 @@ use crate::segment::name::spare_name;
 /// metadata that each sync has to write without them ([`manual::tuning`](crate::manual::tuning)).
 const RESERVE_OVER_BYTES: u64 = 192 << 10;
 
+/// Where the usual batch is larger than this, its transfer takes as long as its flush, and zeros
+/// beside it are felt: what was held ready is used up first.
+const USE_UP_OVER_BYTES: u64 = 64 << 10;
+
+const _: () = assert!(USE_UP_OVER_BYTES <= RESERVE_OVER_BYTES);
+
 /// One part in so many of a batch's size goes into the usual one.
 const SMOOTHING: u64 = 8;
 
@@ -43,8 +50,8 @@ impl Committer {
 
     /// How many spares there may be before none is prepared ahead of need.
     fn spares_ahead_max(&self) -> usize {
-        let reserves = self.setup.blocks.is_none() && self.blocks() == Blocks::Reserved;
-        if reserves { 1 } else { usize::MAX }
+        let large = self.usual_batch_bytes > USE_UP_OVER_BYTES;
+        if self.setup.blocks.is_none() && large { 1 } else { usize::MAX }
     }
 
     /// Starts a spare of `asked` bytes. The file is rounded up to whole units; what only the

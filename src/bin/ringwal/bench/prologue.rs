@@ -10,8 +10,8 @@
 //!
 //! 1. The record is acknowledged and compared as all others are, and not measured.
 //! 2. A spare that was refused is not waited for: the log says by itself what a full disk is.
-//! 3. A log that reserves segments for large batches makes one spare in advance, and so many are
-//!    waited for. With `--preallocate always` it makes all of them, written.
+//! 3. Where one record makes a large batch, a log makes one spare in advance, and so many are waited
+//!    for. With `--preallocate always` it makes all of them.
 //!
 //! Threading: all of it happens on the main thread, before there is another one.
 
@@ -31,8 +31,8 @@ const SEGMENT_WITHIN: Duration = Duration::from_secs(128);
 
 const LOOK_EVERY: Duration = Duration::from_millis(1);
 
-/// A batch of more than this makes a log reserve segments, if it may choose.
-const RESERVES_OVER_BYTES: u64 = 192 << 10;
+/// After a batch of more than this a log makes one spare in advance, if it may choose.
+const LARGE_OVER_BYTES: u64 = 64 << 10;
 
 /// Appends `record` to a new log in `dir` and waits until the log has its segments. Returns the
 /// record's sequence number.
@@ -70,8 +70,8 @@ pub(crate) fn prepare(
 /// How many segments a new log prepares by itself: the active one and its spares.
 fn held(setting: &Setting<'_>, log: &Log, metrics: &Metrics) -> u64 {
     let spares = setting.engine.spare_segments() as u64;
-    let reserves = log.backend().blocks.is_none() && metrics.written_bytes > RESERVES_OVER_BYTES;
-    1 + if reserves { spares.min(1) } else { spares }
+    let large = log.backend().blocks.is_none() && metrics.written_bytes > LARGE_OVER_BYTES;
+    1 + if large { spares.min(1) } else { spares }
 }
 
 #[cfg(test)]
