@@ -120,6 +120,7 @@ pub(crate) struct Committer {
     last_time_nanos: u64,
     /// How many bytes a batch has of late.
     usual_batch_bytes: u64,
+    last_batch_at: Option<Instant>,
     heads: Vec<u8>,
     news: News,
 }
@@ -139,6 +140,7 @@ impl Committer {
             stopping: false,
             last_time_nanos: 0,
             usual_batch_bytes: 0,
+            last_batch_at: None,
             heads: Vec::new(),
             news: News::default(),
         }

@@ -76,7 +76,13 @@ impl<Q: IoQueue> Driver<Q> {
             self.serve(&mut committer, control);
         }
         let mut timeout = timeout;
-        if let Some(not_before) = committer.dispatch(&shared) {
+        if self.has_thread {
+            committer.forget_burst(now());
+        }
+        let not_before = committer.dispatch(&shared);
+        // A log without a thread is run only when there is something to do.
+        let rest = || self.has_thread.then(|| committer.rest_at(&shared)).flatten();
+        if let Some(not_before) = not_before.or_else(rest) {
             let left = not_before.saturating_duration_since(now());
             timeout = Some(timeout.map_or(left, |timeout| timeout.min(left)));
         }

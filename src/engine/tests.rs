@@ -4,7 +4,7 @@ use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::engine::Log;
 use crate::engine::options::{Builder, Durability};
@@ -323,6 +323,21 @@ fn an_appender_that_writes_by_itself_has_the_spares_prepared_again() {
     assert_eq!(log.metrics().rotations, rotations);
     assert!(log.metrics().inline_batches > inline);
     while spares(&log).0 < 3 {
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn a_log_that_rests_after_a_burst_prepares_its_spares_for_the_next() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = three_spares(Log::builder(dir.path())).open().unwrap();
+    append_at_rest(&log, 12, LARGE);
+    if !log.backend().fill {
+        return assert_eq!(log.backend().blocks, Some(Blocks::AsTheyCome), "{}", log.backend());
+    }
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while spares(&log).0 < 3 {
+        assert!(Instant::now() < deadline, "{:?}", spares(&log));
         std::thread::yield_now();
     }
 }

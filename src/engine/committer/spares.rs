@@ -1,7 +1,7 @@
 //! The committer's part in spares: asking for them, taking them in, giving them back.
 //!
 //! ```text
-//! batches   small             │ large                                      │ small
+//! batches   small             │ large                                      │ small, or none
 //! spares    3 written, again  │ 2, 1, 0 written, then 1 reserved and again │ 1 reserved, 2 written
 //! ```
 //!
@@ -9,11 +9,13 @@
 //!    one left: its zeros, or the metadata of a reserved one, would cost the burst that the spares
 //!    were held for. Then they are prepared one by one, as the log needs them, and if batches are
 //!    very large, only reserved.
-//! 2. Once batches are small, spares are prepared until there are as many as the log holds. One
-//!    that was reserved counts as one; it is the oldest, so it is used first.
+//! 2. Once batches are small, or there was none for [`REST`], spares are prepared until there are
+//!    as many as the log holds. One that was reserved counts as one; it is the oldest, so it is
+//!    used first.
 //! 3. An append that waits for a segment gets one, whatever batches are like.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use crate::engine::committer::{Committer, SegmentFile, Task};
 use crate::engine::group_commit::inbox::Inbox;
@@ -22,6 +24,7 @@ use crate::error::{Error, Result};
 use crate::io::{Blocks, FileId, Op};
 use crate::mutation::mutated;
 use crate::segment::name::spare_name;
+use crate::sync::now;
 
 /// The zeros for a segment are as many bytes as the batches that will replace them, on the same
 /// disk and at the same time. Where the usual batch is larger than this, they take longer than the
@@ -33,6 +36,9 @@ const RESERVE_OVER_BYTES: u64 = 192 << 10;
 const USE_UP_OVER_BYTES: u64 = 64 << 10;
 
 const _: () = assert!(USE_UP_OVER_BYTES <= RESERVE_OVER_BYTES);
+
+/// After so long without a batch, a burst is over.
+const REST: Duration = Duration::from_millis(100);
 
 /// One part in so many of a batch's size goes into the usual one.
 const SMOOTHING: u64 = 8;
@@ -82,8 +88,29 @@ impl Committer {
         );
     }
 
+    /// Forgets how large batches were, if the last one is long ago.
+    pub(crate) fn forget_burst(&mut self, now: Instant) {
+        if self.burst_ends_at().is_some_and(|end| end <= now) {
+            self.usual_batch_bytes = 0;
+        }
+    }
+
+    /// When to look again whether spares can be prepared, if that only takes time.
+    pub(crate) fn rest_at(&self, shared: &Shared) -> Option<Instant> {
+        let inbox = shared.inbox();
+        let later = inbox.wants_spare(usize::MAX) && !self.wants_spare(&inbox);
+        self.burst_ends_at().filter(|_| later)
+    }
+
+    /// When a burst would be over, if there is one and nothing more comes.
+    fn burst_ends_at(&self) -> Option<Instant> {
+        let large = self.usual_batch_bytes > USE_UP_OVER_BYTES && self.pipeline.writing() == 0;
+        self.last_batch_at.filter(|_| large).map(|last| last + REST)
+    }
+
     /// A batch of so many bytes was written.
     pub(super) fn note_size(&mut self, bytes: u64) {
+        self.last_batch_at = Some(now());
         self.usual_batch_bytes = match self.usual_batch_bytes {
             0 => bytes,
             usual => (usual * (SMOOTHING - 1) + bytes) / SMOOTHING,
