@@ -1,8 +1,9 @@
 //! A batch: the header, its digest, and the records behind it.
 //!
 //! Writing goes in two steps, because records arrive one by one and the header is known last:
-//! [`push_record`] lays records into the frame, [`seal`] puts the header in front of them.
-//! Reading is [`decode`], all or nothing.
+//! [`push_record`] lays records into the frame, [`seal`] puts the header in front of them. Whoever
+//! lays a record keeps its head for the digest: to collect the heads from the frame again would
+//! walk all of it, from one length to the next. Reading is [`decode`], all or nothing.
 
 use std::fmt;
 
@@ -153,24 +154,62 @@ pub fn push_record(frame: &mut [u8], at: usize, head: RecordHead, bytes: &[u8]) 
 }
 
 /// Closes a frame whose records were laid from byte 64 on: writes the header with its digest and
-/// zeroes the padding. `heads` is scratch space, kept by the caller so that nothing is allocated.
+/// zeroes the padding. `heads` are the heads of all records, in order.
+///
+/// ```
+/// use ringwal::format::{BatchHeader, HEADER_SIZE, RecordHead, decode, push_record, seal};
+///
+/// let records = [&b"one"[..], b"two"];
+/// let (mut frame, mut at, mut heads) = (vec![0; 512], HEADER_SIZE, Vec::new());
+/// for bytes in records {
+///     let head = RecordHead::of(bytes);
+///     heads.extend(head.to_bytes());
+///     at = push_record(&mut frame, at, head, bytes);
+/// }
+/// let header = BatchHeader {
+///     unit_log2: 9,
+///     shard: 0,
+///     first_seq: 1,
+///     time_nanos: 0,
+///     salt: 0,
+///     durable_seq: 0,
+///     records: 2,
+///     payload_bytes: (at - HEADER_SIZE) as u32,
+/// };
+/// seal(&mut frame, &header, &heads);
+/// assert!(decode(&frame)?.records().map(|record| record.bytes).eq(records));
+/// # Ok::<(), ringwal::format::BatchError>(())
+/// ```
 ///
 /// # Panics
 ///
-/// If the header does not describe what lies in the frame.
-pub fn seal(frame: &mut [u8], header: &BatchHeader, heads: &mut Vec<u8>) {
+/// If the header does not describe records with these heads. That they are the heads in the frame
+/// is for the caller to see to, and looked at only in debug builds: with others, the batch is not
+/// valid.
+pub fn seal(frame: &mut [u8], header: &BatchHeader, heads: &[u8]) {
     header.check().expect("a header that can be read again");
+    assert!(is_filled(header, heads), "the records fill the payload exactly");
     let (end, padded) = (to_index(header.end_bytes()), to_index(header.frame_bytes()));
-    heads.clear();
-    let mut walk = Heads::new(&frame[HEADER_SIZE..end], header.records);
-    for (head, _) in &mut walk {
-        heads.extend_from_slice(&head);
-    }
-    assert!(walk.is_exact(), "the records fill the payload exactly");
+    debug_assert!(
+        Heads::new(&frame[HEADER_SIZE..end], header.records)
+            .flat_map(|(head, _)| head)
+            .eq(heads.iter().copied()),
+        "the heads are those in the frame"
+    );
     let unsigned = header.encode([0; DIGEST_SIZE]);
     let signed = header.encode(digest(&unsigned[..DIGEST_AT], heads));
     frame[..HEADER_SIZE].copy_from_slice(&signed);
     frame[end..padded].fill(0);
+}
+
+/// Whether these are as many heads as the header says, and their records fill its payload exactly.
+fn is_filled(header: &BatchHeader, heads: &[u8]) -> bool {
+    let (heads, rest) = heads.as_chunks::<RECORD_HEAD_SIZE>();
+    let lengths = heads.iter().map(|head| u64::from(RecordHead::from_bytes(*head).len));
+    let bytes = (heads.len() * RECORD_HEAD_SIZE) as u64 + lengths.sum::<u64>();
+    rest.is_empty()
+        && heads.len() as u64 == u64::from(header.records)
+        && bytes == u64::from(header.payload_bytes)
 }
 
 /// Verifies the batch at the start of `bytes`, wholly: the digest and every CRC. What follows its
@@ -403,14 +442,16 @@ pub fn encode_stand_alone<'a>(
     time_nanos: u64,
     shard: u16,
 ) -> Result<Vec<u8>, BatchError> {
-    let mut frame = vec![0; HEADER_SIZE];
+    let (mut frame, mut heads) = (vec![0; HEADER_SIZE], Vec::new());
     let mut count: u32 = 0;
     for bytes in records {
         let end = frame.len() + RECORD_HEAD_SIZE + bytes.len();
         if u32::try_from(end - HEADER_SIZE).is_err() {
             return Err(BatchError::Length);
         }
-        frame.extend_from_slice(&RecordHead::of(bytes).to_bytes());
+        let head = RecordHead::of(bytes).to_bytes();
+        heads.extend_from_slice(&head);
+        frame.extend_from_slice(&head);
         frame.extend_from_slice(bytes);
         // Every record takes 8 bytes of a payload below 2^32, so the count cannot overflow.
         count += 1;
@@ -427,7 +468,7 @@ pub fn encode_stand_alone<'a>(
         payload_bytes,
     };
     header.check()?;
-    seal(&mut frame, &header, &mut Vec::new());
+    seal(&mut frame, &header, &heads);
     Ok(frame)
 }
 
