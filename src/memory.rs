@@ -184,8 +184,6 @@ impl StorageFile for MemoryFile {
     fn sync(&self) -> Result<()> {
         self.dir.change("sync", &self.name)
     }
-
-    fn drop_cache(&self) {}
 }
 
 fn missing(op: &'static str, name: &str) -> Error {
