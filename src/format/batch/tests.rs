@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::format::array_at;
 
 fn header(records: u32, payload_bytes: u32) -> BatchHeader {
     BatchHeader {
