@@ -135,6 +135,24 @@ fn an_atomic_batch_has_consecutive_numbers_and_lies_in_one_batch_on_disk() {
 }
 
 #[test]
+fn a_batch_that_was_cleared_is_as_good_as_a_new_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = Log::open(dir.path().join("log")).unwrap();
+    let mut batch = Batch::new();
+    batch.push("never appended").unwrap().push("neither").unwrap();
+    batch.clear();
+    assert!(batch.is_empty() && matches!(log.append_batch(&batch), Err(Error::BatchEmpty)));
+    for last in ["one", "other"] {
+        batch.push("first").unwrap().push(last).unwrap();
+        log.append_batch(&batch).unwrap();
+        batch.clear();
+    }
+    log.close().unwrap();
+    let log = Log::open(dir.path().join("log")).unwrap();
+    assert_eq!(contents(&log), [&b"first"[..], b"one", b"first", b"other"]);
+}
+
+#[test]
 fn tickets_can_be_waited_for_timed_out_and_dropped() {
     for variant in variants("tickets") {
         let dir = tempfile::tempdir().unwrap();
