@@ -247,6 +247,24 @@ mod tests {
     }
 
     #[test]
+    fn only_a_sleeper_that_leaves_hands_the_relay_on() {
+        let hands_on = |level, sleepers| {
+            let gate = Gate::new();
+            gate.open(Level::Written, Waking::All);
+            gate.sleepers.store(sleepers, Ordering::SeqCst);
+            gate.wake_others(level);
+            gate.relay.load(Ordering::SeqCst)
+        };
+        for sleepers in HALVED {
+            assert!(hands_on(Level::Written, sleepers), "{sleepers} sleepers");
+            // Else those who wait for the later level would wake one another for ever.
+            assert!(!hands_on(Level::Synced, sleepers), "{sleepers} sleepers");
+        }
+        assert!(!hands_on(Level::Written, HALVED.start() - 1), "few are woken at once");
+        assert!(!hands_on(Level::Written, HALVED.end() + 1), "so are many");
+    }
+
+    #[test]
     fn a_failure_reaches_waiters_but_not_what_was_synced_before() {
         let cause = Arc::new(Error::QueueFull);
         let gate = Gate::new();

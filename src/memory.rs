@@ -184,8 +184,6 @@ impl StorageFile for MemoryFile {
     fn sync(&self) -> Result<()> {
         self.dir.change("sync", &self.name)
     }
-
-    fn drop_cache(&self) {}
 }
 
 fn missing(op: &'static str, name: &str) -> Error {
@@ -230,11 +228,13 @@ impl SegmentBytes {
             payload_bytes,
         };
         let mut frame = vec![0; header.frame_bytes() as usize];
-        let mut at = HEADER_SIZE;
+        let (mut at, mut heads) = (HEADER_SIZE, Vec::new());
         for bytes in &records {
-            at = push_record(&mut frame, at, RecordHead::of(bytes), bytes);
+            let head = RecordHead::of(bytes);
+            heads.extend(head.to_bytes());
+            at = push_record(&mut frame, at, head, bytes);
         }
-        seal(&mut frame, &header, &mut Vec::new());
+        seal(&mut frame, &header, &heads);
         self.bytes.extend(frame);
         self.next_seq += u64::from(count);
         self

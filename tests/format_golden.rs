@@ -29,11 +29,13 @@ fn padded(first_seq: u64, salt: u64) -> Vec<u8> {
         payload_bytes: payload as u32,
     };
     let mut frame = vec![0; header.frame_bytes() as usize];
-    let mut at = HEADER_SIZE;
+    let (mut at, mut heads) = (HEADER_SIZE, Vec::new());
     for bytes in RECORDS {
-        at = push_record(&mut frame, at, RecordHead::of(bytes), bytes);
+        let head = RecordHead::of(bytes);
+        heads.extend(head.to_bytes());
+        at = push_record(&mut frame, at, head, bytes);
     }
-    seal(&mut frame, &header, &mut Vec::new());
+    seal(&mut frame, &header, &heads);
     frame
 }
 

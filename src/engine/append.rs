@@ -30,6 +30,8 @@ struct Payload<'a> {
     /// The head of a single record; an atomic batch has its heads in `bytes`.
     head: Option<[u8; RECORD_HEAD_SIZE]>,
     bytes: &'a [u8],
+    /// The heads of an atomic batch.
+    heads: &'a [u8],
     records: u32,
     /// The length of the first record.
     first_bytes: u32,
@@ -38,6 +40,10 @@ struct Payload<'a> {
 impl Payload<'_> {
     fn len(&self) -> usize {
         self.head.map_or(0, |head| head.len()) + self.bytes.len()
+    }
+
+    fn heads(&self) -> &[u8] {
+        self.head.as_ref().map_or(self.heads, |head| head)
     }
 
     fn copy_to(&self, place: &mut [u8]) {
@@ -311,7 +317,8 @@ impl Log {
             return Err(Error::BatchTooLarge { bytes: bytes.len() as u64, limit: limit as u64 });
         }
         let first_bytes = RecordHead::from_bytes(*head).len;
-        Ok(Payload { head: None, bytes, records: batch.records(), first_bytes })
+        let heads = batch.heads();
+        Ok(Payload { head: None, bytes, heads, records: batch.records(), first_bytes })
     }
 
     fn single<'a>(&self, record: &'a [u8]) -> Result<Payload<'a>> {
@@ -321,8 +328,8 @@ impl Log {
             return Err(Error::RecordTooLarge { bytes, limit: limit as u64 });
         }
         let head = RecordHead::of(record);
-        let first_bytes = head.len;
-        Ok(Payload { head: Some(head.to_bytes()), bytes: record, records: 1, first_bytes })
+        let (first_bytes, head) = (head.len, Some(head.to_bytes()));
+        Ok(Payload { head, bytes: record, heads: &[], records: 1, first_bytes })
     }
 
     /// Gets records into a batch. The caller has to see to the batch as the duty says.
@@ -333,14 +340,14 @@ impl Log {
         full: WhenFull,
         waits: bool,
     ) -> Result<(Commit, Duty)> {
-        let (records, bytes) = (payload.records, payload.len());
+        let (records, heads, bytes) = (payload.records, payload.heads(), payload.len());
         let sync = level == Durability::Synced;
         let shared = self.shared();
         let mut refusals_before = None;
         let mut inbox = shared.inbox();
         let placed = loop {
             let copy = |place: &mut [u8]| payload.copy_to(place);
-            let arrival = Arrival { records, bytes, sync, waits };
+            let arrival = Arrival { records, heads, bytes, sync, waits };
             match inbox.push(arrival, now, copy) {
                 Ok(placed) => break placed,
                 Err(Blocked::Ended(ended)) => return Err(ended.into()),

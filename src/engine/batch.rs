@@ -19,6 +19,8 @@ use crate::format::{RECORD_HEAD_SIZE, RecordHead};
 #[derive(Clone, Debug, Default)]
 pub struct Batch {
     payload: Vec<u8>,
+    /// The heads again, so that nobody has to look for them in the payload.
+    heads: Vec<u8>,
     records: u32,
 }
 
@@ -41,7 +43,9 @@ impl Batch {
         if bytes > limit || self.records == u32::MAX {
             return Err(Error::BatchTooLarge { bytes, limit });
         }
-        self.payload.extend_from_slice(&RecordHead::of(record).to_bytes());
+        let head = RecordHead::of(record).to_bytes();
+        self.heads.extend_from_slice(&head);
+        self.payload.extend_from_slice(&head);
         self.payload.extend_from_slice(record);
         self.records += 1;
         Ok(self)
@@ -60,12 +64,18 @@ impl Batch {
     /// Removes all records and keeps the memory.
     pub fn clear(&mut self) {
         self.payload.clear();
+        self.heads.clear();
         self.records = 0;
     }
 
     /// Heads and records, as they lie in a batch on disk.
     pub(crate) fn payload(&self) -> &[u8] {
         &self.payload
+    }
+
+    /// The heads of all records, in order.
+    pub(crate) fn heads(&self) -> &[u8] {
+        &self.heads
     }
 
     pub(crate) fn records(&self) -> u32 {

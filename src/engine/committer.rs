@@ -27,7 +27,7 @@ mod spares;
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
 use slab::Slab;
 
@@ -56,10 +56,10 @@ struct SegmentFile {
     commits: Option<Arc<dyn CommitFile>>,
 }
 
-/// What an operation in flight is for.
+/// What an operation in flight is for. The heads of a write go back with its buffer.
 #[derive(Debug)]
 enum Task {
-    Write { id: u64, submitted: Instant, strategy: Option<Strategy>, figures: Figures },
+    Write { id: u64, strategy: Option<Strategy>, figures: Figures, heads: Vec<u8> },
     Sync { file: FileId, since: u64 },
     Install { file: FileId, first_seq: u64, name: String },
     Seal { first_seq: u64, last_seq: u64, bytes: u64 },
@@ -71,6 +71,7 @@ enum Task {
 #[derive(Clone, Copy, Debug)]
 struct Figures {
     load: Load,
+    submitted: Instant,
     record_bytes: u64,
     written_bytes: u64,
     padding_bytes: u64,
@@ -121,7 +122,6 @@ pub(crate) struct Committer {
     /// How many bytes a batch has of late.
     usual_batch_bytes: u64,
     last_batch_at: Option<Instant>,
-    heads: Vec<u8>,
     news: News,
 }
 
@@ -141,7 +141,6 @@ impl Committer {
             last_time_nanos: 0,
             usual_batch_bytes: 0,
             last_batch_at: None,
-            heads: Vec::new(),
             news: News::default(),
         }
     }
@@ -197,11 +196,11 @@ impl Committer {
             payload_bytes: (fill.end - HEADER_SIZE) as u32,
         };
         let strategy = fill.sync.then(|| self.choice.next());
-        let payload = u64::from(header.payload_bytes);
-        let heads = u64::from(fill.records) * RECORD_HEAD_SIZE as u64;
+        let head_bytes = u64::from(fill.records) * RECORD_HEAD_SIZE as u64;
         let figures = Figures {
             load: fill.load(),
-            record_bytes: payload - heads,
+            submitted: now,
+            record_bytes: u64::from(header.payload_bytes) - head_bytes,
             written_bytes: header.frame_bytes(),
             padding_bytes: header.frame_bytes() - header.end_bytes(),
             synced: fill.sync,
@@ -216,7 +215,7 @@ impl Committer {
             gate: Arc::clone(&fill.gate),
         });
         // Only now: whatever goes wrong from here on, the pipeline knows whom to tell.
-        format::seal(&mut fill.buf, &header, &mut self.heads);
+        format::seal(&mut fill.buf, &header, &fill.heads);
         let mut metrics = shared.metrics();
         metrics.queue_micros.record_micros(now - fill.opened);
         metrics.in_flight = self.pipeline.writing();
@@ -228,7 +227,7 @@ impl Committer {
             len: header.frame_bytes() as usize,
             sync: strategy.filter(|_| !mutated("skip_sync")),
         };
-        (Task::Write { id, submitted: now, strategy, figures }, op)
+        (Task::Write { id, strategy, figures, heads: fill.heads }, op)
     }
 
     /// The wall-clock time of a batch, never before that of the batch before it.
@@ -285,15 +284,15 @@ impl Committer {
         completion: Completion,
         queue: Option<&dyn IoQueue>,
     ) {
-        let Some(task) = self.tasks.try_remove(completion.token as usize) else { return };
-        if let Task::Write { submitted, figures, .. } = &task {
+        let Some(mut task) = self.tasks.try_remove(completion.token as usize) else { return };
+        if let Task::Write { figures, heads, .. } = &mut task {
             let now = now();
-            let took = now.saturating_duration_since(*submitted);
+            let took = now.saturating_duration_since(figures.submitted);
             let mut inbox = shared.inbox();
             inbox.landed(figures.load, now, took);
             let lost = mutated("leak_buffers") && completion.result.is_err();
             if let Some(buf) = completion.buf.filter(|_| !lost) {
-                inbox.give_back(buf);
+                inbox.give_back(buf, std::mem::take(heads));
             }
             self.news.room |= inbox.someone_waits() && !mutated("handover_keep_room_secret");
         }
@@ -315,8 +314,8 @@ impl Committer {
         {
             return self.fail(error);
         }
-        if let (Some(_), Task::Write { submitted, strategy: Some(strategy), .. }) = (queue, &task)
-            && self.choice.took(*strategy, submitted.elapsed())
+        if let (Some(_), Task::Write { strategy: Some(strategy), figures, .. }) = (queue, &task)
+            && self.choice.took(*strategy, figures.submitted.elapsed())
         {
             shared.metrics().strategy = Some(self.choice.now());
         }
@@ -325,10 +324,10 @@ impl Committer {
 
     fn completed(&mut self, shared: &Shared, task: Task) {
         match task {
-            Task::Write { id, submitted, figures, .. } => {
+            Task::Write { id, figures, .. } => {
                 self.pipeline.write_done(id);
                 self.note_size(figures.written_bytes);
-                count(shared, figures, submitted.elapsed());
+                count(shared, figures);
             }
             Task::Sync { file, since } => {
                 self.pipeline.sync_done(file, since);
@@ -462,7 +461,8 @@ impl Committer {
     }
 }
 
-fn count(shared: &Shared, figures: Figures, took: Duration) {
+fn count(shared: &Shared, figures: Figures) {
+    let took = figures.submitted.elapsed();
     let mut metrics = shared.metrics();
     metrics.records += figures.load.records;
     metrics.record_bytes += figures.record_bytes;

@@ -143,22 +143,37 @@ impl StorageFile for StillFile {
         buf[..len].copy_from_slice(&from[..len]);
         Ok(len)
     }
+}
 
-    fn write_at(&self, _data: &[u8], _offset: u64) -> Result<()> {
-        Err(Error::ReadOnly)
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::memory::Memory;
+    use crate::segment::name::segment_filename;
+
+    #[test]
+    fn nothing_can_be_changed_through_it() {
+        let (memory, shard) = (Memory::default(), ShardId::SINGLE);
+        let names = [segment_filename(shard, 1), state_name(shard)];
+        names.iter().for_each(|name| memory.put(name, b"content".to_vec()));
+        let still = Still::of(Arc::new(memory.clone()), shard).unwrap();
+        for name in &names {
+            let file = still.open(name, Access::Read).unwrap();
+            let mut buf = [0; 8];
+            assert_eq!((file.bytes().unwrap(), file.read_at(&mut buf, 3).unwrap()), (7, 4));
+            assert_eq!(&buf[..4], b"tent");
+            let refused =
+                [file.write_at(b"x", 0), file.write_zeros(0, 1), file.set_bytes(0), file.sync()];
+            for refused in refused.into_iter().chain([still.rename(name, "x"), still.remove(name)])
+            {
+                assert!(matches!(refused, Err(Error::ReadOnly)), "{refused:?}");
+            }
+            for access in [Access::Write, Access::Create] {
+                assert!(matches!(still.open(name, access), Err(Error::ReadOnly)));
+            }
+        }
+        assert!(matches!(still.sync_dir(), Err(Error::ReadOnly)));
+        assert!(matches!(still.lock("lock"), Err(Error::ReadOnly)));
+        assert!(memory.changes().is_empty());
     }
-
-    fn write_zeros(&self, _from: u64, _to: u64) -> Result<()> {
-        Err(Error::ReadOnly)
-    }
-
-    fn set_bytes(&self, _bytes: u64) -> Result<()> {
-        Err(Error::ReadOnly)
-    }
-
-    fn sync(&self) -> Result<()> {
-        Err(Error::ReadOnly)
-    }
-
-    fn drop_cache(&self) {}
 }

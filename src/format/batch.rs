@@ -1,143 +1,21 @@
 //! A batch: the header, its digest, and the records behind it.
 //!
 //! Writing goes in two steps, because records arrive one by one and the header is known last:
-//! [`push_record`] lays records into the frame, [`seal`] puts the header in front of them.
-//! Reading is [`decode`], all or nothing.
+//! [`push_record`] lays records into the frame, [`seal`] puts the header in front of them. Whoever
+//! lays a record keeps its head for the digest: to collect the heads from the frame again would
+//! walk all of it, from one length to the next. Reading is [`decode`], all or nothing.
+
+mod header;
+mod heads;
 
 use std::fmt;
 
-use super::{
-    DIGEST_AT, DIGEST_SIZE, HEADER_SIZE, MAGIC, RECORD_HEAD_SIZE, RecordHead, UNIT_LOG2_MAX,
-    UNIT_LOG2_MIN, VERSION, array_at, u16_at, u32_at, u64_at,
-};
+use super::{DIGEST_AT, DIGEST_SIZE, HEADER_SIZE, RECORD_HEAD_SIZE, RecordHead, VERSION};
+pub use crate::format::batch::header::BatchHeader;
+pub(crate) use crate::format::batch::heads::HeadDigest;
+pub use crate::format::batch::heads::digest;
+use crate::format::batch::heads::{Heads, is_filled};
 use crate::mutation::mutated;
-
-/// What the header of a batch says, but for the digest.
-///
-/// ```
-/// use ringwal::format::{BatchHeader, encode_stand_alone};
-///
-/// let bytes = encode_stand_alone([&b"one"[..], b"two"], 41, 0, 0)?;
-/// let (header, _digest) = BatchHeader::parse(&bytes)?;
-/// assert_eq!((header.first_seq, header.last_seq(), header.records), (41, 42, 2));
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct BatchHeader {
-    /// Log2 of the unit that the frame is padded to; 0 if it is not padded.
-    pub unit_log2: u8,
-    /// The shard that it belongs to.
-    pub shard: u16,
-    /// The sequence number of its first record.
-    pub first_seq: u64,
-    /// The wall-clock time at which it was sealed, in nanoseconds since the Unix epoch.
-    pub time_nanos: u64,
-    /// What tells this life of the file from an earlier one; 0 in a stand-alone batch.
-    pub salt: u64,
-    /// The durable watermark known when it was sealed.
-    pub durable_seq: u64,
-    /// How many records it has.
-    pub records: u32,
-    /// How many bytes they take, heads included.
-    pub payload_bytes: u32,
-}
-
-impl BatchHeader {
-    /// Reads a header and the digest it states. Only plausibility is checked, the digest is not.
-    ///
-    /// # Errors
-    ///
-    /// When the bytes cannot be a header of this version.
-    pub fn parse(bytes: &[u8]) -> Result<(BatchHeader, [u8; DIGEST_SIZE]), BatchError> {
-        let Some(bytes) = bytes.get(..HEADER_SIZE) else {
-            return Err(BatchError::Short { needed: HEADER_SIZE as u64 });
-        };
-        if bytes.iter().all(|&byte| byte == 0) {
-            return Err(BatchError::Blank);
-        }
-        if bytes[..4] != MAGIC || bytes[4] == 0 {
-            return Err(BatchError::Magic);
-        }
-        if bytes[4] > VERSION {
-            return Err(BatchError::NewerVersion(bytes[4]));
-        }
-        let unit_log2 = bytes[5] & UNIT_MASK;
-        if bytes[5] & !UNIT_MASK != 0 {
-            return Err(BatchError::Flags);
-        }
-        let header = BatchHeader {
-            unit_log2,
-            shard: u16_at(bytes, 6),
-            first_seq: u64_at(bytes, 8),
-            time_nanos: u64_at(bytes, 16),
-            salt: u64_at(bytes, 24),
-            durable_seq: u64_at(bytes, 32),
-            records: u32_at(bytes, 40),
-            payload_bytes: u32_at(bytes, 44),
-        };
-        header.check()?;
-        Ok((header, array_at(bytes, DIGEST_AT)))
-    }
-
-    /// The header as it lies on disk.
-    pub fn encode(&self, digest: [u8; DIGEST_SIZE]) -> [u8; HEADER_SIZE] {
-        let mut bytes = [0; HEADER_SIZE];
-        bytes[..4].copy_from_slice(&MAGIC);
-        bytes[4] = VERSION;
-        bytes[5] = self.unit_log2 & UNIT_MASK;
-        bytes[6..8].copy_from_slice(&self.shard.to_le_bytes());
-        bytes[8..16].copy_from_slice(&self.first_seq.to_le_bytes());
-        bytes[16..24].copy_from_slice(&self.time_nanos.to_le_bytes());
-        bytes[24..32].copy_from_slice(&self.salt.to_le_bytes());
-        bytes[32..40].copy_from_slice(&self.durable_seq.to_le_bytes());
-        bytes[40..44].copy_from_slice(&self.records.to_le_bytes());
-        bytes[44..48].copy_from_slice(&self.payload_bytes.to_le_bytes());
-        bytes[DIGEST_AT..].copy_from_slice(&digest);
-        bytes
-    }
-
-    /// The sequence number of the last record.
-    pub fn last_seq(&self) -> u64 {
-        self.first_seq.saturating_add(u64::from(self.records).saturating_sub(1))
-    }
-
-    /// The unit that the frame starts at a multiple of and is padded to; 1 if it is not padded.
-    pub fn unit(&self) -> u64 {
-        1 << self.unit_log2
-    }
-
-    /// The bytes from the frame's start to the end of the payload.
-    pub fn end_bytes(&self) -> u64 {
-        HEADER_SIZE as u64 + u64::from(self.payload_bytes)
-    }
-
-    /// The bytes of the whole frame, padding included.
-    pub fn frame_bytes(&self) -> u64 {
-        self.end_bytes().next_multiple_of(self.unit())
-    }
-
-    fn check(&self) -> Result<(), BatchError> {
-        if self.unit_log2 != 0 && !(UNIT_LOG2_MIN..=UNIT_LOG2_MAX).contains(&self.unit_log2) {
-            return Err(BatchError::Unit);
-        }
-        let Some(more) = self.records.checked_sub(1) else { return Err(BatchError::Count) };
-        if self.first_seq == 0 || self.first_seq.checked_add(u64::from(more)).is_none() {
-            return Err(BatchError::Count);
-        }
-        if u64::from(self.payload_bytes) < u64::from(self.records) * RECORD_HEAD_SIZE as u64 {
-            return Err(BatchError::Length);
-        }
-        Ok(())
-    }
-}
-
-/// The digest of a batch: over the header before the digest, then all record heads.
-pub fn digest(header: &[u8], heads: &[u8]) -> [u8; DIGEST_SIZE] {
-    let mut hasher = blake3::Hasher::new();
-    hasher.update(header);
-    hasher.update(heads);
-    array_at(hasher.finalize().as_bytes(), 0)
-}
 
 /// Lays a record into a frame at `at` and returns where the next one goes.
 ///
@@ -153,20 +31,48 @@ pub fn push_record(frame: &mut [u8], at: usize, head: RecordHead, bytes: &[u8]) 
 }
 
 /// Closes a frame whose records were laid from byte 64 on: writes the header with its digest and
-/// zeroes the padding. `heads` is scratch space, kept by the caller so that nothing is allocated.
+/// zeroes the padding. `heads` are the heads of all records, in order.
+///
+/// ```
+/// use ringwal::format::{BatchHeader, HEADER_SIZE, RecordHead, decode, push_record, seal};
+///
+/// let records = [&b"one"[..], b"two"];
+/// let (mut frame, mut at, mut heads) = (vec![0; 512], HEADER_SIZE, Vec::new());
+/// for bytes in records {
+///     let head = RecordHead::of(bytes);
+///     heads.extend(head.to_bytes());
+///     at = push_record(&mut frame, at, head, bytes);
+/// }
+/// let header = BatchHeader {
+///     unit_log2: 9,
+///     shard: 0,
+///     first_seq: 1,
+///     time_nanos: 0,
+///     salt: 0,
+///     durable_seq: 0,
+///     records: 2,
+///     payload_bytes: (at - HEADER_SIZE) as u32,
+/// };
+/// seal(&mut frame, &header, &heads);
+/// assert!(decode(&frame)?.records().map(|record| record.bytes).eq(records));
+/// # Ok::<(), ringwal::format::BatchError>(())
+/// ```
 ///
 /// # Panics
 ///
-/// If the header does not describe what lies in the frame.
-pub fn seal(frame: &mut [u8], header: &BatchHeader, heads: &mut Vec<u8>) {
+/// If the header does not describe records with these heads. That they are the heads in the frame
+/// is for the caller to see to, and looked at only in debug builds: with others, the batch is not
+/// valid.
+pub fn seal(frame: &mut [u8], header: &BatchHeader, heads: &[u8]) {
     header.check().expect("a header that can be read again");
+    assert!(is_filled(header, heads), "the records fill the payload exactly");
     let (end, padded) = (to_index(header.end_bytes()), to_index(header.frame_bytes()));
-    heads.clear();
-    let mut walk = Heads::new(&frame[HEADER_SIZE..end], header.records);
-    for (head, _) in &mut walk {
-        heads.extend_from_slice(&head);
-    }
-    assert!(walk.is_exact(), "the records fill the payload exactly");
+    debug_assert!(
+        Heads::new(&frame[HEADER_SIZE..end], header.records)
+            .flat_map(|(head, _)| head)
+            .eq(heads.iter().copied()),
+        "the heads are those in the frame"
+    );
     let unsigned = header.encode([0; DIGEST_SIZE]);
     let signed = header.encode(digest(&unsigned[..DIGEST_AT], heads));
     frame[..HEADER_SIZE].copy_from_slice(&signed);
@@ -311,76 +217,6 @@ impl Walk {
     }
 }
 
-/// Walks record heads in a payload of which nothing is known; stops at what does not fit.
-#[derive(Clone, Debug)]
-struct Heads<'a> {
-    payload: &'a [u8],
-    at: usize,
-    left: u32,
-}
-
-impl<'a> Heads<'a> {
-    fn new(payload: &'a [u8], records: u32) -> Heads<'a> {
-        Heads { payload, at: 0, left: records }
-    }
-
-    /// After the walk: whether all records were there and nothing else.
-    fn is_exact(&self) -> bool {
-        self.left == 0 && self.at == self.payload.len()
-    }
-}
-
-impl<'a> Iterator for Heads<'a> {
-    type Item = ([u8; RECORD_HEAD_SIZE], &'a [u8]);
-
-    fn next(&mut self) -> Option<Self::Item> {
-        if self.left == 0 {
-            return None;
-        }
-        let rest = self.payload.get(self.at..)?;
-        let head: [u8; RECORD_HEAD_SIZE] = *rest.first_chunk()?;
-        let len = RecordHead::from_bytes(head).len as usize;
-        let body = rest[RECORD_HEAD_SIZE..].get(..len)?;
-        self.at += RECORD_HEAD_SIZE + len;
-        self.left -= 1;
-        Some((head, body))
-    }
-}
-
-/// A digest whose record heads arrive one by one. Heads are handed to the hash in runs: one call
-/// for each would cost more than the hash.
-#[derive(Debug)]
-pub(crate) struct HeadDigest {
-    hasher: blake3::Hasher,
-    run: [u8; HEAD_RUN_BYTES],
-    used: usize,
-}
-
-impl HeadDigest {
-    /// The digest of a batch whose header begins with these 48 bytes.
-    pub(crate) fn new(header: &[u8]) -> HeadDigest {
-        let mut hasher = blake3::Hasher::new();
-        hasher.update(header);
-        HeadDigest { hasher, run: [0; HEAD_RUN_BYTES], used: 0 }
-    }
-
-    /// Takes the next record's head in.
-    pub(crate) fn push(&mut self, head: &[u8; RECORD_HEAD_SIZE]) {
-        self.run[self.used..self.used + RECORD_HEAD_SIZE].copy_from_slice(head);
-        self.used += RECORD_HEAD_SIZE;
-        if self.used == self.run.len() {
-            self.hasher.update(&self.run);
-            self.used = 0;
-        }
-    }
-
-    /// The digest of all heads so far.
-    pub(crate) fn finish(mut self) -> [u8; DIGEST_SIZE] {
-        self.hasher.update(&self.run[..self.used]);
-        array_at(self.hasher.finalize().as_bytes(), 0)
-    }
-}
-
 /// A whole batch in one go: not padded, with no salt and no watermark. Such batches laid end to
 /// end are a valid segment.
 ///
@@ -403,14 +239,16 @@ pub fn encode_stand_alone<'a>(
     time_nanos: u64,
     shard: u16,
 ) -> Result<Vec<u8>, BatchError> {
-    let mut frame = vec![0; HEADER_SIZE];
+    let (mut frame, mut heads) = (vec![0; HEADER_SIZE], Vec::new());
     let mut count: u32 = 0;
     for bytes in records {
         let end = frame.len() + RECORD_HEAD_SIZE + bytes.len();
         if u32::try_from(end - HEADER_SIZE).is_err() {
             return Err(BatchError::Length);
         }
-        frame.extend_from_slice(&RecordHead::of(bytes).to_bytes());
+        let head = RecordHead::of(bytes).to_bytes();
+        heads.extend_from_slice(&head);
+        frame.extend_from_slice(&head);
         frame.extend_from_slice(bytes);
         // Every record takes 8 bytes of a payload below 2^32, so the count cannot overflow.
         count += 1;
@@ -427,7 +265,7 @@ pub fn encode_stand_alone<'a>(
         payload_bytes,
     };
     header.check()?;
-    seal(&mut frame, &header, &mut Vec::new());
+    seal(&mut frame, &header, &heads);
     Ok(frame)
 }
 
@@ -488,12 +326,6 @@ impl fmt::Display for BatchError {
 }
 
 impl std::error::Error for BatchError {}
-
-/// The bits of byte 5 that hold the unit.
-const UNIT_MASK: u8 = 0x1f;
-
-/// How many bytes of record heads are hashed at once.
-const HEAD_RUN_BYTES: usize = 128 * RECORD_HEAD_SIZE;
 
 /// A length below 2^33; every platform that can hold the batch has a `usize` for it.
 fn to_index(bytes: u64) -> usize {

@@ -338,7 +338,6 @@ mod tests {
         fn sync(&self) -> Result<()> {
             self.inner.sync()
         }
-        fn drop_cache(&self) {}
     }
 
     #[derive(Default)]

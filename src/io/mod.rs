@@ -31,7 +31,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::mutation::mutated;
 
 pub use crate::buf::{AlignedBuf, BUF_ALIGN};
@@ -98,7 +98,7 @@ pub trait Storage: Send + Sync + fmt::Debug {
     fn sync_dir(&self) -> Result<()>;
 
     /// Takes the exclusive lock `name` until the returned guard is dropped, or says who has it
-    /// ([`Error::Locked`](crate::Error::Locked)). Never waits.
+    /// ([`Error::Locked`]). Never waits.
     fn lock(&self, name: &str) -> Result<Box<dyn LockGuard>>;
 }
 
@@ -117,6 +117,8 @@ pub enum Access {
 }
 
 /// An open file of a [`Storage`]: positional, shared between threads.
+///
+/// One that is only read leaves out what would change it: that says [`Error::ReadOnly`] then.
 pub trait StorageFile: Send + Sync + fmt::Debug {
     /// The file's length in bytes.
     fn bytes(&self) -> Result<u64>;
@@ -126,11 +128,17 @@ pub trait StorageFile: Send + Sync + fmt::Debug {
     fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<usize>;
 
     /// Writes all of `data` at `offset`.
-    fn write_at(&self, data: &[u8], offset: u64) -> Result<()>;
+    fn write_at(&self, data: &[u8], offset: u64) -> Result<()> {
+        let _refused = (data, offset);
+        Err(Error::ReadOnly)
+    }
 
     /// Writes zeros from `from` to `to` with large plain writes, so that those blocks are really
     /// there: no later write to them allocates or extends.
-    fn write_zeros(&self, from: u64, to: u64) -> Result<()>;
+    fn write_zeros(&self, from: u64, to: u64) -> Result<()> {
+        let _refused = (from, to);
+        Err(Error::ReadOnly)
+    }
 
     /// Extends the file to `bytes` and reserves the room for what it did not have, without writing
     /// it: it reads as zeros. False where that cannot be done; then nothing changed.
@@ -140,10 +148,15 @@ pub trait StorageFile: Send + Sync + fmt::Debug {
     }
 
     /// Cuts or extends the file to `bytes`.
-    fn set_bytes(&self, bytes: u64) -> Result<()>;
+    fn set_bytes(&self, bytes: u64) -> Result<()> {
+        let _refused = bytes;
+        Err(Error::ReadOnly)
+    }
 
     /// Makes content and length durable.
-    fn sync(&self) -> Result<()>;
+    fn sync(&self) -> Result<()> {
+        Err(Error::ReadOnly)
+    }
 
     /// The same file for whoever reads it from its beginning to its end, and while it does not
     /// change: the disk works ahead of the reads, and the memory of the operating system is left
@@ -154,7 +167,7 @@ pub trait StorageFile: Send + Sync + fmt::Debug {
 
     /// Forgets what the operating system has cached of the file, as far as it can, so that the
     /// next reads come from the device. Only a hint.
-    fn drop_cache(&self);
+    fn drop_cache(&self) {}
 }
 
 /// An open file of an [`IoQueue`], by the number that the engine gave it.

@@ -22,7 +22,7 @@ use std::thread::{self, JoinHandle};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::io::{AlignedBuf, StorageFile};
 
 /// The bytes of a piece.
@@ -182,22 +182,6 @@ impl<F: StorageFile> StorageFile for ReadAhead<F> {
         Ok(filled + rest)
     }
 
-    fn write_at(&self, _data: &[u8], _offset: u64) -> Result<()> {
-        Err(Error::ReadOnly)
-    }
-
-    fn write_zeros(&self, _from: u64, _to: u64) -> Result<()> {
-        Err(Error::ReadOnly)
-    }
-
-    fn set_bytes(&self, _bytes: u64) -> Result<()> {
-        Err(Error::ReadOnly)
-    }
-
-    fn sync(&self) -> Result<()> {
-        Err(Error::ReadOnly)
-    }
-
     fn drop_cache(&self) {
         self.file.drop_cache();
     }
@@ -208,6 +192,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
+    use crate::error::Error;
     use crate::io::{Access, StdStorage, Storage};
 
     const LEN: usize = FILE_BYTES_MIN as usize + 7 * PIECE_BYTES + 1234;
@@ -272,6 +257,26 @@ mod tests {
             read += len;
         }
         assert_eq!(read, KEPT);
+    }
+
+    #[test]
+    fn a_file_that_is_read_ahead_cannot_be_changed() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("file"), content(LEN)).unwrap();
+        let file = StdStorage::new(dir.path()).open("file", Access::Write).unwrap();
+        let Some(file) = file.read_ahead() else {
+            println!(
+                "SKIPPED a_file_that_is_read_ahead: no direct I/O in {}",
+                dir.path().display()
+            );
+            return;
+        };
+        for refused in
+            [file.write_at(b"x", 0), file.write_zeros(0, 1), file.set_bytes(0), file.sync()]
+        {
+            assert!(matches!(refused, Err(Error::ReadOnly)), "{refused:?}");
+        }
+        assert!(std::fs::read(dir.path().join("file")).unwrap() == content(LEN));
     }
 
     #[test]

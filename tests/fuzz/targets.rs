@@ -45,12 +45,14 @@ pub(crate) fn batch(input: &[u8]) {
     if let Ok(batch) = decode(&bytes) {
         let header = *batch.header();
         let mut frame = vec![0; header.frame_bytes() as usize];
-        let mut at = HEADER_SIZE;
+        let (mut at, mut heads) = (HEADER_SIZE, Vec::new());
         for (record, seq) in batch.records().zip(header.first_seq..) {
             assert_eq!((record.seq, record.offset as usize), (seq, at));
-            at = push_record(&mut frame, at, RecordHead::of(record.bytes), record.bytes);
+            let head = RecordHead::of(record.bytes);
+            heads.extend(head.to_bytes());
+            at = push_record(&mut frame, at, head, record.bytes);
         }
-        seal(&mut frame, &header, &mut Vec::new());
+        seal(&mut frame, &header, &heads);
         let end = header.end_bytes() as usize;
         assert_eq!(frame[..end], bytes[..end], "what decodes is encoded to the same bytes");
         assert!(decode(&bytes[..end - 1]).is_err(), "a batch that lacks a byte");

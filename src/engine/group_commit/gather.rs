@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 pub(crate) const CROWD: u64 = 64;
 
 /// A batch of so many bytes is not held, and not written by an appender: its transfer takes the
-/// time, and the ring thread can overlap that.
+/// time, so to wait for more records saves little, and no appender should be held up by it.
 pub(crate) const BYTES: usize = 64 << 10;
 
 /// So many batches at most are not held after a wait in vain.

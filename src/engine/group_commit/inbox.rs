@@ -17,6 +17,8 @@
 //!   that is prepared. A full disk therefore refuses a record before it gets a number.
 //! - I2 Records of one push lie in one batch.
 //! - I3 The bytes of lent buffers are bounded by the pool's limit (but one buffer may always go).
+//!   Beside a buffer there are the heads of its records, so that whoever seals the batch need not
+//!   walk it, which another processor may just have written: 8 bytes for each record in it.
 //! - I4 A batch lies wholly in one segment. A segment takes at least one batch, however small.
 
 mod duty;
@@ -32,9 +34,10 @@ use crate::buf::{AlignedBuf, BufPool};
 use crate::engine::group_commit::gather::{Gather, Load};
 pub(crate) use crate::engine::group_commit::inbox::duty::Duty;
 use crate::error::Error;
-use crate::format::HEADER_SIZE;
+use crate::format::{HEADER_SIZE, RECORD_HEAD_SIZE};
 use crate::gate::Gate;
 use crate::io::FileId;
+use crate::mutation::mutated;
 
 /// What bounds batches and segments.
 #[derive(Clone, Debug)]
@@ -63,6 +66,8 @@ pub(crate) struct Limits {
 #[derive(Debug)]
 pub(crate) struct Fill {
     pub(crate) buf: AlignedBuf,
+    /// The heads of its records, for the digest.
+    pub(crate) heads: Vec<u8>,
     /// Header and payload so far.
     pub(crate) end: usize,
     pub(crate) records: u32,
@@ -106,8 +111,10 @@ pub(crate) struct Placed {
 
 /// An arrival as the inbox sees it.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Arrival {
+pub(crate) struct Arrival<'a> {
     pub(crate) records: u32,
+    /// The heads of the records, which the payload has as well.
+    pub(crate) heads: &'a [u8],
     /// Payload, with the heads of the records.
     pub(crate) bytes: usize,
     /// It asks for stable storage.
@@ -165,6 +172,8 @@ pub(crate) enum Taken {
 pub(crate) struct Inbox {
     limits: Limits,
     pool: BufPool,
+    /// Memory for heads, to be used again.
+    heads: Vec<Vec<u8>>,
     fills: VecDeque<Fill>,
     next_seq: u64,
     active: Option<Active>,
@@ -202,6 +211,7 @@ impl Inbox {
         Inbox {
             limits,
             pool,
+            heads: Vec::new(),
             fills: VecDeque::new(),
             next_seq,
             active: None,
@@ -227,7 +237,7 @@ impl Inbox {
     /// arrivals ask for: to look at a clock takes longer than to copy a small record.
     pub(crate) fn push(
         &mut self,
-        arrival: Arrival,
+        arrival: Arrival<'_>,
         now: impl FnOnce() -> Instant,
         copy: impl FnOnce(&mut [u8]),
     ) -> Result<Placed, Blocked> {
@@ -238,11 +248,11 @@ impl Inbox {
 
     fn place<F: FnOnce() -> Instant>(
         &mut self,
-        arrival: Arrival,
+        arrival: Arrival<'_>,
         now: LazyCell<Instant, F>,
         copy: impl FnOnce(&mut [u8]),
     ) -> Result<Placed, Blocked> {
-        let Arrival { records, bytes, sync, waits } = arrival;
+        let Arrival { records, heads, bytes, sync, waits } = arrival;
         if let Some(ended) = &self.ended {
             return Err(Blocked::Ended(ended.clone()));
         }
@@ -256,6 +266,7 @@ impl Inbox {
         let Some(fill) = self.fills.back_mut() else { return Err(Blocked::Room) };
         let at = fill.end;
         copy(&mut fill.buf[at..at + bytes]);
+        fill.heads.extend_from_slice(heads);
         fill.end += bytes;
         fill.records += records;
         fill.waiters += u32::from(waits);
@@ -323,6 +334,7 @@ impl Inbox {
         let left = usize::try_from(active.capacity - active.position).unwrap_or(usize::MAX);
         self.fills.push_back(Fill {
             buf,
+            heads: self.heads.pop().unwrap_or_default(),
             end: HEADER_SIZE,
             records: 0,
             waiters: 0,
@@ -353,9 +365,16 @@ impl Inbox {
         self.fills.front().map(|fill| fill.file)
     }
 
-    /// Takes the buffer of a finished batch back.
-    pub(crate) fn give_back(&mut self, buf: AlignedBuf) {
+    /// Takes the memory of a finished batch back.
+    pub(crate) fn give_back(&mut self, buf: AlignedBuf, mut heads: Vec<u8>) {
         self.pool.give_back(buf);
+        // As with buffers, what one batch of unusual size needed is not kept.
+        if heads.len() <= self.limits.batch_records as usize * RECORD_HEAD_SIZE {
+            if !mutated("reuse_heads") {
+                heads.clear();
+            }
+            self.heads.push(heads);
+        }
         self.refused = false;
     }
 

@@ -7,7 +7,7 @@ use super::gather::Load;
 use super::inbox::{Arrival, Blocked, Duty, Fill, Inbox, Limits, Placed, Taken};
 use super::pipeline::{Action, Pipeline, Submission};
 use crate::error::Error;
-use crate::format::HEADER_SIZE;
+use crate::format::{HEADER_SIZE, RECORD_HEAD_SIZE};
 use crate::gate::Level;
 use crate::io::Strategy;
 
@@ -29,12 +29,13 @@ fn limits() -> Limits {
 const ALL: usize = usize::MAX;
 
 fn push(inbox: &mut Inbox, bytes: usize) -> Result<Placed, Blocked> {
-    let arrival = Arrival { records: 1, bytes, sync: true, waits: false };
+    let arrival = Arrival { records: 1, heads: &[7; 8], bytes, sync: true, waits: false };
     inbox.push(arrival, Instant::now, |place| place.fill(7))
 }
 
 fn arrive(inbox: &mut Inbox, records: u32, bytes: usize, now: Instant) -> Duty {
-    let arrival = Arrival { records, bytes, sync: true, waits: true };
+    let heads = &vec![7; records as usize * RECORD_HEAD_SIZE];
+    let arrival = Arrival { records, heads, bytes, sync: true, waits: true };
     inbox.push(arrival, || now, |_| ()).unwrap().duty
 }
 
@@ -65,6 +66,21 @@ fn records_share_a_batch_until_it_is_taken() {
     assert_eq!(fill.end, HEADER_SIZE + 300);
     let next = push(&mut inbox, 100).unwrap();
     assert_eq!((next.first_seq, next.offset), (4, 4096 + HEADER_SIZE as u64));
+}
+
+#[test]
+fn a_batch_keeps_the_heads_of_its_records_and_none_of_an_earlier_one() {
+    let mut inbox = inbox_with_segment(limits());
+    push(&mut inbox, 100).unwrap();
+    arrive(&mut inbox, 2, 100, Instant::now());
+    let fill = take(&mut inbox).unwrap();
+    assert_eq!(fill.heads, [7; 3 * RECORD_HEAD_SIZE]);
+    let (memory, heads) = (fill.heads.as_ptr(), [1, 2, 3, 4, 5, 6, 7, 8]);
+    inbox.give_back(fill.buf, fill.heads);
+    let arrival = Arrival { records: 1, heads: &heads, bytes: 8, sync: true, waits: false };
+    inbox.push(arrival, Instant::now, |_| ()).unwrap();
+    let fill = take(&mut inbox).unwrap();
+    assert_eq!((&fill.heads[..], fill.heads.as_ptr()), (&heads[..], memory));
 }
 
 #[test]
@@ -187,7 +203,7 @@ fn memory_is_bounded_and_one_large_record_passes_alone() {
     assert!(inbox.is_blocked() && inbox.queued_bytes() == 8192);
     let fill = take(&mut inbox).unwrap();
     assert!(matches!(push(&mut inbox, 100), Err(Blocked::Room)), "it is still in flight");
-    inbox.give_back(fill.buf);
+    inbox.give_back(fill.buf, fill.heads);
     assert!(!inbox.is_blocked());
     push(&mut inbox, 100_000).unwrap();
     assert!(matches!(push(&mut inbox, 100_000), Err(Blocked::Room)));
@@ -241,7 +257,7 @@ fn the_first_to_come_back_sets_a_time_and_the_last_commits() {
 fn an_appender_that_does_not_wait_wakes_the_ring_thread_unless_it_has_a_timer() {
     let (mut inbox, now) = inline_inbox();
     let leave = |inbox: &mut Inbox| {
-        let arrival = Arrival { records: 1, bytes: 8, sync: true, waits: false };
+        let arrival = Arrival { records: 1, heads: &[7; 8], bytes: 8, sync: true, waits: false };
         inbox.push(arrival, || now, |_| ()).unwrap().duty
     };
     inbox.driver_asleep = true;
@@ -259,7 +275,7 @@ fn an_appender_that_does_not_wait_wakes_the_ring_thread_unless_it_has_a_timer() 
 fn a_ticket_in_a_batch_that_a_timer_looks_after_needs_no_clock() {
     let (mut inbox, now) = inline_inbox();
     let leave = |inbox: &mut Inbox, now: &dyn Fn() -> Instant| {
-        let arrival = Arrival { records: 1, bytes: 8, sync: true, waits: false };
+        let arrival = Arrival { records: 1, heads: &[7; 8], bytes: 8, sync: true, waits: false };
         inbox.push(arrival, now, |_| ()).unwrap().duty
     };
     leave(&mut inbox, &|| now);

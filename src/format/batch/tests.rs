@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::format::array_at;
 
 fn header(records: u32, payload_bytes: u32) -> BatchHeader {
     BatchHeader {
@@ -20,11 +21,13 @@ fn padded(records: &[Vec<u8>], unit_log2: u8) -> Vec<u8> {
     let mut header = header(records.len() as u32, payload as u32);
     header.unit_log2 = unit_log2;
     let mut frame = vec![0xee; header.frame_bytes() as usize];
-    let mut at = HEADER_SIZE;
+    let (mut at, mut heads) = (HEADER_SIZE, Vec::new());
     for bytes in records {
-        at = push_record(&mut frame, at, RecordHead::of(bytes), bytes);
+        let head = RecordHead::of(bytes);
+        heads.extend(head.to_bytes());
+        at = push_record(&mut frame, at, head, bytes);
     }
-    seal(&mut frame, &header, &mut Vec::new());
+    seal(&mut frame, &header, &heads);
     frame
 }
 
@@ -90,6 +93,56 @@ fn every_implausible_header_is_named() {
     assert_eq!(with(8, 0), BatchError::Count);
     assert_eq!(with(40, 0), BatchError::Count);
     assert_eq!(with(40, 3), BatchError::Length);
+}
+
+/// A frame of two records, not sealed yet, with its header and the heads of its records.
+fn unsealed() -> (Vec<u8>, BatchHeader, Vec<u8>) {
+    let (mut frame, mut at, mut heads) = (vec![0; 512], HEADER_SIZE, Vec::new());
+    for bytes in [[1; 10], [2; 10]] {
+        let head = RecordHead::of(&bytes);
+        heads.extend(head.to_bytes());
+        at = push_record(&mut frame, at, head, &bytes);
+    }
+    (frame, BatchHeader { unit_log2: 9, ..header(2, 36) }, heads)
+}
+
+/// What sealing says when it panics.
+fn refusal(heads: &[u8], change: impl Fn(&mut BatchHeader)) -> Option<String> {
+    let (mut frame, mut header, _) = unsealed();
+    change(&mut header);
+    let panic = std::panic::catch_unwind(move || seal(&mut frame, &header, heads)).err()?;
+    panic.downcast_ref::<&str>().map(|message| (*message).to_owned())
+}
+
+#[test]
+fn a_header_that_does_not_describe_the_records_is_not_sealed() {
+    let (_, _, heads) = unsealed();
+    assert_eq!(refusal(&heads, |_| ()), None);
+    let why = Some("the records fill the payload exactly".to_owned());
+    assert_eq!(refusal(&heads, |header| header.records = 1), why);
+    assert_eq!(refusal(&heads, |header| header.records = 3), why);
+    assert_eq!(refusal(&heads, |header| header.payload_bytes = 35), why);
+    assert_eq!(refusal(&heads, |header| header.payload_bytes = 37), why);
+    assert_eq!(refusal(&heads[..8], |_| ()), why, "a head is missing");
+    assert_eq!(refusal(&heads[..15], |_| ()), why, "half of a head is missing");
+    assert_eq!(refusal(&[&heads[..], &[0; 8]].concat(), |_| ()), why, "one too many");
+    assert_eq!(refusal(&[&heads[..], &[0]].concat(), |_| ()), why, "a byte too many");
+    let mut other = heads.clone();
+    other[0] += 1;
+    assert_eq!(refusal(&other, |_| ()), why, "another length");
+}
+
+#[test]
+fn a_batch_sealed_with_other_heads_than_its_own_is_not_valid() {
+    let (mut frame, header, mut heads) = unsealed();
+    heads.rotate_left(RECORD_HEAD_SIZE);
+    if cfg!(debug_assertions) {
+        let why = refusal(&heads, |_| ());
+        assert_eq!(why.as_deref(), Some("the heads are those in the frame"));
+    } else {
+        seal(&mut frame, &header, &heads);
+        assert_eq!(decode(&frame).unwrap_err(), BatchError::Digest);
+    }
 }
 
 #[test]

@@ -1,0 +1,94 @@
+//! The heads of the records of a batch: a walk over those in a payload, and the digest over all.
+
+use crate::format::{BatchHeader, DIGEST_SIZE, RECORD_HEAD_SIZE, RecordHead, array_at};
+
+/// The digest of a batch: over the header before the digest, then all record heads.
+pub fn digest(header: &[u8], heads: &[u8]) -> [u8; DIGEST_SIZE] {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(header);
+    hasher.update(heads);
+    array_at(hasher.finalize().as_bytes(), 0)
+}
+
+/// Whether these are as many heads as the header says, and their records fill its payload exactly.
+pub(super) fn is_filled(header: &BatchHeader, heads: &[u8]) -> bool {
+    let (heads, rest) = heads.as_chunks::<RECORD_HEAD_SIZE>();
+    let lengths = heads.iter().map(|head| u64::from(RecordHead::from_bytes(*head).len));
+    let bytes = (heads.len() * RECORD_HEAD_SIZE) as u64 + lengths.sum::<u64>();
+    rest.is_empty()
+        && heads.len() as u64 == u64::from(header.records)
+        && bytes == u64::from(header.payload_bytes)
+}
+
+/// Walks record heads in a payload of which nothing is known; stops at what does not fit.
+#[derive(Clone, Debug)]
+pub(super) struct Heads<'a> {
+    pub(super) payload: &'a [u8],
+    pub(super) at: usize,
+    pub(super) left: u32,
+}
+
+impl<'a> Heads<'a> {
+    pub(super) fn new(payload: &'a [u8], records: u32) -> Heads<'a> {
+        Heads { payload, at: 0, left: records }
+    }
+
+    /// After the walk: whether all records were there and nothing else.
+    pub(super) fn is_exact(&self) -> bool {
+        self.left == 0 && self.at == self.payload.len()
+    }
+}
+
+impl<'a> Iterator for Heads<'a> {
+    type Item = ([u8; RECORD_HEAD_SIZE], &'a [u8]);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.left == 0 {
+            return None;
+        }
+        let rest = self.payload.get(self.at..)?;
+        let head: [u8; RECORD_HEAD_SIZE] = *rest.first_chunk()?;
+        let len = RecordHead::from_bytes(head).len as usize;
+        let body = rest[RECORD_HEAD_SIZE..].get(..len)?;
+        self.at += RECORD_HEAD_SIZE + len;
+        self.left -= 1;
+        Some((head, body))
+    }
+}
+
+/// A digest whose record heads arrive one by one. Heads are handed to the hash in runs: one call
+/// for each would cost more than the hash.
+#[derive(Debug)]
+pub(crate) struct HeadDigest {
+    hasher: blake3::Hasher,
+    run: [u8; HEAD_RUN_BYTES],
+    used: usize,
+}
+
+impl HeadDigest {
+    /// The digest of a batch whose header begins with these 48 bytes.
+    pub(crate) fn new(header: &[u8]) -> HeadDigest {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(header);
+        HeadDigest { hasher, run: [0; HEAD_RUN_BYTES], used: 0 }
+    }
+
+    /// Takes the next record's head in.
+    pub(crate) fn push(&mut self, head: &[u8; RECORD_HEAD_SIZE]) {
+        self.run[self.used..self.used + RECORD_HEAD_SIZE].copy_from_slice(head);
+        self.used += RECORD_HEAD_SIZE;
+        if self.used == self.run.len() {
+            self.hasher.update(&self.run);
+            self.used = 0;
+        }
+    }
+
+    /// The digest of all heads so far.
+    pub(crate) fn finish(mut self) -> [u8; DIGEST_SIZE] {
+        self.hasher.update(&self.run[..self.used]);
+        array_at(self.hasher.finalize().as_bytes(), 0)
+    }
+}
+
+/// How many bytes of record heads are hashed at once.
+const HEAD_RUN_BYTES: usize = 128 * RECORD_HEAD_SIZE;
