@@ -10,8 +10,8 @@
 //!
 //! 1. The record is acknowledged and compared as all others are, and not measured.
 //! 2. A spare that was refused is not waited for: the log says by itself what a full disk is.
-//! 3. Where one record makes a large batch, a log makes one spare in advance, and so many are waited
-//!    for. With `--preallocate always` it makes all of them.
+//! 3. Where one record makes a large batch, a log makes one spare in advance, and so many are
+//!    waited for. With `--preallocate always` it makes all of them.
 //!
 //! Threading: all of it happens on the main thread, before there is another one.
 
