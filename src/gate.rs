@@ -45,14 +45,31 @@ const FAILED: u32 = 3;
 pub(crate) enum Waking {
     /// Whoever opens it, all of them.
     All,
+    /// If there are few ([`SPLIT`]), whoever opens it wakes half, and one of those the rest: for a
+    /// thread that comes back to append as they do.
+    Split,
     /// If there are more than [`RELAY_OVER`], whoever opens it wakes one, who wakes the others:
     /// waking a thread takes longer than running it, and a thread that drives the log has better
     /// things to do.
     Relayed,
 }
 
+impl Waking {
+    /// How many of so many sleepers the one who opens wakes.
+    fn first_of(self, sleepers: u32) -> u32 {
+        match self {
+            Waking::Split if SPLIT.contains(&sleepers) => sleepers / 2,
+            Waking::Relayed if sleepers > RELAY_OVER => 1,
+            _ => sleepers,
+        }
+    }
+}
+
 /// See [`Waking::Relayed`]. A checker of schedules has two threads to spare.
 const RELAY_OVER: u32 = if CHECKED { 1 } else { 16 };
+
+/// See [`Waking::Split`]. Of more than these, those who come back first would make small batches.
+const SPLIT: RangeInclusive<u32> = if CHECKED { 2..=31 } else { 6..=31 };
 
 /// Among so many sleepers, whoever takes the relay wakes only half and hands it on, so that two
 /// processors wake them. Among more, those who come back first would make small batches.
@@ -178,11 +195,7 @@ impl Gate {
         match self.sleepers.load(Ordering::SeqCst) {
             0 => {}
             _ if unseen => {}
-            many if waking == Waking::Relayed && many > RELAY_OVER => {
-                self.relay.store(true, Ordering::SeqCst);
-                self.word.wake_some(1);
-            }
-            _ => self.word.wake_all(),
+            many => self.wake(waking.first_of(many), many),
         }
         let wakers = {
             let mut wakers = self.wakers.lock().unwrap_or_else(PoisonError::into_inner);
@@ -192,6 +205,15 @@ impl Gate {
             // A waker is foreign code: its panic must not end the thread that wakes the others.
             let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| waker.wake()));
         }
+    }
+
+    /// Wakes the first of so many sleepers, who see to the others.
+    fn wake(&self, first: u32, sleepers: u32) {
+        if first == sleepers {
+            return self.word.wake_all();
+        }
+        self.relay.store(true, Ordering::SeqCst);
+        self.word.wake_some(first);
     }
 
     fn failed(&self) -> Error {
@@ -230,20 +252,22 @@ mod tests {
 
     #[test]
     fn a_relay_reaches_every_sleeper_at_each_level() {
-        let sleepers = 3 * RELAY_OVER;
-        let gate = &Gate::new();
-        std::thread::scope(|scope| {
-            for n in 0..sleepers {
-                let level = if n % 2 == 0 { Level::Written } else { Level::Synced };
-                scope.spawn(move || assert!(gate.wait(level, None).unwrap()));
-            }
-            while gate.sleepers.load(Ordering::SeqCst) < sleepers {
-                std::thread::yield_now();
-            }
-            gate.open(Level::Written, Waking::Relayed);
-            gate.open(Level::Synced, Waking::Relayed);
-        });
-        assert_eq!(gate.sleepers.load(Ordering::SeqCst), 0);
+        for (sleepers, waking) in [(3 * RELAY_OVER, Waking::Relayed), (15, Waking::Split)] {
+            assert!(waking.first_of(sleepers) < sleepers);
+            let gate = &Gate::new();
+            std::thread::scope(|scope| {
+                for n in 0..sleepers {
+                    let level = if n % 2 == 0 { Level::Written } else { Level::Synced };
+                    scope.spawn(move || assert!(gate.wait(level, None).unwrap()));
+                }
+                while gate.sleepers.load(Ordering::SeqCst) < sleepers {
+                    std::thread::yield_now();
+                }
+                gate.open(Level::Written, waking);
+                gate.open(Level::Synced, waking);
+            });
+            assert_eq!(gate.sleepers.load(Ordering::SeqCst), 0);
+        }
     }
 
     #[test]

@@ -40,14 +40,16 @@ fn whoever_falls_asleep_while_a_gate_opens_is_woken() {
 
 #[test]
 fn a_relay_reaches_the_others_whoever_takes_it() {
-    all_schedules(3, || {
-        let gate = Gate::new();
-        let waiters = [waiter(&gate, Level::Synced), waiter(&gate, Level::Synced)];
-        gate.open(Level::Synced, Waking::Relayed);
-        for waiter in waiters {
-            assert!(waiter.join().unwrap().unwrap());
-        }
-    });
+    for waking in [Waking::Relayed, Waking::Split] {
+        all_schedules(3, move || {
+            let gate = Gate::new();
+            let waiters = [waiter(&gate, Level::Synced), waiter(&gate, Level::Synced)];
+            gate.open(Level::Synced, waking);
+            for waiter in waiters {
+                assert!(waiter.join().unwrap().unwrap());
+            }
+        });
+    }
 }
 
 #[test]

@@ -79,7 +79,7 @@ impl Shared {
         if more && !mutated("handover_leave_records_behind") {
             self.wake_driver();
         }
-        self.tell(news, Waking::All);
+        self.tell(news, Waking::Split);
         true
     }
 }
