@@ -145,6 +145,17 @@ fn who_waits_for_a_segment_that_nobody_prepares_is_sent_to_ask_for_it() {
 }
 
 #[test]
+fn asking_twice_for_a_segment_gets_one() {
+    let mut inbox = Inbox::new(Limits { spares: 0, ..limits() }, 1);
+    assert!(matches!(push(&mut inbox, 8), Err(Blocked::Segment)));
+    let bytes = inbox.spare_request(ALL).unwrap();
+    assert!(matches!(push(&mut inbox, 8), Err(Blocked::Segment)));
+    inbox.spare_ready(1, bytes);
+    push(&mut inbox, 8).unwrap();
+    assert_eq!(inbox.spare_request(ALL), None);
+}
+
+#[test]
 fn spares_are_prepared_ahead_one_at_a_time_up_to_the_limit() {
     let mut inbox = inbox_with_segment(Limits { spares: 2, ..limits() });
     assert_eq!(inbox.spare_request(ALL), None, "nothing is written yet");

@@ -6,11 +6,9 @@
 
 use ringwal::Log;
 
+use crate::bench::acked::Acked;
 use crate::bench::content::Content;
 use crate::exit::Failure;
-
-/// What one thread was told: the sequence number of its record 0, of its record 1, and so on.
-pub(crate) type Acked = Vec<u64>;
 
 /// Compares the records of `log` with what its threads were told; returns how many it compared.
 pub(crate) fn check(log: &Log, run: u64, size: usize, acked: &[Acked]) -> Result<u64, Failure> {
@@ -43,10 +41,10 @@ pub(crate) fn check(log: &Log, run: u64, size: usize, acked: &[Acked]) -> Result
 
 /// Who appended the record of each sequence number, and as which of its own.
 fn owners(acked: &[Acked]) -> Result<Vec<(usize, u64)>, Failure> {
-    let total = acked.iter().map(Vec::len).sum();
-    let mut owners = vec![None; total];
+    let total: u64 = acked.iter().map(Acked::records).sum();
+    let mut owners = vec![None; usize::try_from(total).unwrap_or(usize::MAX)];
     for (thread, seqs) in acked.iter().enumerate() {
-        for (number, &seq) in (0..).zip(seqs) {
+        for (number, seq) in (0..).zip(seqs.seqs()) {
             let at = usize::try_from(seq).ok().and_then(|seq| seq.checked_sub(1));
             let Some(owner) = at.and_then(|at| owners.get_mut(at)) else {
                 return mismatch(format!("{seq} was acknowledged as one of {total} records"));
@@ -71,7 +69,7 @@ mod tests {
     const SIZE: usize = 40;
 
     /// A log of two threads with two records each, in turn.
-    fn two_threads() -> (tempfile::TempDir, Log, Vec<Acked>) {
+    fn two_threads() -> (tempfile::TempDir, Log, Vec<Vec<u64>>) {
         let parent = tempfile::tempdir().unwrap();
         let log = Log::builder(parent.path().join("log")).segment_bytes(8192).open().unwrap();
         let mut acked = vec![Vec::new(), Vec::new()];
@@ -85,8 +83,13 @@ mod tests {
         (parent, log, acked)
     }
 
-    fn complaint(log: &Log, run: u64, acked: &[Acked]) -> String {
-        match check(log, run, SIZE, acked) {
+    fn checked(log: &Log, run: u64, acked: &[Vec<u64>]) -> Result<u64, Failure> {
+        let acked: Vec<Acked> = acked.iter().map(|seqs| seqs.iter().copied().collect()).collect();
+        check(log, run, SIZE, &acked)
+    }
+
+    fn complaint(log: &Log, run: u64, acked: &[Vec<u64>]) -> String {
+        match checked(log, run, acked) {
             Err(Failure::Mismatch(what)) => what,
             other => panic!("{other:?}"),
         }
@@ -95,7 +98,7 @@ mod tests {
     #[test]
     fn what_was_acknowledged_is_found() {
         let (_parent, log, acked) = two_threads();
-        assert_eq!(check(&log, 7, SIZE, &acked).unwrap(), 4);
+        assert_eq!(checked(&log, 7, &acked).unwrap(), 4);
     }
 
     #[test]

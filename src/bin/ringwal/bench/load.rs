@@ -24,8 +24,9 @@ use crossbeam_channel::{Receiver, Sender, bounded, select};
 use ringwal::{Backend, Batch, Commit, Error, Log, Metrics};
 
 use crate::args::EngineArgs;
+use crate::bench::acked::Acked;
 use crate::bench::args::{Case, Mode};
-use crate::bench::check::{Acked, check};
+use crate::bench::check::check;
 use crate::bench::content::Content;
 use crate::bench::machine::{Device, Mark};
 use crate::bench::prologue;
@@ -195,7 +196,7 @@ struct Worker<'a> {
 impl<'a> Worker<'a> {
     /// A thread whose first records were `acked` already.
     fn new(log: &'a Log, case: &'a Case, content: Content, acked: Acked) -> Worker<'a> {
-        let appended = acked.len() as u64;
+        let appended = acked.records();
         Worker { log, case, content, appended, acked, measured: 0, waits: Waits::new() }
     }
 
@@ -223,20 +224,26 @@ impl<'a> Worker<'a> {
     }
 
     fn append_window(&mut self, phase: &AtomicU8) -> Result<(), Error> {
-        let mut pending: VecDeque<(Commit, Option<Instant>)> =
-            VecDeque::with_capacity(self.case.window);
+        let mut pending: VecDeque<Commit> = VecDeque::with_capacity(self.case.window);
+        let mut timed = VecDeque::new();
         let mut submitted = self.appended;
         loop {
             let ends = phase.load(Ordering::Relaxed) == END;
             if ends || pending.len() == self.case.window {
-                let Some((oldest, since)) = pending.pop_front() else { return Ok(()) };
+                let Some(oldest) = pending.pop_front() else { return Ok(()) };
                 let seq = oldest.wait()?;
+                let since = match self.appended.is_multiple_of(TIMED_EVERY) {
+                    true => timed.pop_front(),
+                    false => None,
+                };
                 self.note(phase, seq.get()..=seq.get(), since);
                 continue;
             }
             let record = self.content.record(submitted);
-            let since = submitted.is_multiple_of(TIMED_EVERY).then(Instant::now);
-            pending.push_back((self.log.append_async(record)?, since));
+            if submitted.is_multiple_of(TIMED_EVERY) {
+                timed.push_back(Instant::now());
+            }
+            pending.push_back(self.log.append_async(record)?);
             submitted += 1;
         }
     }
@@ -262,10 +269,10 @@ impl<'a> Worker<'a> {
         seqs: std::ops::RangeInclusive<u64>,
         since: Option<Instant>,
     ) {
-        let before = self.acked.len();
+        let before = self.appended;
         self.acked.extend(seqs);
-        let records = (self.acked.len() - before) as u64;
-        self.appended += records;
+        self.appended = self.acked.records();
+        let records = self.appended - before;
         if phase.load(Ordering::Relaxed) == MEASURE {
             self.measured += records;
             if let Some(since) = since {

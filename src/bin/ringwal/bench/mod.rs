@@ -19,6 +19,7 @@
 //! Threading: the floors and the rings run on the main thread, the appends on threads of their
 //! own, logs that age in processes of their own.
 
+mod acked;
 mod age;
 mod args;
 mod check;

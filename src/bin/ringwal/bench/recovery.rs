@@ -13,7 +13,8 @@ use std::time::{Duration, Instant};
 use ringwal::Log;
 use ringwal::io::{Access, StdStorage, Storage};
 
-use crate::bench::check::{Acked, check};
+use crate::bench::acked::Acked;
+use crate::bench::check::check;
 use crate::bench::content::Content;
 use crate::bench::files::{RawFile, read_files};
 use crate::bench::load::Setting;
@@ -79,14 +80,14 @@ impl Recoverable {
     ) -> Result<Recoverable, Failure> {
         let log = setting.engine.builder(dir).open()?;
         let mut content = Content::new(run, 0, size);
-        let mut acked = Acked::new();
+        let mut acked = Acked::default();
         let mut last = None;
         for number in 0..bytes.div_ceil(size as u64) {
             if setting.stop.is_stopped() {
                 return Err(stopped(setting));
             }
             let commit = log.append_async(content.record(number))?;
-            acked.push(commit.seq().get());
+            acked.extend(commit.seq().get()..=commit.seq().get());
             last = Some(commit);
         }
         // Whoever waits for the last record waits for all before it.
@@ -119,7 +120,7 @@ impl Recoverable {
     }
 
     fn check_report(&self, log: &Log) -> Result<(), Failure> {
-        let (found, appended) = (log.recovery().records, self.acked[0].len() as u64);
+        let (found, appended) = (log.recovery().records, self.acked[0].records());
         if found == appended {
             return Ok(());
         }

@@ -32,6 +32,8 @@ impl Inbox {
     pub(crate) fn spare_ready(&mut self, file: FileId, capacity: u64) {
         (self.preparing, self.refused) = (false, false);
         self.refusal = None;
+        // Whoever asked once more while it was prepared gets it, too.
+        self.wanted = self.wanted.filter(|&bytes| bytes > capacity);
         self.spares.push((file, capacity));
     }
 
