@@ -235,6 +235,7 @@ impl Inbox {
 
     /// Takes records, whose payload `copy` writes, into one batch. `now` tells the time, which few
     /// arrivals ask for: to look at a clock takes longer than to copy a small record.
+    #[inline(always)]
     pub(crate) fn push(
         &mut self,
         arrival: Arrival<'_>,
@@ -246,6 +247,7 @@ impl Inbox {
         placed
     }
 
+    #[inline(always)]
     fn place<F: FnOnce() -> Instant>(
         &mut self,
         arrival: Arrival<'_>,
@@ -306,6 +308,7 @@ impl Inbox {
     }
 
     /// Closes the open batch and opens one that holds at least `bytes` of payload.
+    #[inline(never)]
     fn open_fill(&mut self, bytes: usize, now: Instant) -> Result<(), Blocked> {
         let need = HEADER_SIZE + bytes;
         if !self.pool.has_room(need) {
