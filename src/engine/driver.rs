@@ -77,7 +77,7 @@ impl<Q: IoQueue> Driver<Q> {
         }
         let mut timeout = timeout;
         if self.has_thread {
-            committer.forget_burst(now());
+            committer.forget_burst();
         }
         let not_before = committer.dispatch(&shared);
         // A log without a thread is run only when there is something to do.

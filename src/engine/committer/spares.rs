@@ -89,17 +89,18 @@ impl Committer {
     }
 
     /// Forgets how large batches were, if the last one is long ago.
-    pub(crate) fn forget_burst(&mut self, now: Instant) {
-        if self.burst_ends_at().is_some_and(|end| end <= now) {
+    pub(crate) fn forget_burst(&mut self) {
+        if self.burst_ends_at().is_some_and(|end| end <= now()) {
             self.usual_batch_bytes = 0;
         }
     }
 
     /// When to look again whether spares can be prepared, if that only takes time.
     pub(crate) fn rest_at(&self, shared: &Shared) -> Option<Instant> {
+        let end = self.burst_ends_at()?;
         let inbox = shared.inbox();
         let later = inbox.wants_spare(usize::MAX) && !self.wants_spare(&inbox);
-        self.burst_ends_at().filter(|_| later)
+        later.then_some(end)
     }
 
     /// When a burst would be over, if there is one and nothing more comes.
