@@ -25,7 +25,8 @@
 //!   calls, as the raw write and flush do, and no hand-over to another thread.
 //! - **Up to 64 threads that wait**: after an acknowledgement the batch is *gathered*. It is held
 //!   until as many records are there as were outstanding, but no longer than a flush usually takes;
-//!   the last appender to arrive writes it. While a batch is in flight, the next one goes when it
+//!   the last appender to arrive writes it, and wakes the others; where these are 6 to 31, half of
+//!   them, one of whom wakes the rest. While a batch is in flight, the next one goes when it
 //!   has as many records. Where a wait was in vain, the next batches are not held: one, three,
 //!   seven, up to 63.
 //! - **A crowd** of more than 64: nothing is held and the ring thread writes. It submits the next
@@ -232,6 +233,14 @@
 //!   at 96 threads, 285,000 beside 240,000 at 128, but 260,000 beside 275,000 at 256 and 214,000
 //!   beside 245,000 at 512, because those who are back first make small batches \*. Where no more
 //!   than 64 sleep: 231,000 beside 203,000, 249,000 beside 227,000, and no difference at 256 \*.
+//!   Only by an appender that has written, where no more than 31 sleep: 63,400 beside 60,100 at 16
+//!   threads and 86,400 beside 78,800 at 24, no difference at 8 and 32, but 152,000 beside 171,000
+//!   at 64 \*. Hence both bounds.
+//! - **A thread that commits the batch of its ticket** when it waits for it and the ring thread has
+//!   not taken it yet: 1,010,000 beside 980,000 with 256 tickets, 550,000 beside 660,000 next to two
+//!   busy loops \*. **A ring thread that writes with a blocking call**, where it syncs with one
+//!   afterwards: 1,100,000 beside 1,090,000 with 256 tickets, 5,280,000 beside 5,860,000 with 4,096,
+//!   197,000 beside 201,000 at 256 threads \*. Neither earns a second way to do it.
 //! - **A second batch in flight**, beside one that the ring thread syncs itself: 172,000 beside
 //!   178,000 without at 64 threads, 277,000 beside 281,000 at 256, with twice as many flushes;
 //!   5,360,000 beside 5,910,000 with 4,096 tickets of one thread; records of 16 KiB 67,900 beside
