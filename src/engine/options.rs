@@ -160,9 +160,9 @@ impl Builder {
 
     /// How many spare segments are held ready beside the active one, 0 to 16; 1 by default. With
     /// 0, the first append of every segment waits until the segment was prepared. More are for
-    /// bursts of large records: while batches are so large that segments would only be reserved,
-    /// none is prepared as long as one is left, and when batches are small again, all are. So it
-    /// is unless [`preallocate`](Builder::preallocate) says what spares have; then each is
+    /// bursts of large records: while batches are of more than 64 KiB, none is prepared as long as
+    /// one is left; when they are small again, or there was none for a tenth of a second, all are.
+    /// So it is unless [`preallocate`](Builder::preallocate) says what spares have; then each is
     /// replaced at once.
     pub fn spare_segments(mut self, count: usize) -> Builder {
         self.options.spare_segments = count;
