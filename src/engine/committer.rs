@@ -121,6 +121,8 @@ pub(crate) struct Committer {
     last_time_nanos: u64,
     /// How many bytes a batch has of late.
     usual_batch_bytes: u64,
+    /// Batches are large, or were a moment ago.
+    in_burst: bool,
     last_batch_at: Option<Instant>,
     news: News,
 }
@@ -140,6 +142,7 @@ impl Committer {
             stopping: false,
             last_time_nanos: 0,
             usual_batch_bytes: 0,
+            in_burst: false,
             last_batch_at: None,
             news: News::default(),
         }

@@ -276,9 +276,20 @@ fn while_batches_are_large_the_spares_are_used_up_before_another_is_reserved() {
     let one_by_one = (1..=reserved).map(|reserved| (1, reserved));
     let expected: Vec<_> = [(3, 0), (2, 0), (1, 0)].into_iter().chain(one_by_one).collect();
     assert_eq!(seen, expected);
-    let small = append_at_rest(&log, 20, 100);
+    let small = append_at_rest(&log, 40, 100);
     assert_eq!(small[0], (1, reserved), "one small batch is not the usual one");
-    assert_eq!(small[19], (3, reserved), "{small:?}");
+    assert_eq!(small[39], (3, reserved), "{small:?}");
+}
+
+#[test]
+fn batches_of_half_the_size_for_a_while_do_not_end_a_burst() {
+    let log = three_spares(Log::builder("sim")).open_sim(&SimDisk::new(1)).unwrap();
+    let half = 40_000;
+    assert_eq!(append_at_rest(&log, 20, half)[19].0, 3, "they do not begin one");
+    assert_eq!(append_at_rest(&log, 2, LARGE)[1], (2, 0));
+    // The next segment, and not all of it.
+    assert_eq!(append_at_rest(&log, 14, half)[13], (1, 0));
+    assert_eq!(append_at_rest(&log, 40, 100)[39], (3, 0));
 }
 
 #[test]
@@ -319,7 +330,7 @@ fn an_appender_that_writes_by_itself_has_the_spares_prepared_again() {
     }
     let (rotations, inline) = (log.metrics().rotations, log.metrics().inline_batches);
     // As many as the segment still takes.
-    append_at_rest(&log, 20, 100);
+    append_at_rest(&log, 28, 100);
     assert_eq!(log.metrics().rotations, rotations);
     assert!(log.metrics().inline_batches > inline);
     while spares(&log).0 < 3 {

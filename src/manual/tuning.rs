@@ -50,8 +50,8 @@
 //! recycles what truncation frees. Who has bursts can hold written segments for one, with
 //! [`spare_segments`](crate::Builder::spare_segments): while batches are large the spares are used
 //! up, and none is prepared as long as one is left; then they are prepared one by one. After a
-//! tenth of a second without a batch, or a dozen small ones, the log writes zeros again, until all
-//! spares are there; the one that was still reserved counts as one of them, and is used first.
+//! tenth of a second without a batch, or some twenty small ones, the log writes zeros again, until
+//! all spares are there; the one that was still reserved counts as one of them, and is used first.
 //! `ringwal bench` lets a log prepare its segments before its time starts.
 //!
 //! How a batch becomes durable is a [`Strategy`](crate::Strategy); [`backends`](super::backends)

@@ -9,8 +9,8 @@
 //!    one left: its zeros, or the metadata of a reserved one, would cost the burst that the spares
 //!    were held for. Then they are prepared one by one, as the log needs them, and if batches are
 //!    very large, only reserved.
-//! 2. Once batches are small, or there was none for [`REST`], spares are prepared until there are
-//!    as many as the log holds. One that was reserved counts as one; it is the oldest, so it is
+//! 2. Once batches are small for a while, or there was none for [`REST`], spares are prepared until
+//!    there are as many as the log holds. One that was reserved counts as one; it is the oldest, so it is
 //!    used first.
 //! 3. An append that waits for a segment gets one, whatever batches are like.
 
@@ -32,10 +32,15 @@ use crate::sync::now;
 const RESERVE_OVER_BYTES: u64 = 192 << 10;
 
 /// Where the usual batch is larger than this, its transfer takes as long as its flush, and zeros
-/// beside it are felt: what was held ready is used up first.
-const USE_UP_OVER_BYTES: u64 = 64 << 10;
+/// beside it are felt: a burst begins, and what was held ready is used up first.
+const BURST_OVER_BYTES: u64 = 64 << 10;
 
-const _: () = assert!(USE_UP_OVER_BYTES <= RESERVE_OVER_BYTES);
+/// Where it is smaller than this again, the burst is over. In between, a few batches that were
+/// small by chance would have zeros written in the middle of it.
+const BURST_BELOW_BYTES: u64 = 16 << 10;
+
+const _: () =
+    assert!(BURST_BELOW_BYTES < BURST_OVER_BYTES && BURST_OVER_BYTES <= RESERVE_OVER_BYTES);
 
 /// After so long without a batch, a burst is over.
 const REST: Duration = Duration::from_millis(100);
@@ -56,8 +61,7 @@ impl Committer {
 
     /// How many spares there may be before none is prepared ahead of need.
     fn spares_ahead_max(&self) -> usize {
-        let large = self.usual_batch_bytes > USE_UP_OVER_BYTES;
-        if self.setup.blocks.is_none() && large { 1 } else { usize::MAX }
+        if self.setup.blocks.is_none() && self.in_burst { 1 } else { usize::MAX }
     }
 
     /// Starts a spare of `asked` bytes. The file is rounded up to whole units; what only the
@@ -91,7 +95,7 @@ impl Committer {
     /// Forgets how large batches were, if the last one is long ago.
     pub(crate) fn forget_burst(&mut self) {
         if self.burst_ends_at().is_some_and(|end| end <= now()) {
-            self.usual_batch_bytes = 0;
+            (self.usual_batch_bytes, self.in_burst) = (0, false);
         }
     }
 
@@ -105,8 +109,8 @@ impl Committer {
 
     /// When a burst would be over, if there is one and nothing more comes.
     fn burst_ends_at(&self) -> Option<Instant> {
-        let large = self.usual_batch_bytes > USE_UP_OVER_BYTES && self.pipeline.writing() == 0;
-        self.last_batch_at.filter(|_| large).map(|last| last + REST)
+        let ends = self.in_burst && self.pipeline.writing() == 0;
+        self.last_batch_at.filter(|_| ends).map(|last| last + REST)
     }
 
     /// A batch of so many bytes was written.
@@ -116,6 +120,8 @@ impl Committer {
             0 => bytes,
             usual => (usual * (SMOOTHING - 1) + bytes) / SMOOTHING,
         };
+        let bound = if self.in_burst { BURST_BELOW_BYTES } else { BURST_OVER_BYTES };
+        self.in_burst = self.usual_batch_bytes > bound;
     }
 
     /// What the next spare is to have before it is written to.
