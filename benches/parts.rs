@@ -3,7 +3,8 @@
 //!
 //! The hand-over is that of a whole log whose queue does everything but write and sync: both are
 //! done the moment they are asked for. So what is left is the engine. Ratios are printed at the
-//! end, most of them to a plain copy of the same bytes. Each result is checked.
+//! end, most of them to a plain copy of the same bytes. Each result is checked. A filter picks
+//! measurements, and the ratios between them: `cargo bench --features sim --bench parts -- seal`.
 
 use std::collections::VecDeque;
 use std::hint::black_box;
@@ -47,12 +48,13 @@ fn crc(criterion: &mut Criterion) {
         });
         let mut copy = vec![0; size];
         measure(criterion, "copy", &format!("{size} bytes"), |rounds| {
-            timed(rounds, |_| {
+            let elapsed = timed(rounds, |_| {
                 copy.copy_from_slice(black_box(&bytes));
                 black_box(&mut copy);
-            })
+            });
+            assert_eq!(copy, bytes);
+            elapsed
         });
-        assert_eq!(copy, bytes);
     }
 }
 
@@ -96,8 +98,13 @@ fn batch(criterion: &mut Criterion) {
         measure(criterion, "checksum and copy", &name, |rounds| {
             timed(rounds, |_| fill(black_box(&mut frame), &mut heads, count, black_box(&bytes)))
         });
+        seal(&mut frame, &header, &heads);
+        let sealed = frame.clone();
         measure(criterion, "seal", &name, |rounds| {
-            timed(rounds, |_| seal(black_box(&mut frame), &header, black_box(&heads)))
+            let elapsed =
+                timed(rounds, |_| seal(black_box(&mut frame), &header, black_box(&heads)));
+            assert_eq!(frame, sealed);
+            elapsed
         });
         assert_eq!(heads.len(), count as usize * RECORD_HEAD_SIZE);
         let (_, stated) = BatchHeader::parse(&frame).expect("a sealed batch");
@@ -276,12 +283,12 @@ fn dedup(criterion: &mut Criterion) {
     // Longer than any run.
     let window = DedupWindow::new(Duration::from_secs(3600), REMEMBERED);
     let mut next = 0;
-    measure(criterion, "dedup", "new event", |rounds| {
-        timed(rounds, |_| {
-            assert!(window.remember(&event(next), next), "every event is new");
-            next += 1;
-        })
-    });
+    let mut remember = |_| {
+        assert!(window.remember(&event(next), next), "every event is new");
+        next += 1;
+    };
+    (0..REMEMBERED as u64).for_each(&mut remember);
+    measure(criterion, "dedup", "new event", |rounds| timed(rounds, &mut remember));
     // Any event may push the oldest out, also a known one.
     let remembered = window.len() as u64 - 1;
     let oldest = next - remembered;

@@ -46,14 +46,14 @@ pub(crate) fn count(name: &str, elapsed: Duration, rounds: u64) {
     *count += rounds;
 }
 
-/// The mean time of a round; not a number if it was not measured.
-fn nanos(name: &str) -> f64 {
+/// The mean time of a round, if it was measured.
+fn nanos(name: &str) -> Option<f64> {
     let times = TIMES.lock().unwrap_or_else(PoisonError::into_inner);
-    times.get(name).map_or(f64::NAN, |(total, count)| total.as_nanos() as f64 / *count as f64)
+    times.get(name).map(|(total, count)| total.as_nanos() as f64 / *count as f64)
 }
 
-/// Prints the time of one measurement as a multiple of another's.
+/// Prints the time of one measurement as a multiple of another's, if both were made.
 pub(crate) fn ratio(name: &str, to: &str) {
-    let (time, base) = (nanos(name), nanos(to));
+    let (Some(time), Some(base)) = (nanos(name), nanos(to)) else { return };
     println!("{name}: {time:.1} ns, {to}: {base:.1} ns, ratio {:.3}", time / base);
 }
