@@ -4,7 +4,7 @@
 //!    submission. Then every file that some of them (or an [`Op::Sync`]) wants durable is synced
 //!    once, then all of them complete: batches that queued up share one sync.
 //! 2. A wait never blocks while there is something to write, to sync or to hand out.
-//! 3. Every [`Strategy`](crate::Strategy) is write-then-sync here.
+//! 3. Every [`Strategy`] is write-then-sync here.
 //!
 //! Dropping it drops writes that no wait has started, and joins the background threads.
 

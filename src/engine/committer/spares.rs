@@ -10,8 +10,8 @@
 //!    were held for. Then they are prepared one by one, as the log needs them, and if batches are
 //!    very large, only reserved.
 //! 2. Once batches are small for a while, or there was none for [`REST`], spares are prepared until
-//!    there are as many as the log holds. One that was reserved counts as one; it is the oldest, so it is
-//!    used first.
+//!    there are as many as the log holds. One that was reserved counts as one; it is the oldest, so
+//!    it is used first.
 //! 3. An append that waits for a segment gets one, whatever batches are like.
 
 use std::sync::Arc;
