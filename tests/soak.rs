@@ -9,7 +9,7 @@ mod command;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
 use base64::Engine;
@@ -279,6 +279,7 @@ mod meddling {
     use super::*;
 
     use std::io::{BufRead, BufReader, Read};
+    use std::path::Path;
     use std::process::Child;
 
     /// A run that would take minutes, after its first row.

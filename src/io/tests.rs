@@ -5,7 +5,7 @@ mod case;
 use std::time::{Duration, Instant};
 
 use super::*;
-use case::{Case, Place, SEGMENT, UNIT, block, for_every_queue, for_every_real_queue, spare};
+use case::{Case, SEGMENT, UNIT, block, for_every_queue, for_every_real_queue, spare};
 
 #[test]
 fn a_segment_lives_from_prepare_to_seal() {
@@ -216,7 +216,7 @@ fn a_failed_write_reports_its_own_error_and_the_name_the_file_has_now() {
         if case.name.contains("io_uring") && case.name.contains("direct true") {
             return;
         }
-        let Place::Dir(dir) = &case.place else { return };
+        let case::Place::Dir(dir) = &case.place else { return };
         let dir = dir.path().to_path_buf();
         std::os::unix::fs::symlink("/dev/full", dir.join("full")).unwrap();
         let reuse = Some("full".into());

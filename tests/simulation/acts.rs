@@ -73,7 +73,7 @@ impl World {
             0 | 1 => SimFault::ShortWrite,
             2 | 3 => SimFault::Cancelled,
             4 | 5 => SimFault::CutChain,
-            6 => SimFault::Enter(libc::EBADR),
+            6 => SimFault::Enter(libc::EBADF),
             7 => SimFault::Enter(self.rng.pick(&[libc::EAGAIN, libc::EBUSY, libc::EINTR])),
             _ => SimFault::Errno(self.rng.pick(&ERRNOS)),
         };

@@ -19,7 +19,7 @@ pub(crate) const FAULTS: [SimFault; 12] = [
     SimFault::Enter(libc::EAGAIN),
     SimFault::Enter(libc::EBUSY),
     SimFault::Enter(libc::EINTR),
-    SimFault::Enter(libc::EBADR),
+    SimFault::Enter(libc::EBADF),
 ];
 
 /// What must not even be noticed, if it ends.

@@ -63,7 +63,7 @@ fn a_log_whose_queue_failed_closes_although_it_has_a_spare() {
         let log = builder().spare_segments(2).open_sim(&disk).unwrap();
         log.append("one").unwrap();
         while log.step() {}
-        disk.fail_at(at % 3, SimFault::Enter(libc::EBADR));
+        disk.fail_at(at % 3, SimFault::Enter(libc::EBADF));
         let failed = log.append("two").and(log.append("three"));
         // It would hang, which the simulated disk reports as a panic.
         let closed = log.close();

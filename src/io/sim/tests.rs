@@ -210,7 +210,7 @@ fn a_cancelled_write_never_was_and_a_cut_chain_is_written_and_not_durable() {
 
 #[test]
 fn a_busy_kernel_is_survived_and_one_that_stays_busy_ends_the_queue() {
-    for (errno, harmless) in [(libc::EAGAIN, true), (libc::EINTR, true), (libc::EBADR, false)] {
+    for (errno, harmless) in [(libc::EAGAIN, true), (libc::EINTR, true), (libc::EBADF, false)] {
         let (disk, _) = disk_with_file(3);
         let mut queue = queue_of(&disk, Strategy::WriteThenSync);
         disk.fail_at(0, SimFault::Enter(errno));
