@@ -15,7 +15,7 @@
 //! - Anything about a log that two processes write at once without its lock, or that is changed by
 //!   hand while it is open.
 //! - Kernels other than those that the tests run on: no test boots another one. For macOS all code
-//!   and all tests are compiled, on Linux, and not run.
+//!   and all tests are type-checked, on Linux, and not run.
 //!
 //! # How to repeat it
 //!

@@ -18,8 +18,8 @@
 //! # How a batch goes
 //!
 //! An appender computes its checksum, takes the lock for the time of a copy, and leaves its record
-//! in the *open batch*. Then somebody has to take that batch to the disk. Who and when follows
-//! from what is outstanding:
+//! in the *open batch*. Memory is allocated for a batch, never for a record. Then somebody has to
+//! take that batch to the disk. Who and when follows from what is outstanding:
 //!
 //! - **One appender alone** writes and syncs its own batch on its own thread. That takes two system
 //!   calls, as the raw write and flush do, and no hand-over to another thread.
