@@ -129,6 +129,26 @@ fn every_record_that_counts_was_compared() {
 }
 
 #[test]
+fn threads_that_think_append_in_bursts() {
+    let modes = ["--mode", "blocking,async,batch", "--window", "8"];
+    let pace = ["--think-us", "0,100", "--burst", "3", "--floors", "false"];
+    let (table, results) = bench(&[&modes[..], &pace].concat());
+    let cases = results["cases"].as_array().unwrap();
+    assert_eq!(cases.len(), 12, "{table}");
+    for (row, case) in rows(&table, "mode ").iter().zip(cases) {
+        let thinks = case["think_micros"] == 100;
+        let pace = if thinks { ("100", "3") } else { ("0", "1") };
+        assert_eq!(case["burst"], pace.1.parse::<u64>().unwrap());
+        assert!(row.contains(&("think".into(), pace.0.into())), "{table}");
+        assert!(row.contains(&("burst".into(), pace.1.into())), "{table}");
+        assert!(row.contains(&("x-ideal".into(), "-".into())), "nothing to compare with: {table}");
+        let compared = case["records_compared"].as_u64().unwrap();
+        assert!(compared >= case["rounds"][0]["records"].as_u64().unwrap() && compared > 1);
+    }
+    assert!(results["floors"].as_array().unwrap().is_empty() && !table.contains("\nfloor "));
+}
+
+#[test]
 fn a_log_has_its_segments_before_its_time_starts() {
     let parent = tempfile::tempdir().unwrap();
     let json = parent.path().join("results.json");

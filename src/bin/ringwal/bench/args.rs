@@ -46,6 +46,15 @@ pub(crate) struct BenchArgs {
     /// atomic batch.
     #[arg(long, value_name = "N", default_value = "256", value_parser = parse_window)]
     pub(crate) window: NonZeroUsize,
+    /// Time that a thread takes to think between bursts, in microseconds: the mean of random
+    /// pauses.
+    #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "0",
+          value_parser = clap::value_parser!(u64).range(0..=THINK_MICROS_MAX))]
+    pub(crate) think_us: Vec<u64>,
+    /// Appends of a burst: so many in a row before a thread thinks.
+    #[arg(long, value_name = "N", default_value = "1",
+          value_parser = clap::value_parser!(u64).range(1..=BURST_MAX))]
+    pub(crate) burst: u64,
     /// Bytes of records in a log that is recovered [default: 512MiB], or that are live in one that
     /// ages [default: 32MiB].
     #[arg(long, value_name = "BYTES", value_parser = parse_log)]
@@ -61,6 +70,9 @@ pub(crate) struct BenchArgs {
     #[arg(long, value_name = "N", default_value = "3",
           value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub(crate) rounds: u32,
+    /// Measure the raw limits as well; without them, what is compared are runs with other options.
+    #[arg(long, value_name = "BOOL", default_value = "true", action = clap::ArgAction::Set)]
+    pub(crate) floors: bool,
     /// Busy loops beside everything, the raw floors too: services share their machine.
     #[arg(long, value_name = "N", default_value = "0",
           value_parser = clap::value_parser!(u32).range(0..=256))]
@@ -120,6 +132,10 @@ pub(crate) struct Case {
     pub(crate) size: usize,
     /// Records per thread that are not acknowledged, at most.
     pub(crate) window: usize,
+    /// The mean pause of a thread between bursts.
+    pub(crate) think: Duration,
+    /// Appends in a row before each pause.
+    pub(crate) burst: u64,
 }
 
 impl Case {
@@ -168,27 +184,42 @@ impl BenchArgs {
 
     /// All combinations of what appends, in the order of the lists.
     pub(crate) fn cases(&self) -> Result<Vec<Case>, Failure> {
+        if self.burst > 1 && self.think_us.iter().all(|&micros| micros == 0) {
+            return Err(Failure::Request(
+                "a burst ends with time to think: give --think-us as well as --burst".to_owned(),
+            ));
+        }
         let mut cases = Vec::new();
         for mode in self.mode.iter().filter_map(ModeArg::appends) {
             for &size in &self.size {
-                for &threads in &self.threads {
-                    let window = if mode == Mode::Blocking { 1 } else { self.window.get() };
-                    let case = Case { mode, threads: threads.get(), size, window };
-                    let bytes = case.outstanding().saturating_mul(size);
-                    if bytes > OUTSTANDING_BYTES_MAX {
-                        return Err(Failure::Request(format!(
-                            "{mode} with {threads} threads, a window of {window} and {size} bytes \
-                             has {bytes} bytes outstanding, expected at most \
-                             {OUTSTANDING_BYTES_MAX}: lower one of them"
-                        )));
-                    }
-                    if !cases.contains(&case) {
-                        cases.push(case);
+                for &think in &self.think_us {
+                    for &threads in &self.threads {
+                        let case = self.case(mode, size, think, threads.get())?;
+                        if !cases.contains(&case) {
+                            cases.push(case);
+                        }
                     }
                 }
             }
         }
         Ok(cases)
+    }
+
+    fn case(&self, mode: Mode, size: usize, think: u64, threads: usize) -> Result<Case, Failure> {
+        let window = if mode == Mode::Blocking { 1 } else { self.window.get() };
+        let (think, burst) = match think {
+            0 => (Duration::ZERO, 1),
+            micros => (Duration::from_micros(micros), self.burst),
+        };
+        let case = Case { mode, threads, size, window, think, burst };
+        let bytes = case.outstanding().saturating_mul(size);
+        if bytes > OUTSTANDING_BYTES_MAX {
+            return Err(Failure::Request(format!(
+                "{mode} with {threads} threads, a window of {window} and {size} bytes has {bytes} \
+                 bytes outstanding, expected at most {OUTSTANDING_BYTES_MAX}: lower one of them"
+            )));
+        }
+        Ok(case)
     }
 }
 
@@ -202,6 +233,9 @@ const RECOVERED_BYTES: u64 = 512 << 20;
 const RECOVERED_BYTES_MAX: u64 = 64 << 30;
 const AGE_MAX: u64 = 1 << 20;
 const WINDOW_MAX: usize = 1 << 20;
+/// A thread does not end before it has thought.
+const THINK_MICROS_MAX: u64 = 1_000_000;
+const BURST_MAX: u64 = 1 << 20;
 const SECS_MAX: f64 = 600.0;
 const SECS_MIN: f64 = 0.001;
 
@@ -268,9 +302,20 @@ pub(crate) mod tests {
             cases(&["--threads", "1,2,2", "--size", "100,1KiB", "--mode", "blocking,async"]);
         let found = found.unwrap();
         assert_eq!(found.len(), 8);
-        let last = Case { mode: Mode::Async, threads: 2, size: 1024, window: 256 };
+        let (think, burst) = (Duration::ZERO, 1);
+        let last = Case { mode: Mode::Async, threads: 2, size: 1024, window: 256, think, burst };
         assert_eq!(found.last(), Some(&last));
         assert_eq!((found[0].window, last.outstanding()), (1, 512));
+    }
+
+    #[test]
+    fn bursts_are_those_of_the_cases_with_time_to_think() {
+        let found = cases(&["--threads", "1", "--size", "1", "--think-us", "0,70", "--burst", "8"]);
+        let found = found.unwrap();
+        let pace: Vec<_> = found.iter().map(|case| (case.think.as_micros(), case.burst)).collect();
+        assert_eq!(pace, [(0, 1), (70, 8)]);
+        let never = cases(&["--burst", "8"]);
+        assert!(matches!(never, Err(Failure::Request(_))), "{never:?}");
     }
 
     #[test]
@@ -290,6 +335,10 @@ pub(crate) mod tests {
             ["--mode", "fast"],
             ["--secs", "0"],
             ["--secs", "nan"],
+            ["--think-us", "1,x"],
+            ["--think-us", "1000001"],
+            ["--burst", "0"],
+            ["--floors", "no"],
             ["--rounds", "0"],
             ["--bytes", "0"],
             ["--ages", "0"],

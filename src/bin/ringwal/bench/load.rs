@@ -29,6 +29,7 @@ use crate::bench::args::{Case, Mode};
 use crate::bench::check::check;
 use crate::bench::content::Content;
 use crate::bench::machine::{Device, Mark};
+use crate::bench::pace::Pace;
 use crate::bench::prologue;
 use crate::bench::raw::stopped;
 use crate::bench::sample::{Sample, Waits};
@@ -114,7 +115,8 @@ fn run_threads(
             let worker = worker.spawn_scoped(scope, move || {
                 let acked = (number == 0).then_some(first).into_iter().collect();
                 let content = Content::new(run, number, case.size);
-                let mut worker = Worker::new(log, case, content, acked);
+                let pace = Pace::new(case, run, number);
+                let mut worker = Worker::new(log, case, (content, pace), acked);
                 let ended = worker.run(phase, &failing);
                 (worker, ended)
             });
@@ -186,6 +188,7 @@ struct Worker<'a> {
     log: &'a Log,
     case: &'a Case,
     content: Content,
+    pace: Pace,
     appended: u64,
     acked: Acked,
     /// Records that were acknowledged while it was measured.
@@ -195,9 +198,14 @@ struct Worker<'a> {
 
 impl<'a> Worker<'a> {
     /// A thread whose first records were `acked` already.
-    fn new(log: &'a Log, case: &'a Case, content: Content, acked: Acked) -> Worker<'a> {
+    fn new(
+        log: &'a Log,
+        case: &'a Case,
+        (content, pace): (Content, Pace),
+        acked: Acked,
+    ) -> Worker<'a> {
         let appended = acked.records();
-        Worker { log, case, content, appended, acked, measured: 0, waits: Waits::new() }
+        Worker { log, case, content, pace, appended, acked, measured: 0, waits: Waits::new() }
     }
 
     fn run(&mut self, phase: &AtomicU8, failing: &Sender<()>) -> Result<(), Failure> {
@@ -219,6 +227,8 @@ impl<'a> Worker<'a> {
             let since = Instant::now();
             let seq = self.log.append(record)?;
             self.note(phase, seq.get()..=seq.get(), Some(since));
+            self.pace.count();
+            self.pace.pause();
         }
         Ok(())
     }
@@ -229,8 +239,14 @@ impl<'a> Worker<'a> {
         let mut submitted = self.appended;
         loop {
             let ends = phase.load(Ordering::Relaxed) == END;
-            if ends || pending.len() == self.case.window {
-                let Some(oldest) = pending.pop_front() else { return Ok(()) };
+            if ends || pending.len() == self.case.window || self.pace.is_due() {
+                let Some(oldest) = pending.pop_front() else {
+                    if ends {
+                        return Ok(());
+                    }
+                    self.pace.pause();
+                    continue;
+                };
                 let seq = oldest.wait()?;
                 let since = match self.appended.is_multiple_of(TIMED_EVERY) {
                     true => timed.pop_front(),
@@ -245,6 +261,7 @@ impl<'a> Worker<'a> {
             }
             pending.push_back(self.log.append_async(record)?);
             submitted += 1;
+            self.pace.count();
         }
     }
 
@@ -258,6 +275,8 @@ impl<'a> Worker<'a> {
             let since = Instant::now();
             let seqs = self.log.append_batch(&batch)?;
             self.note(phase, seqs.start().get()..=seqs.end().get(), Some(since));
+            self.pace.count();
+            self.pace.pause();
         }
         Ok(())
     }

@@ -28,6 +28,7 @@ mod files;
 mod json;
 mod load;
 mod machine;
+mod pace;
 mod prologue;
 mod raw;
 mod recovery;
@@ -85,7 +86,7 @@ pub(crate) fn run(args: &BenchArgs) -> Result<ExitCode, Failure> {
     let json = args.json.as_ref().map(open).transpose()?;
     let setting =
         Setting { engine: &args.engine, device: &device, stop: &stop, duration: args.secs };
-    let mut bench = Bench::new(&setting, scratch.path(), &cases)?;
+    let mut bench = Bench::new(&setting, scratch.path(), &cases, args.floors)?;
     let recovered_bytes = args.recovered_bytes();
     let hogs = Hogs::start(args.hogs)?;
     let measured = bench
@@ -124,6 +125,7 @@ pub(crate) fn run(args: &BenchArgs) -> Result<ExitCode, Failure> {
 struct Bench<'a> {
     setting: &'a Setting<'a>,
     dir: PathBuf,
+    with_floors: bool,
     files: RawFiles,
     linked: Option<Ring>,
     dsync: Option<Ring>,
@@ -135,7 +137,12 @@ struct Bench<'a> {
 
 impl<'a> Bench<'a> {
     /// Prepares the raw files.
-    fn new(setting: &'a Setting<'a>, dir: &Path, cases: &[Case]) -> Result<Bench<'a>, Failure> {
+    fn new(
+        setting: &'a Setting<'a>,
+        dir: &Path,
+        cases: &[Case],
+        with_floors: bool,
+    ) -> Result<Bench<'a>, Failure> {
         let most = |of: fn(&Case) -> usize| cases.iter().map(of).max().unwrap_or(1);
         let files = RawFiles::new(dir, most(|case| case.outstanding() * case.size))?;
         let (depth, size) = (most(|case| case.threads), most(|case| case.size));
@@ -156,7 +163,7 @@ impl<'a> Bench<'a> {
         let storage = Arc::new(StdStorage::new(dir));
         let filesystem = open_queue(storage, &options, "raw-std")?.1.filesystem;
         let dir = dir.to_path_buf();
-        Ok(Bench { setting, dir, files, linked, dsync, results, filesystem, run: 0 })
+        Ok(Bench { setting, dir, with_floors, files, linked, dsync, results, filesystem, run: 0 })
     }
 
     fn measure(&mut self, cases: &[Case], rounds: u32) -> Result<(), Failure> {
@@ -177,9 +184,9 @@ impl<'a> Bench<'a> {
         measured
     }
 
-    /// Measures a floor, unless it was in this round or cannot be.
+    /// Measures a floor, unless none is asked for, it was in this round, or it cannot be.
     fn measure_floor(&mut self, floor: Floor, round: usize) -> Result<(), Failure> {
-        if self.results.has_floor(&floor, round) {
+        if !self.with_floors || self.results.has_floor(&floor, round) {
             return Ok(());
         }
         let warm_up = self.setting.warm_up();

@@ -22,11 +22,13 @@ pub(crate) struct Table<'a> {
     pub(crate) hogs: u32,
 }
 
-const CASE_HEADING: [&str; 22] = [
+const CASE_HEADING: [&str; 24] = [
     "mode",
     "threads",
     "size",
     "window",
+    "think",
+    "burst",
     "acked/s",
     "p50",
     "p99",
@@ -77,12 +79,8 @@ impl fmt::Display for Table<'_> {
         if !self.results.ages.is_empty() {
             write_ages(f, &self.results.ages)?;
         }
-        write_rows(f, &FLOOR_HEADING, self.results.floors.iter().map(floor_row).collect())?;
-        for (name, reason) in &self.results.left_out {
-            writeln!(f, "left out: {name}: {reason}")?;
-        }
-        if let Some(reason) = self.not_direct {
-            writeln!(f, "no direct I/O for the raw floors, which use the page cache: {reason}")?;
+        if !self.results.floors.is_empty() {
+            self.write_floors(f)?;
         }
         if self.results.cases.iter().any(CaseResult::is_unexplained)
             || self.results.floors.iter().any(FloorResult::is_unexplained)
@@ -94,6 +92,21 @@ impl fmt::Display for Table<'_> {
             )?;
         }
         Ok(())
+    }
+}
+
+impl Table<'_> {
+    fn write_floors(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_rows(f, &FLOOR_HEADING, self.results.floors.iter().map(floor_row).collect())?;
+        for (name, reason) in &self.results.left_out {
+            writeln!(f, "left out: {name}: {reason}")?;
+        }
+        match self.not_direct {
+            Some(reason) => {
+                writeln!(f, "no direct I/O for the raw floors, which use the page cache: {reason}")
+            }
+            None => Ok(()),
+        }
     }
 }
 
@@ -124,6 +137,8 @@ fn case_row(result: &CaseResult) -> Vec<String> {
         case.threads.to_string(),
         case.size.to_string(),
         case.window.to_string(),
+        case.think.as_micros().to_string(),
+        case.burst.to_string(),
         median(Figure::PerSecond, 0),
         median(Figure::P50, 0),
         median(Figure::P99, 0),
