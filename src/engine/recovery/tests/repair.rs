@@ -14,6 +14,23 @@ fn a_last_segment_without_a_valid_batch_is_removed() {
 }
 
 #[test]
+fn a_truncation_that_was_decided_and_not_finished_is_finished() {
+    let edit = |state: &mut State| (state.first_seq, state.last_seq) = (4, 3);
+    // What a segment ends with, only the next one's name says; the last one has to be read.
+    for segments in [vec![(1, 3)], vec![(1, 2), (3, 1)]] {
+        let files: Vec<_> = segments
+            .iter()
+            .map(|&(first, count)| (first, segment(first).batch(count).bytes))
+            .collect();
+        let memory = log(edit, &files);
+        let recovered = repair(&memory);
+        assert!(recovered.segments.is_empty(), "{:?}", recovered.segments);
+        assert_eq!(memory.names(), ["state"]);
+        is_settled(&memory, 4);
+    }
+}
+
+#[test]
 fn a_sealed_segment_is_trimmed() {
     let bytes = segment(1).batch(3).bytes(&[0; 4096]).bytes;
     let memory = log(no_state, &[(1, bytes), (4, segment(4).batch(1).bytes)]);
