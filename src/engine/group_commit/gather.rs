@@ -13,7 +13,9 @@
 //! - G3 With nothing in flight, it goes when it has all the records that were outstanding at the
 //!   last completion, or when a usual flush has passed since.
 //! - G4 Where G3 waited in vain, the next batch is not held; if that happens again, the next
-//!   three, seven, up to [`SKIPPED_MAX`].
+//!   three, seven, up to [`SKIPPED_MAX`]. It was in vain if they did not all come, and also if many
+//!   more came while the batch was in flight: then appenders do not come back together, but each
+//!   in its own time, and a batch is full by chance.
 
 use std::time::{Duration, Instant};
 
@@ -26,6 +28,10 @@ pub(crate) const BYTES: usize = 64 << 10;
 
 /// So many batches at most are not held after a wait in vain.
 const SKIPPED_MAX: u32 = 63;
+
+/// Appenders come back together if, while a batch of all of them was in flight, there came no more
+/// than one record for so many of its own.
+const TOGETHER: u64 = 4;
 
 /// One part in so many of the last flush goes into the usual one.
 const SMOOTHING: u32 = 4;
@@ -69,6 +75,8 @@ pub(crate) struct Gather {
     outstanding: Load,
     hold_until: Option<Instant>,
     usual_flush: Duration,
+    /// The batch in flight was held until all were there.
+    filled: bool,
     in_vain: u32,
     to_skip: u32,
 }
@@ -83,6 +91,7 @@ impl Gather {
             outstanding: Load::default(),
             hold_until: None,
             usual_flush: Duration::ZERO,
+            filled: false,
             in_vain: 0,
             to_skip: 0,
         }
@@ -124,14 +133,18 @@ impl Gather {
     pub(crate) fn taken(&mut self, batch: Load, opened: Instant) {
         if let Some(until) = self.hold_until.take() {
             if batch.records >= self.outstanding.records {
-                self.in_vain = 0;
+                self.filled = true;
             } else if opened < until {
-                self.in_vain = (2 * self.in_vain + 1).min(SKIPPED_MAX);
-                self.to_skip = self.in_vain;
+                self.held_in_vain();
             }
         }
         self.batches_in_flight += 1;
         self.in_flight = self.in_flight.plus(batch);
+    }
+
+    fn held_in_vain(&mut self) {
+        self.in_vain = (2 * self.in_vain + 1).min(SKIPPED_MAX);
+        self.to_skip = self.in_vain;
     }
 
     /// A batch came back after `flush`, while others are `waiting` in the inbox.
@@ -144,6 +157,12 @@ impl Gather {
             false => (self.usual_flush * (SMOOTHING - 1) + flush) / SMOOTHING,
         };
         self.hold_until = None;
+        if std::mem::take(&mut self.filled) {
+            match waiting.records * TOGETHER > batch.records {
+                true => self.held_in_vain(),
+                false => self.in_vain = 0,
+            }
+        }
         if self.is_in_flight() || self.is_crowd() {
             return;
         }
@@ -214,7 +233,7 @@ mod tests {
 
     #[test]
     fn beside_one_in_flight_only_a_batch_of_its_size_goes() {
-        let (mut gather, now) = after(4);
+        let (mut gather, now) = (Gather::new(true), Instant::now());
         gather.taken(load(4), now);
         assert_eq!(gather.due(3, 300, now), Due::AfterLanding);
         assert_eq!(gather.due(4, 400, now), Due::Now);
@@ -239,6 +258,22 @@ mod tests {
         gather.to_skip = 0;
         gather.landed(load(4), load(0), now, FLUSH);
         gather.taken(load(4), now);
+        gather.landed(load(4), load(1), now, FLUSH);
         assert_eq!(gather.in_vain, 0);
+    }
+
+    #[test]
+    fn a_batch_that_is_full_by_chance_was_held_in_vain() {
+        let (mut gather, now) = after(8);
+        let mut held = Vec::new();
+        for round in 0..20 {
+            if gather.due(4, 400, now) != Due::Now {
+                held.push(round);
+            }
+            // As many as were outstanding, but of others: half as many came meanwhile.
+            gather.taken(load(8), now);
+            gather.landed(load(8), load(4), now, FLUSH);
+        }
+        assert_eq!(held, [0, 2, 6, 14]);
     }
 }
