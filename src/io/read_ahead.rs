@@ -26,7 +26,7 @@ use crate::error::Result;
 use crate::io::{AlignedBuf, StorageFile};
 
 /// The bytes of a piece.
-const PIECE_BYTES: usize = 256 << 10;
+const PIECE_BYTES: usize = 512 << 10;
 
 /// So many threads read, each every so manieth piece.
 const LANES: usize = 2;

@@ -28,7 +28,8 @@
 //!   the last appender to arrive writes it, and wakes the others; where these are 6 to 31, half of
 //!   them, one of whom wakes the rest. While a batch is in flight, the next one goes when it
 //!   has as many records. Where a wait was in vain, the next batches are not held: one, three,
-//!   seven, up to 63.
+//!   seven, up to 63. That is so if not all came, and also if all came, but others, too, while
+//!   their batch was in flight: then threads think in between, and come each in its own time.
 //! - **A crowd** of more than 64: nothing is held and the ring thread writes. It submits the next
 //!   batch before it wakes the appenders of the last one, so that the disk works meanwhile. Where
 //!   more than 16 threads sleep at one batch it wakes one, and that one wakes the others: all of
