@@ -16,8 +16,9 @@ use command::Writer;
 use command::{BACKENDS, assert_exit, run, stderr};
 use serde_json::Value;
 
-/// A run that is as short as one can be.
-const TINY: [&str; 7] = ["bench", "--secs", "0.05", "--threads", "1,2", "--size", "100"];
+/// A run that is as short as one can be, and slows nothing else down.
+const TINY: [&str; 9] =
+    ["bench", "--secs", "0.05", "--threads", "1,2", "--size", "100", "--drop-caches", "false"];
 
 /// Runs one round with more options; gives the table and the JSON.
 fn bench(more: &[&str]) -> (String, Value) {
@@ -209,6 +210,27 @@ fn recovery_is_shown_beside_a_raw_read() {
     assert_keys(&recovery["rounds"][0], &figures);
     assert_eq!(recovery["rounds"][0]["records"], 656);
     assert!(recovery["rounds"][0]["bytes"].as_u64().unwrap() > 64 << 10);
+}
+
+#[test]
+fn what_made_an_opening_cold_is_told() {
+    let parent = tempfile::tempdir().unwrap();
+    let json = parent.path().join("results.json");
+    let dropped = fs::File::options().write(true).open("/proc/sys/vm/drop_caches").is_ok();
+    for (allowed, dropped) in [("true", dropped), ("false", false)] {
+        let mode = ["bench", "--mode", "recovery", "--bytes", "64KiB", "--size", "100"];
+        let short = ["--secs", "0.01", "--rounds", "1", "--drop-caches", allowed];
+        let output =
+            run(&[&mode[..], &short, &["--json", json.to_str().unwrap()]].concat(), parent.path());
+        assert_exit(&output, 0);
+        let table = String::from_utf8(output.stdout).unwrap();
+        let results: Value = serde_json::from_slice(&fs::read(&json).unwrap()).unwrap();
+        let (name, words) = match dropped {
+            true => ("drop_caches", "before each opening: the caches of the whole system were"),
+            false => ("posix_fadvise", "before each opening: the system was asked to forget"),
+        };
+        assert!(results["cold_by"] == name && table.contains(words), "{table}");
+    }
 }
 
 /// A run with logs that age, as short as one can be.

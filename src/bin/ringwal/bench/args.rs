@@ -73,6 +73,10 @@ pub(crate) struct BenchArgs {
     /// Measure the raw limits as well; without them, what is compared are runs with other options.
     #[arg(long, value_name = "BOOL", default_value = "true", action = clap::ArgAction::Set)]
     pub(crate) floors: bool,
+    /// As root, drop the caches of the whole system before a log is opened that is measured so;
+    /// else it is asked to forget the files.
+    #[arg(long, value_name = "BOOL", default_value = "true", action = clap::ArgAction::Set)]
+    pub(crate) drop_caches: bool,
     /// Busy loops beside everything, the raw floors too: services share their machine.
     #[arg(long, value_name = "N", default_value = "0",
           value_parser = clap::value_parser!(u32).range(0..=256))]

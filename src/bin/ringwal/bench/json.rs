@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 
 use crate::bench::age;
 use crate::bench::args::BenchArgs;
+use crate::bench::cold::Cold;
 use crate::bench::machine::Device;
 use crate::bench::recovery::{RECOVERY_FIGURES, Recovered};
 use crate::bench::results::{CaseResult, CaseRound, FloorResult, RecoveryResult, Results};
@@ -17,6 +18,7 @@ pub(crate) struct Context<'a> {
     pub(crate) device: &'a Device,
     pub(crate) filesystem: &'a str,
     pub(crate) not_direct: Option<&'a str>,
+    pub(crate) cold: Cold,
 }
 
 /// All of it.
@@ -39,6 +41,7 @@ pub(crate) fn to_json(context: &Context<'_>, results: &Results) -> Value {
             "write_cache": device.write_cache,
             "counts_every_flush": device.counts_every_flush(),
         },
+        "cold_by": context.cold.name(),
         "direct_io_of_floors": context.not_direct.is_none(),
         "cases": results.cases.iter().map(case).collect::<Vec<_>>(),
         "recoveries": results.recoveries.iter().map(recovery).collect::<Vec<_>>(),

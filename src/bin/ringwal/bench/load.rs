@@ -27,6 +27,7 @@ use crate::args::EngineArgs;
 use crate::bench::acked::Acked;
 use crate::bench::args::{Case, Mode};
 use crate::bench::check::check;
+use crate::bench::cold::Cold;
 use crate::bench::content::Content;
 use crate::bench::machine::{Device, Mark};
 use crate::bench::pace::Pace;
@@ -43,6 +44,7 @@ pub(crate) struct Setting<'a> {
     pub(crate) device: &'a Device,
     pub(crate) stop: &'a Stop,
     pub(crate) duration: Duration,
+    pub(crate) cold: Cold,
 }
 
 impl<'a> Setting<'a> {

@@ -23,6 +23,7 @@ mod acked;
 mod age;
 mod args;
 mod check;
+mod cold;
 mod content;
 mod files;
 mod json;
@@ -49,6 +50,7 @@ use ringwal::io::{QueueOptions, StdStorage, Strategy, open_queue};
 
 use crate::bench::age::{AgeResult, AgeRow, Plan};
 use crate::bench::args::Case;
+use crate::bench::cold::Cold;
 use crate::bench::files::remove_dir;
 use crate::bench::load::Setting;
 use crate::bench::machine::{Device, Hogs};
@@ -84,8 +86,9 @@ pub(crate) fn run(args: &BenchArgs) -> Result<ExitCode, Failure> {
         file.map_err(|error| Failure::Raw(path.clone(), error))
     };
     let json = args.json.as_ref().map(open).transpose()?;
-    let setting =
-        Setting { engine: &args.engine, device: &device, stop: &stop, duration: args.secs };
+    let cold = Cold::here(args.drop_caches);
+    let (engine, duration) = (&args.engine, args.secs);
+    let setting = Setting { engine, device: &device, stop: &stop, duration, cold };
     let mut bench = Bench::new(&setting, scratch.path(), &cases, args.floors)?;
     let recovered_bytes = args.recovered_bytes();
     let hogs = Hogs::start(args.hogs)?;
@@ -106,13 +109,15 @@ pub(crate) fn run(args: &BenchArgs) -> Result<ExitCode, Failure> {
         device: &device,
         filesystem: &filesystem,
         not_direct,
+        cold,
         rounds: args.rounds,
         secs: args.secs.as_secs_f64(),
         hogs: args.hogs,
     };
     write!(io::stdout().lock(), "{table}").map_err(Failure::Output)?;
     if let (Some(path), Some(mut file)) = (&args.json, json) {
-        let context = json::Context { args, device: &device, filesystem: &filesystem, not_direct };
+        let context =
+            json::Context { args, device: &device, filesystem: &filesystem, not_direct, cold };
         let text = format!("{:#}\n", json::to_json(&context, &results));
         file.set_len(0)
             .and_then(|()| file.write_all(text.as_bytes()))

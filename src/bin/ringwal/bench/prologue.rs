@@ -80,6 +80,7 @@ mod tests {
 
     use crate::bench::args::BenchArgs;
     use crate::bench::args::tests::parse;
+    use crate::bench::cold::Cold;
     use crate::bench::machine::Device;
     use crate::signal::Stop;
 
@@ -88,7 +89,8 @@ mod tests {
         let parent = tempfile::tempdir().unwrap();
         let BenchArgs { engine, secs, .. } = parse(more);
         let device = Device::below(parent.path());
-        let setting = Setting { engine: &engine, device: &device, stop, duration: secs };
+        let (duration, cold) = (secs, Cold::Asked);
+        let setting = Setting { engine: &engine, device: &device, stop, duration, cold };
         let dir = parent.path().join("log");
         let log = engine.builder(&dir).open().unwrap();
         let seq = prepare(&setting, (&log, &dir), &vec![7; bytes]);

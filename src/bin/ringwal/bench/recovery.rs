@@ -2,19 +2,17 @@
 //!
 //! 1. Opening verifies every batch of every segment; a log that came back with another number of
 //!    records than were appended is an error.
-//! 2. Before each read and each opening the operating system is asked to forget the files
-//!    (`posix_fadvise`); everything in them is synced, so that it can. It is only asked: a file
-//!    system that keeps them anyway makes both faster, unless it reads around its cache.
+//! 2. Before each read and each opening the files are forgotten ([`cold`](crate::bench::cold)).
 //! 3. The records are then read and compared, which is the time to the last record.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use ringwal::Log;
-use ringwal::io::{Access, StdStorage, Storage};
 
 use crate::bench::acked::Acked;
 use crate::bench::check::check;
+use crate::bench::cold::Cold;
 use crate::bench::content::Content;
 use crate::bench::files::{RawFile, read_files};
 use crate::bench::load::Setting;
@@ -98,14 +96,13 @@ impl Recoverable {
 
     /// Recovers it once.
     pub(crate) fn measure(&self, setting: &Setting<'_>) -> Result<Recovered, Failure> {
-        let (files, not_direct) = self.forgotten_files()?;
+        let (files, not_direct) = self.forgotten_files(setting.cold)?;
         let since = Instant::now();
         let read = read_files(&files, setting.stop)?;
         let raw_read = since.elapsed();
         drop(files);
 
-        let (files, _) = self.forgotten_files()?;
-        drop(files);
+        setting.cold.forget_segments(&self.dir)?;
         let since = Instant::now();
         let log = setting.engine.builder(&self.dir).open()?;
         let opened = since.elapsed();
@@ -128,8 +125,8 @@ impl Recoverable {
     }
 
     /// The log's files, as far as possible not in memory, and why reads are not direct.
-    fn forgotten_files(&self) -> Result<(Vec<RawFile>, Option<String>), Failure> {
-        let names = forget_segments(&self.dir)?;
+    fn forgotten_files(&self, cold: Cold) -> Result<(Vec<RawFile>, Option<String>), Failure> {
+        let names = cold.forget_segments(&self.dir)?;
         let mut files = Vec::with_capacity(names.len());
         let mut not_direct = None;
         for name in names {
@@ -139,17 +136,4 @@ impl Recoverable {
         }
         Ok((files, not_direct))
     }
-}
-
-/// The names of the segments of the log in `dir`, in order; the operating system was asked to
-/// forget them.
-pub(crate) fn forget_segments(dir: &Path) -> Result<Vec<String>, Failure> {
-    let storage = StdStorage::new(dir);
-    let mut names = storage.list()?;
-    names.retain(|name| name.ends_with(".seg"));
-    names.sort();
-    for name in &names {
-        storage.open(name, Access::Read)?.drop_cache();
-    }
-    Ok(names)
 }

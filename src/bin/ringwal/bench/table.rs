@@ -6,6 +6,7 @@
 use std::fmt;
 
 use crate::bench::age::write_ages;
+use crate::bench::cold::Cold;
 use crate::bench::machine::Device;
 use crate::bench::recovery::{RECOVERY_FIGURES, Recovered};
 use crate::bench::results::{CaseResult, FloorResult, RecoveryResult, Results};
@@ -17,6 +18,7 @@ pub(crate) struct Table<'a> {
     pub(crate) device: &'a Device,
     pub(crate) filesystem: &'a str,
     pub(crate) not_direct: Option<&'a str>,
+    pub(crate) cold: Cold,
     pub(crate) rounds: u32,
     pub(crate) secs: f64,
     pub(crate) hogs: u32,
@@ -68,6 +70,9 @@ impl fmt::Display for Table<'_> {
         let Table { rounds, secs, hogs, .. } = self;
         writeln!(f, "medians of {rounds} rounds of {secs} s, {hogs} busy loops beside them")?;
         writeln!(f, "file system: {}; {}", self.filesystem, Beside(self.device))?;
+        if !self.results.recoveries.is_empty() || !self.results.ages.is_empty() {
+            writeln!(f, "before each opening: {}", self.cold)?;
+        }
         writeln!(f)?;
         if !self.results.cases.is_empty() {
             write_rows(f, &CASE_HEADING, self.results.cases.iter().map(case_row).collect())?;
@@ -189,7 +194,6 @@ fn write_recoveries(f: &mut fmt::Formatter<'_>, results: &[RecoveryResult]) -> f
         row
     };
     write_rows(f, &heading, results.iter().map(row).collect())?;
-    writeln!(f, "cold: the system was asked to forget the files before each (posix_fadvise)")?;
     let reasons = results.iter().flat_map(|result| &result.rounds).flat_map(|it| &it.not_direct);
     if let Some(reason) = reasons.last() {
         writeln!(f, "the raw read went through the page cache: {reason}")?;

@@ -19,9 +19,9 @@ use crate::bench::age::check::{check_live, mismatch};
 use crate::bench::age::plan::Plan;
 use crate::bench::age::protocol::{Appended, Ask, Looked, Opened, answer};
 use crate::bench::args::BenchArgs;
+use crate::bench::cold::Cold;
 use crate::bench::content::Content;
 use crate::bench::machine::{Device, Mark};
-use crate::bench::recovery::forget_segments;
 use crate::exit::Failure;
 use crate::process::{descriptors, resident_kib};
 
@@ -68,7 +68,7 @@ fn obey(
         (Ask::Append(records), Some(life)) => Ok(life.append(records)?.to_string()),
         (Ask::Look, Some(life)) => Ok(life.look()?.to_string()),
         (Ask::Keep(records), Some(life)) => life.keep(records).map(|()| String::new()),
-        (Ask::Reopen, Some(life)) => Ok(life.reopen()?.to_string()),
+        (Ask::Reopen, Some(life)) => Ok(life.reopen(Cold::here(args.drop_caches))?.to_string()),
         (ask, None) => Err(Failure::Invariant(format!("{ask}: there is no log yet"))),
     }
 }
@@ -162,10 +162,10 @@ impl Life {
     }
 
     /// Closes the log, opens it from the disk, as far as the system lets it, and compares it.
-    fn reopen(&mut self) -> Result<Opened, Failure> {
+    fn reopen(&mut self, cold: Cold) -> Result<Opened, Failure> {
         let live = self.live();
         self.log.close()?;
-        let names = forget_segments(&self.dir)?;
+        let names = cold.forget_segments(&self.dir)?;
         let mut file_bytes = 0;
         for name in &names {
             let path = self.dir.join(name);
@@ -229,18 +229,21 @@ mod tests {
         assert!(*life.live().start() > 4 * 512, "{:?}", life.live());
         assert!(life.look().unwrap().files > 8);
         let live = life.appended + 1 - life.live().start();
-        assert_eq!(life.reopen().unwrap().records, live);
+        assert_eq!(life.reopen(Cold::Asked).unwrap().records, live);
         life.append(100).unwrap();
-        assert_eq!(life.reopen().unwrap().records, life.appended + 1 - life.live().start());
+        assert_eq!(
+            life.reopen(Cold::Asked).unwrap().records,
+            life.appended + 1 - life.live().start()
+        );
     }
 
     #[test]
     fn a_quarter_is_a_quarter_on_disk_too() {
         let (_parent, mut life) = young();
         life.append(1024).unwrap();
-        let whole = life.reopen().unwrap();
+        let whole = life.reopen(Cold::Asked).unwrap();
         life.keep(128).unwrap();
-        let quarter = life.reopen().unwrap();
+        let quarter = life.reopen(Cold::Asked).unwrap();
         assert!(quarter.records < whole.records / 2, "{quarter:?} of {whole:?}");
         assert!(quarter.segments < whole.segments, "{quarter:?} of {whole:?}");
         assert!(quarter.file_bytes < whole.file_bytes, "{quarter:?} of {whole:?}");
@@ -250,9 +253,9 @@ mod tests {
     fn other_bytes_than_were_appended_are_noticed() {
         let (_parent, mut life) = young();
         life.append(1024).unwrap();
-        life.reopen().unwrap();
+        life.reopen(Cold::Asked).unwrap();
         life.content = Content::new(4, 0, 64);
-        let failure = life.reopen().unwrap_err();
+        let failure = life.reopen(Cold::Asked).unwrap_err();
         assert!(failure.is_evidence() && failure.to_string().contains("bytes"), "{failure}");
     }
 

@@ -135,6 +135,7 @@ mod tests {
     use std::time::Duration;
 
     use crate::bench::args::tests::parse;
+    use crate::bench::cold::Cold;
     use crate::bench::machine::Device;
     use crate::signal::Stop;
 
@@ -143,7 +144,8 @@ mod tests {
         let (args, stop) = (parse(&[]), Stop::new());
         let device = Device::below(Path::new("."));
         let (engine, duration) = (&args.engine, Duration::ZERO);
-        let setting = Setting { engine, device: &device, stop: &stop, duration };
+        let cold = Cold::Asked;
+        let setting = Setting { engine, device: &device, stop: &stop, duration, cold };
         let order = RefCell::new(String::new());
         let act = |name: &mut char| {
             order.borrow_mut().push(*name);

@@ -79,7 +79,7 @@ pub(crate) struct Looked {
     pub(crate) strategy: String,
 }
 
-/// What opening took, after the system was asked to forget the files.
+/// What opening took, with its files forgotten.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Opened {
     /// Compared, all that were live.

@@ -40,7 +40,6 @@ pub(crate) fn write_ages(f: &mut fmt::Formatter<'_>, results: &[AgeResult]) -> f
         f,
         "x: the time for each live record, of a young log's; x-part: of that of the smallest part"
     )?;
-    writeln!(f, "each was cold: the system was asked to forget the files (posix_fadvise)")?;
     writeln!(f)
 }
 
