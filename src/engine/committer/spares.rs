@@ -35,8 +35,8 @@ const RESERVE_OVER_BYTES: u64 = 192 << 10;
 /// beside it are felt: a burst begins, and what was held ready is used up first.
 const BURST_OVER_BYTES: u64 = 64 << 10;
 
-/// Where it is smaller than this again, the burst is over. In between, a few batches that were
-/// small by chance would have zeros written in the middle of it.
+/// Where it is smaller than this again, the burst is over. With one bound for both, a few batches
+/// that are small by chance have zeros written in the middle of it.
 const BURST_BELOW_BYTES: u64 = 16 << 10;
 
 const _: () =
