@@ -19,7 +19,8 @@ done
 other=aarch64-apple-darwin
 say "clippy for $other"
 if rustup target add "$other" 2>/dev/null; then
-    CC=true AR=true cargo clippy --locked --all-targets --all-features --target "$other" -- -D warnings
+    CC=true AR=true cargo clippy --locked --all-targets --all-features --target "$other" -- \
+        -D warnings
 else
     echo "SKIPPED clippy for $other: rustup cannot add its standard library"
 fi

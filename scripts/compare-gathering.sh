@@ -2,10 +2,10 @@
 # The rule by which batches are gathered, which has nothing to set, beside fixed settings: a batch
 # that goes at once, and one that is held for 50, 200 or 1000 us. The loads are 1 to 256 threads
 # that append without a pause, that think for 0.3 or 3 ms on average before each append, and that
-# append 16 records in a row before they think. Settings take turns in one run; every record is compared.
-# Prints medians over rounds, as multiples of what the rule reaches: records per second, and the
-# time within which half and 99 of 100 appends were acknowledged. Run it on a machine that does
-# nothing else.
+# append 16 records in a row before they think. Settings take turns in one run; every record is
+# compared. Prints medians over rounds, as multiples of what the rule reaches: records per second,
+# and the time within which half and 99 of 100 appends were acknowledged. Run it on a machine that
+# does nothing else.
 #   scripts/compare-gathering.sh [DIR]      DIR: where to measure; ROUNDS (5) and SECS (0.3) from
 #                                           outside, and HOGS (0) busy loops beside it
 set -euo pipefail

@@ -57,6 +57,7 @@ impl Cold {
         if self == Cold::Dropped {
             open_drop_caches()
                 .and_then(|mut file| file.write_all(b"3"))
+                .map_err(|error| io::Error::other(format!("{error}; try --drop-caches false")))
                 .map_err(|error| Failure::Raw(DROP_CACHES.into(), error))?;
         }
         Ok(names)
