@@ -59,6 +59,12 @@ pub enum Error {
         /// The most that a key may have; it has at least one byte.
         limit: u64,
     },
+    /// The process that opened the log forked, and this is the child. Only the parent may use it;
+    /// here nothing was done, and nothing will be.
+    Forked {
+        /// The log's directory.
+        path: PathBuf,
+    },
     /// A line of a file that was to be imported is not what it should be. Nothing was imported.
     Line {
         /// The file.
@@ -75,10 +81,10 @@ pub enum Error {
         /// The process that holds it, where the lock file tells.
         pid: Option<u32>,
     },
-    /// There is no room for another segment. Nothing was written and the log is intact: appends
-    /// succeed again once there is room.
+    /// There is no room for another segment, or for the files of a new log. Nothing was written and
+    /// the log is intact: appends succeed again once there is room.
     NoSpace {
-        /// The segment that could not be prepared.
+        /// The file that could not be made.
         path: PathBuf,
         /// How many bytes it needs.
         bytes: u64,
@@ -142,6 +148,12 @@ pub enum Error {
         seq: Seq,
         /// The first one that is still there.
         first_seq: Seq,
+    },
+    /// There is no sequence number left for the records. Nothing was written, and the log is
+    /// intact.
+    SeqsUsedUp {
+        /// The last sequence number that was given.
+        last_seq: Seq,
     },
     /// A value is larger than a key-value log takes.
     ValueTooLarge {
@@ -209,6 +221,12 @@ impl fmt::Display for Error {
             Error::Io { op, path, source } => {
                 write!(f, "{op} failed on {}: {source}", path.display())
             }
+            Error::Forked { path } => write!(
+                f,
+                "the log in {} was opened by the process that this one was forked from; open it \
+                 here after it was closed there",
+                path.display()
+            ),
             Error::Line { path, line, reason } => {
                 write!(f, "line {line} of {}: {reason}; nothing was imported", path.display())
             }
@@ -224,8 +242,8 @@ impl fmt::Display for Error {
             ),
             Error::NoSpace { path, bytes, source } => write!(
                 f,
-                "no room for the next segment, {} of {bytes} bytes: {source}; nothing is lost, \
-                 and appends succeed again once there is room",
+                "no room for {}, {bytes} bytes: {source}; nothing is lost, and it succeeds again \
+                 once there is room",
                 path.display()
             ),
             Error::NotALog { path, reason } => {
@@ -282,6 +300,11 @@ impl Error {
                 f,
                 "a record of {bytes} bytes is over the limit of {limit}; raise record_bytes_max \
                  or split it"
+            ),
+            Error::SeqsUsedUp { last_seq } => write!(
+                f,
+                "no sequence numbers are left after record {last_seq}; start another log in a new \
+                 directory"
             ),
             Error::ValueTooLarge { bytes, limit } => {
                 write!(f, "a value of {bytes} bytes is over the limit of {limit}; split it")

@@ -9,6 +9,33 @@
 #![allow(unsafe_code)]
 
 use std::path::Path;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// How often this process was forked from another one since [`watch_forks`] was first called in an
+/// ancestor. A log belongs to the process that opened it, so it remembers the count.
+pub(crate) fn forks() -> u32 {
+    FORKS.load(Ordering::Relaxed)
+}
+
+/// Has forks counted from now on, and returns [`forks`]. A process that is made by a bare system
+/// call, around the C library, is not noticed.
+pub(crate) fn watch_forks() -> u32 {
+    #[cfg(unix)]
+    {
+        static WATCHED: std::sync::Once = std::sync::Once::new();
+        extern "C" fn in_the_child() {
+            FORKS.fetch_add(1, Ordering::Relaxed);
+        }
+        WATCHED.call_once(|| {
+            // SAFETY: the handler is a plain function of this program that only touches an atomic,
+            // which is allowed in a child of a process with threads.
+            let _out_of_memory = unsafe { libc::pthread_atfork(None, None, Some(in_the_child)) };
+        });
+    }
+    forks()
+}
+
+static FORKS: AtomicU32 = AtomicU32::new(0);
 
 /// What is known of the file system below a directory.
 #[derive(Clone, Debug, PartialEq, Eq)]

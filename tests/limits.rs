@@ -26,7 +26,7 @@ const RECORD_BYTES: usize = 10_000;
 
 type Case = fn(&Path, BackendKind);
 
-const CASES: [(&str, Case); 13] = [
+const CASES: [(&str, Case); 14] = [
     ("short_write", short_write),
     ("no_long_files", no_long_files),
     ("no_descriptors_at_open", no_descriptors_at_open),
@@ -37,6 +37,7 @@ const CASES: [(&str, Case); 13] = [
     ("active_segment_removed", active_segment_removed),
     ("lock_removed", lock_removed),
     ("full_disk", full_disk),
+    ("full_disk_at_open", full_disk_at_open),
     ("full_disk_with_reserved_segments", full_disk_with_reserved_segments),
     ("full_disk_without_preallocation", full_disk_without_preallocation),
     ("disk_gone", disk_gone),
@@ -444,6 +445,35 @@ fn fill_the_disk_and_go_on(dir: &Path, backend: BackendKind, blocks: Blocks) {
     log.close().unwrap();
     drop(log);
     assert_goes_on(dir, backend, last);
+}
+
+#[test]
+fn on_a_full_ext4_a_log_opens_and_reads_and_truncates() {
+    run_case("on_a_full_ext4_a_log_opens_and_reads_and_truncates", "full_disk_at_open", true);
+}
+
+fn full_disk_at_open(dir: &Path, backend: BackendKind) {
+    let log = builder(dir, backend).open().unwrap();
+    append(&log, 60);
+    let last = log.appended_seq();
+    log.close().unwrap();
+    drop(log);
+    let filler = fill(dir);
+    // It has to open for whoever lets the engine choose, too.
+    for backend in [BackendKind::Auto, backend] {
+        let log = builder(dir, backend).open().unwrap();
+        assert_content(&log, last);
+        let error = log.append(record(last.get() + 1)).unwrap_err();
+        assert!(matches!(error, Error::NoSpace { .. }), "{error}");
+        log.close().unwrap();
+    }
+    let log = builder(dir, backend).open().unwrap();
+    log.truncate_before(last).unwrap();
+    assert!(log.first_seq() > Seq::FIRST);
+    make_room(&filler);
+    append(&log, 5);
+    assert_eq!(log.flush().unwrap().get(), last.get() + 5);
+    log.close().unwrap();
 }
 
 /// Fills the disk with a file beside the log.

@@ -6,12 +6,12 @@
 
 use std::ops::RangeInclusive;
 
+use crate::engine::Log;
 use crate::engine::batch::Batch;
 use crate::engine::commit::Commit;
 use crate::engine::group_commit::inbox::{Arrival, Blocked, Duty};
 use crate::engine::options::Durability;
 use crate::engine::ready::Ready;
-use crate::engine::{Log, shared::Shared};
 use crate::error::{Error, Result};
 use crate::format::{RECORD_HEAD_SIZE, RecordHead};
 use crate::mutation::mutated;
@@ -97,13 +97,14 @@ impl Log {
         record: impl AsRef<[u8]>,
         durability: Durability,
     ) -> Result<Commit> {
-        self.append_and_wait(&self.single(record.as_ref())?, durability, |_| ())
+        self.append_and_wait(&self.single(record.as_ref())?, durability)
     }
 
     /// [`append_commit`](Self::append_commit) that shows the ticket before it waits for it: the
     /// record has its number and its place, and is on its way. For who has to do something in the
-    /// order of the numbers, or to let others in, before the record is durable; `admitted` should
-    /// be quick, as others may wait for this record's batch meanwhile.
+    /// order of the numbers, or to let others in. What this append owes its batch is done or handed
+    /// over before `admitted` runs, so others make progress meanwhile, and it may wait for them.
+    /// The record may be durable already when it runs.
     ///
     /// ```
     /// use std::sync::Mutex;
@@ -132,7 +133,11 @@ impl Log {
         record: impl AsRef<[u8]>,
         admitted: impl FnOnce(&Commit),
     ) -> Result<Commit> {
-        self.append_and_wait(&self.single(record.as_ref())?, self.options().durability, admitted)
+        self.append_tell_and_wait(
+            &self.single(record.as_ref())?,
+            self.options().durability,
+            admitted,
+        )
     }
 
     /// [`append_then`](Self::append_then), with a durability of its own.
@@ -146,7 +151,7 @@ impl Log {
         durability: Durability,
         admitted: impl FnOnce(&Commit),
     ) -> Result<Commit> {
-        self.append_and_wait(&self.single(record.as_ref())?, durability, admitted)
+        self.append_tell_and_wait(&self.single(record.as_ref())?, durability, admitted)
     }
 
     /// [`append_then_with`](Self::append_then_with) for an atomic batch.
@@ -160,7 +165,7 @@ impl Log {
         durability: Durability,
         admitted: impl FnOnce(&Commit),
     ) -> Result<Commit> {
-        self.append_and_wait(&self.several(batch)?, durability, admitted)
+        self.append_tell_and_wait(&self.several(batch)?, durability, admitted)
     }
 
     /// [`append_then`](Self::append_then) for an atomic batch.
@@ -173,7 +178,7 @@ impl Log {
         batch: &Batch,
         admitted: impl FnOnce(&Commit),
     ) -> Result<Commit> {
-        self.append_and_wait(&self.several(batch)?, self.options().durability, admitted)
+        self.append_tell_and_wait(&self.several(batch)?, self.options().durability, admitted)
     }
 
     /// Appends a record and returns at once with a ticket. Blocks only while the queue is full.
@@ -247,7 +252,7 @@ impl Log {
         batch: &Batch,
         durability: Durability,
     ) -> Result<RangeInclusive<Seq>> {
-        Ok(self.append_and_wait(&self.several(batch)?, durability, |_| ())?.seqs())
+        Ok(self.append_and_wait(&self.several(batch)?, durability)?.seqs())
     }
 
     /// [`append_batch`](Self::append_batch) that returns at once with a ticket.
@@ -281,17 +286,9 @@ impl Log {
         Ok(commit)
     }
 
-    fn append_and_wait(
-        &self,
-        payload: &Payload<'_>,
-        level: Durability,
-        admitted: impl FnOnce(&Commit),
-    ) -> Result<Commit> {
+    fn append_and_wait(&self, payload: &Payload<'_>, level: Durability) -> Result<Commit> {
         let waits = level.level().is_some();
         let (commit, duty) = self.admit(payload, level, WhenFull::Wait, waits)?;
-        let owed = Owed(self.shared());
-        admitted(&commit);
-        std::mem::forget(owed);
         match duty {
             Duty::Nothing => {}
             Duty::WakeDriver => self.shared().wake_driver(),
@@ -302,6 +299,28 @@ impl Log {
                 }
             }
         }
+        self.inner.run_until(|| !commit.is_pending());
+        commit.wait()?;
+        Ok(commit)
+    }
+
+    /// The same, with foreign code in between. It may wait for other appenders, so nothing may be
+    /// owed to their batch when it runs.
+    fn append_tell_and_wait(
+        &self,
+        payload: &Payload<'_>,
+        level: Durability,
+        admitted: impl FnOnce(&Commit),
+    ) -> Result<Commit> {
+        let waits = level.level().is_some();
+        let (commit, duty) = self.admit(payload, level, WhenFull::Wait, waits)?;
+        match duty {
+            Duty::Nothing => {}
+            Duty::Commit => self.shared().commit_inline(),
+            // The ring thread sets a timer for a batch that is held.
+            Duty::WakeDriver | Duty::CommitAt(_) => self.shared().wake_driver(),
+        }
+        admitted(&commit);
         self.inner.run_until(|| !commit.is_pending());
         commit.wait()?;
         Ok(commit)
@@ -347,6 +366,7 @@ impl Log {
         let (records, heads, bytes) = (payload.records, payload.heads(), payload.len());
         let sync = level == Durability::Synced;
         let shared = self.shared();
+        shared.require_own_process()?;
         let mut refusals_before = None;
         let mut inbox = shared.inbox();
         let placed = loop {
@@ -355,6 +375,10 @@ impl Log {
             match inbox.push(arrival, now, copy) {
                 Ok(placed) => break placed,
                 Err(Blocked::Ended(ended)) => return Err(ended.into()),
+                Err(Blocked::Numbers) => {
+                    let last_seq = Seq::new(inbox.appended_seq());
+                    return Err(Error::SeqsUsedUp { last_seq });
+                }
                 Err(Blocked::Room) if full == WhenFull::Wait => {
                     inbox = self.inner.wait_for_room(inbox);
                 }
@@ -400,15 +424,6 @@ impl Log {
     pub(crate) fn wait_for(&self, commit: &Commit) -> Result<Seq> {
         self.inner.run_until(|| !commit.is_pending());
         commit.wait()
-    }
-}
-
-/// What an appender owes its batch, left to the ring thread if foreign code panics.
-struct Owed<'a>(&'a Shared);
-
-impl Drop for Owed<'_> {
-    fn drop(&mut self) {
-        self.0.wake_driver();
     }
 }
 

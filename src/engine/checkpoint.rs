@@ -95,6 +95,7 @@ impl Log {
         if payload.len() as u64 > limit {
             return Err(Error::RecordTooLarge { bytes: payload.len() as u64, limit });
         }
+        self.shared().require_own_process()?;
         let mut file = self.inner.state();
         self.shared().check()?;
         let durable_seq = self.durable_seq();

@@ -105,6 +105,7 @@ impl Log {
     ///
     /// [`Error::Closed`](crate::Error::Closed) or [`Error::Poisoned`](crate::Error::Poisoned).
     pub fn flush(&self) -> Result<Seq> {
+        self.shared().require_own_process()?;
         let seq = self.appended_seq();
         // What was truncated meanwhile will never be durable.
         self.wait_unless(seq, || self.appended_seq() < seq)?;
@@ -126,6 +127,7 @@ impl Log {
             return Ok(());
         }
         let shared = self.shared();
+        shared.require_own_process()?;
         let gate = shared.watermarks.gate_for(seq.get());
         // After the registration: whoever ends the log from here on fails this gate.
         shared.check()?;

@@ -196,12 +196,24 @@ fn make_dir(options: &Options) -> Result<()> {
         Err(error) => return Err(Error::io("look at", dir, error)),
     }
     let names = StdStorage::new(dir).list()?;
+    if !names.contains(&name::state_name(options.shard)) {
+        sync_parent(dir)?;
+    }
     let ours = |n: &String| name::is_expected(n);
     if let Some(foreign) = names.iter().find(|n| !ours(n)).filter(|_| !names.iter().any(ours)) {
         let reason = format!("it has other files, such as {foreign:?}, and no segment");
         return Err(Error::NotALog { path: dir.clone(), reason });
     }
     Ok(())
+}
+
+/// Makes the directory's own name durable, whoever made it: a log that begins there must be found
+/// after a loss of power. Where the one above may not be opened, that was for whoever could.
+fn sync_parent(dir: &Path) -> Result<()> {
+    match StdStorage::new(dir.join("..")).sync_dir() {
+        Err(Error::Io { source, .. }) if source.kind() == ErrorKind::PermissionDenied => Ok(()),
+        synced => synced,
+    }
 }
 
 /// A queue and what is to be known of it.
@@ -378,6 +390,7 @@ impl Inner {
     }
 
     pub(crate) fn close(&self) -> Result<()> {
+        self.shared.require_own_process()?;
         let mut state = self.state();
         let mut life = self.life.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(lock) = life.lock.take() else { return Ok(()) };
@@ -419,6 +432,16 @@ impl Inner {
     }
 }
 
+impl Inner {
+    /// Forgets what a child must not end: the ring thread, which runs in the parent alone, the
+    /// lock, which is the parent's, and whatever may be locked by a thread that is not here.
+    fn leave_to_the_parent(&mut self) {
+        std::mem::forget(Arc::clone(&self.shared));
+        let life = self.life.get_mut().unwrap_or_else(PoisonError::into_inner);
+        std::mem::forget((life.thread.take(), life.lock.take()));
+    }
+}
+
 /// Leaves a quiesced log frozen: it is about to end.
 fn drop_nothing(frozen: Frozen<'_>) {
     std::mem::forget(frozen);
@@ -426,6 +449,9 @@ fn drop_nothing(frozen: Frozen<'_>) {
 
 impl Drop for Inner {
     fn drop(&mut self) {
+        if self.shared.is_forked() {
+            return self.leave_to_the_parent();
+        }
         // Whoever wants to know how it went calls `close`.
         let _ = self.close();
     }

@@ -24,27 +24,71 @@ use crate::engine::{Log, shared::Shared};
 #[must_use = "a future does nothing until it is polled"]
 pub struct Ready<'a> {
     log: &'a Log,
+    /// By which the inbox knows its waker, once it has waited.
+    number: Option<u64>,
 }
 
 impl Ready<'_> {
     pub(crate) fn of(log: &Log) -> Ready<'_> {
-        Ready { log }
+        Ready { log, number: None }
     }
 }
 
 impl Future for Ready<'_> {
     type Output = ();
 
-    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        let shared: &Shared = self.log.shared();
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        let this = &mut *self;
+        let shared: &Shared = this.log.shared();
         let mut inbox = shared.inbox();
         if !inbox.is_blocked() {
             return Poll::Ready(());
         }
-        let known = inbox.waiting_tasks.iter().any(|task| task.will_wake(context.waker()));
-        if !known {
-            inbox.waiting_tasks.push(context.waker().clone());
-        }
+        inbox.wait_as_task(&mut this.number, context.waker());
         Poll::Pending
+    }
+}
+
+impl Drop for Ready<'_> {
+    fn drop(&mut self) {
+        if let Some(number) = self.number {
+            self.log.shared().inbox().forget_task(number);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::task::{Wake, Waker};
+
+    use super::*;
+    use crate::Error;
+    use crate::io::SimDisk;
+
+    struct Nobody;
+
+    impl Wake for Nobody {
+        fn wake(self: Arc<Self>) {}
+    }
+
+    #[test]
+    fn a_future_that_is_dropped_leaves_no_waker_behind() {
+        let log = Log::builder("log").open_stepped(&SimDisk::new(1), &mut |_| Ok(())).unwrap();
+        // Nobody has prepared a segment yet, and nobody will.
+        assert!(matches!(log.try_append("one"), Err(Error::QueueFull)));
+        let (dropped, kept) = (Arc::new(Nobody), Arc::new(Nobody));
+        let poll = |ready: &mut Ready<'_>, task: &Arc<Nobody>| {
+            let waker = Waker::from(Arc::clone(task));
+            assert!(Pin::new(ready).poll(&mut Context::from_waker(&waker)).is_pending());
+        };
+        let (mut first, mut second) = (log.ready(), log.ready());
+        poll(&mut first, &dropped);
+        poll(&mut first, &dropped);
+        poll(&mut second, &kept);
+        assert_eq!((Arc::strong_count(&dropped), Arc::strong_count(&kept)), (2, 2));
+        drop(first);
+        assert_eq!((Arc::strong_count(&dropped), Arc::strong_count(&kept)), (1, 2));
+        drop(second);
     }
 }

@@ -101,6 +101,7 @@ impl Log {
     ///
     /// [`Error::Closed`] or [`Error::Poisoned`].
     pub fn rotate(&self) -> Result<()> {
+        self.shared().require_own_process()?;
         let _state = self.inner.state();
         self.inner.quiesce().map(drop)
     }
@@ -114,6 +115,7 @@ impl Log {
     /// [`Error::OutOfRange`] when `seq` is beyond the first sequence number to come after the
     /// durable watermark; then nothing changes. Else as [`append`](Self::append).
     pub fn truncate_before(&self, seq: Seq) -> Result<Truncated> {
+        self.shared().require_own_process()?;
         let mut file = self.inner.state();
         self.shared().check()?;
         let max = self.durable_seq().next();
@@ -212,6 +214,7 @@ impl Log {
     /// there, or before the last checkpoint; then nothing changes. Else as
     /// [`append`](Self::append).
     pub fn truncate_after(&self, seq: Seq) -> Result<()> {
+        self.shared().require_own_process()?;
         let mut file = self.inner.state();
         let frozen = self.inner.quiesce()?;
         let checkpoint = file.current().checkpoint.as_ref().map_or(0, |last| last.seq);

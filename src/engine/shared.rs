@@ -15,8 +15,10 @@ use crate::engine::recovery::SegmentInfo;
 use crate::error::{Error, Result};
 use crate::gate::Waking;
 use crate::io::Wake;
+use crate::mutation::mutated;
 use crate::sync::channel::Sender;
 use crate::sync::{Condvar, Mutex, MutexGuard};
+use crate::sys;
 
 pub(crate) struct Shared {
     pub(crate) dir: PathBuf,
@@ -31,6 +33,8 @@ pub(crate) struct Shared {
     recycled: Mutex<Vec<String>>,
     controls: Sender<Control>,
     wake: Arc<dyn Wake>,
+    /// How often this process was forked from another one when the log was opened.
+    forks: u32,
 }
 
 impl Shared {
@@ -54,6 +58,7 @@ impl Shared {
             recycled: Mutex::default(),
             controls,
             wake,
+            forks: sys::watch_forks(),
         }
     }
 
@@ -111,12 +116,12 @@ impl Shared {
     /// Releases the inbox and wakes whoever waits for a change in it.
     pub(crate) fn announce_room(&self, mut inbox: MutexGuard<'_, Inbox>) {
         let threads = inbox.waiting_threads > 0;
-        let tasks = std::mem::take(&mut inbox.waiting_tasks);
+        let tasks = inbox.take_tasks();
         drop(inbox);
         if threads {
             self.room.notify_all();
         }
-        for task in tasks {
+        for task in tasks.into_values() {
             // A waker is foreign code: its panic must not end the driver.
             let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| task.wake()));
         }
@@ -163,8 +168,25 @@ impl Shared {
         self.watermarks.fail(cause);
     }
 
-    /// An error if the log is poisoned or closed.
+    /// Whether this process was forked from the one that opened the log. Then there is no ring
+    /// thread here, any lock may be held for ever by a thread that does not exist here, and what
+    /// would be written goes to files of the parent: nothing may be touched but what is only read.
+    pub(crate) fn is_forked(&self) -> bool {
+        sys::forks() != self.forks && !mutated("write_after_fork")
+    }
+
+    /// An error in a child of the process that opened the log.
+    #[inline]
+    pub(crate) fn require_own_process(&self) -> Result<()> {
+        if self.is_forked() {
+            return Err(Error::Forked { path: self.dir.clone() });
+        }
+        Ok(())
+    }
+
+    /// An error if the log is poisoned or closed, or belongs to another process.
     pub(crate) fn check(&self) -> Result<()> {
+        self.require_own_process()?;
         match self.inbox().ended() {
             Some(ended) => Err(ended.into()),
             None => Ok(()),

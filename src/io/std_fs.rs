@@ -22,6 +22,7 @@ use crate::error::{Error, Result};
 use crate::io::read_ahead::ReadAhead;
 use crate::io::{Access, AlignedBuf, LockGuard, Storage, StorageFile};
 use crate::mutation::mutated;
+use crate::sys;
 
 /// A directory of the file system.
 #[derive(Debug)]
@@ -107,21 +108,39 @@ impl Storage for StdStorage {
             }
             Err(TryLockError::Error(source)) => return Err(Error::io("lock", path, source)),
         }
+        let lock = StdLock { file, forks: sys::watch_forks() };
         let pid = format!("{}\n", std::process::id());
-        file.set_len(0)
-            .and_then(|()| write_all_at(&file, pid.as_bytes(), 0))
-            .map_err(|source| Error::io("write", &path, source))?;
-        Ok(Box::new(StdLock { _file: file }))
+        // Over the old one, whose block is there: on a full disk a log must still open. The number
+        // only helps a message.
+        let written = write_all_at(&lock.file, pid.as_bytes(), 0)
+            .and_then(|()| lock.file.set_len(pid.len() as u64))
+            .map_err(|source| Error::io("write", &path, source));
+        match written {
+            Err(error) if !error.is_shortage() => Err(error),
+            _ => Ok(Box::new(lock)),
+        }
     }
 }
 
-/// Holds the lock of an open file, which ends when the file is closed.
+/// Holds the lock of an open file. The lock belongs to the open file, which every child process
+/// has as well from its fork to its exec; so closing it here does not always release it.
 #[derive(Debug)]
 struct StdLock {
-    _file: File,
+    file: File,
+    forks: u32,
 }
 
 impl LockGuard for StdLock {}
+
+impl Drop for StdLock {
+    fn drop(&mut self) {
+        // In a child it is the parent's lock.
+        if self.forks == sys::forks() && !mutated("leave_the_lock") {
+            // What cannot be unlocked ends with the file.
+            let _unlocked = self.file.unlock();
+        }
+    }
+}
 
 fn read_pid(file: &File) -> Option<u32> {
     let mut bytes = [0; 16];

@@ -31,15 +31,28 @@ pub(super) fn uring(
 ) -> Result<Option<(Box<dyn IoQueue>, Backend)>> {
     let fill = fills(blocks);
     let wanted = wanted(options.strategy, filesystem, fill, refused);
-    let file = TrialFile::new(storage, name)?;
+    let file = match TrialFile::new(storage, name) {
+        Ok(file) => Some(file),
+        // What only helps to choose keeps no log from opening: on a full disk it has to be read
+        // and truncated.
+        Err(error) if error.is_shortage() => {
+            let advice = "open the log again when there is room, to have the ring tried";
+            refused.push(Refusal::new("the test file", &answer_of(error), advice.to_owned()));
+            None
+        }
+        Err(error) => return Err(error),
+    };
     let mut unit = None;
-    if options.direct_io {
+    if options.direct_io && file.is_some() {
         match direct_unit(storage, filesystem, name) {
             Ok(found) => unit = Some(found),
             Err((answer, advice)) => refused.push(Refusal::new("direct I/O", &answer, advice)),
         }
     }
-    let mut found = attempt(storage, options, (&wanted, name, unit), refused);
+    let mut found = match file {
+        Some(_) => attempt(storage, options, (&wanted, name, unit), refused),
+        None => untested(storage, options, &wanted, refused),
+    };
     if found.is_none() && unit.take().is_some() && only_direct_was_refused(refused) {
         found = attempt(storage, options, (&wanted, name, None), refused);
     }
@@ -174,6 +187,30 @@ fn doubt_of_dsync(filesystem: &Filesystem, fill: bool) -> Option<(&'static str, 
             "a linked sync is used instead, which the server is told of",
         )),
         _ => None,
+    }
+}
+
+/// A ring that has written nothing yet, for who insists on one. It goes through the page cache, as
+/// only a write can tell whether there is a way around it.
+fn untested(
+    storage: &Arc<dyn Storage>,
+    options: &QueueOptions,
+    wanted: &[Strategy],
+    refused: &mut Vec<Refusal>,
+) -> Option<Found> {
+    if options.kind != BackendKind::Uring {
+        return None;
+    }
+    let strategy = if let &[only] = wanted { only } else { Strategy::WriteThenSync };
+    match UringQueue::new(storage.clone(), options.depth, false) {
+        Ok(queue) => {
+            let reason = "not tested, as there was no room for a test";
+            Some((queue, strategy, Vec::new(), reason.to_owned()))
+        }
+        Err(SetupRefused { step, source }) => {
+            refused.push(Refusal::new(step, &source, advice(&source)));
+            None
+        }
     }
 }
 

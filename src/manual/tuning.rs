@@ -237,9 +237,9 @@
 //! With many threads, `perf` finds about two thirds of the processor time in the kernel, switching
 //! to threads and waking them (`futex_wait`, `futex_wake`): every blocking append sleeps once and
 //! is woken once. At 64 threads an append costs 5 to 6 us of processor time, while its share of a
-//! flush, which it has in common with about fifty others, is less than 3 us. The async form has no such
-//! price: 0.4 us with a window of 256, 0.15 us with 4,096. There the time of a record goes, in this
-//! order, into the place in the batch, the bookkeeping of whoever keeps the tickets, and the
+//! flush, which it has in common with about fifty others, is less than 3 us. The async form has no
+//! such price: 0.4 us with a window of 256, 0.15 us with 4,096. There the time of a record goes, in
+//! this order, into the place in the batch, the bookkeeping of whoever keeps the tickets, and the
 //! checksum; a look at the clock would take as long as any of these, so an append takes none. What
 //! is left for a window of 256 is, of 225 us in all, some 30 us to fill it, 180 us to write it, for
 //! which the ideal batch needs 150 to 170, and 15 us to wake who waits.

@@ -191,7 +191,8 @@ impl Events {
                     self.wal = Some(wal);
                 }
                 Err(error) => {
-                    let is_told = self.faulty && matches!(error, Error::Io { .. });
+                    let is_told =
+                        self.faulty && matches!(error, Error::Io { .. } | Error::NoSpace { .. });
                     ensure!(is_told, "opening fails with {error}");
                     self.disk = self.disk.crash();
                     self.figures.crashes += 1;

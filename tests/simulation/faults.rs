@@ -95,8 +95,10 @@ const PREPARATION: [Act; 16] = {
 impl World {
     /// An error names what was made to fail.
     pub(crate) fn check_cause(&self, error: &Error) -> Result<(), Broken> {
-        let Error::Io { source, .. } = error.root_cause() else {
-            return Err(format!("no cause: {error:?}"));
+        let source = match error.root_cause() {
+            Error::Io { source, .. } => source,
+            Error::NoSpace { source, .. } => source.as_ref(),
+            _ => return Err(format!("no cause: {error:?}")),
         };
         let says = |what| source.to_string().contains(what);
         let named = match self.fault {

@@ -292,7 +292,8 @@ impl World {
 
     fn not_opened(&mut self, error: &Error) -> Result<(), Broken> {
         self.tell(|| format!("not opened: {error}"));
-        ensure!(matches!(error, Error::Io { .. }), "opening fails with {error}");
+        let is_told = matches!(error, Error::Io { .. } | Error::NoSpace { .. });
+        ensure!(is_told, "opening fails with {error}");
         ensure!(self.faulty, "opening fails without a cause: {error}");
         self.check_released()?;
         self.figures.in_recovery += 1;

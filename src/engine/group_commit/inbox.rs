@@ -20,12 +20,14 @@
 //!   Beside a buffer there are the heads of its records, so that whoever seals the batch need not
 //!   walk it, which another processor may just have written: 8 bytes for each record in it.
 //! - I4 A batch lies wholly in one segment. A segment takes at least one batch, however small.
+//! - I5 The last number of all, `u64::MAX`, is never given: what comes after the last record
+//!   is always a number.
 
 mod duty;
 mod spares;
 
 use std::cell::LazyCell;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::task::Waker;
 use std::time::{Duration, Instant};
@@ -130,6 +132,8 @@ pub(crate) enum Blocked {
     Room,
     /// No prepared segment has room; one has been asked for, and the driver must be woken.
     Segment,
+    /// There are no sequence numbers left for them, and there never will be.
+    Numbers,
     /// For good.
     Ended(Ended),
 }
@@ -199,8 +203,9 @@ pub(crate) struct Inbox {
     pub(crate) driver_has_timer: bool,
     /// Threads that wait for room.
     pub(crate) waiting_threads: u32,
-    /// Tasks that wait for room.
-    pub(crate) waiting_tasks: Vec<Waker>,
+    /// Tasks that wait for room, by the number that each future got.
+    waiting_tasks: BTreeMap<u64, Waker>,
+    next_task: u64,
 }
 
 impl Inbox {
@@ -229,7 +234,8 @@ impl Inbox {
             driver_asleep: false,
             driver_has_timer: false,
             waiting_threads: 0,
-            waiting_tasks: Vec::new(),
+            waiting_tasks: BTreeMap::new(),
+            next_task: 0,
         }
     }
 
@@ -243,7 +249,7 @@ impl Inbox {
         copy: impl FnOnce(&mut [u8]),
     ) -> Result<Placed, Blocked> {
         let placed = self.place(arrival, LazyCell::new(now), copy);
-        self.refused |= placed.is_err();
+        self.refused |= matches!(placed, Err(Blocked::Room | Blocked::Segment));
         placed
     }
 
@@ -261,6 +267,9 @@ impl Inbox {
         if self.frozen > 0 {
             return Err(Blocked::Room);
         }
+        let Some(next_seq) = self.next_seq.checked_add(u64::from(records)) else {
+            return Err(Blocked::Numbers);
+        };
         let opens = !self.open_takes(records, bytes);
         if opens {
             self.open_fill(bytes, *now)?;
@@ -274,7 +283,7 @@ impl Inbox {
         fill.waiters += u32::from(waits);
         fill.sync |= sync;
         let first_seq = self.next_seq;
-        self.next_seq += u64::from(records);
+        self.next_seq = next_seq;
         let (gate, segment) = (Arc::clone(&fill.gate), fill.segment);
         let offset = fill.offset + at as u64;
         let duty = self.duty(opens, waits, &now);
@@ -384,6 +393,25 @@ impl Inbox {
     /// Whether a thread or a task waits for room.
     pub(crate) fn someone_waits(&self) -> bool {
         self.waiting_threads > 0 || !self.waiting_tasks.is_empty()
+    }
+
+    /// Wakes `task` at the next change, under the number that it got before, if it did.
+    pub(crate) fn wait_as_task(&mut self, number: &mut Option<u64>, task: &Waker) {
+        let number = *number.get_or_insert_with(|| {
+            self.next_task += 1;
+            self.next_task
+        });
+        self.waiting_tasks.entry(number).or_insert_with(|| task.clone()).clone_from(task);
+    }
+
+    /// The task with this number does not wait any more.
+    pub(crate) fn forget_task(&mut self, number: u64) {
+        self.waiting_tasks.remove(&number);
+    }
+
+    /// Takes out all tasks that wait.
+    pub(crate) fn take_tasks(&mut self) -> BTreeMap<u64, Waker> {
+        std::mem::take(&mut self.waiting_tasks)
     }
 
     /// Stops taking records until [`thaw`](Self::thaw); what is in the inbox still leaves it.

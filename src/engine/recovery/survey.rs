@@ -86,6 +86,7 @@ impl<'a> Survey<'a> {
             self.plan.remove_last = self.plan.remove_last.take().or(dead);
             self.plan.trim.clear();
         }
+        self.sync_what_was_read(live.last())?;
         let next_seq = Seq::new(next_seq.max(first_seq));
         if self.state.cutting {
             let cut = self.state.cut.unwrap_or(u64::MAX);
@@ -97,6 +98,18 @@ impl<'a> Survey<'a> {
         self.report.bytes = self.recovered.iter().map(|segment| segment.bytes).sum();
         let (state, segments, report) = (self.file, self.recovered, self.report);
         Ok((self.plan, Recovered { state, segments, next_seq, report }))
+    }
+
+    /// The sync before the scan makes the scan see what the disk has, not what a cache has. But
+    /// what a killed process had in flight may have landed after it, so what was read is synced
+    /// once more before it is shown.
+    fn sync_what_was_read(&self, last: Option<&(u64, String)>) -> Result<()> {
+        match last {
+            Some((_, name)) if self.mode == Mode::Repair && !mutated("show_unsynced") => {
+                self.storage.open(name, Access::Write)?.sync()
+            }
+            _ => Ok(()),
+        }
     }
 
     fn decide(&mut self, found: Found, foreign: Option<String>) -> Result<()> {

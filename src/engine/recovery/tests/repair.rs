@@ -158,12 +158,13 @@ fn damage_to_records_that_were_truncated_away_costs_nothing() {
 }
 
 #[test]
-fn the_last_segment_is_synced_before_it_is_read() {
+fn the_last_segment_is_synced_before_it_is_read_and_before_it_is_shown() {
     let memory = log(no_state, &[(1, segment(1).batch(3).bytes), (4, segment(4).batch(3).bytes)]);
     repair(&memory);
     let changes = memory.changes();
-    assert_eq!(changes[..2], ["sync state", "sync wal-00000000000000000004.seg"]);
-    assert_eq!(changes[2], "sync .");
+    let last = "sync wal-00000000000000000004.seg";
+    assert_eq!(changes[..3], ["sync state", last, last]);
+    assert_eq!(changes[3], "sync .");
 }
 
 #[test]

@@ -1,0 +1,124 @@
+//! A log at the edges: foreign code inside of it, the end of the numbers, processes around it.
+
+#![allow(clippy::unwrap_used, reason = "the helpers of a test file are tests")]
+
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::channel;
+use std::thread;
+use std::time::Duration;
+
+use ringwal::format::encode_stand_alone;
+use ringwal::replication::ShardId;
+use ringwal::wal::segment::segment_filename;
+use ringwal::{BackendKind, Batch, Durability, Error, Log, Seq};
+
+/// Far more than it takes: only who waits for ever gets there.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+const BACKENDS: [BackendKind; 2] = [BackendKind::Std, BackendKind::Auto];
+
+/// Runs `case` on a thread, and fails if it does not come back.
+#[track_caller]
+fn comes_back(case: impl FnOnce() + Send + 'static) {
+    let (done, ended) = channel();
+    thread::spawn(move || {
+        case();
+        done.send(()).unwrap();
+    });
+    assert!(ended.recv_timeout(PATIENCE).is_ok(), "it waits for ever, or it failed");
+}
+
+#[test]
+fn a_callback_of_an_append_may_wait_for_others_who_append() {
+    for backend in BACKENDS {
+        for durability in [Durability::Synced, Durability::Written] {
+            comes_back(move || {
+                let dir = tempfile::tempdir().unwrap();
+                let log = Log::builder(dir.path()).backend(backend).open().unwrap();
+                // The first append of all goes another way, and each begins with a log at rest.
+                for round in 0..5 {
+                    let other = |_: &_| {
+                        let appended = thread::scope(|s| s.spawn(|| log.append("other")).join());
+                        appended.unwrap().unwrap();
+                    };
+                    log.append_then_with("one", durability, other).unwrap().wait().unwrap();
+                    let mut batch = Batch::new();
+                    batch.push("two").unwrap();
+                    log.append_batch_then_with(&batch, durability, other).unwrap().wait().unwrap();
+                    assert_eq!(log.flush().unwrap(), Seq::new(4 * (round + 1)));
+                }
+            });
+        }
+    }
+}
+
+/// A log whose last records have the numbers up to `last`.
+fn log_up_to(dir: &Path, last: u64) {
+    let batch = encode_stand_alone([&b"one"[..], b"two"], last - 1, 0, 0).unwrap();
+    std::fs::write(dir.join(segment_filename(ShardId::SINGLE, last - 1)), batch).unwrap();
+}
+
+#[test]
+fn after_the_last_number_appends_are_refused_and_the_log_stays_whole() {
+    for backend in BACKENDS {
+        let dir = tempfile::tempdir().unwrap();
+        log_up_to(dir.path(), u64::MAX - 3);
+        let log = Log::builder(dir.path()).backend(backend).open().unwrap();
+        let mut batch = Batch::new();
+        for record in ["a", "b", "c"] {
+            batch.push(record).unwrap();
+        }
+        let refused = log.append_batch(&batch).unwrap_err();
+        assert!(
+            matches!(refused, Error::SeqsUsedUp { last_seq } if last_seq.get() == u64::MAX - 3)
+        );
+        assert_eq!(log.append("last but one").unwrap().get(), u64::MAX - 2);
+        assert_eq!(log.append("last").unwrap().get(), u64::MAX - 1);
+        for refused in [log.append("more").unwrap_err(), log.try_append("more").unwrap_err()] {
+            assert!(matches!(refused, Error::SeqsUsedUp { .. }), "{refused}");
+        }
+        assert_eq!(log.flush().unwrap().get(), u64::MAX - 1);
+        log.close().unwrap();
+        let log = Log::builder(dir.path()).backend(backend).open().unwrap();
+        assert_eq!(log.reader().unwrap().count(), 4);
+        assert!(matches!(log.append("more"), Err(Error::SeqsUsedUp { .. })));
+        log.close().unwrap();
+    }
+}
+
+#[test]
+fn a_log_whose_very_last_number_is_taken_opens_and_refuses() {
+    let dir = tempfile::tempdir().unwrap();
+    log_up_to(dir.path(), u64::MAX);
+    let log = Log::open(dir.path()).unwrap();
+    assert!(matches!(log.append("more"), Err(Error::SeqsUsedUp { .. })));
+    log.flush().unwrap();
+    log.close().unwrap();
+}
+
+/// Between its fork and its exec, a child has every open file of its parent, the lock as well.
+#[cfg(unix)]
+#[test]
+fn a_log_that_was_closed_opens_again_while_other_processes_are_started() {
+    const TIMES: usize = 150;
+    let dir = tempfile::tempdir().unwrap();
+    let over = AtomicBool::new(false);
+    thread::scope(|s| {
+        let starts = || {
+            while !over.load(Ordering::Relaxed) {
+                std::process::Command::new("true").status().unwrap();
+            }
+        };
+        let starters = [s.spawn(starts), s.spawn(starts)];
+        let refused: Vec<_> = (0..TIMES)
+            .filter_map(|_| {
+                let log = Log::builder(dir.path()).backend(BackendKind::Std).open();
+                log.and_then(|log| log.close()).err()
+            })
+            .collect();
+        over.store(true, Ordering::Relaxed);
+        starters.into_iter().for_each(|starter| starter.join().unwrap());
+        assert!(refused.is_empty(), "{} refused, such as {}", refused.len(), refused[0]);
+    });
+}

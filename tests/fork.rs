@@ -1,0 +1,118 @@
+//! A process that forks: its child has the log, but not its threads, and must leave it alone.
+//!
+//! One test in a program of its own: what a fork copies should be as little as can be.
+
+#![cfg(unix)]
+#![allow(clippy::unwrap_used, reason = "the helpers of a test file are tests")]
+#![allow(unsafe_code, reason = "the standard library cannot fork")]
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use ringwal::kv::DataWal;
+use ringwal::wal::{SignalEvent, WalConfig, WalHandle};
+use ringwal::{BackendKind, Error, Log};
+
+/// Far more than it takes: only a child that hangs gets there.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Runs `child` in a child process, where it returns what held. It must come back.
+#[track_caller]
+fn in_a_child(child: impl FnOnce() -> bool) {
+    // SAFETY: the child runs no code of the test runner, and ends itself below. Allocating in it
+    // is allowed by the C libraries that this runs on, and no thread that could hold a lock of a
+    // log is at work meanwhile.
+    let pid = unsafe { libc::fork() };
+    assert!(pid >= 0);
+    if pid == 0 {
+        let held = std::panic::catch_unwind(std::panic::AssertUnwindSafe(child)).unwrap_or(false);
+        // SAFETY: it ends this process at once; nothing of the parent's is run.
+        unsafe { libc::_exit(if held { 0 } else { 1 }) };
+    }
+    let (start, mut status) = (Instant::now(), 0);
+    // SAFETY: the child is ours, and `status` is a local.
+    while unsafe { libc::waitpid(pid, &raw mut status, libc::WNOHANG) } == 0 {
+        if start.elapsed() > PATIENCE {
+            // SAFETY: the child is ours and was not waited for.
+            unsafe { libc::kill(pid, libc::SIGKILL) };
+        }
+        std::thread::yield_now();
+    }
+    assert!(libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 0, "child: {status:#x}");
+}
+
+fn is_forked<T>(result: Result<T, Error>) -> bool {
+    matches!(result, Err(Error::Forked { .. }))
+}
+
+fn a_child_leaves_a_log_alone(dir: &Path, backend: BackendKind) {
+    let mut log = Some(Log::builder(dir).backend(backend).open().unwrap());
+    let parent = log.clone().unwrap();
+    parent.append("one").unwrap();
+    in_a_child(|| {
+        // The only handle that this process uses from here on.
+        std::mem::forget(parent.clone());
+        let log = log.take().unwrap();
+        let refused = is_forked(log.append("of the child"))
+            && is_forked(log.try_append("of the child"))
+            && is_forked(log.flush())
+            && is_forked(log.rotate())
+            && is_forked(log.truncate_before(log.durable_seq()))
+            && is_forked(log.truncate_after(log.durable_seq()))
+            && is_forked(log.checkpoint(log.durable_seq(), b"note"))
+            && is_forked(log.close());
+        drop(log);
+        refused
+    });
+    drop(log);
+    assert_eq!(parent.append("two").unwrap().get(), 2);
+    let locked = Log::builder(dir).backend(backend).open();
+    assert!(matches!(locked, Err(Error::Locked { .. })), "the child has not taken the lock along");
+    parent.close().unwrap();
+    // The last handle of all is dropped in the child.
+    let mut last = Some(Log::builder(dir).backend(backend).open().unwrap());
+    in_a_child(|| {
+        drop(last.take());
+        // What the child opens itself is its own; the parent still has the lock of this one.
+        matches!(Log::builder(dir).backend(backend).open(), Err(Error::Locked { .. }))
+    });
+    let log = last.unwrap();
+    let records: Vec<_> = log.reader().unwrap().map(|record| record.unwrap()).collect();
+    assert_eq!(records.len(), 2);
+    assert_eq!((records[0].data(), records[1].data()), (&b"one"[..], &b"two"[..]));
+}
+
+fn a_child_leaves_events_and_keys_alone(dir: &Path) {
+    let event = SignalEvent { entity_id: 1, signal_type: 2, weight: 0.5, timestamp_nanos: 3 };
+    let config = WalConfig { dir: dir.join("events"), ..WalConfig::default() };
+    let (wal, _, _) = WalHandle::open(config).unwrap();
+    assert_eq!(wal.append(event).unwrap(), 1);
+    let store = DataWal::open(dir.join("store")).unwrap();
+    store.put("apple", "green").unwrap();
+    let (mut wal, mut store) = (Some(wal), Some(store));
+    in_a_child(|| {
+        let (wal, store) = (wal.take().unwrap(), store.take().unwrap());
+        let other = SignalEvent { entity_id: 2, ..event };
+        let refused = is_forked(wal.append(other))
+            && is_forked(store.put("pear", "yellow"))
+            && is_forked(store.fsync());
+        drop((wal, store));
+        refused
+    });
+    let (wal, store) = (wal.unwrap(), store.unwrap());
+    assert_eq!(wal.append(SignalEvent { entity_id: 3, ..event }).unwrap(), 2);
+    store.put("pear", "green").unwrap();
+    assert_eq!(store.get("pear").unwrap().as_deref(), Some(&b"green"[..]));
+    store.close().unwrap();
+    wal.shutdown().unwrap();
+}
+
+#[test]
+fn a_child_process_leaves_the_logs_of_its_parent_alone() {
+    for backend in [BackendKind::Std, BackendKind::Auto] {
+        let dir = tempfile::tempdir().unwrap();
+        a_child_leaves_a_log_alone(dir.path(), backend);
+    }
+    let dir = tempfile::tempdir().unwrap();
+    a_child_leaves_events_and_keys_alone(dir.path());
+}
