@@ -122,3 +122,61 @@ fn a_log_that_was_closed_opens_again_while_other_processes_are_started() {
         assert!(refused.is_empty(), "{} refused, such as {}", refused.len(), refused[0]);
     });
 }
+
+/// All that can be seen of the files below a directory.
+#[cfg(unix)]
+fn tree(dir: &Path) -> Vec<String> {
+    use std::os::unix::fs::MetadataExt;
+    let mut seen = Vec::new();
+    for entry in std::fs::read_dir(dir).unwrap() {
+        let entry = entry.unwrap();
+        let found = std::fs::symlink_metadata(entry.path()).unwrap();
+        let content = if found.is_file() { std::fs::read(entry.path()).unwrap() } else { vec![] };
+        let (mode, times) = (found.mode(), (found.mtime_nsec(), found.ctime_nsec()));
+        seen.push(format!("{:?} {mode:o} {times:?} {content:?}", entry.file_name()));
+    }
+    seen.sort();
+    seen
+}
+
+#[cfg(unix)]
+#[test]
+fn a_directory_of_somebody_else_is_refused_and_nothing_in_it_changes() {
+    use std::os::unix::fs::symlink;
+    type Make = fn(&Path);
+    let makers: [(&str, Make); 5] = [
+        ("a file called lock", |dir| std::fs::write(dir.join("lock"), "somebody's").unwrap()),
+        ("files beside lost+found", |dir| {
+            std::fs::create_dir(dir.join("lost+found")).unwrap();
+            std::fs::write(dir.join("notes"), "mine").unwrap();
+        }),
+        ("files beside one that is called as a spare", |dir| {
+            std::fs::write(dir.join("spare-00000000000000000003.tmp"), "mine").unwrap();
+            std::fs::write(dir.join("notes"), "mine").unwrap();
+        }),
+        ("a link called lock", |dir| {
+            std::fs::create_dir(dir.join("lost+found")).unwrap();
+            symlink("lost+found/target", dir.join("lock")).unwrap();
+            std::fs::write(dir.join("lost+found/target"), "12").unwrap();
+        }),
+        ("a FIFO called state", |dir| {
+            let made = std::process::Command::new("mkfifo").arg(dir.join("state")).status();
+            assert!(made.unwrap().success());
+        }),
+    ];
+    for (what, make) in makers {
+        for backend in BACKENDS {
+            comes_back(move || {
+                let dir = tempfile::tempdir().unwrap();
+                make(dir.path());
+                let before = tree(dir.path());
+                let builder = || Log::builder(dir.path()).backend(backend);
+                let refused = builder().open().err().unwrap_or_else(|| panic!("{what}: opened"));
+                assert!(refused.to_string().contains(dir.path().to_str().unwrap()), "{refused}");
+                let _looked = builder().verify();
+                let _looked = builder().read_only();
+                assert_eq!(tree(dir.path()), before, "{what}: {refused}");
+            });
+        }
+    }
+}

@@ -25,7 +25,7 @@ use crate::engine::sim::Stepped;
 use crate::engine::state_file::StateFile;
 use crate::error::{Error, Result};
 use crate::io::{
-    Backend, IoQueue, LockGuard, QueueOptions, StdStorage, Storage, Strategy, open_queue,
+    Access, Backend, IoQueue, LockGuard, QueueOptions, StdStorage, Storage, Strategy, open_queue,
     require_set_up,
 };
 #[cfg(any(test, feature = "sim"))]
@@ -91,6 +91,8 @@ impl Builder {
         let storage: Arc<dyn Storage> = Arc::new(StdStorage::new(&self.options.dir));
         require_set_up(&storage, self.options.backend)?;
         make_dir(&self.options)?;
+        // Opened once it is there, for good.
+        let storage = Arc::new(StdStorage::new(&self.options.dir));
         self.open_on(storage, replay, make_queue)
     }
 
@@ -195,16 +197,40 @@ fn make_dir(options: &Options) -> Result<()> {
         }
         Err(error) => return Err(Error::io("look at", dir, error)),
     }
-    let names = StdStorage::new(dir).list()?;
-    if !names.contains(&name::state_name(options.shard)) {
-        sync_parent(dir)?;
+    let storage = StdStorage::new(dir);
+    let names = storage.list()?;
+    let (shard, state) = (options.shard, name::state_name(options.shard));
+    let lock = name::lock_name(shard);
+    let is_file = |n: &str| fs::symlink_metadata(storage.real_path(n)).is_ok_and(|n| n.is_file());
+    let is_own = |n: &str| n == state || n == lock || name::parse_segment(shard, n).is_some();
+    if let Some(foreign) = names.iter().find(|n| is_own(n.as_str()) && !is_file(n.as_str())) {
+        let reason = format!("{foreign:?} in it is not a regular file");
+        return Err(Error::NotALog { path: dir.clone(), reason });
     }
-    let ours = |n: &String| name::is_expected(n);
-    if let Some(foreign) = names.iter().find(|n| !ours(n)).filter(|_| !names.iter().any(ours)) {
+    if names.iter().any(|n| *n == state || name::parse_segment(shard, n).is_some()) {
+        return if names.contains(&state) { Ok(()) } else { sync_parent(dir) };
+    }
+    // A log would begin here: the directory must not be somebody else's.
+    let foreign = names.iter().find(|n| !name::is_expected(n));
+    let foreign_lock = || names.iter().find(|n| **n == lock && !is_lock(&storage, n));
+    if let Some(foreign) = foreign.or_else(foreign_lock) {
         let reason = format!("it has other files, such as {foreign:?}, and no segment");
         return Err(Error::NotALog { path: dir.clone(), reason });
     }
-    Ok(())
+    sync_parent(dir)
+}
+
+/// Whether a log may have left this lock file: it is empty or has the number of a process.
+fn is_lock(storage: &StdStorage, name: &str) -> bool {
+    const BYTES_MAX: u64 = 16;
+    let Ok(file) = storage.open(name, Access::Read) else { return false };
+    let mut bytes = [0; BYTES_MAX as usize];
+    match (file.bytes(), file.read_at(&mut bytes, 0)) {
+        (Ok(len), Ok(read)) if len <= BYTES_MAX => {
+            bytes[..read].iter().all(|byte| byte.is_ascii_digit() || *byte == b'\n')
+        }
+        _ => false,
+    }
 }
 
 /// Makes the directory's own name durable, whoever made it: a log that begins there must be found

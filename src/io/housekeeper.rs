@@ -32,10 +32,33 @@ pub(crate) type OpenBy<'a, F> = dyn Fn(&str) -> Result<F> + 'a;
 /// What the background threads do; the fields are those of [`Op`](crate::io::Op).
 #[derive(Debug)]
 pub(crate) enum Job {
-    Prepare { file: FileId, name: String, reuse: Option<String>, bytes: u64, blocks: Blocks },
-    Install { file: FileId, from: String, to: String },
-    Seal { name: String, bytes: u64 },
-    Discard { name: String },
+    Prepare {
+        file: FileId,
+        name: String,
+        reuse: Option<String>,
+        bytes: u64,
+        blocks: Blocks,
+    },
+    Install {
+        file: FileId,
+        from: String,
+        to: String,
+    },
+    /// `open` is the segment as the queue had it.
+    Seal {
+        name: String,
+        bytes: u64,
+        open: Option<Arc<dyn Cut>>,
+    },
+    Discard {
+        name: String,
+    },
+}
+
+/// An open segment that can be cut, and synced, without opening it once more.
+pub(crate) trait Cut: Send + Sync + std::fmt::Debug {
+    /// Cuts it to `bytes` and makes that durable.
+    fn cut(&self, bytes: u64) -> Result<()>;
 }
 
 /// What came of a job.
@@ -186,14 +209,23 @@ pub(crate) fn execute<F>(
             }
         }
         Job::Install { file, from, to } => {
+            storage.check_place()?;
             storage.rename(&from, &to)?;
             if !mutated("skip_directory_sync") {
                 storage.sync_dir()?;
             }
             Ok(Done::Installed { file, name: to })
         }
-        Job::Seal { name, bytes } => {
-            let file = storage.open(&name, Access::Write)?;
+        Job::Seal { name, bytes, open } => {
+            // By its name, so that a segment that was removed or replaced is noticed.
+            let file = match (storage.open(&name, Access::Write), open) {
+                // All descriptors are in use for a moment: that must not end the log.
+                (Err(error), Some(open)) if error.is_shortage() => {
+                    open.cut(bytes)?;
+                    return Ok(Done::Closed);
+                }
+                (opened, _) => opened?,
+            };
             if mutated("rewrite_tail_block") {
                 let mut tail = [0; 512];
                 let at = bytes.saturating_sub(1) / 512 * 512;
@@ -409,7 +441,7 @@ mod tests {
 
     #[test]
     fn jobs_of_the_clerk_run_in_order() {
-        let seal = Job::Seal { name: "c".into(), bytes: 10 };
+        let seal = Job::Seal { name: "c".into(), bytes: 10, open: None };
         let jobs = vec![
             Job::Install { file: 1, from: "old".into(), to: "b".into() },
             Job::Install { file: 1, from: "b".into(), to: "c".into() },

@@ -27,7 +27,7 @@
 //! Threading: a queue belongs to the thread that made it; only its [`Wake`] crosses threads.
 
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -46,6 +46,7 @@ pub use std_queue::StdQueue;
 #[cfg(all(target_os = "linux", feature = "uring"))]
 pub use uring::UringQueue;
 
+mod dir;
 mod housekeeper;
 #[cfg(target_os = "linux")]
 mod read_ahead;
@@ -80,6 +81,22 @@ mod uring;
 pub trait Storage: Send + Sync + fmt::Debug {
     /// The directory, for messages.
     fn dir(&self) -> &Path;
+
+    /// The path by which the operating system finds `name` in this very directory, also after it
+    /// was renamed. [`dir`](Self::dir) is for messages.
+    fn real_path(&self, name: &str) -> PathBuf {
+        self.dir().join(name)
+    }
+
+    /// That the path of the directory still leads to it: whoever looks for the log there next time
+    /// finds what is written here now.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] if there is no such directory any more, or another one.
+    fn check_place(&self) -> Result<()> {
+        Ok(())
+    }
 
     /// The names of all entries in the directory, in no order.
     fn list(&self) -> Result<Vec<String>>;

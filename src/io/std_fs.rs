@@ -18,6 +18,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::error::{Error, Result};
+use crate::io::dir::Dir;
 #[cfg(target_os = "linux")]
 use crate::io::read_ahead::ReadAhead;
 use crate::io::{Access, AlignedBuf, LockGuard, Storage, StorageFile};
@@ -27,30 +28,50 @@ use crate::sys;
 /// A directory of the file system.
 #[derive(Debug)]
 pub struct StdStorage {
-    dir: PathBuf,
+    dir: Dir,
 }
 
 impl StdStorage {
-    /// The storage of `dir`, which has to exist when it is used.
+    /// The storage of `dir`, which has to exist when it is used. If it exists now, it is opened,
+    /// and stays the directory of this storage whatever becomes of its path (on Linux; elsewhere
+    /// it is found by its absolute path).
     pub fn new(dir: impl Into<PathBuf>) -> StdStorage {
-        StdStorage { dir: dir.into() }
+        StdStorage { dir: Dir::new(dir.into()) }
     }
 
     fn path(&self, name: &str) -> PathBuf {
         debug_assert!(!name.is_empty() && !name.contains(['/', '\\']), "{name:?} is not a name");
-        self.dir.join(name)
+        self.dir.shown().join(name)
     }
 }
 
 impl Storage for StdStorage {
     fn dir(&self) -> &Path {
-        &self.dir
+        self.dir.shown()
+    }
+
+    fn real_path(&self, name: &str) -> PathBuf {
+        self.dir.base().join(name)
+    }
+
+    fn check_place(&self) -> Result<()> {
+        let leads_here = self.dir.leads_here();
+        let answer = match leads_here {
+            Ok(true) => return Ok(()),
+            Ok(false) if mutated("write_where_nobody_looks") => return Ok(()),
+            Ok(false) => io::Error::other(
+                "another directory is there now; the log goes on in neither, and what it \
+                 acknowledged is in the one that was there before",
+            ),
+            Err(error) => error,
+        };
+        Err(Error::io("find the log by its path", self.dir.shown(), answer))
     }
 
     fn list(&self) -> Result<Vec<String>> {
-        let failed = |source| Error::io("list", &self.dir, source);
+        let failed = |source| Error::io("list", self.dir.shown(), source);
         let mut names = Vec::new();
-        for entry in std::fs::read_dir(&self.dir).map_err(failed)? {
+        for entry in std::fs::read_dir(self.dir.base()).map_err(failed)? {
             // A name that is not text is none of ours, but it is there.
             names.push(entry.map_err(failed)?.file_name().to_string_lossy().into_owned());
         }
@@ -58,8 +79,8 @@ impl Storage for StdStorage {
     }
 
     fn open(&self, name: &str, access: Access) -> Result<Box<dyn StorageFile>> {
-        let path = self.path(name);
-        let mut options = OpenOptions::new();
+        let (path, real) = (self.path(name), self.real_path(name));
+        let mut options = regular();
         options.read(true);
         let op = match access {
             Access::Read => "open",
@@ -72,34 +93,32 @@ impl Storage for StdStorage {
                 "create"
             }
         };
-        let file = options.open(&path).map_err(|source| Error::io(op, &path, source))?;
-        let bytes = file.metadata().map_err(|source| Error::io("stat", &path, source))?.len();
+        let (file, bytes) =
+            open_regular(&options, &real).map_err(|source| Error::io(op, &path, source))?;
         let resized = AtomicBool::new(access == Access::Create);
-        Ok(Box::new(StdFile { file, path, bytes: AtomicU64::new(bytes), resized }))
+        Ok(Box::new(StdFile { file, path, real, bytes: AtomicU64::new(bytes), resized }))
     }
 
     fn rename(&self, from: &str, to: &str) -> Result<()> {
-        let from = self.path(from);
-        std::fs::rename(&from, self.path(to)).map_err(|source| Error::io("rename", from, source))
+        std::fs::rename(self.real_path(from), self.real_path(to))
+            .map_err(|source| Error::io("rename", self.path(from), source))
     }
 
     fn remove(&self, name: &str) -> Result<()> {
-        let path = self.path(name);
-        std::fs::remove_file(&path).map_err(|source| Error::io("remove", path, source))
+        std::fs::remove_file(self.real_path(name))
+            .map_err(|source| Error::io("remove", self.path(name), source))
     }
 
     fn sync_dir(&self) -> Result<()> {
-        sync_dir(&self.dir).map_err(|source| Error::io("sync directory", &self.dir, source))
+        let failed = |source| Error::io("sync directory", self.dir.shown(), source);
+        self.dir.sync().map_err(failed)
     }
 
     fn lock(&self, name: &str) -> Result<Box<dyn LockGuard>> {
         let path = self.path(name);
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(&path)
+        let mut options = regular();
+        options.read(true).write(true).create(true).truncate(false);
+        let (file, _) = open_regular(&options, &self.real_path(name))
             .map_err(|source| Error::io("open", &path, source))?;
         match file.try_lock() {
             Ok(()) => {}
@@ -142,6 +161,31 @@ impl Drop for StdLock {
     }
 }
 
+/// Opens files and neither what a symbolic link leads to, nor what would make it wait, as a FIFO.
+fn regular() -> OpenOptions {
+    #[allow(unused_mut, reason = "only unix has such flags")]
+    let mut options = OpenOptions::new();
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::custom_flags(&mut options, OPEN_FLAGS);
+    options
+}
+
+#[cfg(unix)]
+const OPEN_FLAGS: i32 = libc::O_NOFOLLOW | libc::O_NONBLOCK;
+
+/// Opens a regular file; returns its length, too.
+fn open_regular(options: &OpenOptions, path: &Path) -> io::Result<(File, u64)> {
+    let refused = || io::Error::other("it is not a regular file, so it is none of a log's");
+    let opened = options.open(path);
+    #[cfg(unix)]
+    if opened.as_ref().is_err_and(|error| error.raw_os_error() == Some(libc::ELOOP)) {
+        return Err(refused());
+    }
+    let file = opened?;
+    let found = file.metadata()?;
+    if found.is_file() { Ok((file, found.len())) } else { Err(refused()) }
+}
+
 fn read_pid(file: &File) -> Option<u32> {
     let mut bytes = [0; 16];
     let len = read_at(file, &mut bytes, 0).ok()?;
@@ -153,6 +197,9 @@ fn read_pid(file: &File) -> Option<u32> {
 struct StdFile {
     file: File,
     path: PathBuf,
+    /// Where the operating system finds it.
+    #[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "not opened again there"))]
+    real: PathBuf,
     bytes: AtomicU64,
     resized: AtomicBool,
 }
@@ -172,7 +219,7 @@ impl StdFile {
     #[cfg(target_os = "linux")]
     fn direct(&self, options: &mut OpenOptions) -> Option<File> {
         use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
-        let direct = options.custom_flags(libc::O_DIRECT).open(&self.path).ok()?;
+        let direct = options.custom_flags(libc::O_DIRECT | OPEN_FLAGS).open(&self.real).ok()?;
         let (mine, other) = (self.file.metadata().ok()?, direct.metadata().ok()?);
         // The name may have gone to another file since this one was opened.
         ((mine.dev(), mine.ino()) == (other.dev(), other.ino())).then_some(direct)
@@ -278,8 +325,8 @@ impl StorageFile for StdFile {
         let direct = self.direct(OpenOptions::new().read(true))?;
         let (file, bytes) = (self.file.try_clone().ok()?, self.file.metadata().ok()?.len());
         let resized = AtomicBool::new(false);
-        let again =
-            StdFile { file, path: self.path.clone(), bytes: AtomicU64::new(bytes), resized };
+        let (path, real) = (self.path.clone(), self.real.clone());
+        let again = StdFile { file, path, real, bytes: AtomicU64::new(bytes), resized };
         Some(Arc::new(ReadAhead::new(again, &direct, bytes)?))
     }
 
@@ -343,17 +390,6 @@ fn read_at(file: &File, buf: &mut [u8], offset: u64) -> io::Result<usize> {
         }
     }
     Ok(len)
-}
-
-#[cfg(unix)]
-fn sync_dir(dir: &Path) -> io::Result<()> {
-    File::open(dir)?.sync_all()
-}
-
-// Other systems have no such operation; their file systems log changes of names in order.
-#[cfg(not(unix))]
-fn sync_dir(_dir: &Path) -> io::Result<()> {
-    Ok(())
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
-use crate::io::housekeeper::{Done, Housekeeper, Job, Outcome};
+use crate::io::housekeeper::{Cut, Done, Housekeeper, Job, Outcome};
 use crate::io::{
     Access, AlignedBuf, CommitFile, Completion, FileId, IoQueue, Op, Storage, StorageFile,
     Strategy, Wake,
@@ -37,6 +37,13 @@ struct OpenFile {
     /// Its path by now; the file was opened by the spare's name.
     path: Mutex<PathBuf>,
     io: Arc<dyn StorageFile>,
+}
+
+impl Cut for OpenFile {
+    fn cut(&self, bytes: u64) -> Result<()> {
+        let cut = self.io.set_bytes(bytes).and_then(|()| self.io.sync());
+        cut.map_err(|error| self.named(error))
+    }
 }
 
 impl OpenFile {
@@ -184,8 +191,8 @@ impl IoQueue for StdQueue {
                 self.housekeeper.start(token, Job::Install { file, from, to });
             }
             Op::Seal { file, name, bytes } => {
-                self.files.remove(&file);
-                self.housekeeper.start(token, Job::Seal { name, bytes });
+                let open = self.files.remove(&file).map(|open| open as Arc<dyn Cut>);
+                self.housekeeper.start(token, Job::Seal { name, bytes, open });
             }
             Op::Discard { file, name } => {
                 self.files.remove(&file);

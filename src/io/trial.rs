@@ -118,7 +118,7 @@ fn direct_unit(
     if let Some(source) = refused_by_test(RefuseAt::DirectWrite) {
         return Err((source, buffered));
     }
-    let file = match open_for_commits(&storage.dir().join(name), true) {
+    let file = match open_for_commits(&**storage, name, true) {
         Ok(file) => file,
         Err(Error::Io { source, .. }) => return Err((source, buffered)),
         Err(other) => return Err(unsupported(other.to_string())),
@@ -232,8 +232,7 @@ fn attempt(
             return None;
         }
     };
-    let path = storage.dir().join(name);
-    match open_for_commits(&path, unit.is_some()) {
+    match open_for_commits(&**storage, name, unit.is_some()) {
         Ok(file) => queue.adopt(TRIAL_FILE, name, file),
         Err(error) => {
             refuse("opening the test file".to_owned(), &answer_of(error));

@@ -198,7 +198,7 @@ impl SimQueue {
             Op::Install { file, from, to } => Work::Job(Job::Install { file, from, to }),
             Op::Seal { file, name, bytes } => {
                 self.files.remove(&file);
-                Work::Job(Job::Seal { name, bytes })
+                Work::Job(Job::Seal { name, bytes, open: None })
             }
             Op::Discard { file, name } => {
                 self.files.remove(&file);

@@ -30,7 +30,6 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -38,7 +37,7 @@ use io_uring::{opcode, types};
 use slab::Slab;
 
 use crate::error::{Error, Result};
-use crate::io::housekeeper::{Done, Housekeeper, Job, Outcome};
+use crate::io::housekeeper::{Cut, Done, Housekeeper, Job, Outcome};
 use crate::io::std_queue::{not_open, repeat};
 use crate::io::{CommitFile, Completion, FileId, IoQueue, Op, Storage, Wake};
 use crate::sys;
@@ -87,7 +86,7 @@ impl UringQueue {
         let signal = Arc::new(Signal::new(event));
         let opener = {
             let storage = storage.clone();
-            Box::new(move |name: &str| open_for_commits(&storage.dir().join(name), direct))
+            Box::new(move |name: &str| open_for_commits(&*storage, name, direct))
         };
         let wake: Arc<dyn Wake> = signal.clone();
         let housekeeper = Housekeeper::new(&storage, opener, &wake).map_err(|error| {
@@ -336,8 +335,8 @@ impl IoQueue for UringQueue {
             }
             Op::Install { file, from, to } => Job::Install { file, from, to },
             Op::Seal { file, name, bytes } => {
-                self.files.remove(&file);
-                Job::Seal { name, bytes }
+                let open = self.files.remove(&file).map(|open| open as Arc<dyn Cut>);
+                Job::Seal { name, bytes, open }
             }
             Op::Discard { file, name } => {
                 self.files.remove(&file);
@@ -402,13 +401,15 @@ impl Drop for UringQueue {
 }
 
 /// Opens a file for the writes of a ring.
-pub(crate) fn open_for_commits(path: &Path, direct: bool) -> Result<File> {
+pub(crate) fn open_for_commits(storage: &dyn Storage, name: &str, direct: bool) -> Result<File> {
     let mut options = OpenOptions::new();
     options.write(true);
     if direct {
         options.custom_flags(libc::O_DIRECT);
     }
-    options.open(path).map_err(|source| Error::io("open", path, source))
+    options
+        .open(storage.real_path(name))
+        .map_err(|source| Error::io("open", storage.dir().join(name), source))
 }
 
 /// The most writes in flight; it bounds the locked memory of the ring.

@@ -20,6 +20,7 @@ use io_uring::{opcode, types};
 
 use crate::buf::AlignedBuf;
 use crate::error::{Error, Result};
+use crate::io::housekeeper::Cut;
 use crate::io::{CommitFile, Strategy};
 use crate::mutation::mutated;
 use crate::sys;
@@ -44,6 +45,13 @@ impl RingFile {
     pub(super) fn failed(&self, op: &'static str, source: io::Error) -> Error {
         let path = self.path.lock().unwrap_or_else(PoisonError::into_inner);
         Error::io(op, path.clone(), source)
+    }
+}
+
+impl Cut for RingFile {
+    fn cut(&self, bytes: u64) -> Result<()> {
+        self.file.set_len(bytes).map_err(|source| self.failed("resize", source))?;
+        self.file.sync_all().map_err(|source| self.failed("sync", source))
     }
 }
 
