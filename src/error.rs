@@ -75,10 +75,10 @@ pub enum Error {
         /// The process that holds it, where the lock file tells.
         pid: Option<u32>,
     },
-    /// There is no room for another segment. Nothing was written and the log is intact: appends
-    /// succeed again once there is room.
+    /// There is no room for another segment, or for a new log. Nothing was written and the log is
+    /// intact: the same succeeds again once there is room.
     NoSpace {
-        /// The segment that could not be prepared.
+        /// The segment, the `state` file or the directory that could not be made.
         path: PathBuf,
         /// How many bytes it needs.
         bytes: u64,
@@ -201,6 +201,21 @@ impl Error {
     }
 }
 
+impl Error {
+    /// An [`Error::NoSpace`] if this is the answer of a full disk to the making of `path`.
+    pub(crate) fn or_no_space(self, path: PathBuf, bytes: u64) -> Error {
+        use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+        match self {
+            Error::Io { source, .. }
+                if matches!(source.kind(), StorageFull | QuotaExceeded | FileTooLarge) =>
+            {
+                Error::NoSpace { path, bytes, source: Arc::new(source) }
+            }
+            other => other,
+        }
+    }
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -224,8 +239,8 @@ impl fmt::Display for Error {
             ),
             Error::NoSpace { path, bytes, source } => write!(
                 f,
-                "no room for the next segment, {} of {bytes} bytes: {source}; nothing is lost, \
-                 and appends succeed again once there is room",
+                "no room for {} of {bytes} bytes: {source}; nothing is lost, and appends succeed \
+                 again once there is room",
                 path.display()
             ),
             Error::NotALog { path, reason } => {

@@ -26,7 +26,7 @@ const RECORD_BYTES: usize = 10_000;
 
 type Case = fn(&Path, BackendKind);
 
-const CASES: [(&str, Case); 13] = [
+const CASES: [(&str, Case); 14] = [
     ("short_write", short_write),
     ("no_long_files", no_long_files),
     ("no_descriptors_at_open", no_descriptors_at_open),
@@ -39,6 +39,7 @@ const CASES: [(&str, Case); 13] = [
     ("full_disk", full_disk),
     ("full_disk_with_reserved_segments", full_disk_with_reserved_segments),
     ("full_disk_without_preallocation", full_disk_without_preallocation),
+    ("open_on_a_full_disk", open_on_a_full_disk),
     ("disk_gone", disk_gone),
 ];
 
@@ -444,6 +445,44 @@ fn fill_the_disk_and_go_on(dir: &Path, backend: BackendKind, blocks: Blocks) {
     log.close().unwrap();
     drop(log);
     assert_goes_on(dir, backend, last);
+}
+
+#[test]
+fn on_a_full_disk_a_log_opens_reads_truncates_and_appends_when_there_is_room() {
+    let test = "on_a_full_disk_a_log_opens_reads_truncates_and_appends_when_there_is_room";
+    run_case(test, "open_on_a_full_disk", true);
+}
+
+fn open_on_a_full_disk(dir: &Path, backend: BackendKind) {
+    let log = builder(dir, backend).open().unwrap();
+    append(&log, 60);
+    drop(log);
+    let filler = fill(dir);
+    match builder(&dir.with_extension("new"), backend).open() {
+        Err(error @ Error::NoSpace { .. }) => {
+            assert_names(&error, dir.parent().unwrap(), "No space")
+        }
+        other => panic!("{other:?}"),
+    }
+    for truncates in [false, true] {
+        let log = builder(dir, backend).open().unwrap();
+        assert_content(&log, Seq::new(60));
+        let refusal = log.backend().refused.iter().find(|it| it.errno == Some(libc::ENOSPC));
+        assert_eq!(refusal.is_some(), backend == BackendKind::Uring, "{}", log.backend());
+        let error = log.append(record(61)).unwrap_err();
+        assert!(matches!(error, Error::NoSpace { .. }), "{error}");
+        if truncates {
+            log.truncate_before(Seq::new(50)).unwrap();
+            assert!(log.first_seq() > Seq::new(1));
+            make_room(&filler);
+            append(&log, 40);
+            assert_eq!(log.durable_seq(), Seq::new(100));
+        }
+        log.close().unwrap();
+    }
+    let log = builder(dir, BackendKind::Auto).open().unwrap();
+    assert_eq!(log.durable_seq(), Seq::new(100));
+    append(&log, 1);
 }
 
 /// Fills the disk with a file beside the log.

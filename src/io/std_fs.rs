@@ -108,9 +108,12 @@ impl Storage for StdStorage {
             Err(TryLockError::Error(source)) => return Err(Error::io("lock", path, source)),
         }
         let pid = format!("{}\n", std::process::id());
-        file.set_len(0)
-            .and_then(|()| write_all_at(&file, pid.as_bytes(), 0))
-            .map_err(|source| Error::io("write", &path, source))?;
+        // Written over what is there, which needs no room if anything is, and only then cut.
+        let noted = write_all_at(&file, pid.as_bytes(), 0)
+            .and_then(|()| file.set_len(pid.len() as u64))
+            .map_err(|source| Error::io("write", &path, source));
+        // The number is for messages only: a full disk does not fail an open for it.
+        noted.or_else(|error| if error.is_shortage() { Ok(()) } else { Err(error) })?;
         Ok(Box::new(StdLock { _file: file }))
     }
 }
