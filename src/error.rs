@@ -81,10 +81,10 @@ pub enum Error {
         /// The process that holds it, where the lock file tells.
         pid: Option<u32>,
     },
-    /// There is no room for another segment, or for the files of a new log. Nothing was written and
-    /// the log is intact: appends succeed again once there is room.
+    /// There is no room for another segment, or for a new log. Nothing was written and the log is
+    /// intact: the same succeeds again once there is room.
     NoSpace {
-        /// The file that could not be made.
+        /// The segment, the `state` file or the directory that could not be made.
         path: PathBuf,
         /// How many bytes it needs.
         bytes: u64,
@@ -210,6 +210,21 @@ impl Error {
             return errno == libc::EMFILE || errno == libc::ENFILE || errno == libc::ENOMEM;
         }
         false
+    }
+}
+
+impl Error {
+    /// An [`Error::NoSpace`] if this is the answer of a full disk to the making of `path`.
+    pub(crate) fn or_no_space(self, path: PathBuf, bytes: u64) -> Error {
+        use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+        match self {
+            Error::Io { source, .. }
+                if matches!(source.kind(), StorageFull | QuotaExceeded | FileTooLarge) =>
+            {
+                Error::NoSpace { path, bytes, source: Arc::new(source) }
+            }
+            other => other,
+        }
     }
 }
 

@@ -42,9 +42,9 @@ const CASES: [(&str, Case); 16] = [
     ("active_segment_removed", active_segment_removed),
     ("lock_removed", lock_removed),
     ("full_disk", full_disk),
-    ("full_disk_at_open", full_disk_at_open),
     ("full_disk_with_reserved_segments", full_disk_with_reserved_segments),
     ("full_disk_without_preallocation", full_disk_without_preallocation),
+    ("open_on_a_full_disk", open_on_a_full_disk),
     ("disk_gone", disk_gone),
 ];
 
@@ -452,32 +452,41 @@ fn fill_the_disk_and_go_on(dir: &Path, backend: BackendKind, blocks: Blocks) {
 }
 
 #[test]
-fn on_a_full_ext4_a_log_opens_and_reads_and_truncates() {
-    run_case("on_a_full_ext4_a_log_opens_and_reads_and_truncates", "full_disk_at_open", true);
+fn on_a_full_disk_a_log_opens_reads_truncates_and_appends_when_there_is_room() {
+    let test = "on_a_full_disk_a_log_opens_reads_truncates_and_appends_when_there_is_room";
+    run_case(test, "open_on_a_full_disk", true);
 }
 
-fn full_disk_at_open(dir: &Path, backend: BackendKind) {
+fn open_on_a_full_disk(dir: &Path, backend: BackendKind) {
     let log = builder(dir, backend).open().unwrap();
     append(&log, 60);
-    let last = log.appended_seq();
-    log.close().unwrap();
     drop(log);
     let filler = fill(dir);
-    // It has to open for whoever lets the engine choose, too.
-    for backend in [BackendKind::Auto, backend] {
+    match builder(&dir.with_extension("new"), backend).open() {
+        Err(error @ Error::NoSpace { .. }) => {
+            assert_names(&error, dir.parent().unwrap(), "No space")
+        }
+        other => panic!("{other:?}"),
+    }
+    for truncates in [false, true] {
         let log = builder(dir, backend).open().unwrap();
-        assert_content(&log, last);
-        let error = log.append(record(last.get() + 1)).unwrap_err();
+        assert_content(&log, Seq::new(60));
+        let refusal = log.backend().refused.iter().find(|it| it.errno == Some(libc::ENOSPC));
+        assert_eq!(refusal.is_some(), backend == BackendKind::Uring, "{}", log.backend());
+        let error = log.append(record(61)).unwrap_err();
         assert!(matches!(error, Error::NoSpace { .. }), "{error}");
+        if truncates {
+            log.truncate_before(Seq::new(50)).unwrap();
+            assert!(log.first_seq() > Seq::new(1));
+            make_room(&filler);
+            append(&log, 40);
+            assert_eq!(log.durable_seq(), Seq::new(100));
+        }
         log.close().unwrap();
     }
-    let log = builder(dir, backend).open().unwrap();
-    log.truncate_before(last).unwrap();
-    assert!(log.first_seq() > Seq::FIRST);
-    make_room(&filler);
-    append(&log, 5);
-    assert_eq!(log.flush().unwrap().get(), last.get() + 5);
-    log.close().unwrap();
+    let log = builder(dir, BackendKind::Auto).open().unwrap();
+    assert_eq!(log.durable_seq(), Seq::new(100));
+    append(&log, 1);
 }
 
 /// Fills the disk with a file beside the log.

@@ -72,7 +72,9 @@ impl Builder {
     /// [`Error::UnsupportedVersion`], and [`Error::Corrupt`] for damage that the
     /// [`RecoveryPolicy`](crate::RecoveryPolicy) does not tolerate, change nothing but the lock
     /// file. [`Error::BackendRefused`] changes nothing if the kernel refuses to set a ring up; what
-    /// is refused later, at the test write, leaves a recovered or an empty log. [`Error::Io`].
+    /// is refused later, at the test write, leaves a recovered or an empty log.
+    /// [`Error::NoSpace`] where a new log has no room; one that is there opens on a full disk.
+    /// [`Error::Io`].
     pub fn open(self) -> Result<Log> {
         self.open_std(&mut |_| Ok(()))
     }
@@ -188,7 +190,9 @@ fn make_dir(options: &Options) -> Result<()> {
         Ok(_) => {}
         Err(error) if error.kind() == ErrorKind::NotFound => {
             let missing: Vec<&Path> = dir.ancestors().take_while(|at| !at.exists()).collect();
-            fs::create_dir_all(dir).map_err(|e| Error::io("create the directory", dir, e))?;
+            fs::create_dir_all(dir).map_err(|source| {
+                Error::io("create the directory", dir, source).or_no_space(dir.clone(), 0)
+            })?;
             // The new names must survive as well as what is written below them.
             for parent in missing.into_iter().filter_map(Path::parent) {
                 let parent = if parent == Path::new("") { Path::new(".") } else { parent };
@@ -336,7 +340,10 @@ fn lock_and_recover(
     storage: &dyn Storage,
     replay: &mut Replay<'_>,
 ) -> Result<(Box<dyn LockGuard>, Recovered)> {
-    let lock = storage.lock(&name::lock_name(options.shard))?;
+    let lock_name = name::lock_name(options.shard);
+    let lock = storage
+        .lock(&lock_name)
+        .map_err(|error| error.or_no_space(storage.dir().join(&lock_name), 0))?;
     let visit = &mut |visited: Visited<'_>| replay::show(replay, &visited);
     let (shard, policy) = (options.shard, options.policy);
     let recovered = recovery::recover(storage, shard, policy, Mode::Repair, visit)?;

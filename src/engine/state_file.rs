@@ -9,7 +9,6 @@
 //! 2. The file comes into being whole: made under another name, synced, renamed, directory synced.
 
 use std::io;
-use std::sync::Arc;
 
 use crate::error::{Error, Result};
 use crate::format::{SLOT_BYTES, State, StateError, VERSION, newest};
@@ -89,30 +88,9 @@ impl StateFile {
         shard: ShardId,
         first_seq: u64,
     ) -> Result<StateFile> {
-        let temp = state_temp_name(shard);
-        StateFile::make(storage, shard, first_seq, &temp).map_err(|error| {
-            let path = storage.dir().join(state_name(shard));
-            match error {
-                Error::Io { source, .. } if is_full(&source) => {
-                    // Nothing is left of what could not be made.
-                    let _absent = storage.remove(&temp);
-                    let bytes = 2 * SLOT_BYTES as u64;
-                    Error::NoSpace { path, bytes, source: Arc::new(source) }
-                }
-                other => other,
-            }
-        })
-    }
-
-    fn make(
-        storage: &dyn Storage,
-        shard: ShardId,
-        first_seq: u64,
-        temp: &str,
-    ) -> Result<StateFile> {
-        let name = state_name(shard);
-        if storage.list()?.iter().any(|name| name == temp) {
-            storage.remove(temp)?;
+        let (name, temp) = (state_name(shard), state_temp_name(shard));
+        if storage.list()?.contains(&temp) {
+            storage.remove(&temp)?;
         }
         let mut log_id = [0; 16];
         getrandom::fill(&mut log_id).map_err(|error| {
@@ -121,10 +99,10 @@ impl StateFile {
         let current = State { generation: 1, ..State::new(log_id, shard.get(), first_seq) };
         let mut bytes = vec![0; 2 * SLOT_BYTES];
         bytes[..SLOT_BYTES].copy_from_slice(current.encode().as_slice());
-        let file = storage.open(temp, Access::Create)?;
+        let file = storage.open(&temp, Access::Create)?;
         file.write_at(&bytes, 0)?;
         file.sync()?;
-        storage.rename(temp, &name)?;
+        storage.rename(&temp, &name)?;
         storage.sync_dir()?;
         // By the name that errors should tell.
         let file = storage.open(&name, Access::Write)?;
@@ -165,11 +143,6 @@ impl StateFile {
             Ok(())
         }
     }
-}
-
-/// Whether there is no room on the disk, or none for this user.
-fn is_full(source: &io::Error) -> bool {
-    matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ use crate::io::{
     Access, AlignedBuf, BUF_ALIGN, Backend, BackendKind, Blocks, FileId, IoQueue, Op, QueueOptions,
     Storage, Strategy,
 };
+use crate::mutation::mutated;
 use crate::sys::{self, Filesystem};
 
 /// The ring's queue and what it can do, or `None` with the reasons in `refused`.
@@ -32,27 +33,23 @@ pub(super) fn uring(
     let fill = fills(blocks);
     let wanted = wanted(options.strategy, filesystem, fill, refused);
     let file = match TrialFile::new(storage, name) {
-        Ok(file) => Some(file),
-        // What only helps to choose keeps no log from opening: on a full disk it has to be read
-        // and truncated.
-        Err(error) if error.is_shortage() => {
-            let advice = "open the log again when there is room, to have the ring tried";
-            refused.push(Refusal::new("the test file", &answer_of(error), advice.to_owned()));
-            None
+        Ok(file) => file,
+        // What only helps to choose does not fail an open.
+        Err(error) if error.is_shortage() && !mutated("fail_open_for_the_trial") => {
+            let advice = "once there is room, open the log again to have it tried".to_owned();
+            refused.push(Refusal::new("the test file for io_uring", &answer_of(error), advice));
+            return Ok(untried(storage, options, (filesystem, blocks), refused));
         }
         Err(error) => return Err(error),
     };
     let mut unit = None;
-    if options.direct_io && file.is_some() {
+    if options.direct_io {
         match direct_unit(storage, filesystem, name) {
             Ok(found) => unit = Some(found),
             Err((answer, advice)) => refused.push(Refusal::new("direct I/O", &answer, advice)),
         }
     }
-    let mut found = match file {
-        Some(_) => attempt(storage, options, (&wanted, name, unit), refused),
-        None => untested(storage, options, &wanted, refused),
-    };
+    let mut found = attempt(storage, options, (&wanted, name, unit), refused);
     if found.is_none() && unit.take().is_some() && only_direct_was_refused(refused) {
         found = attempt(storage, options, (&wanted, name, None), refused);
     }
@@ -72,6 +69,40 @@ pub(super) fn uring(
         reason,
     };
     Ok(Some((Box::new(queue), backend)))
+}
+
+/// Without a trial: nothing if the choice is free, because std always works; if io_uring was asked
+/// for, a ring that does only what every file system can, plain writes and syncs.
+fn untried(
+    storage: &Arc<dyn Storage>,
+    options: &QueueOptions,
+    (filesystem, blocks): (&Filesystem, Option<Blocks>),
+    refused: &mut Vec<Refusal>,
+) -> Option<(Box<dyn IoQueue>, Backend)> {
+    if options.kind != BackendKind::Uring {
+        return None;
+    }
+    let queue = match UringQueue::new(storage.clone(), options.depth, false) {
+        Ok(queue) => queue,
+        Err(SetupRefused { step, source }) => {
+            refused.push(Refusal::new(step, &source, advice(&source)));
+            return None;
+        }
+    };
+    let backend = Backend {
+        kind: BackendKind::Uring,
+        strategy: Strategy::WriteThenSync,
+        direct_io: false,
+        unit_bytes: BUF_ALIGN as u64,
+        blocks,
+        fill: fills(blocks),
+        filesystem: filesystem.name.clone(),
+        ring_flags: queue.ring_flags(),
+        refused: Vec::new(),
+        measured: Vec::new(),
+        reason: "as there was no room to try another".to_owned(),
+    };
+    Some((Box::new(queue), backend))
 }
 
 /// What refuses to set a ring up, if anything does. Touches no file.
@@ -173,46 +204,27 @@ fn wanted(
 
 /// Why a write with `RWF_DSYNC` may be reported durable here before it is, and what to do.
 ///
-/// Before Linux 6.7, ext4 forgot the new length of a file that a direct one extends. Filled
-/// segments are never extended. With FUSE, a direct one comes to the server with a flag, and the
-/// kernel sends no sync after it; many servers never look at the flag.
+/// It is offered on file systems of which it is known that they sync after such a write, around
+/// the page cache and through it, and on those in memory, where nothing is durable anyway. Others
+/// ignore the flag: 9p and cifs do on direct writes. With FUSE it comes to the server, and the
+/// kernel sends no sync after it; many servers never look at it. Before Linux 6.7, ext4 forgot the
+/// new length of a file that a direct one extends; filled segments are never extended.
 fn doubt_of_dsync(filesystem: &Filesystem, fill: bool) -> Option<(&'static str, &'static str)> {
     match filesystem.name.as_str() {
         "ext4" if !fill => Some((
             "ext4 before Linux 6.7 loses the length of files that such writes extend",
             "have segments filled beforehand to use it",
         )),
-        "fuse" => Some((
-            "a server of a FUSE file system may ignore that a write asks to be durable",
-            "a linked sync is used instead, which the server is told of",
+        known if DSYNC_HOLDS.contains(&known) || mutated("dsync_everywhere") => None,
+        _ => Some((
+            "this file system is not known to make such a write durable before it completes",
+            "a linked sync is used instead",
         )),
-        _ => None,
     }
 }
 
-/// A ring that has written nothing yet, for who insists on one. It goes through the page cache, as
-/// only a write can tell whether there is a way around it.
-fn untested(
-    storage: &Arc<dyn Storage>,
-    options: &QueueOptions,
-    wanted: &[Strategy],
-    refused: &mut Vec<Refusal>,
-) -> Option<Found> {
-    if options.kind != BackendKind::Uring {
-        return None;
-    }
-    let strategy = if let &[only] = wanted { only } else { Strategy::WriteThenSync };
-    match UringQueue::new(storage.clone(), options.depth, false) {
-        Ok(queue) => {
-            let reason = "not tested, as there was no room for a test";
-            Some((queue, strategy, Vec::new(), reason.to_owned()))
-        }
-        Err(SetupRefused { step, source }) => {
-            refused.push(Refusal::new(step, &source, advice(&source)));
-            None
-        }
-    }
-}
+/// Where a write with `RWF_DSYNC` is known to be durable when it completes.
+const DSYNC_HOLDS: [&str; 6] = ["ext4", "xfs", "btrfs", "f2fs", "tmpfs", "ramfs"];
 
 type Found = (UringQueue, Strategy, Vec<(Strategy, Duration)>, String);
 
@@ -447,7 +459,7 @@ mod tests {
     }
 
     #[test]
-    fn dsync_is_left_out_on_ext4_that_it_extends_and_on_fuse() {
+    fn dsync_is_offered_only_where_it_is_known_to_hold() {
         let on = |name: &str| Filesystem {
             name: name.to_owned(),
             copy_on_write: false,
@@ -462,9 +474,12 @@ mod tests {
         assert!(refused.is_empty());
         assert_eq!(wanted(dsync, &on("ext4"), false, &mut refused), [Strategy::LinkedFsync]);
         assert_eq!(refused.len(), 1);
-        assert!(!wanted(None, &on("fuse"), true, &mut refused).contains(&Strategy::Dsync));
-        assert_eq!(wanted(dsync, &on("fuse"), true, &mut refused), [Strategy::LinkedFsync]);
-        assert_eq!(refused.len(), 2);
+        for (name, count) in ["fuse", "cifs", "smb2", "nfs", "unknown (0x1021997)"].iter().zip(2..)
+        {
+            assert!(!wanted(None, &on(name), true, &mut refused).contains(&Strategy::Dsync));
+            assert_eq!(wanted(dsync, &on(name), true, &mut refused), [Strategy::LinkedFsync]);
+            assert_eq!(refused.len(), count, "{name}");
+        }
     }
 
     #[test]

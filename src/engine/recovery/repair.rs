@@ -1,11 +1,12 @@
 //! The changes that a survey planned, in an order in which a crash between any two is harmless.
 
 use crate::engine::state_file::StateFile;
-use crate::error::Result;
-use crate::format::State;
+use crate::error::{Error, Result};
+use crate::format::{SLOT_BYTES, State};
 use crate::io::{Access, Storage};
 use crate::mutation::mutated;
 use crate::replication::ShardId;
+use crate::segment::name::state_name;
 
 /// What a survey wants changed.
 #[derive(Debug, Default)]
@@ -30,7 +31,10 @@ pub(crate) fn apply(
     state: &mut Option<StateFile>,
 ) -> Result<()> {
     if let Some(first_seq) = plan.create_state {
-        *state = Some(StateFile::create(storage, shard, first_seq)?);
+        let no_space = |error: Error| {
+            error.or_no_space(storage.dir().join(state_name(shard)), 2 * SLOT_BYTES as u64)
+        };
+        *state = Some(StateFile::create(storage, shard, first_seq).map_err(no_space)?);
     }
     if let Some(file) = state {
         file.settle()?;
