@@ -111,8 +111,11 @@ fn open(gates: Vec<Arc<Gate>>) {
 
 /// Where a record lies, for [`Log::read`](crate::Log::read).
 ///
-/// It stays valid until the record is truncated away. The engine checks what it finds there: a
-/// stale or made-up one gives an error, never other bytes than the record's.
+/// It stays valid until the record is truncated away. The engine checks what it finds there: that
+/// the segment has this record, and that a record of this length lies there whole. If the record
+/// was truncated *before*, that is an error, and so is damage. Which record it is, the place does
+/// not say: one that the engine did not give out, or that was kept over a
+/// [`truncate_after`](crate::Log::truncate_after) of its record, may lead to other bytes.
 ///
 /// ```
 /// let dir = tempfile::tempdir()?;
@@ -170,13 +173,16 @@ impl RecordRef {
 /// Wait for it with [`wait`](Self::wait) or `.await` it in any runtime. Dropping it cancels
 /// nothing: the record is on its way. A clone is done, or fails, together with it.
 ///
+/// A record that is acknowledged as synced is durable with all before it. Their tickets may say so
+/// a moment later, where they went in other batches: they are told one batch after another.
+///
 /// ```
 /// let dir = tempfile::tempdir()?;
 /// let log = ringwal::Log::open(dir.path().join("log"))?;
 /// let first = log.append_async("one")?;
 /// let second = log.append_async("two")?;
 /// assert_eq!(second.wait()?, first.seq().next());
-/// assert!(first.is_done()); // acknowledgement is in order
+/// assert!(log.durable_seq() >= first.seq()); // so is everything before it
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone)]

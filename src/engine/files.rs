@@ -3,7 +3,9 @@
 //! 1. A file is looked up by the first record of its segment, never by its name alone, so what is
 //!    found belongs to that life of the file.
 //! 2. Nothing that was read is believed before its checksum holds.
-//! 3. A file that was truncated away is let go of: its space comes back.
+//! 3. What was read from a file counts only if its segment lives *after* the read: a file that is
+//!    recycled may hold another record of the same length at the same place.
+//! 4. A file that was truncated away is let go of: its space comes back.
 //!
 //! Threading: any thread may read; a hit takes a shared lock.
 
@@ -18,6 +20,7 @@ use crate::engine::recovery::SegmentInfo;
 use crate::error::{Corruption, CorruptionKind, Error, Result, Witness};
 use crate::format::{RECORD_HEAD_SIZE, RecordHead};
 use crate::io::{Access, Storage, StorageFile};
+use crate::mutation::mutated;
 use crate::segment::window::Slice;
 use crate::seq::Seq;
 
@@ -83,21 +86,25 @@ impl Files {
     pub(crate) fn read(&self, segments: &Segments, place: RecordRef) -> Result<Record> {
         let seq = place.seq;
         let gone = || Error::Truncated { seq, first_seq: segments.first_seq() };
+        let mark = segments.mark();
         let find = || {
             let (segment, last) = segments.find(seq)?;
-            (segment.first_seq == place.segment && seq <= last).then_some(segment)
+            let lives = seq <= last && seq <= segments.left_since(mark);
+            (segment.first_seq == place.segment && lives).then_some(segment)
         };
         let Some(segment) = find() else { return Err(gone()) };
         let mut data = vec![0; RECORD_HEAD_SIZE + place.bytes as usize];
         let file = self.get(&segment, || find().is_some());
         let read = file.and_then(|file| file.read_at(&mut data, place.offset));
         let is_whole = matches!(&read, Ok(bytes) if *bytes == data.len());
+        // A file is recycled only after its segment is gone from the list.
+        let lives = find().is_some() || mutated("read_without_a_second_look");
+        if !lives {
+            return Err(gone());
+        }
         if is_whole && is_record(&data, place.bytes) {
             let data = Slice::after(data, RECORD_HEAD_SIZE);
             return Ok(Record { data, record_ref: place, time_nanos: 0 });
-        }
-        if find().is_none() {
-            return Err(gone());
         }
         read?;
         let path = self.storage.dir().join(segment.name);
@@ -151,6 +158,13 @@ impl Reader {
             let (min, max) = (self.segments.first_seq(), self.end_seq());
             return Err(Error::OutOfRange { op: "read", seq: place.seq, min, max });
         }
+        if place.seq > self.segments.left_since(self.mark) {
+            let first_seq = self.segments.first_seq();
+            return Err(Error::Truncated { seq: place.seq, first_seq });
+        }
         self.files.read(&self.segments, place)
     }
 }
+
+#[cfg(test)]
+mod tests;

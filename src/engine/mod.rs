@@ -22,6 +22,7 @@ pub(crate) mod checkpoint;
 pub(crate) mod commit;
 pub(crate) mod committer;
 pub(crate) mod control;
+pub(crate) mod cuts;
 pub(crate) mod driver;
 pub(crate) mod files;
 pub(crate) mod group_commit;

@@ -3,6 +3,9 @@
 //! - A reader sees the records that were durable when it was made, and verifies every batch again.
 //! - It holds no lock and no segment: truncation goes on meanwhile, and a reader that comes to
 //!   where records were truncated says [`Error::Truncated`].
+//! - One over records that are cut off at the end ([`Log::truncate_after`]) says so where they
+//!   began: it shows nothing of what came in their place, and calls nothing of that damage.
+//! - A reader over a damaged log has the damage as its last item.
 //! - After an error it yields nothing more.
 //! - A record is a slice of the memory that its part of the file was read into; nothing is copied
 //!   or allocated for it. Memory that no record shares any more is read into again.
@@ -15,11 +18,13 @@ use std::sync::Arc;
 
 use crate::engine::Log;
 use crate::engine::commit::RecordRef;
+use crate::engine::cuts::Mark;
 use crate::engine::files::Files;
-use crate::engine::recovery::{Recovery, SegmentInfo};
+use crate::engine::recovery::{Recovery, SegmentInfo, Verdict};
 use crate::engine::shared::Shared;
 use crate::error::{Corruption, CorruptionKind, Error, Result, Witness};
 use crate::format::{RECORD_HEAD_SIZE, Walk};
+use crate::mutation::mutated;
 use crate::replication::ShardId;
 use crate::segment::name::segment_filename;
 use crate::segment::reader::{Scan, SegmentScanner};
@@ -119,6 +124,23 @@ impl Segments {
         }
     }
 
+    /// What had been cut off when somebody begins to read.
+    pub(crate) fn mark(&self) -> Mark {
+        match self {
+            Segments::Fixed(_) => Mark::default(),
+            Segments::Live(shared) => shared.cuts.mark(),
+        }
+    }
+
+    /// The last record that is left of those that were there at `mark`.
+    pub(crate) fn left_since(&self, mark: Mark) -> Seq {
+        let left = match self {
+            Segments::Fixed(_) => None,
+            Segments::Live(shared) => shared.cuts.left_since(mark),
+        };
+        Seq::new(left.unwrap_or(u64::MAX))
+    }
+
     pub(crate) fn first_seq(&self) -> Seq {
         let first = |segments: &[SegmentInfo]| segments.first().map(|s| s.first_seq);
         let first = match self {
@@ -130,6 +152,9 @@ impl Segments {
 }
 
 /// An iterator over records, in order.
+///
+/// Where a log that was opened to read only is damaged, the last item is the [`Error::Corrupt`]
+/// that its [`recovery`](Reader::recovery) tells: who reads to the end cannot miss it.
 ///
 /// Its memory is a piece of 1 MiB of the log, and the batch that lies over its beginning. It is
 /// used again for the next piece when all records of it are dropped; see [`Record`] for those that
@@ -154,6 +179,7 @@ pub struct Reader {
     pub(crate) segments: Segments,
     next: Seq,
     end: Seq,
+    pub(crate) mark: Mark,
     scan: Option<Position>,
     failed: bool,
     recovery: Option<Box<Recovery>>,
@@ -188,12 +214,20 @@ impl Reader {
         let next = segments.first().map_or(Seq::FIRST, |first| first.first_seq.max(first_seq));
         let segments = Segments::Fixed(segments.into());
         let recovery = Some(Box::new(recovery));
-        Reader { recovery, ..Reader::new(Arc::new(files), shard, segments, next, end) }
+        let mark = Mark::default();
+        Reader { recovery, ..Reader::new(Arc::new(files), shard, segments, next, end, mark) }
     }
 
-    fn new(files: Arc<Files>, shard: ShardId, segments: Segments, next: Seq, end: Seq) -> Reader {
+    fn new(
+        files: Arc<Files>,
+        shard: ShardId,
+        segments: Segments,
+        next: Seq,
+        end: Seq,
+        mark: Mark,
+    ) -> Reader {
         let (scan, failed) = (None, false);
-        Reader { files, shard, segments, next, end, scan, failed, recovery: None }
+        Reader { files, shard, segments, next, end, mark, scan, failed, recovery: None }
     }
 
     /// What opening to read only found; `None` for a reader of an open log, which has its own
@@ -290,8 +324,24 @@ impl Reader {
         Ok(Position { segment: first_seq, last_seq, scanner, batch: None })
     }
 
+    /// The damage with which the records end, where opening to read only found some.
+    fn damage(&self) -> Option<Error> {
+        let found = self.recovery.as_deref()?;
+        let is_damaged = found.verdict == Verdict::Corrupt;
+        found.corruption.clone().filter(|_| is_damaged).map(Error::Corrupt)
+    }
+
+    /// An error if the next record was cut off since the reader was made.
+    fn check_cut(&self) -> Result<()> {
+        if self.next > self.segments.left_since(self.mark) && !mutated("read_over_a_cut") {
+            return Err(self.truncated());
+        }
+        Ok(())
+    }
+
     /// An error if the segment is not part of the log any more.
     fn check_live(&self, segment: Seq) -> Result<()> {
+        self.check_cut()?;
         match self.segments.find(segment) {
             Some((found, _)) if found.first_seq == segment => Ok(()),
             _ => Err(self.truncated()),
@@ -312,13 +362,26 @@ impl Iterator for Reader {
 
     fn next(&mut self) -> Option<Result<Record>> {
         loop {
-            if let Some(record) = self.next_of_batch() {
-                return Some(Ok(record));
-            }
-            if self.failed || self.next > self.end {
+            if self.failed {
                 return None;
             }
-            if let Err(error) = self.load() {
+            if self.next > self.end {
+                self.failed = true;
+                return self.damage().map(Err);
+            }
+            let before = self.next;
+            if let Some(record) = self.next_of_batch() {
+                // Looked at after it was read: a cut is counted before it changes anything.
+                let left = self.segments.left_since(self.mark);
+                if record.seq() <= left || mutated("read_over_a_cut") {
+                    return Some(Ok(record));
+                }
+                self.next = before;
+                self.scan = None;
+                self.failed = true;
+                return Some(Err(self.truncated()));
+            }
+            if let Err(error) = self.check_cut().and_then(|()| self.load()) {
                 self.failed = true;
                 return Some(Err(error));
             }
@@ -370,6 +433,8 @@ impl Log {
     fn reader_at(&self, seq: Seq) -> Reader {
         let segments = Segments::Live(Arc::clone(&self.inner.shared));
         let files = Arc::clone(&self.inner.files);
-        Reader::new(files, self.options().shard, segments, seq, self.durable_seq())
+        let mark = segments.mark();
+        let end = self.durable_seq().min(segments.left_since(mark));
+        Reader::new(files, self.options().shard, segments, seq, end, mark)
     }
 }

@@ -206,7 +206,9 @@ impl Log {
     }
 
     /// Removes every record after `seq`, durably: the next append gets `seq + 1`. Appends wait
-    /// meanwhile. Tickets and [`RecordRef`](crate::RecordRef)s of removed records become invalid.
+    /// meanwhile. Tickets and [`RecordRef`](crate::RecordRef)s of removed records become invalid:
+    /// forget them, because other records may come to their places. A [`Reader`](crate::Reader)
+    /// that was to show removed records says [`Error::Truncated`] where they began.
     ///
     /// # Errors
     ///
@@ -232,6 +234,7 @@ impl Log {
         state.last_seq = seq.get();
         state.clean = false;
         let shared = self.shared();
+        shared.cuts.begin(seq.get());
         shared.or_poison(file.write(state))?;
         let kept = shared.or_poison(self.cut_files(seq, &mut file))?;
         *shared.segments() = kept;
@@ -240,6 +243,7 @@ impl Log {
         shared.control(Control::Reset(seq.get(), reply));
         self.inner.run_until(|| !answer.is_empty());
         let _ = answer.recv();
+        shared.cuts.finish();
         drop(frozen);
         Ok(())
     }

@@ -9,6 +9,7 @@ use std::sync::{Arc, PoisonError, TryLockError};
 use crate::engine::commit::Watermarks;
 use crate::engine::committer::{Committer, News};
 use crate::engine::control::Control;
+use crate::engine::cuts::Cuts;
 use crate::engine::group_commit::inbox::{Ended, Inbox};
 use crate::engine::metrics::Metrics;
 use crate::engine::recovery::SegmentInfo;
@@ -27,6 +28,8 @@ pub(crate) struct Shared {
     /// Threads wait here for room in the inbox.
     room: Condvar,
     pub(crate) watermarks: Watermarks,
+    /// What was cut off the end.
+    pub(crate) cuts: Cuts,
     segments: Mutex<Vec<SegmentInfo>>,
     metrics: Mutex<Metrics>,
     /// Retired files that may become spares.
@@ -53,6 +56,7 @@ impl Shared {
             inbox: Mutex::new(inbox),
             room: Condvar::new(),
             watermarks: Watermarks::new(durable_seq),
+            cuts: Cuts::default(),
             segments: Mutex::new(segments),
             metrics: Mutex::default(),
             recycled: Mutex::default(),

@@ -248,8 +248,15 @@ pub(crate) fn events(input: &[u8]) {
     match (recover(dir.path()), engine) {
         (Ok(read), Ok(reader)) => {
             assert_eq!(Some(&read.recovery.records), reader.recovery().map(|r| &r.records));
-            let records: Result<Vec<_>, _> = reader.collect();
-            let records = records.expect("records that were verified before");
+            let (mut records, mut damage) = (Vec::new(), None);
+            for record in reader {
+                match record {
+                    Ok(record) => records.push(record),
+                    Err(Error::Corrupt(found)) => damage = Some(found),
+                    Err(error) => panic!("records that were verified before: {error}"),
+                }
+            }
+            assert_eq!(damage, read.recovery.corruption, "the reader ends with the damage");
             assert_eq!(read.events.len(), records.len());
             for (event, record) in read.events.iter().zip(&records) {
                 assert_eq!(EventRecord::from(*event).to_bytes(), record.data());

@@ -1,0 +1,179 @@
+use std::path::Path;
+use std::sync::Mutex;
+
+use super::*;
+use crate::io::{Blocks, LockGuard, SimDisk};
+
+type Act = Box<dyn FnOnce() + Send>;
+
+/// A disk on which something happens right before the first read.
+struct Hooked {
+    disk: SimDisk,
+    act: Arc<Mutex<Option<Act>>>,
+    seen: Arc<Mutex<Vec<u8>>>,
+}
+
+struct HookedFile {
+    file: Box<dyn StorageFile>,
+    act: Arc<Mutex<Option<Act>>>,
+    seen: Arc<Mutex<Vec<u8>>>,
+}
+
+impl fmt::Debug for Hooked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Hooked")
+    }
+}
+
+impl fmt::Debug for HookedFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("HookedFile")
+    }
+}
+
+impl Storage for Hooked {
+    fn dir(&self) -> &Path {
+        Storage::dir(&self.disk)
+    }
+
+    fn list(&self) -> Result<Vec<String>> {
+        self.disk.list()
+    }
+
+    fn open(&self, name: &str, access: Access) -> Result<Box<dyn StorageFile>> {
+        let file = Storage::open(&self.disk, name, access)?;
+        let (act, seen) = (Arc::clone(&self.act), Arc::clone(&self.seen));
+        Ok(Box::new(HookedFile { file, act, seen }))
+    }
+
+    fn rename(&self, _from: &str, _to: &str) -> Result<()> {
+        Err(Error::ReadOnly)
+    }
+
+    fn remove(&self, _name: &str) -> Result<()> {
+        Err(Error::ReadOnly)
+    }
+
+    fn sync_dir(&self) -> Result<()> {
+        Err(Error::ReadOnly)
+    }
+
+    fn lock(&self, _name: &str) -> Result<Box<dyn LockGuard>> {
+        Err(Error::ReadOnly)
+    }
+}
+
+impl StorageFile for HookedFile {
+    fn bytes(&self) -> Result<u64> {
+        self.file.bytes()
+    }
+
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<usize> {
+        if let Some(act) = self.act.lock().unwrap().take() {
+            act();
+        }
+        // The simulated disk does not read from behind the end of a file; a real one has nothing.
+        let is_inside = offset < self.file.bytes()?;
+        let len = if is_inside { self.file.read_at(buf, offset)? } else { 0 };
+        *self.seen.lock().unwrap() = buf[..len].to_vec();
+        Ok(len)
+    }
+}
+
+fn log(disk: &SimDisk) -> Log {
+    Log::builder("sim")
+        .segment_bytes(8192)
+        .batch_bytes(4096)
+        .spare_segments(1)
+        .recycle_segments(4)
+        .preallocate(Some(Blocks::Written))
+        .open_sim(disk)
+        .unwrap()
+}
+
+fn record(n: u64) -> Vec<u8> {
+    format!("record {n:08}").into_bytes()
+}
+
+fn append(log: &Log, n: u64) -> RecordRef {
+    let commit = log.append_async(record(n)).unwrap();
+    log.run_until(|| commit.is_done());
+    commit.record_ref()
+}
+
+/// Reads the record at `place` while `act` happens between the look at the list of segments and
+/// the read. What was read, and the bytes that lay there.
+fn read_while(disk: &SimDisk, log: &Log, place: RecordRef, act: Act) -> (Result<Record>, Vec<u8>) {
+    let (act, seen) = (Arc::new(Mutex::new(Some(act))), Arc::default());
+    let hooked = Hooked { disk: disk.clone(), act, seen: Arc::clone(&seen) };
+    let files = Files::new(Arc::new(hooked));
+    let read = files.read(&Segments::Live(Arc::clone(&log.inner.shared)), place);
+    let seen = seen.lock().unwrap().clone();
+    (read, seen)
+}
+
+#[test]
+fn a_segment_recycled_during_a_read_gives_no_other_record() {
+    let disk = SimDisk::new(1);
+    let log = log(&disk);
+    let places: Vec<_> = (1..=10).map(|n| append(&log, n)).collect();
+    let writer = log.clone();
+    let recycle: Act = Box::new(move || {
+        writer.rotate().unwrap();
+        writer.truncate_before(writer.durable_seq().next()).unwrap();
+        for n in 11..60 {
+            append(&writer, n);
+        }
+    });
+    let (read, seen) = read_while(&disk, &log, places[1], recycle);
+    let is_another = is_record(&seen, places[1].bytes) && !seen.ends_with(&record(2));
+    assert!(is_another, "the file was recycled, and has another record there: {seen:?}");
+    assert!(matches!(read, Err(Error::Truncated { .. })), "{read:?}");
+}
+
+#[test]
+fn a_record_cut_off_during_a_read_is_neither_shown_nor_called_damaged() {
+    for refill in [0, 20] {
+        let disk = SimDisk::new(2);
+        let log = log(&disk);
+        let places: Vec<_> = (1..=10).map(|n| append(&log, n)).collect();
+        let writer = log.clone();
+        let cut: Act = Box::new(move || {
+            writer.truncate_after(Seq::new(4)).unwrap();
+            for n in 100..100 + refill {
+                append(&writer, n);
+            }
+        });
+        let (read, _) = read_while(&disk, &log, places[6], cut);
+        assert!(matches!(read, Err(Error::Truncated { .. })), "{refill}: {read:?}");
+        assert_eq!(log.read(places[3]).unwrap().data(), record(4));
+    }
+}
+
+#[test]
+fn a_reader_beside_a_cut_of_the_end_shows_what_is_left_and_says_truncated() {
+    for (read, refill) in [(0, 0), (0, 20), (2, 0), (2, 20), (7, 0), (7, 20)] {
+        let disk = SimDisk::new(3);
+        let log = log(&disk);
+        for n in 1..=10 {
+            append(&log, n);
+        }
+        let mut reader = log.reader().unwrap();
+        for n in 1..=read {
+            assert_eq!(reader.next().unwrap().unwrap().data(), record(n));
+        }
+        log.truncate_after(Seq::new(4)).unwrap();
+        for n in 100..100 + refill {
+            append(&log, n);
+        }
+        for n in read + 1..=4 {
+            assert_eq!(reader.next().unwrap().unwrap().data(), record(n));
+        }
+        let last = reader.next();
+        assert!(matches!(last, Some(Err(Error::Truncated { .. }))), "{read}, {refill}: {last:?}");
+        assert!(reader.next().is_none());
+        let place = RecordRef { seq: Seq::new(5), ..append(&log, 7) };
+        assert!(matches!(reader.read(place), Err(Error::Truncated { .. })));
+        assert_eq!(log.reader().unwrap().count() as u64, 4 + refill + 1);
+    }
+}
