@@ -180,3 +180,38 @@ fn a_directory_of_somebody_else_is_refused_and_nothing_in_it_changes() {
         }
     }
 }
+
+#[test]
+fn a_healthy_log_is_never_called_damaged_beside_its_writer() {
+    const LOOKS: usize = 300;
+    let dir = tempfile::tempdir().unwrap();
+    let builder = || Log::builder(dir.path()).backend(BackendKind::Std).segment_bytes(16 << 10);
+    let log = builder().open().unwrap();
+    let over = AtomicBool::new(false);
+    thread::scope(|s| {
+        let writer = s.spawn(|| {
+            while !over.load(Ordering::Relaxed) {
+                for _ in 0..8 {
+                    log.append([7; 3000]).unwrap();
+                }
+                log.truncate_before(log.durable_seq()).unwrap();
+            }
+        });
+        let mut told = Vec::new();
+        for look in 0..LOOKS {
+            let found = match look % 2 {
+                0 => builder().verify().map(|report| report.corruption),
+                _ => builder()
+                    .read_only()
+                    .map(|reader| reader.recovery().unwrap().corruption.clone()),
+            };
+            match found {
+                Ok(None) => {}
+                found => told.push(format!("{found:?}")),
+            }
+        }
+        over.store(true, Ordering::Relaxed);
+        writer.join().unwrap();
+        assert!(told.is_empty(), "{} of {LOOKS}, such as {}", told.len(), told[0]);
+    });
+}

@@ -23,6 +23,7 @@ use crate::engine::shared::Shared;
 #[cfg(any(test, feature = "sim"))]
 use crate::engine::sim::Stepped;
 use crate::engine::state_file::StateFile;
+use crate::engine::still::look_again;
 use crate::error::{Error, Result};
 use crate::io::{
     Access, Backend, IoQueue, LockGuard, QueueOptions, StdStorage, Storage, Strategy, open_queue,
@@ -152,7 +153,8 @@ impl Builder {
     /// Reads everything and reports what opening would find, but changes nothing and needs no
     /// lock. Damage is told in the report, not as an error.
     ///
-    /// Beside a live writer the end of the log may look torn: batches are on their way.
+    /// Beside a live writer the end of the log may look torn: batches are on their way. Damage is
+    /// looked at once more before it is told.
     ///
     /// # Errors
     ///
@@ -164,7 +166,12 @@ impl Builder {
 
     pub(crate) fn verify_on(self, storage: &dyn Storage) -> Result<Recovery> {
         let (shard, policy) = (self.options.shard, self.options.policy);
-        Ok(recovery::recover(storage, shard, policy, Mode::ReadOnly, &mut |_| Ok(()))?.report)
+        look_again(storage.dir(), || {
+            let mode = Mode::ReadOnly;
+            let report = recovery::recover(storage, shard, policy, mode, &mut |_| Ok(()))?.report;
+            let damage = report.corruption.clone();
+            Ok((report, damage))
+        })
     }
 
     /// Opens the log to read only: the records that are valid on disk now, beside a live writer or
@@ -175,7 +182,7 @@ impl Builder {
     /// As [`verify`](Self::verify).
     pub fn read_only(self) -> Result<Reader> {
         let storage = Arc::new(StdStorage::new(&self.options.dir));
-        self.read_only_on(storage, &mut |_| Ok(()))
+        self.read_only_on(storage, &mut || (), &mut |_| Ok(()))
     }
 }
 

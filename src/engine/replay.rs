@@ -13,7 +13,7 @@ use crate::engine::files::Files;
 use crate::engine::options::Builder;
 use crate::engine::reader::Reader;
 use crate::engine::recovery::{self, Mode, Visit, Visited};
-use crate::engine::still::Still;
+use crate::engine::still::{Still, look_again};
 use crate::error::Result;
 use crate::io::{StdStorage, Storage};
 use crate::seq::Seq;
@@ -151,25 +151,41 @@ impl Builder {
         let storage = Arc::new(StdStorage::new(&self.options.dir));
         let storage = Arc::new(Still::of(storage, self.options.shard)?);
         let replay: &mut Replay<'_> = &mut |record| replay(record.record_ref(), record.data());
-        self.read_only_on(storage, &mut |visited| show(replay, &visited))
+        // What it looks at stands still, so one look is enough.
+        let (shard, policy) = (self.options.shard, self.options.policy);
+        let visit: &mut Visit<'_> = &mut |visited| show(replay, &visited);
+        let recovered = recovery::recover(&*storage, shard, policy, Mode::ReadOnly, visit)?;
+        let files = Files::new(storage);
+        Ok(Reader::of_segments(files, shard, recovered.segments, recovered.report))
     }
 
-    /// [`read_only`](Self::read_only) that shows every record to `replay`, in order. Unlike
+    /// [`read_only`](Self::read_only) that shows every record to `replay`, in order; where it looks
+    /// again, it calls `begin` and shows them anew. Unlike
     /// [`read_only_replaying`](Self::read_only_replaying) it has one segment open at a time, so
     /// that there may be any number of them.
-    pub(crate) fn read_only_std(self, replay: &mut Replay<'_>) -> Result<Reader> {
+    pub(crate) fn read_only_std(
+        self,
+        begin: &mut dyn FnMut(),
+        replay: &mut Replay<'_>,
+    ) -> Result<Reader> {
         let storage = Arc::new(StdStorage::new(&self.options.dir));
-        self.read_only_on(storage, &mut |visited| show(replay, &visited))
+        self.read_only_on(storage, begin, &mut |visited| show(replay, &visited))
     }
 
     /// [`read_only`](Self::read_only) on any storage.
     pub(crate) fn read_only_on(
         self,
         storage: Arc<dyn Storage>,
+        begin: &mut dyn FnMut(),
         visit: &mut Visit<'_>,
     ) -> Result<Reader> {
         let (shard, policy) = (self.options.shard, self.options.policy);
-        let recovered = recovery::recover(&*storage, shard, policy, Mode::ReadOnly, visit)?;
+        let recovered = look_again(storage.dir(), || {
+            begin();
+            let recovered = recovery::recover(&*storage, shard, policy, Mode::ReadOnly, visit)?;
+            let damage = recovered.report.corruption.clone();
+            Ok((recovered, damage))
+        })?;
         let files = Files::new(storage);
         Ok(Reader::of_segments(files, shard, recovered.segments, recovered.report))
     }

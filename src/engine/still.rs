@@ -12,13 +12,55 @@ use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::error::{Error, Result};
+use crate::error::{Corruption, Error, Result};
 use crate::io::{Access, LockGuard, Storage, StorageFile};
+use crate::mutation::mutated;
 use crate::replication::ShardId;
 use crate::segment::name::{segments_among, state_name};
 
 /// How often it is tried beside a writer that truncates all the time.
 const TRIES_MAX: u32 = 100;
+
+/// Looks at a log without its lock, and again before damage or a missing file is told: beside a
+/// writer, a file is read while it is written, and one that was listed is removed before it is
+/// opened. Damage that two looks in a row find at the same place is there.
+///
+/// `look` returns what it found, and what is damaged of it.
+///
+/// # Errors
+///
+/// What `look` fails with; a file that is missing is one if two looks in a row miss the same one.
+/// If no two looks agree, that a writer changes the log all the time.
+pub(crate) fn look_again<T>(
+    dir: &Path,
+    mut look: impl FnMut() -> Result<(T, Option<Corruption>)>,
+) -> Result<T> {
+    let mut before = None;
+    for _ in 0..TRIES_MAX {
+        let (seen, found) = match look() {
+            Ok((found, None)) => return Ok(found),
+            Ok((found, Some(damage))) => {
+                let place = (damage.path, damage.offset, Some((damage.first_seq, damage.kind)));
+                (place, Ok(found))
+            }
+            Err(error) if is_missing(&error) => {
+                let path = if let Error::Io { path, .. } = &error { path } else { dir };
+                ((path.to_path_buf(), 0, None), Err(error))
+            }
+            Err(error) => return Err(error),
+        };
+        if before.as_ref() == Some(&seen) || mutated("tell_at_first_sight") {
+            return found;
+        }
+        before = Some(seen);
+    }
+    Err(changes_all_the_time(dir))
+}
+
+fn changes_all_the_time(dir: &Path) -> Error {
+    let source = std::io::Error::other("a writer changes it all the time");
+    Error::io("look at", dir, source)
+}
 
 #[derive(Debug)]
 pub(crate) struct Still {
@@ -42,10 +84,7 @@ impl Still {
             match Still::look(&storage, shard) {
                 Ok(Some(still)) => return Ok(still),
                 Ok(None) if tries < TRIES_MAX => {}
-                Ok(None) => {
-                    let source = std::io::Error::other("a writer changes it all the time");
-                    return Err(Error::io("look at", storage.dir(), source));
-                }
+                Ok(None) => return Err(changes_all_the_time(storage.dir())),
                 Err(error) => return Err(error),
             }
         }
@@ -148,8 +187,44 @@ impl StorageFile for StillFile {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::{CorruptionKind, Witness};
     use crate::memory::Memory;
     use crate::segment::name::segment_filename;
+    use crate::seq::Seq;
+
+    fn damage(offset: u64) -> Corruption {
+        let (kind, witness) = (CorruptionKind::Damaged, Witness::LaterBatch);
+        Corruption::new("wal", offset, (Seq::FIRST, Seq::FIRST), kind, witness)
+    }
+
+    fn missing(name: &str) -> Error {
+        Error::io("open", name, ErrorKind::NotFound.into())
+    }
+
+    #[test]
+    fn damage_and_missing_files_are_told_when_two_looks_in_a_row_agree() {
+        let dir = Path::new("log");
+        let run = |looks: Vec<Result<(u8, Option<Corruption>)>>| {
+            let mut looks = looks.into_iter();
+            let told = look_again(dir, || looks.next().unwrap());
+            (told.map_err(|error| error.to_string()), looks.len())
+        };
+        assert_eq!(run(vec![Ok((1, None))]), (Ok(1), 0));
+        let other_places = vec![Ok((1, Some(damage(1)))), Ok((2, Some(damage(2)))), Ok((3, None))];
+        assert_eq!(run(other_places), (Ok(3), 0));
+        let same = vec![Ok((1, Some(damage(1)))), Ok((2, Some(damage(1)))), Ok((3, None))];
+        assert_eq!(run(same), (Ok(2), 1));
+        let gone = |names: [&str; 2]| names.map(|name| Err(missing(name))).into_iter();
+        let truncated = gone(["a", "b"]).chain([Ok((3, None))]).collect();
+        assert_eq!(run(truncated), (Ok(3), 0));
+        assert!(run(gone(["a", "a"]).collect()).0.unwrap_err().contains("open failed on a"));
+        let mut offset = 0;
+        let never = look_again(dir, || {
+            offset += 1;
+            Ok(((), Some(damage(offset))))
+        });
+        assert!(never.unwrap_err().to_string().contains("all the time"));
+    }
 
     #[test]
     fn nothing_can_be_changed_through_it() {

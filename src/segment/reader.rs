@@ -96,7 +96,7 @@ pub(crate) enum StopKind {
     Stale,
     /// No valid batch, or one that cannot follow.
     Damaged,
-    /// A batch of this newer version.
+    /// A batch of this newer version, at the beginning of the file.
     NewerVersion(u8),
 }
 
@@ -221,11 +221,14 @@ impl SegmentScanner {
             let Ok((header, _)) = BatchHeader::parse(self.window.after(candidate)) else {
                 continue;
             };
+            // A stand-alone batch among others can only be what a user stored.
+            let is_foreign = header.salt == 0 && self.salt.is_some_and(|salt| salt != 0);
             let is_misplaced =
                 self.salt.is_some_and(|salt| salt != header.salt) && !mutated("trust_another_life");
             let is_later = header.first_seq > stop.expected_seq
                 || is_misplaced && header.first_seq == stop.expected_seq;
             if header.shard != self.shard
+                || is_foreign && !mutated("trust_stand_alone")
                 || !is_later
                 || !candidate.is_multiple_of(header.unit())
                 || self.verify(candidate)?.is_err()
@@ -249,7 +252,10 @@ impl SegmentScanner {
         }
         let header = match self.verify(self.offset)? {
             Ok(header) => header,
-            Err(BatchError::NewerVersion(version)) => {
+            // Anywhere else such bytes may be what a user stored: a version writes whole segments.
+            Err(BatchError::NewerVersion(version))
+                if self.offset == 0 || mutated("newer_version_anywhere") =>
+            {
                 return Ok(Err(StopKind::NewerVersion(version)));
             }
             Err(BatchError::Blank | BatchError::Short { .. }) => {

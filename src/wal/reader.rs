@@ -1,5 +1,6 @@
 //! The events of a log that is not open, or open elsewhere.
 
+use std::cell::RefCell;
 use std::path::Path;
 
 use crate::replication::ShardId;
@@ -71,12 +72,14 @@ pub fn recover_shard(dir: &Path, shard: ShardId) -> Result<RecoveredEvents> {
         read => read?,
     };
     let builder = Log::builder(dir).shard(shard).recovery(RecoveryPolicy::TolerateTail);
-    let mut events = Vec::new();
-    let reader = builder.read_only_std(&mut |record| {
+    let events = RefCell::new(Vec::new());
+    let begin = &mut || events.borrow_mut().clear();
+    let reader = builder.read_only_std(begin, &mut |record| {
         let bytes = event_bytes(record.seq(), record.data(), dir)?;
-        events.push(EventRecord::from_bytes(*bytes).into());
+        events.borrow_mut().push(EventRecord::from_bytes(*bytes).into());
         Ok(())
     })?;
+    let events = events.into_inner();
     let recovery = reader.recovery().cloned().unwrap_or_default();
     let first_seq = reader.next_seq().get();
     Ok(RecoveredEvents { events, first_seq, checkpoint, recovery })

@@ -95,10 +95,13 @@ fn a_batch_that_cannot_follow_is_damage() {
 #[test]
 fn a_newer_version_is_told_apart() {
     let mut bytes = SegmentBytes::new(1, 77).batch(1).batch(1).bytes;
-    bytes[UNIT + 4] = 9;
+    bytes[4] = 9;
     assert_eq!(stop_of(&bytes, 1).kind, StopKind::Damaged, "all but the version is of ours");
-    bytes[UNIT + 48] ^= 1;
+    bytes[48] ^= 1;
     assert_eq!(stop_of(&bytes, 1).kind, StopKind::NewerVersion(9));
+    let mut bytes = SegmentBytes::new(1, 77).batch(1).batch(1).bytes;
+    (bytes[UNIT + 4], bytes[UNIT + 48]) = (9, !bytes[UNIT + 48]);
+    assert_eq!(stop_of(&bytes, 1).kind, StopKind::Damaged, "what a user stored may state this");
 }
 
 #[test]

@@ -115,8 +115,7 @@ fn files_of_a_newer_version_are_refused_by_name() {
     let state = log(no_state, &[]);
     state.edit("state", |bytes| (bytes[4], bytes[80]) = (2, !bytes[80]));
     let mut bytes = segment(1).batch(1).batch(1).bytes;
-    bytes[UNIT as usize + 4] = 3;
-    bytes[UNIT as usize + 48] ^= 1;
+    (bytes[4], bytes[48]) = (3, !bytes[48]);
     let batch = log(no_state, &[(1, bytes)]);
     for (memory, file, expected) in [(state, "state", 2), (batch, ".seg", 3)] {
         for mode in [Mode::Repair, Mode::ReadOnly] {

@@ -1,6 +1,7 @@
 //! One test for each row of the table of tails.
 
 use super::*;
+use crate::format::encode_stand_alone;
 
 #[test]
 fn a_log_that_ends_with_its_last_batch_is_clean_r_a1() {
@@ -234,4 +235,26 @@ fn all_files_gone_is_tolerated_if_asked_for_r_d2() {
     let memory = log(known_to(5), &[]);
     assert_eq!(tolerate(&memory).next_seq, Seq::FIRST);
     is_settled(&memory, 1);
+}
+
+#[test]
+fn bytes_of_a_user_that_state_a_newer_version_are_a_torn_tail() {
+    let mut user = b"RWAL\x09".to_vec();
+    user.resize(UNIT as usize, 0x77);
+    let memory = log(no_state, &[(1, segment(1).batch(3).bytes(&user).bytes)]);
+    let report = repair(&memory).report;
+    assert_eq!((report.verdict, report.last_seq), (Verdict::TornTail, Seq::new(3)));
+}
+
+#[test]
+fn a_stand_alone_batch_in_a_torn_record_proves_nothing() {
+    let stored = encode_stand_alone([&b"a value"[..]], 9, 0, 0).unwrap();
+    for policy in [RecoveryPolicy::Strict, RecoveryPolicy::TolerateTail] {
+        let mut torn = vec![0x77; UNIT as usize];
+        torn.extend(&stored);
+        torn.resize(2 * UNIT as usize, 0x77);
+        let memory = log(no_state, &[(1, segment(1).batch(3).bytes(&torn).bytes)]);
+        let report = run(&memory, policy, Mode::Repair).unwrap().1.report;
+        assert_eq!((report.verdict, report.last_seq), (Verdict::TornTail, Seq::new(3)));
+    }
 }
