@@ -43,6 +43,12 @@ pub enum Error {
     Closed,
     /// Acknowledged data is damaged or gone.
     Corrupt(Corruption),
+    /// The log was opened by the process that this one was forked from, whose log it stays. Nothing
+    /// was done.
+    Forked,
+    /// A waker asked for what would block the thread that runs it, which acknowledges. Nothing was
+    /// done.
+    InWaker,
     /// An operation of the operating system failed.
     Io {
         /// What was attempted, as a verb: `write`, `sync`, `rename`.
@@ -98,6 +104,11 @@ pub enum Error {
         path: PathBuf,
         /// Something that is in it.
         found: String,
+    },
+    /// A number that only counts up is at its end. Nothing was done.
+    NumbersUsedUp {
+        /// What is numbered.
+        what: &'static str,
     },
     /// An option is out of its range.
     Option {
@@ -209,6 +220,16 @@ impl fmt::Display for Error {
             Error::Io { op, path, source } => {
                 write!(f, "{op} failed on {}: {source}", path.display())
             }
+            Error::Forked => write!(
+                f,
+                "the log was opened by the process that this one was forked from; open one here \
+                 once that one is closed, or fork before a log is opened"
+            ),
+            Error::InWaker => write!(
+                f,
+                "a waker may not wait for a log; leave that to the task that it wakes, or use \
+                 try_append"
+            ),
             Error::Line { path, line, reason } => {
                 write!(f, "line {line} of {}: {reason}; nothing was imported", path.display())
             }
@@ -268,6 +289,9 @@ impl Error {
             ),
             Error::KeyLength { bytes, limit } => {
                 write!(f, "a key of {bytes} bytes: expected 1 to {limit}")
+            }
+            Error::NumbersUsedUp { what } => {
+                write!(f, "{what} of this log are used up; go on in a new log")
             }
             Error::Option { name, value, expected } => {
                 write!(f, "option {name} is {value}, expected {expected}")

@@ -4,6 +4,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use crate::engine::{Log, shared::Shared};
+use crate::wakers::Key;
 
 /// See [`Log::ready`].
 ///
@@ -24,27 +25,37 @@ use crate::engine::{Log, shared::Shared};
 #[must_use = "a future does nothing until it is polled"]
 pub struct Ready<'a> {
     log: &'a Log,
+    key: Option<Key>,
 }
 
 impl Ready<'_> {
     pub(crate) fn of(log: &Log) -> Ready<'_> {
-        Ready { log }
+        Ready { log, key: None }
     }
 }
 
 impl Future for Ready<'_> {
     type Output = ();
 
-    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
         let shared: &Shared = self.log.shared();
+        let waker = context.waker().clone();
         let mut inbox = shared.inbox();
         if !inbox.is_blocked() {
             return Poll::Ready(());
         }
-        let known = inbox.waiting_tasks.iter().any(|task| task.will_wake(context.waker()));
-        if !known {
-            inbox.waiting_tasks.push(context.waker().clone());
-        }
+        let before = inbox.waiting_tasks.enter(&mut self.key, waker);
+        drop(inbox);
+        drop(before);
         Poll::Pending
+    }
+}
+
+impl Drop for Ready<'_> {
+    fn drop(&mut self) {
+        if let Some(key) = self.key {
+            let waker = self.log.shared().inbox().waiting_tasks.leave(key);
+            drop(waker);
+        }
     }
 }

@@ -7,6 +7,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use crate::wal::dedup::Admission;
+use crate::wakers::{Key, Wakers, may_block};
 use crate::{Commit, Error, Result};
 
 /// The ticket of [`WalHandle::append_async`](crate::wal::WalHandle::append_async): wait for it
@@ -38,7 +39,7 @@ pub(crate) enum Waits {
     /// The record of an equal event.
     Duplicate(Commit),
     /// An equal event that is about to be appended.
-    Reserved(Arc<Ticket>),
+    Reserved(Waiting),
     /// Nothing.
     Known,
 }
@@ -50,7 +51,9 @@ impl Waits {
             Admission::New => None,
             Admission::Known => Some(Waits::Known),
             Admission::Appended(commit) => Some(Waits::Duplicate(commit)),
-            Admission::Reserved(ticket) => Some(Waits::Reserved(ticket)),
+            Admission::Reserved(ticket) => {
+                Some(Waits::Reserved(Waiting { ticket, key: None }))
+            }
         }
     }
 }
@@ -66,7 +69,7 @@ impl EventCommit {
         match &self.waits {
             Waits::First(commit) => commit.wait().map(u64::from),
             Waits::Duplicate(commit) => commit.wait().map(|_| 0),
-            Waits::Reserved(ticket) => ticket.wait()?.wait().map(|_| 0),
+            Waits::Reserved(Waiting { ticket, .. }) => ticket.wait()?.wait().map(|_| 0),
             Waits::Known => Ok(0),
         }
     }
@@ -76,7 +79,7 @@ impl EventCommit {
     pub fn is_done(&self) -> bool {
         match &self.waits {
             Waits::First(commit) | Waits::Duplicate(commit) => commit.is_done(),
-            Waits::Reserved(ticket) => {
+            Waits::Reserved(Waiting { ticket, .. }) => {
                 matches!(&ticket.state().outcome, Some(Ok(commit)) if commit.is_done())
             }
             Waits::Known => true,
@@ -88,7 +91,7 @@ impl EventCommit {
     pub(crate) fn is_pending(&self) -> bool {
         match &self.waits {
             Waits::First(commit) | Waits::Duplicate(commit) => commit.is_pending(),
-            Waits::Reserved(ticket) => match &ticket.state().outcome {
+            Waits::Reserved(Waiting { ticket, .. }) => match &ticket.state().outcome {
                 None => true,
                 Some(outcome) => outcome.as_ref().is_ok_and(Commit::is_pending),
             },
@@ -106,8 +109,8 @@ impl Future for EventCommit {
     type Output = Result<u64>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<u64>> {
-        if let Waits::Reserved(ticket) = &self.waits {
-            match ticket.poll(context.waker()) {
+        if let Waits::Reserved(Waiting { ticket, key }) = &mut self.waits {
+            match ticket.poll(context.waker(), key) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
                 Poll::Ready(Ok(commit)) => self.waits = Waits::Duplicate(commit),
@@ -117,6 +120,23 @@ impl Future for EventCommit {
             Waits::First(commit) => Pin::new(commit).poll(context).map_ok(u64::from),
             Waits::Duplicate(commit) => Pin::new(commit).poll(context).map_ok(|_| 0),
             Waits::Reserved(_) | Waits::Known => Poll::Ready(Ok(0)),
+        }
+    }
+}
+
+/// Waits for an equal event to be appended.
+#[derive(Debug)]
+pub(crate) struct Waiting {
+    ticket: Arc<Ticket>,
+    /// Its waker's, as a future.
+    key: Option<Key>,
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        if let Some(key) = self.key {
+            let waker = self.ticket.state().wakers.leave(key);
+            drop(waker);
         }
     }
 }
@@ -131,7 +151,7 @@ pub(crate) struct Ticket {
 #[derive(Default)]
 struct TicketState {
     outcome: Option<Result<Commit, Arc<Error>>>,
-    wakers: Vec<Waker>,
+    wakers: Wakers,
 }
 
 impl Ticket {
@@ -139,10 +159,10 @@ impl Ticket {
         let wakers = {
             let mut state = self.state();
             state.outcome = Some(outcome);
-            std::mem::take(&mut state.wakers)
+            state.wakers.take()
         };
         self.resolved.notify_all();
-        wakers.into_iter().for_each(Waker::wake);
+        wakers.wake();
     }
 
     /// Blocks until the event was appended, or failed to be.
@@ -152,6 +172,7 @@ impl Ticket {
             match &state.outcome {
                 Some(outcome) => return told(outcome),
                 None => {
+                    may_block()?;
                     let waited = self.resolved.wait(state);
                     state = waited.unwrap_or_else(PoisonError::into_inner);
                 }
@@ -159,14 +180,15 @@ impl Ticket {
         }
     }
 
-    fn poll(&self, waker: &Waker) -> Poll<Result<Commit>> {
+    fn poll(&self, waker: &Waker, key: &mut Option<Key>) -> Poll<Result<Commit>> {
+        let waker = waker.clone();
         let mut state = self.state();
         if let Some(outcome) = &state.outcome {
             return Poll::Ready(told(outcome));
         }
-        if !state.wakers.iter().any(|known| known.will_wake(waker)) {
-            state.wakers.push(waker.clone());
-        }
+        let before = state.wakers.enter(key, waker);
+        drop(state);
+        drop(before);
         Poll::Pending
     }
 

@@ -27,7 +27,6 @@ mod spares;
 use std::cell::LazyCell;
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use crate::buf::{AlignedBuf, BufPool};
@@ -38,6 +37,7 @@ use crate::format::{HEADER_SIZE, RECORD_HEAD_SIZE};
 use crate::gate::Gate;
 use crate::io::FileId;
 use crate::mutation::mutated;
+use crate::wakers::Wakers;
 
 /// What bounds batches and segments.
 #[derive(Clone, Debug)]
@@ -200,7 +200,7 @@ pub(crate) struct Inbox {
     /// Threads that wait for room.
     pub(crate) waiting_threads: u32,
     /// Tasks that wait for room.
-    pub(crate) waiting_tasks: Vec<Waker>,
+    pub(crate) waiting_tasks: Wakers,
 }
 
 impl Inbox {
@@ -229,7 +229,7 @@ impl Inbox {
             driver_asleep: false,
             driver_has_timer: false,
             waiting_threads: 0,
-            waiting_tasks: Vec::new(),
+            waiting_tasks: Wakers::default(),
         }
     }
 
