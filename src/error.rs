@@ -43,6 +43,9 @@ pub enum Error {
     Closed,
     /// Acknowledged data is damaged or gone.
     Corrupt(Corruption),
+    /// A waker asked for what would block the thread that runs it, which acknowledges. Nothing was
+    /// done.
+    InWaker,
     /// An operation of the operating system failed.
     Io {
         /// What was attempted, as a verb: `write`, `sync`, `rename`.
@@ -239,8 +242,13 @@ impl fmt::Display for Error {
             Error::Forked { path } => write!(
                 f,
                 "the log in {} was opened by the process that this one was forked from; open it \
-                 here after it was closed there",
+                 here after it was closed there, or fork before a log is opened",
                 path.display()
+            ),
+            Error::InWaker => write!(
+                f,
+                "a waker may not wait for a log; leave that to the task that it wakes, or use \
+                 try_append"
             ),
             Error::Line { path, line, reason } => {
                 write!(f, "line {line} of {}: {reason}; nothing was imported", path.display())

@@ -25,7 +25,8 @@ use std::time::Instant;
 use crate::error::{Error, Result};
 use crate::mutation::mutated;
 use crate::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use crate::sync::{Mutex, Word, now};
+use crate::sync::{Mutex, MutexGuard, Word, now};
+use crate::wakers::{Key, Wakers, may_block};
 
 /// How far what a gate stands for has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -83,7 +84,7 @@ pub(crate) struct Gate {
     sleepers: AtomicU32,
     /// The next sleeper that wakes up wakes all others.
     relay: AtomicBool,
-    wakers: Mutex<Vec<Waker>>,
+    wakers: Mutex<Wakers>,
     failure: OnceLock<Arc<Error>>,
 }
 
@@ -105,6 +106,7 @@ impl Gate {
         if self.check(level)? {
             return Ok(true);
         }
+        may_block()?;
         self.sleepers.fetch_add(1, Ordering::SeqCst);
         let outcome = self.sleep(level, deadline);
         self.sleepers.fetch_sub(1, Ordering::SeqCst);
@@ -146,19 +148,22 @@ impl Gate {
         self.word.wake_some(sleepers / 2);
     }
 
-    /// Like [`wait`](Self::wait) for a task: `waker` is called when there is news.
-    pub(crate) fn poll(&self, level: Level, waker: &Waker) -> Poll<Result<()>> {
+    /// Like [`wait`](Self::wait) for a task: `waker` is called when there is news. The future holds
+    /// `key`, and [`leave`](Self::leave)s by it.
+    pub(crate) fn poll(
+        &self,
+        level: Level,
+        waker: &Waker,
+        key: &mut Option<Key>,
+    ) -> Poll<Result<()>> {
         match self.check(level) {
             Ok(true) => return Poll::Ready(Ok(())),
             Err(error) => return Poll::Ready(Err(error)),
             Ok(false) => {}
         }
-        {
-            let mut wakers = self.wakers.lock().unwrap_or_else(PoisonError::into_inner);
-            if !wakers.iter().any(|known| known.will_wake(waker)) {
-                wakers.push(waker.clone());
-            }
-        }
+        let waker = waker.clone();
+        let before = self.wakers().enter(key, waker);
+        drop(before);
         if mutated("handover_register_without_a_look") {
             return Poll::Pending;
         }
@@ -168,6 +173,16 @@ impl Gate {
             Err(error) => Poll::Ready(Err(error)),
             Ok(false) => Poll::Pending,
         }
+    }
+
+    /// A future that polled is dropped.
+    pub(crate) fn leave(&self, key: Key) {
+        let waker = self.wakers().leave(key);
+        drop(waker);
+    }
+
+    fn wakers(&self) -> MutexGuard<'_, Wakers> {
+        self.wakers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Opens the gate up to `level` and wakes whoever waits.
@@ -197,14 +212,8 @@ impl Gate {
             _ if unseen => {}
             many => self.wake(waking.first_of(many), many),
         }
-        let wakers = {
-            let mut wakers = self.wakers.lock().unwrap_or_else(PoisonError::into_inner);
-            std::mem::take(&mut *wakers)
-        };
-        for waker in wakers {
-            // A waker is foreign code: its panic must not end the thread that wakes the others.
-            let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| waker.wake()));
-        }
+        let wakers = self.wakers().take();
+        wakers.wake();
     }
 
     /// Wakes the first of so many sleepers, who see to the others.

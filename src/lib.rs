@@ -46,6 +46,7 @@ mod segment;
 mod seq;
 mod sync;
 mod sys;
+mod wakers;
 
 pub use engine::Log;
 pub use engine::batch::Batch;

@@ -2,13 +2,14 @@
 
 #![allow(clippy::unwrap_used, reason = "the helpers of a test file are tests")]
 
+use std::future::Future;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::channel;
 use std::thread;
 use std::time::Duration;
 
-use ringwal::format::encode_stand_alone;
+use ringwal::format::{HEADER_SIZE, encode_stand_alone};
 use ringwal::replication::ShardId;
 use ringwal::wal::segment::segment_filename;
 use ringwal::{BackendKind, Batch, Durability, Error, Log, Seq};
@@ -214,4 +215,55 @@ fn a_healthy_log_is_never_called_damaged_beside_its_writer() {
         writer.join().unwrap();
         assert!(told.is_empty(), "{} of {LOOKS}, such as {}", told.len(), told[0]);
     });
+}
+
+/// Asks a log for what may wait, where it is woken.
+struct Asks {
+    log: Log,
+    answers: std::sync::mpsc::Sender<Vec<Result<(), Error>>>,
+}
+
+impl std::task::Wake for Asks {
+    fn wake(self: std::sync::Arc<Self>) {
+        let log = &self.log;
+        let answers = vec![
+            log.append("from a waker").map(drop),
+            log.rotate(),
+            log.truncate_after(Seq::FIRST),
+            log.close(),
+            // These two wait for nothing.
+            log.try_append("from a waker").map(drop),
+            log.read(ringwal::RecordRef::new(Seq::FIRST, Seq::FIRST, HEADER_SIZE as u64, 3))
+                .map(drop),
+        ];
+        self.answers.send(answers).unwrap();
+    }
+}
+
+#[test]
+fn a_waker_that_would_wait_for_its_log_is_told_so() {
+    for backend in BACKENDS {
+        comes_back(move || {
+            let dir = tempfile::tempdir().unwrap();
+            let log = Log::builder(dir.path()).backend(backend).open().unwrap();
+            let (answers, told) = channel();
+            let waker = std::sync::Arc::new(Asks { log: log.clone(), answers }).into();
+            // It is entered only while the record is on its way.
+            let mut context = std::task::Context::from_waker(&waker);
+            let is_entered = |_: &u32| {
+                let mut commit = log.append_async("one").unwrap();
+                let polled = std::pin::Pin::new(&mut commit).poll(&mut context);
+                polled.is_pending().then(|| std::mem::forget(commit)).is_some()
+            };
+            assert!((0..1000).find(is_entered).is_some(), "each was durable at once");
+            let answers = told.recv().unwrap();
+            let (refused, allowed) = answers.split_at(4);
+            for answer in refused {
+                assert!(matches!(answer, Err(Error::InWaker)), "{backend}: {answer:?}");
+            }
+            assert!(allowed.iter().all(Result::is_ok), "{backend}: {allowed:?}");
+            assert!(log.flush().unwrap() >= Seq::new(2));
+            log.close().unwrap();
+        });
+    }
 }

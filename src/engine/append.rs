@@ -6,23 +6,33 @@
 
 use std::ops::RangeInclusive;
 
-use crate::engine::Log;
 use crate::engine::batch::Batch;
 use crate::engine::commit::Commit;
 use crate::engine::group_commit::inbox::{Arrival, Blocked, Duty};
 use crate::engine::options::Durability;
 use crate::engine::ready::Ready;
+use crate::engine::{Log, shared::Shared};
 use crate::error::{Error, Result};
 use crate::format::{RECORD_HEAD_SIZE, RecordHead};
 use crate::mutation::mutated;
 use crate::seq::Seq;
 use crate::sync::now;
+use crate::wakers::may_block;
 
 /// What an append does when there is no room at once.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum WhenFull {
     Wait,
     Refuse,
+}
+
+/// Whose code an append runs before it waits.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Calls {
+    /// The crate's: it waits for nobody, so the appender still owes its batch what it owed.
+    OurOwn,
+    /// A user's: the ring thread takes over what is owed.
+    Foreign,
 }
 
 /// Records on their way into a batch.
@@ -97,14 +107,13 @@ impl Log {
         record: impl AsRef<[u8]>,
         durability: Durability,
     ) -> Result<Commit> {
-        self.append_and_wait(&self.single(record.as_ref())?, durability)
+        self.append_and_wait(&self.single(record.as_ref())?, durability, Calls::OurOwn, |_| ())
     }
 
     /// [`append_commit`](Self::append_commit) that shows the ticket before it waits for it: the
     /// record has its number and its place, and is on its way. For who has to do something in the
-    /// order of the numbers, or to let others in. What this append owes its batch is done or handed
-    /// over before `admitted` runs, so others make progress meanwhile, and it may wait for them.
-    /// The record may be durable already when it runs.
+    /// order of the numbers, or to let others in, before the record is durable. `admitted` may
+    /// append to this log and wait for others who do: the ring thread sees to the batch meanwhile.
     ///
     /// ```
     /// use std::sync::Mutex;
@@ -133,9 +142,10 @@ impl Log {
         record: impl AsRef<[u8]>,
         admitted: impl FnOnce(&Commit),
     ) -> Result<Commit> {
-        self.append_tell_and_wait(
+        self.append_and_wait(
             &self.single(record.as_ref())?,
             self.options().durability,
+            Calls::Foreign,
             admitted,
         )
     }
@@ -151,7 +161,7 @@ impl Log {
         durability: Durability,
         admitted: impl FnOnce(&Commit),
     ) -> Result<Commit> {
-        self.append_tell_and_wait(&self.single(record.as_ref())?, durability, admitted)
+        self.append_and_wait(&self.single(record.as_ref())?, durability, Calls::Foreign, admitted)
     }
 
     /// [`append_then_with`](Self::append_then_with) for an atomic batch.
@@ -165,7 +175,7 @@ impl Log {
         durability: Durability,
         admitted: impl FnOnce(&Commit),
     ) -> Result<Commit> {
-        self.append_tell_and_wait(&self.several(batch)?, durability, admitted)
+        self.append_and_wait(&self.several(batch)?, durability, Calls::Foreign, admitted)
     }
 
     /// [`append_then`](Self::append_then) for an atomic batch.
@@ -178,7 +188,12 @@ impl Log {
         batch: &Batch,
         admitted: impl FnOnce(&Commit),
     ) -> Result<Commit> {
-        self.append_tell_and_wait(&self.several(batch)?, self.options().durability, admitted)
+        self.append_and_wait(
+            &self.several(batch)?,
+            self.options().durability,
+            Calls::Foreign,
+            admitted,
+        )
     }
 
     /// Appends a record and returns at once with a ticket. Blocks only while the queue is full.
@@ -252,7 +267,7 @@ impl Log {
         batch: &Batch,
         durability: Durability,
     ) -> Result<RangeInclusive<Seq>> {
-        Ok(self.append_and_wait(&self.several(batch)?, durability)?.seqs())
+        Ok(self.append_and_wait(&self.several(batch)?, durability, Calls::OurOwn, |_| ())?.seqs())
     }
 
     /// [`append_batch`](Self::append_batch) that returns at once with a ticket.
@@ -286,9 +301,31 @@ impl Log {
         Ok(commit)
     }
 
-    fn append_and_wait(&self, payload: &Payload<'_>, level: Durability) -> Result<Commit> {
+    fn append_and_wait(
+        &self,
+        payload: &Payload<'_>,
+        level: Durability,
+        calls: Calls,
+        admitted: impl FnOnce(&Commit),
+    ) -> Result<Commit> {
+        may_block()?;
         let waits = level.level().is_some();
-        let (commit, duty) = self.admit(payload, level, WhenFull::Wait, waits)?;
+        let (commit, mut duty) = self.admit(payload, level, WhenFull::Wait, waits)?;
+        match calls {
+            Calls::OurOwn => {
+                let owed = Owed(self.shared());
+                admitted(&commit);
+                std::mem::forget(owed);
+            }
+            Calls::Foreign => {
+                // Whoever the callback waits for may wait for this batch.
+                if duty != Duty::Nothing && !mutated("call_back_in_debt") {
+                    self.shared().wake_driver();
+                    duty = Duty::Nothing;
+                }
+                admitted(&commit);
+            }
+        }
         match duty {
             Duty::Nothing => {}
             Duty::WakeDriver => self.shared().wake_driver(),
@@ -299,28 +336,6 @@ impl Log {
                 }
             }
         }
-        self.inner.run_until(|| !commit.is_pending());
-        commit.wait()?;
-        Ok(commit)
-    }
-
-    /// The same, with foreign code in between. It may wait for other appenders, so nothing may be
-    /// owed to their batch when it runs.
-    fn append_tell_and_wait(
-        &self,
-        payload: &Payload<'_>,
-        level: Durability,
-        admitted: impl FnOnce(&Commit),
-    ) -> Result<Commit> {
-        let waits = level.level().is_some();
-        let (commit, duty) = self.admit(payload, level, WhenFull::Wait, waits)?;
-        match duty {
-            Duty::Nothing => {}
-            Duty::Commit => self.shared().commit_inline(),
-            // The ring thread sets a timer for a batch that is held.
-            Duty::WakeDriver | Duty::CommitAt(_) => self.shared().wake_driver(),
-        }
-        admitted(&commit);
         self.inner.run_until(|| !commit.is_pending());
         commit.wait()?;
         Ok(commit)
@@ -380,6 +395,7 @@ impl Log {
                     return Err(Error::SeqsUsedUp { last_seq });
                 }
                 Err(Blocked::Room) if full == WhenFull::Wait => {
+                    may_block()?;
                     inbox = self.inner.wait_for_room(inbox);
                 }
                 Err(Blocked::Room) => return Err(Error::QueueFull),
@@ -388,6 +404,11 @@ impl Log {
                     drop(inbox);
                     shared.wake_driver();
                     return Err(refusal.map_or(Error::QueueFull, |why| no_space(&why)));
+                }
+                Err(Blocked::Segment) if may_block().is_err() => {
+                    drop(inbox);
+                    shared.wake_driver();
+                    return Err(Error::InWaker);
                 }
                 Err(Blocked::Segment) => match refusals_before {
                     None => {
@@ -420,10 +441,41 @@ impl Log {
 }
 
 impl Log {
+    /// [`append_then_with`](Self::append_then_with) for a callback of this crate that waits for
+    /// nobody: this thread still commits its batch itself where it can.
+    pub(crate) fn append_noting(
+        &self,
+        record: impl AsRef<[u8]>,
+        durability: Durability,
+        admitted: impl FnOnce(&Commit),
+    ) -> Result<Commit> {
+        let record = self.single(record.as_ref())?;
+        self.append_and_wait(&record, durability, Calls::OurOwn, admitted)
+    }
+
+    /// [`append_noting`](Self::append_noting) for an atomic batch.
+    pub(crate) fn append_batch_noting(
+        &self,
+        batch: &Batch,
+        durability: Durability,
+        admitted: impl FnOnce(&Commit),
+    ) -> Result<Commit> {
+        self.append_and_wait(&self.several(batch)?, durability, Calls::OurOwn, admitted)
+    }
+
     /// Waits for a commit of this log that was left to the driver, on whatever runs it.
     pub(crate) fn wait_for(&self, commit: &Commit) -> Result<Seq> {
         self.inner.run_until(|| !commit.is_pending());
         commit.wait()
+    }
+}
+
+/// What an appender owes its batch, left to the ring thread if the callback panics.
+struct Owed<'a>(&'a Shared);
+
+impl Drop for Owed<'_> {
+    fn drop(&mut self) {
+        self.0.wake_driver();
     }
 }
 

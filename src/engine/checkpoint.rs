@@ -12,6 +12,7 @@ use crate::io::{StdStorage, Storage};
 use crate::replication::ShardId;
 use crate::segment::name::state_name;
 use crate::seq::Seq;
+use crate::wakers::may_block;
 
 /// The last checkpoint of a log.
 ///
@@ -96,6 +97,7 @@ impl Log {
             return Err(Error::RecordTooLarge { bytes: payload.len() as u64, limit });
         }
         self.shared().require_own_process()?;
+        may_block()?;
         let mut file = self.inner.state();
         self.shared().check()?;
         let durable_seq = self.durable_seq();

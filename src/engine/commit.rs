@@ -21,6 +21,7 @@ use crate::mutation::mutated;
 use crate::seq::Seq;
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::{Mutex, now};
+use crate::wakers::Key;
 
 /// The published watermarks and those who wait for them.
 #[derive(Debug, Default)]
@@ -185,7 +186,6 @@ impl RecordRef {
 /// assert!(log.durable_seq() >= first.seq()); // so is everything before it
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Clone)]
 #[must_use = "the record is acknowledged only when the commit is waited for"]
 pub struct Commit {
     first_seq: Seq,
@@ -196,6 +196,8 @@ pub struct Commit {
     /// The length of the first record.
     bytes: u32,
     level: Option<Level>,
+    /// Its waker's, as a future.
+    key: Option<Key>,
 }
 
 /// Who keeps a window of tickets keeps thousands of them, and moves each several times.
@@ -207,7 +209,7 @@ impl Commit {
     pub(crate) fn new(placed: Placed, records: u32, bytes: u32, level: Option<Level>) -> Commit {
         let Placed { first_seq, gate, segment, offset, duty: _ } = placed;
         let (first_seq, segment) = (Seq::new(first_seq), Seq::new(segment));
-        Commit { first_seq, segment, offset, gate, records, bytes, level }
+        Commit { first_seq, segment, offset, gate, records, bytes, level, key: None }
     }
 
     /// The sequence number of the record; of an atomic batch, that of its last one. It counts
@@ -270,12 +272,31 @@ impl Commit {
 impl Future for Commit {
     type Output = Result<Seq>;
 
-    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<Seq>> {
-        match self.level {
-            None => Poll::Ready(Ok(self.seq())),
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<Seq>> {
+        let commit = &mut *self;
+        match commit.level {
+            None => Poll::Ready(Ok(commit.seq())),
             Some(level) => {
-                self.gate.poll(level, context.waker()).map(|done| done.map(|()| self.seq()))
+                let done = commit.gate.poll(level, context.waker(), &mut commit.key);
+                done.map(|done| done.map(|()| commit.seq()))
             }
+        }
+    }
+}
+
+impl Clone for Commit {
+    /// A clone has a waker of its own.
+    fn clone(&self) -> Commit {
+        let Commit { first_seq, segment, offset, ref gate, records, bytes, level, key: _ } = *self;
+        let gate = Arc::clone(gate);
+        Commit { first_seq, segment, offset, gate, records, bytes, level, key: None }
+    }
+}
+
+impl Drop for Commit {
+    fn drop(&mut self) {
+        if let Some(key) = self.key {
+            self.gate.leave(key);
         }
     }
 }

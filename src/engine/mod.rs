@@ -49,7 +49,7 @@ use std::sync::Arc;
 use crate::engine::control::Control;
 use crate::engine::metrics::Metrics;
 use crate::engine::open::Inner;
-use crate::engine::options::{Builder, Options};
+use crate::engine::options::{Builder, Durability, Options};
 use crate::engine::recovery::Recovery;
 use crate::engine::shared::Shared;
 use crate::error::Result;
@@ -57,6 +57,7 @@ use crate::gate::Level;
 use crate::io::Backend;
 use crate::mutation::mutated;
 use crate::seq::Seq;
+use crate::wakers::may_block;
 
 /// A write-ahead log: one ordered stream of records in one directory.
 ///
@@ -127,6 +128,7 @@ impl Log {
         if self.durable_seq() >= seq {
             return Ok(());
         }
+        may_block()?;
         let shared = self.shared();
         shared.require_own_process()?;
         let gate = shared.watermarks.gate_for(seq.get());
@@ -197,11 +199,17 @@ impl Log {
     /// [`Error::Poisoned`](crate::Error::Poisoned) when the log had failed before; it is released
     /// all the same.
     pub fn close(&self) -> Result<()> {
+        may_block()?;
         self.inner.close()
     }
 
     fn shared(&self) -> &Shared {
         &self.inner.shared
+    }
+
+    /// What appends get that ask for nothing else.
+    pub(crate) fn durability(&self) -> Durability {
+        self.options().durability
     }
 
     fn options(&self) -> &Options {

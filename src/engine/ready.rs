@@ -4,6 +4,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use crate::engine::{Log, shared::Shared};
+use crate::wakers::Key;
 
 /// See [`Log::ready`].
 ///
@@ -24,13 +25,12 @@ use crate::engine::{Log, shared::Shared};
 #[must_use = "a future does nothing until it is polled"]
 pub struct Ready<'a> {
     log: &'a Log,
-    /// By which the inbox knows its waker, once it has waited.
-    number: Option<u64>,
+    key: Option<Key>,
 }
 
 impl Ready<'_> {
     pub(crate) fn of(log: &Log) -> Ready<'_> {
-        Ready { log, number: None }
+        Ready { log, key: None }
     }
 }
 
@@ -38,21 +38,24 @@ impl Future for Ready<'_> {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        let this = &mut *self;
-        let shared: &Shared = this.log.shared();
+        let shared: &Shared = self.log.shared();
+        let waker = context.waker().clone();
         let mut inbox = shared.inbox();
         if !inbox.is_blocked() {
             return Poll::Ready(());
         }
-        inbox.wait_as_task(&mut this.number, context.waker());
+        let before = inbox.waiting_tasks.enter(&mut self.key, waker);
+        drop(inbox);
+        drop(before);
         Poll::Pending
     }
 }
 
 impl Drop for Ready<'_> {
     fn drop(&mut self) {
-        if let Some(number) = self.number {
-            self.log.shared().inbox().forget_task(number);
+        if let Some(key) = self.key {
+            let waker = self.log.shared().inbox().waiting_tasks.leave(key);
+            drop(waker);
         }
     }
 }

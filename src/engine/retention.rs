@@ -23,6 +23,7 @@ use crate::segment::name::spare_name;
 use crate::segment::reader::{Scan, SegmentScanner};
 use crate::seq::Seq;
 use crate::sync::channel::bounded;
+use crate::wakers::may_block;
 
 /// The number of a recycled segment's name is its first sequence number with this bit set; the
 /// driver's spares count from 1, far below.
@@ -102,6 +103,7 @@ impl Log {
     /// [`Error::Closed`] or [`Error::Poisoned`].
     pub fn rotate(&self) -> Result<()> {
         self.shared().require_own_process()?;
+        may_block()?;
         let _state = self.inner.state();
         self.inner.quiesce().map(drop)
     }
@@ -116,6 +118,7 @@ impl Log {
     /// durable watermark; then nothing changes. Else as [`append`](Self::append).
     pub fn truncate_before(&self, seq: Seq) -> Result<Truncated> {
         self.shared().require_own_process()?;
+        may_block()?;
         let mut file = self.inner.state();
         self.shared().check()?;
         let max = self.durable_seq().next();
@@ -217,6 +220,7 @@ impl Log {
     /// [`append`](Self::append).
     pub fn truncate_after(&self, seq: Seq) -> Result<()> {
         self.shared().require_own_process()?;
+        may_block()?;
         let mut file = self.inner.state();
         let frozen = self.inner.quiesce()?;
         let checkpoint = file.current().checkpoint.as_ref().map_or(0, |last| last.seq);

@@ -120,15 +120,12 @@ impl Shared {
     /// Releases the inbox and wakes whoever waits for a change in it.
     pub(crate) fn announce_room(&self, mut inbox: MutexGuard<'_, Inbox>) {
         let threads = inbox.waiting_threads > 0;
-        let tasks = inbox.take_tasks();
+        let tasks = inbox.waiting_tasks.take();
         drop(inbox);
         if threads {
             self.room.notify_all();
         }
-        for task in tasks.into_values() {
-            // A waker is foreign code: its panic must not end the driver.
-            let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| task.wake()));
-        }
+        tasks.wake();
     }
 
     /// Wakes whom the committer has news for. No lock may be held.

@@ -116,10 +116,11 @@ fn a_task_that_is_told_to_wait_is_woken() {
         let opener = thread::spawn(move || opener.open(Level::Synced, Waking::Relayed));
         let count = Arc::new(Count::default());
         let waker = Waker::from(Arc::clone(&count));
-        let first = gate.poll(Level::Synced, &waker);
+        let mut key = None;
+        let first = gate.poll(Level::Synced, &waker, &mut key);
         opener.join().unwrap();
         assert!(first.is_ready() || count.0.load(Ordering::SeqCst) > 0);
-        assert!(matches!(gate.poll(Level::Synced, &waker), Poll::Ready(Ok(()))));
+        assert!(matches!(gate.poll(Level::Synced, &waker, &mut key), Poll::Ready(Ok(()))));
     });
 }
 

@@ -68,7 +68,7 @@ impl Store {
             return Ok(newest);
         }
         let mut departed = None;
-        let commit = self.log.append_then_with(record, durability, |commit| {
+        let commit = self.log.append_noting(record, durability, |commit| {
             let slot = self.slot_of(commit.record_ref());
             departed = Some(slot.map(|slot| turn.depart(vec![Placed { hash, slot, is_put }])));
         });
@@ -84,7 +84,7 @@ impl Store {
         let _writing = self.writing.read().unwrap_or_else(PoisonError::into_inner);
         let turn = self.index.turn(hashes.iter().copied());
         let mut departed = None;
-        let commit = self.log.append_batch_then_with(&batch.records, durability, |commit| {
+        let commit = self.log.append_batch_noting(&batch.records, durability, |commit| {
             let mut place = commit.record_ref();
             let placed = hashes.iter().zip(&batch.ops).enumerate().map(|(at, (&hash, op))| {
                 place = if at == 0 { place } else { place.next(op.bytes) };

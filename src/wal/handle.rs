@@ -98,7 +98,7 @@ impl WalHandle {
             return self.wait_for(&EventCommit { waits });
         }
         let mut reservation = Some(reservation);
-        let appended = self.log.append_then(bytes, |commit| {
+        let appended = self.log.append_noting(bytes, self.log.durability(), |commit| {
             reservation.take().into_iter().for_each(|first| first.appended(commit));
         });
         if let (Err(error), Some(reservation)) = (&appended, reservation) {
@@ -158,7 +158,7 @@ impl WalHandle {
         let mut next_seq = 0;
         if !batch.is_empty() {
             let mut reservation = reservation;
-            let appended = self.log.append_batch_then(&batch, |commit| {
+            let appended = self.log.append_batch_noting(&batch, self.log.durability(), |commit| {
                 reservation.take().into_iter().for_each(|first| first.appended(commit));
             });
             if let (Err(error), Some(reservation)) = (&appended, reservation) {

@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
+use crate::wakers::{Key, Wakers, may_block};
 use crate::wal::dedup::Admission;
 use crate::{Commit, Error, Result};
 
@@ -38,7 +39,7 @@ pub(crate) enum Waits {
     /// The record of an equal event.
     Duplicate(Commit),
     /// An equal event that is about to be appended.
-    Reserved(Arc<Ticket>),
+    Reserved(Waiting),
     /// Nothing.
     Known,
 }
@@ -50,7 +51,7 @@ impl Waits {
             Admission::New => None,
             Admission::Known => Some(Waits::Known),
             Admission::Appended(commit) => Some(Waits::Duplicate(commit)),
-            Admission::Reserved(ticket) => Some(Waits::Reserved(ticket)),
+            Admission::Reserved(ticket) => Some(Waits::reserved(ticket)),
         }
     }
 }
@@ -66,7 +67,7 @@ impl EventCommit {
         match &self.waits {
             Waits::First(commit) => commit.wait().map(u64::from),
             Waits::Duplicate(commit) => commit.wait().map(|_| 0),
-            Waits::Reserved(ticket) => ticket.wait()?.wait().map(|_| 0),
+            Waits::Reserved(Waiting { ticket, .. }) => ticket.wait()?.wait().map(|_| 0),
             Waits::Known => Ok(0),
         }
     }
@@ -76,7 +77,7 @@ impl EventCommit {
     pub fn is_done(&self) -> bool {
         match &self.waits {
             Waits::First(commit) | Waits::Duplicate(commit) => commit.is_done(),
-            Waits::Reserved(ticket) => {
+            Waits::Reserved(Waiting { ticket, .. }) => {
                 matches!(&ticket.state().outcome, Some(Ok(commit)) if commit.is_done())
             }
             Waits::Known => true,
@@ -88,7 +89,7 @@ impl EventCommit {
     pub(crate) fn is_pending(&self) -> bool {
         match &self.waits {
             Waits::First(commit) | Waits::Duplicate(commit) => commit.is_pending(),
-            Waits::Reserved(ticket) => match &ticket.state().outcome {
+            Waits::Reserved(Waiting { ticket, .. }) => match &ticket.state().outcome {
                 None => true,
                 Some(outcome) => outcome.as_ref().is_ok_and(Commit::is_pending),
             },
@@ -106,8 +107,8 @@ impl Future for EventCommit {
     type Output = Result<u64>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<u64>> {
-        if let Waits::Reserved(ticket) = &self.waits {
-            match ticket.poll(context.waker()) {
+        if let Waits::Reserved(Waiting { ticket, key }) = &mut self.waits {
+            match ticket.poll(context.waker(), key) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
                 Poll::Ready(Ok(commit)) => self.waits = Waits::Duplicate(commit),
@@ -117,6 +118,30 @@ impl Future for EventCommit {
             Waits::First(commit) => Pin::new(commit).poll(context).map_ok(u64::from),
             Waits::Duplicate(commit) => Pin::new(commit).poll(context).map_ok(|_| 0),
             Waits::Reserved(_) | Waits::Known => Poll::Ready(Ok(0)),
+        }
+    }
+}
+
+impl Waits {
+    /// For the event that this ticket is of to be appended.
+    pub(crate) fn reserved(ticket: Arc<Ticket>) -> Waits {
+        Waits::Reserved(Waiting { ticket, key: None })
+    }
+}
+
+/// Waits for an equal event to be appended.
+#[derive(Debug)]
+pub(crate) struct Waiting {
+    ticket: Arc<Ticket>,
+    /// Its waker's, as a future.
+    key: Option<Key>,
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        if let Some(key) = self.key {
+            let waker = self.ticket.state().wakers.leave(key);
+            drop(waker);
         }
     }
 }
@@ -131,7 +156,7 @@ pub(crate) struct Ticket {
 #[derive(Default)]
 struct TicketState {
     outcome: Option<Result<Commit, Arc<Error>>>,
-    wakers: Vec<Waker>,
+    wakers: Wakers,
 }
 
 impl Ticket {
@@ -139,10 +164,10 @@ impl Ticket {
         let wakers = {
             let mut state = self.state();
             state.outcome = Some(outcome);
-            std::mem::take(&mut state.wakers)
+            state.wakers.take()
         };
         self.resolved.notify_all();
-        wakers.into_iter().for_each(Waker::wake);
+        wakers.wake();
     }
 
     /// Blocks until the event was appended, or failed to be.
@@ -152,6 +177,7 @@ impl Ticket {
             match &state.outcome {
                 Some(outcome) => return told(outcome),
                 None => {
+                    may_block()?;
                     let waited = self.resolved.wait(state);
                     state = waited.unwrap_or_else(PoisonError::into_inner);
                 }
@@ -159,14 +185,15 @@ impl Ticket {
         }
     }
 
-    fn poll(&self, waker: &Waker) -> Poll<Result<Commit>> {
+    fn poll(&self, waker: &Waker, key: &mut Option<Key>) -> Poll<Result<Commit>> {
+        let waker = waker.clone();
         let mut state = self.state();
         if let Some(outcome) = &state.outcome {
             return Poll::Ready(told(outcome));
         }
-        if !state.wakers.iter().any(|known| known.will_wake(waker)) {
-            state.wakers.push(waker.clone());
-        }
+        let before = state.wakers.enter(key, waker);
+        drop(state);
+        drop(before);
         Poll::Pending
     }
 
@@ -187,6 +214,9 @@ fn told(outcome: &Result<Commit, Arc<Error>>) -> Result<Commit> {
 fn copy(error: &Error) -> Error {
     match error {
         Error::Closed => Error::Closed,
+        Error::Forked { path } => Error::Forked { path: path.clone() },
+        Error::InWaker => Error::InWaker,
+        Error::SeqsUsedUp { last_seq } => Error::SeqsUsedUp { last_seq: *last_seq },
         Error::Poisoned(cause) => Error::Poisoned(Arc::clone(cause)),
         Error::BatchTooLarge { bytes, limit } => {
             Error::BatchTooLarge { bytes: *bytes, limit: *limit }

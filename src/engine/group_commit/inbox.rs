@@ -27,9 +27,8 @@ mod duty;
 mod spares;
 
 use std::cell::LazyCell;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
-use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use crate::buf::{AlignedBuf, BufPool};
@@ -40,6 +39,7 @@ use crate::format::{HEADER_SIZE, RECORD_HEAD_SIZE};
 use crate::gate::Gate;
 use crate::io::FileId;
 use crate::mutation::mutated;
+use crate::wakers::Wakers;
 
 /// What bounds batches and segments.
 #[derive(Clone, Debug)]
@@ -203,9 +203,8 @@ pub(crate) struct Inbox {
     pub(crate) driver_has_timer: bool,
     /// Threads that wait for room.
     pub(crate) waiting_threads: u32,
-    /// Tasks that wait for room, by the number that each future got.
-    waiting_tasks: BTreeMap<u64, Waker>,
-    next_task: u64,
+    /// Tasks that wait for room.
+    pub(crate) waiting_tasks: Wakers,
 }
 
 impl Inbox {
@@ -234,8 +233,7 @@ impl Inbox {
             driver_asleep: false,
             driver_has_timer: false,
             waiting_threads: 0,
-            waiting_tasks: BTreeMap::new(),
-            next_task: 0,
+            waiting_tasks: Wakers::default(),
         }
     }
 
@@ -393,25 +391,6 @@ impl Inbox {
     /// Whether a thread or a task waits for room.
     pub(crate) fn someone_waits(&self) -> bool {
         self.waiting_threads > 0 || !self.waiting_tasks.is_empty()
-    }
-
-    /// Wakes `task` at the next change, under the number that it got before, if it did.
-    pub(crate) fn wait_as_task(&mut self, number: &mut Option<u64>, task: &Waker) {
-        let number = *number.get_or_insert_with(|| {
-            self.next_task += 1;
-            self.next_task
-        });
-        self.waiting_tasks.entry(number).or_insert_with(|| task.clone()).clone_from(task);
-    }
-
-    /// The task with this number does not wait any more.
-    pub(crate) fn forget_task(&mut self, number: u64) {
-        self.waiting_tasks.remove(&number);
-    }
-
-    /// Takes out all tasks that wait.
-    pub(crate) fn take_tasks(&mut self) -> BTreeMap<u64, Waker> {
-        std::mem::take(&mut self.waiting_tasks)
     }
 
     /// Stops taking records until [`thaw`](Self::thaw); what is in the inbox still leaves it.

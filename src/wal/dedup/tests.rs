@@ -51,7 +51,7 @@ fn a_reservation_that_fails_is_forgotten_and_fails_those_who_wait() {
     let (_none, admission) = window.admit_one(&event(1), 1);
     let Admission::Reserved(ticket) = admission else { panic!("{admission:?}") };
     first.failed(&Error::Closed);
-    let waits = crate::wal::EventCommit { waits: crate::wal::ticket::Waits::Reserved(ticket) };
+    let waits = crate::wal::EventCommit { waits: crate::wal::ticket::Waits::reserved(ticket) };
     assert!(matches!(waits.wait(), Err(Error::Closed)));
     let (again, admission) = window.admit_one(&event(1), 1);
     assert!(matches!(admission, Admission::New));
@@ -79,7 +79,7 @@ fn a_future_that_waits_for_a_reservation_is_woken_by_what_becomes_of_it() {
         let (_none, admission) = window.admit_one(&event(1), 1);
         let Admission::Reserved(ticket) = admission else { panic!("{admission:?}") };
         let mut waits =
-            crate::wal::EventCommit { waits: crate::wal::ticket::Waits::Reserved(ticket) };
+            crate::wal::EventCommit { waits: crate::wal::ticket::Waits::reserved(ticket) };
         assert!(std::pin::pin!(&mut waits).poll(&mut context).is_pending());
         assert!(!flag.0.swap(false, std::sync::atomic::Ordering::AcqRel));
         if appends {

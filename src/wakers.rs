@@ -1,0 +1,140 @@
+//! Wakers: tasks that wait for something, and the rules for what their wakers may do.
+//!
+//! A waker is foreign code on a thread of the log: it runs where a batch is acknowledged, which is
+//! the ring thread or an appender that committed its own batch. Invariants:
+//!
+//! 1. No lock of the log is held while a waker is cloned, woken or dropped.
+//! 2. A panic of a waker ends nothing.
+//! 3. While a waker runs, what would block on its thread is refused ([`may_block`]): it might wait
+//!    for what only this thread can bring about.
+//! 4. A waker is known by the key that its future holds, so a future that is dropped takes its own
+//!    waker away and no other.
+
+use std::num::NonZeroU32;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::task::Waker;
+
+use crate::error::{Error, Result};
+
+/// What a future knows its waker by.
+pub(crate) type Key = NonZeroU32;
+
+/// The wakers of those who wait for one thing.
+#[derive(Debug, Default)]
+pub(crate) struct Wakers {
+    last_key: u32,
+    waiting: Vec<(Key, Waker)>,
+}
+
+impl Wakers {
+    /// Enters the waker of the future that holds `key`, in place of the one that it entered before,
+    /// which is returned to be dropped without a lock.
+    pub(crate) fn enter(&mut self, key: &mut Option<Key>, waker: Waker) -> Option<Waker> {
+        let known = key.and_then(|key| self.waiting.iter_mut().find(|(other, _)| *other == key));
+        if let Some((_, known)) = known {
+            return Some(std::mem::replace(known, waker));
+        }
+        self.last_key = self.last_key.checked_add(1).unwrap_or(1);
+        let entered = Key::new(self.last_key).unwrap_or(Key::MIN);
+        self.waiting.push((entered, waker));
+        *key = Some(entered);
+        None
+    }
+
+    /// Takes the waker of a future away, if it was not woken yet; to be dropped without a lock.
+    pub(crate) fn leave(&mut self, key: Key) -> Option<Waker> {
+        let at = self.waiting.iter().position(|(other, _)| *other == key)?;
+        Some(self.waiting.swap_remove(at).1)
+    }
+
+    /// All of them, to be woken without a lock.
+    pub(crate) fn take(&mut self) -> Wakers {
+        Wakers { last_key: self.last_key, waiting: std::mem::take(&mut self.waiting) }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
+    /// Wakes all of them. No lock may be held.
+    pub(crate) fn wake(self) {
+        for (_, waker) in self.waiting {
+            let _wakes = Mark::set();
+            let _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));
+        }
+    }
+}
+
+/// An error if a waker runs on this thread, which is to be told before anything is waited for.
+pub(crate) fn may_block() -> Result<()> {
+    match mark::is_set() {
+        true => Err(Error::InWaker),
+        false => Ok(()),
+    }
+}
+
+/// Says that a waker runs on this thread.
+struct Mark {
+    before: bool,
+}
+
+impl Mark {
+    fn set() -> Mark {
+        Mark { before: mark::set(true) }
+    }
+}
+
+impl Drop for Mark {
+    fn drop(&mut self) {
+        mark::set(self.before);
+    }
+}
+
+#[cfg(not(any(ringwal_loom, ringwal_shuttle)))]
+mod mark {
+    use std::cell::Cell;
+
+    thread_local! {
+        static WAKES: Cell<bool> = const { Cell::new(false) };
+    }
+
+    /// Returns what it was. A thread that is ending has no mark any more, and wakes nobody.
+    pub(super) fn set(to: bool) -> bool {
+        WAKES.try_with(|wakes| wakes.replace(to)).unwrap_or(false)
+    }
+
+    pub(super) fn is_set() -> bool {
+        WAKES.try_with(Cell::get).unwrap_or(false)
+    }
+}
+
+/// The threads of a model share one thread of the system, so they would share the mark.
+#[cfg(any(ringwal_loom, ringwal_shuttle))]
+mod mark {
+    pub(super) fn set(_to: bool) -> bool {
+        false
+    }
+
+    pub(super) fn is_set() -> bool {
+        false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_future_has_one_waker_and_takes_away_its_own_alone() {
+        let mut wakers = Wakers::default();
+        let (mut one, mut other) = (None, None);
+        assert!(wakers.enter(&mut one, Waker::noop().clone()).is_none());
+        assert!(wakers.enter(&mut other, Waker::noop().clone()).is_none());
+        assert!(wakers.enter(&mut one, Waker::noop().clone()).is_some());
+        assert_eq!(wakers.waiting.len(), 2);
+        assert!(wakers.leave(one.unwrap()).is_some() && wakers.leave(one.unwrap()).is_none());
+        assert_eq!(wakers.waiting[0].0, other.unwrap());
+        assert_eq!(wakers.take().waiting.len(), 1);
+        assert!(wakers.is_empty());
+    }
+}
