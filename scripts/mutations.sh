@@ -19,10 +19,11 @@ done
 # Slower to build than for debugging, and much faster to run.
 started=$SECONDS
 mapfile -t binaries < <(
-    CARGO_PROFILE_DEV_OPT_LEVEL=1 cargo test --features sim --lib --test simulation --test kv_simulation --no-run \
+    CARGO_PROFILE_DEV_OPT_LEVEL=1 cargo test --features sim --lib --test simulation --test kv_simulation \
+        --test edges --test fork --test limits --no-run \
         --message-format=json | sed -n 's/.*"executable":"\([^"]*\)".*/\1/p'
 )
-[ ${#binaries[@]} -eq 3 ]
+[ ${#binaries[@]} -eq 6 ]
 checkers=()
 for checker in loom shuttle; do
     mapfile -t -O ${#checkers[@]} checkers < <(

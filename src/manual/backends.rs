@@ -11,8 +11,9 @@
 //! - `linked`: a write linked to an fdatasync, in one submission. The sync runs on a worker thread
 //!   of the kernel.
 //! - `dsync`: one write with `RWF_DSYNC`. The cheapest where the drive has no volatile cache; slow
-//!   when all processors are busy. Left out, with the reason, where the system may report such a
-//!   write durable before it is: on ext4 without blocks written beforehand, and on FUSE.
+//!   when all processors are busy. Offered where it is known to hold: on ext4 with blocks written
+//!   beforehand, xfs, btrfs and f2fs, and in memory (tmpfs, ramfs). Elsewhere it is refused, with the
+//!   reason: 9p and cifs ignore the flag on direct writes, and many FUSE servers do.
 //! - `write-then-sync`: a ring write, then one blocking fdatasync for all writes that are done.
 //!   Robust everywhere.
 //!

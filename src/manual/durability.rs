@@ -38,6 +38,20 @@
 //! append tries again. On copy-on-write file systems neither reserves anything; there a full disk
 //! can show as a failed write, which is final.
 //!
+//! A log that is there opens on a full disk, is read and truncated, and takes records again once
+//! there is room. io_uring cannot be tried then, so with `auto` the log runs on std until it is
+//! opened again. A new log on a full disk says `NoSpace`.
+//!
+//! A reflink copy of a log that is open (`cp --reflink`) shares its blocks, so the next write to each
+//! allocates again, although it was written beforehand: a full disk can then show as a failed write.
+//!
+//! # Processes
+//!
+//! A log belongs to the process that opened it. In a child that was forked from it, a log does no
+//! I/O, says [`Error::Forked`](crate::Error::Forked), and is dropped without waiting; a child that
+//! is made by a bare system call, around the C library, is not noticed. A ticket of the parent must
+//! not be waited for in a child.
+//!
 //! # What an error from `append` means
 //!
 //! After `NoSpace`, `QueueFull`, `RecordTooLarge` and `Closed` the record is not in the log. After
