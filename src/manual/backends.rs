@@ -12,8 +12,8 @@
 //!   of the kernel.
 //! - `dsync`: one write with `RWF_DSYNC`. The cheapest where the drive has no volatile cache; slow
 //!   when all processors are busy. Offered where it is known to hold: on ext4 with blocks written
-//!   beforehand, xfs, btrfs and f2fs, and in memory (tmpfs, ramfs). Elsewhere it is refused, with the
-//!   reason: 9p and cifs ignore the flag on direct writes, and many FUSE servers do.
+//!   beforehand, xfs, btrfs and f2fs, and in memory (tmpfs, ramfs). Elsewhere it is refused, with
+//!   the reason: 9p and cifs ignore the flag on direct writes, and many FUSE servers do.
 //! - `write-then-sync`: a ring write, then one blocking fdatasync for all writes that are done.
 //!   Robust everywhere.
 //!
