@@ -267,3 +267,81 @@ fn a_waker_that_would_wait_for_its_log_is_told_so() {
         });
     }
 }
+
+struct Quiet;
+
+impl std::task::Wake for Quiet {
+    fn wake(self: std::sync::Arc<Self>) {}
+}
+
+#[test]
+fn a_ticket_that_is_dropped_takes_its_waker_with_it() {
+    for backend in BACKENDS {
+        let dir = tempfile::tempdir().unwrap();
+        let log = Log::builder(dir.path()).backend(backend).open().unwrap();
+        let quiet = std::sync::Arc::new(Quiet);
+        let waker = std::task::Waker::from(std::sync::Arc::clone(&quiet));
+        let kept = log.append_async("one").unwrap();
+        let mut polled = Box::pin(kept.clone());
+        let _done = polled.as_mut().poll(&mut std::task::Context::from_waker(&waker));
+        drop((polled, waker));
+        kept.wait().unwrap();
+        // One that is woken this very moment goes with the batch.
+        log.close().unwrap();
+        assert_eq!(std::sync::Arc::strong_count(&quiet), 1);
+    }
+}
+
+/// Drops the last handle of another log where it is woken, when all are there.
+struct DropsLast {
+    other: std::sync::Mutex<Option<Log>>,
+    all: std::sync::Arc<std::sync::Barrier>,
+}
+
+impl std::task::Wake for DropsLast {
+    fn wake(self: std::sync::Arc<Self>) {
+        self.all.wait();
+        drop(self.other.lock().unwrap().take());
+    }
+}
+
+#[test]
+fn two_logs_may_drop_the_last_handles_of_each_other_in_their_wakers() {
+    for backend in BACKENDS {
+        comes_back(move || {
+            let dirs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+            let logs = dirs
+                .each_ref()
+                .map(|dir| Log::builder(dir.path()).backend(backend).open().unwrap());
+            let all = std::sync::Arc::new(std::sync::Barrier::new(3));
+            let drops = logs.each_ref().map(|log| {
+                let all = std::sync::Arc::clone(&all);
+                let drops = std::sync::Arc::new(DropsLast { other: None.into(), all });
+                let waker = std::sync::Arc::clone(&drops).into();
+                let mut context = std::task::Context::from_waker(&waker);
+                // It is entered only while the record is on its way.
+                let is_entered = |_: &u32| {
+                    let mut commit = log.append_async("kept").unwrap();
+                    let polled = std::pin::Pin::new(&mut commit).poll(&mut context);
+                    polled.is_pending().then(|| std::mem::forget(commit)).is_some()
+                };
+                assert!((0..1000).find(is_entered).is_some(), "each was durable at once");
+                drops
+            });
+            let [first, second] = logs;
+            *drops[0].other.lock().unwrap() = Some(second);
+            *drops[1].other.lock().unwrap() = Some(first);
+            all.wait();
+            for dir in &dirs {
+                // Its ring thread ends by itself; then the lock is free, and the record is there.
+                let again = loop {
+                    match Log::builder(dir.path()).backend(backend).open() {
+                        Err(Error::Locked { .. }) => thread::yield_now(),
+                        opened => break opened.unwrap(),
+                    }
+                };
+                assert!(again.durable_seq() >= Seq::FIRST);
+            }
+        });
+    }
+}

@@ -87,7 +87,8 @@ fn a_child_leaves_events_and_keys_alone(dir: &Path) {
     let config = WalConfig { dir: dir.join("events"), ..WalConfig::default() };
     let (wal, _, _) = WalHandle::open(config).unwrap();
     assert_eq!(wal.append(event).unwrap(), 1);
-    let store = DataWal::open(dir.join("store")).unwrap();
+    // It has a thread of its own, which a child has not.
+    let store = DataWal::builder(dir.join("store")).compact_above_percent(Some(50)).open().unwrap();
     store.put("apple", "green").unwrap();
     let (mut wal, mut store) = (Some(wal), Some(store));
     in_a_child(|| {
@@ -95,7 +96,8 @@ fn a_child_leaves_events_and_keys_alone(dir: &Path) {
         let other = SignalEvent { entity_id: 2, ..event };
         let refused = is_forked(wal.append(other))
             && is_forked(store.put("pear", "yellow"))
-            && is_forked(store.fsync());
+            && is_forked(store.fsync())
+            && is_forked(store.close());
         drop((wal, store));
         refused
     });

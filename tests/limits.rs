@@ -287,6 +287,11 @@ fn no_descriptors_at_rotation(dir: &Path, backend: BackendKind) {
     assert!(matches!(error, Error::NoSpace { .. }), "{error}");
     assert!(log.durable_seq().get() > SEGMENT_BYTES / (2 * RECORD_BYTES as u64), "none was filled");
     Limit::Descriptors.set(None);
+    // The spare that was being prepared meanwhile may be refused to one more append, but no other.
+    match log.append(record(log.appended_seq().get() + 1)) {
+        Ok(_) | Err(Error::NoSpace { .. }) => {}
+        Err(error) => panic!("{error}"),
+    }
     append(&log, 40);
     let last = log.durable_seq();
     log.close().unwrap();

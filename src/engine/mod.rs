@@ -3,7 +3,7 @@
 //! | file | what it does |
 //! |---|---|
 //! | `options` | the builder; checks every option before the disk is touched |
-//! | `open` | opening (lock, recovery, ring thread) and closing |
+//! | `open`, `directory` | opening (directory, lock, recovery, ring thread) and closing |
 //! | `append`, `batch`, `commit` | a caller's side of an append: bytes in, ticket out |
 //! | `group_commit` | pure: which batch a record joins, what may be acknowledged |
 //! | `committer` | the state machine by which batches become durable; an appender may drive it |
@@ -23,6 +23,7 @@ pub(crate) mod commit;
 pub(crate) mod committer;
 pub(crate) mod control;
 pub(crate) mod cuts;
+pub(crate) mod directory;
 pub(crate) mod driver;
 pub(crate) mod files;
 pub(crate) mod group_commit;
@@ -199,8 +200,15 @@ impl Log {
     /// [`Error::Poisoned`](crate::Error::Poisoned) when the log had failed before; it is released
     /// all the same.
     pub fn close(&self) -> Result<()> {
-        may_block()?;
+        self.may_close()?;
         self.inner.close()
+    }
+
+    /// An error where closing would wait for what cannot happen: in a waker, and in a child of the
+    /// process that opened the log.
+    pub(crate) fn may_close(&self) -> Result<()> {
+        may_block()?;
+        self.shared().require_own_process()
     }
 
     fn shared(&self) -> &Shared {

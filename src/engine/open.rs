@@ -4,14 +4,12 @@
 //! makes durable what it shows), and the ring thread is started; it makes its queue itself,
 //! because a ring belongs to the thread that created it. Closing goes the other way round.
 
-use std::fs;
-use std::io::ErrorKind;
-use std::path::Path;
 use std::sync::{Arc, PoisonError};
 
 use crate::engine::Log;
 use crate::engine::committer::{Committer, Setup};
 use crate::engine::control::Control;
+use crate::engine::directory::make_dir;
 use crate::engine::driver::Driver;
 use crate::engine::files::Files;
 use crate::engine::group_commit::inbox::{Ended, Inbox, Limits};
@@ -26,7 +24,7 @@ use crate::engine::state_file::StateFile;
 use crate::engine::still::look_again;
 use crate::error::{Error, Result};
 use crate::io::{
-    Access, Backend, IoQueue, LockGuard, QueueOptions, StdStorage, Storage, Strategy, open_queue,
+    Backend, IoQueue, LockGuard, QueueOptions, StdStorage, Storage, Strategy, open_queue,
     require_set_up,
 };
 #[cfg(any(test, feature = "sim"))]
@@ -35,6 +33,7 @@ use crate::segment::name;
 use crate::sync::channel::{Receiver, bounded, unbounded};
 use crate::sync::thread::{self, JoinHandle};
 use crate::sync::{Mutex, MutexGuard};
+use crate::wakers::may_block;
 
 /// The number of the spare that probes the backend; the driver counts from 1.
 const PROBE_SPARE: u64 = 0;
@@ -183,73 +182,6 @@ impl Builder {
     pub fn read_only(self) -> Result<Reader> {
         let storage = Arc::new(StdStorage::new(&self.options.dir));
         self.read_only_on(storage, &mut || (), &mut |_| Ok(()))
-    }
-}
-
-/// Makes the directory, durably, or checks that what is there may hold a log.
-fn make_dir(options: &Options) -> Result<()> {
-    let dir = &options.dir;
-    match fs::metadata(dir) {
-        Ok(found) if !found.is_dir() => {
-            let reason = "it is a file, not a directory".to_owned();
-            return Err(Error::NotALog { path: dir.clone(), reason });
-        }
-        Ok(_) => {}
-        Err(error) if error.kind() == ErrorKind::NotFound => {
-            let missing: Vec<&Path> = dir.ancestors().take_while(|at| !at.exists()).collect();
-            fs::create_dir_all(dir).map_err(|source| {
-                Error::io("create the directory", dir, source).or_no_space(dir.clone(), 0)
-            })?;
-            // The new names must survive as well as what is written below them.
-            for parent in missing.into_iter().filter_map(Path::parent) {
-                let parent = if parent == Path::new("") { Path::new(".") } else { parent };
-                StdStorage::new(parent).sync_dir()?;
-            }
-        }
-        Err(error) => return Err(Error::io("look at", dir, error)),
-    }
-    let storage = StdStorage::new(dir);
-    let names = storage.list()?;
-    let (shard, state) = (options.shard, name::state_name(options.shard));
-    let lock = name::lock_name(shard);
-    let is_file = |n: &str| fs::symlink_metadata(storage.real_path(n)).is_ok_and(|n| n.is_file());
-    let is_own = |n: &str| n == state || n == lock || name::parse_segment(shard, n).is_some();
-    if let Some(foreign) = names.iter().find(|n| is_own(n.as_str()) && !is_file(n.as_str())) {
-        let reason = format!("{foreign:?} in it is not a regular file");
-        return Err(Error::NotALog { path: dir.clone(), reason });
-    }
-    if names.iter().any(|n| *n == state || name::parse_segment(shard, n).is_some()) {
-        return if names.contains(&state) { Ok(()) } else { sync_parent(dir) };
-    }
-    // A log would begin here: the directory must not be somebody else's.
-    let foreign = names.iter().find(|n| !name::is_expected(n));
-    let foreign_lock = || names.iter().find(|n| **n == lock && !is_lock(&storage, n));
-    if let Some(foreign) = foreign.or_else(foreign_lock) {
-        let reason = format!("it has other files, such as {foreign:?}, and no segment");
-        return Err(Error::NotALog { path: dir.clone(), reason });
-    }
-    sync_parent(dir)
-}
-
-/// Whether a log may have left this lock file: it is empty or has the number of a process.
-fn is_lock(storage: &StdStorage, name: &str) -> bool {
-    const BYTES_MAX: u64 = 16;
-    let Ok(file) = storage.open(name, Access::Read) else { return false };
-    let mut bytes = [0; BYTES_MAX as usize];
-    match (file.bytes(), file.read_at(&mut bytes, 0)) {
-        (Ok(len), Ok(read)) if len <= BYTES_MAX => {
-            bytes[..read].iter().all(|byte| byte.is_ascii_digit() || *byte == b'\n')
-        }
-        _ => false,
-    }
-}
-
-/// Makes the directory's own name durable, whoever made it: a log that begins there must be found
-/// after a loss of power. Where the one above may not be opened, that was for whoever could.
-fn sync_parent(dir: &Path) -> Result<()> {
-    match StdStorage::new(dir.join("..")).sync_dir() {
-        Err(Error::Io { source, .. }) if source.kind() == ErrorKind::PermissionDenied => Ok(()),
-        synced => synced,
     }
 }
 
@@ -435,8 +367,10 @@ impl Inner {
         let mut life = self.life.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(lock) = life.lock.take() else { return Ok(()) };
         let current = thread::current().id();
-        if life.thread.as_ref().is_some_and(|thread| thread.thread().id() == current) {
-            // A waker dropped the last handle, on the ring thread itself.
+        let is_ring_thread = |thread: &JoinHandle<()>| thread.thread().id() == current;
+        if life.thread.as_ref().is_some_and(|it| is_ring_thread(it) || may_block().is_err()) {
+            // A waker dropped the last handle, on this ring thread or on one of another log: to
+            // wait here could be to wait for each other.
             self.shared.inbox().freeze();
             self.shared.control(Control::Abandon(lock));
             return Ok(());

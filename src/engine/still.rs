@@ -13,7 +13,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::error::{Corruption, Error, Result};
-use crate::io::{Access, LockGuard, Storage, StorageFile};
+use crate::io::{Access, Storage, StorageFile};
 use crate::mutation::mutated;
 use crate::replication::ShardId;
 use crate::segment::name::{segments_among, state_name};
@@ -145,22 +145,6 @@ impl Storage for Still {
             (None, Access::Read) => self.storage.open(name, Access::Read),
             _ => Err(Error::ReadOnly),
         }
-    }
-
-    fn rename(&self, _from: &str, _to: &str) -> Result<()> {
-        Err(Error::ReadOnly)
-    }
-
-    fn remove(&self, _name: &str) -> Result<()> {
-        Err(Error::ReadOnly)
-    }
-
-    fn sync_dir(&self) -> Result<()> {
-        Err(Error::ReadOnly)
-    }
-
-    fn lock(&self, _name: &str) -> Result<Box<dyn LockGuard>> {
-        Err(Error::ReadOnly)
     }
 }
 

@@ -64,7 +64,8 @@ mod uring;
 
 /// The blocking plane: one directory and the files in it, by name.
 ///
-/// Names have no separators. All methods may be called from any thread.
+/// Names have no separators. All methods may be called from any thread. One that is only read
+/// leaves out what would change it: that says [`Error::ReadOnly`] then.
 ///
 /// ```
 /// use ringwal::io::{Access, StdStorage, Storage};
@@ -106,17 +107,28 @@ pub trait Storage: Send + Sync + fmt::Debug {
 
     /// Gives the file `from` the name `to`, in place of a file of that name if there is one.
     /// Durable only after [`sync_dir`](Self::sync_dir).
-    fn rename(&self, from: &str, to: &str) -> Result<()>;
+    fn rename(&self, from: &str, to: &str) -> Result<()> {
+        let _refused = (from, to);
+        Err(Error::ReadOnly)
+    }
 
     /// Removes a file. Durable only after [`sync_dir`](Self::sync_dir).
-    fn remove(&self, name: &str) -> Result<()>;
+    fn remove(&self, name: &str) -> Result<()> {
+        let _refused = name;
+        Err(Error::ReadOnly)
+    }
 
     /// Makes all creations, renames and removals so far durable.
-    fn sync_dir(&self) -> Result<()>;
+    fn sync_dir(&self) -> Result<()> {
+        Err(Error::ReadOnly)
+    }
 
     /// Takes the exclusive lock `name` until the returned guard is dropped, or says who has it
     /// ([`Error::Locked`]). Never waits.
-    fn lock(&self, name: &str) -> Result<Box<dyn LockGuard>>;
+    fn lock(&self, name: &str) -> Result<Box<dyn LockGuard>> {
+        let _refused = name;
+        Err(Error::ReadOnly)
+    }
 }
 
 /// Holds a lock until it is dropped.

@@ -326,6 +326,7 @@ impl DataWal {
     ///
     /// [`Error::Poisoned`] when the log had failed before; it is released all the same.
     pub fn close(&self) -> Result<()> {
+        self.store.log.may_close()?;
         self.store.closing.store(true, Ordering::Relaxed);
         if let Some(compactor) = &self.compactor {
             compactor.stop();
@@ -343,6 +344,10 @@ impl DataWal {
 
 impl Drop for DataWal {
     fn drop(&mut self) {
+        if let Err(Error::Forked { .. }) = self.store.log.may_close() {
+            // Its thread runs in the parent alone.
+            return std::mem::forget(self.compactor.take());
+        }
         self.store.closing.store(true, Ordering::Relaxed);
         if let Some(compactor) = &self.compactor {
             compactor.stop();

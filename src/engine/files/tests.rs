@@ -2,7 +2,7 @@ use std::path::Path;
 use std::sync::Mutex;
 
 use super::*;
-use crate::io::{Blocks, LockGuard, SimDisk};
+use crate::io::{Blocks, SimDisk};
 
 type Act = Box<dyn FnOnce() + Send>;
 
@@ -44,22 +44,6 @@ impl Storage for Hooked {
         let file = Storage::open(&self.disk, name, access)?;
         let (act, seen) = (Arc::clone(&self.act), Arc::clone(&self.seen));
         Ok(Box::new(HookedFile { file, act, seen }))
-    }
-
-    fn rename(&self, _from: &str, _to: &str) -> Result<()> {
-        Err(Error::ReadOnly)
-    }
-
-    fn remove(&self, _name: &str) -> Result<()> {
-        Err(Error::ReadOnly)
-    }
-
-    fn sync_dir(&self) -> Result<()> {
-        Err(Error::ReadOnly)
-    }
-
-    fn lock(&self, _name: &str) -> Result<Box<dyn LockGuard>> {
-        Err(Error::ReadOnly)
     }
 }
 
