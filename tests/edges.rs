@@ -345,3 +345,70 @@ fn two_logs_may_drop_the_last_handles_of_each_other_in_their_wakers() {
         });
     }
 }
+
+/// A log of small segments that are recycled, with 30 records of which 10 are in each.
+fn three_segments(dir: &Path, backend: BackendKind, recycles: usize) -> Log {
+    let builder = Log::builder(dir).backend(backend).recycle_segments(recycles);
+    let log = builder.open().unwrap();
+    for n in 0..30_u8 {
+        if n % 10 == 0 && n > 0 {
+            log.rotate().unwrap();
+        }
+        log.append([n; 100]).unwrap();
+    }
+    log
+}
+
+fn is_truncated(error: &Error, first_live: u64) -> bool {
+    matches!(error, Error::Truncated { first_seq, .. } if first_seq.get() == first_live)
+}
+
+#[test]
+fn a_reader_without_the_lock_is_told_what_the_writer_truncated() {
+    for backend in BACKENDS {
+        for recycles in [0, 4] {
+            let dir = tempfile::tempdir().unwrap();
+            let log = three_segments(dir.path(), backend, recycles);
+            let mut reader = Log::builder(dir.path()).read_only().unwrap();
+            let mut fresh = Log::builder(dir.path()).read_only().unwrap();
+            let first = reader.next().unwrap().unwrap().record_ref();
+            log.truncate_before(Seq::new(21)).unwrap();
+            // What was recycled is filled with others.
+            for n in 0..30_u8 {
+                log.append([200 - n; 100]).unwrap();
+                if n % 5 == 0 {
+                    log.rotate().unwrap();
+                }
+            }
+            assert!(is_truncated(&fresh.next().unwrap().unwrap_err(), 21), "{recycles}");
+            reader.seek(Seq::new(11));
+            assert!(is_truncated(&reader.next().unwrap().unwrap_err(), 21), "{recycles}");
+            match reader.read(first) {
+                Ok(record) => assert_eq!((recycles, record.data()), (0, &[0; 100][..])),
+                Err(error) => assert!(is_truncated(&error, 21), "{error}"),
+            }
+            reader.seek(Seq::new(21));
+            assert_eq!(reader.map(Result::unwrap).count(), 10);
+        }
+    }
+}
+
+#[test]
+fn a_reader_without_the_lock_is_told_what_the_writer_cut_off() {
+    for backend in BACKENDS {
+        let dir = tempfile::tempdir().unwrap();
+        let log = three_segments(dir.path(), backend, 2);
+        let mut reader = Log::builder(dir.path()).read_only().unwrap();
+        let place = reader.by_ref().nth(26).unwrap().unwrap().record_ref();
+        log.truncate_after(Seq::new(15)).unwrap();
+        for n in 0..30_u8 {
+            log.append([200 - n; 100]).unwrap();
+        }
+        let refused = reader.read(place).unwrap_err();
+        assert!(matches!(refused, Error::Truncated { .. }), "{refused}");
+        reader.seek(Seq::new(11));
+        let (shown, last): (Vec<_>, Vec<_>) = reader.partition(Result::is_ok);
+        assert_eq!(shown.len(), 5);
+        assert!(matches!(last[..], [Err(Error::Truncated { seq, .. })] if seq.get() == 16));
+    }
+}

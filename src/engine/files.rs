@@ -17,6 +17,7 @@ use crate::engine::Log;
 use crate::engine::commit::RecordRef;
 use crate::engine::reader::{Reader, Record, Segments};
 use crate::engine::recovery::SegmentInfo;
+use crate::engine::watch::Truncation;
 use crate::error::{Corruption, CorruptionKind, Error, Result, Witness};
 use crate::format::{RECORD_HEAD_SIZE, RecordHead};
 use crate::io::{Access, Storage, StorageFile};
@@ -96,8 +97,24 @@ impl Files {
         };
         let Some(segment) = find() else { return Err(gone()) };
         let mut data = vec![0; RECORD_HEAD_SIZE + place.bytes as usize];
-        let file = self.get(&segment, || find().is_some());
-        let read = file.and_then(|file| file.read_at(&mut data, place.offset));
+        let (file, read) = match self.get(&segment, || find().is_some()) {
+            Ok(file) => {
+                let read = file.read_at(&mut data, place.offset);
+                (Some(file), read)
+            }
+            Err(error) => (None, Err(error)),
+        };
+        let watched = segments.truncated_elsewhere(seq, read.is_err())?;
+        if let Some(Truncation { first_seq, is_cut }) = watched {
+            // As long as it has its name, or when it was removed, it was not recycled.
+            let is_kept = match &file {
+                Some(file) => !is_cut && !file.is_renamed()?,
+                None => false,
+            };
+            if read.is_err() || !is_kept {
+                return Err(Error::Truncated { seq, first_seq });
+            }
+        }
         let is_whole = matches!(&read, Ok(bytes) if *bytes == data.len());
         // A file is recycled only after its segment is gone from the list.
         let lives = find().is_some() || mutated("read_without_a_second_look");

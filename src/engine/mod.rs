@@ -42,6 +42,7 @@ pub(crate) mod state_file;
 mod still;
 #[cfg(test)]
 pub(crate) mod tests;
+pub(crate) mod watch;
 
 use std::fmt;
 use std::path::{Path, PathBuf};

@@ -206,11 +206,11 @@ impl Builder {
         self
     }
 
-    /// After which pause the ring thread notes in the `state` file how far the log is durable, 10 ms
-    /// to 1 h; 1 s by default, `None` is never. What is noted is proven: if it is damaged later,
-    /// opening says so. Without a note the last batches of a log that was not closed look like a
-    /// torn write then, because nothing was written after them. It costs one write and one sync of
-    /// one block for each pause.
+    /// After which pause the ring thread notes in the `state` file how far the log is durable,
+    /// 10 ms to 1 h; 1 s by default, `None` is never. What is noted is proven: if it is damaged
+    /// later, opening says so. Without a note, damage to the last batches of a log that was killed
+    /// looks like a torn write, because nothing was written after them. It costs one write and one
+    /// sync of one block for each pause.
     pub fn note_after(mut self, pause: Option<Duration>) -> Builder {
         self.options.note_after = pause;
         self

@@ -166,6 +166,13 @@ impl StorageFile for StillFile {
         buf[..len].copy_from_slice(&from[..len]);
         Ok(len)
     }
+
+    fn is_renamed(&self) -> Result<bool> {
+        match self {
+            StillFile::Open(file) => file.is_renamed(),
+            StillFile::Content(_) => Ok(true),
+        }
+    }
 }
 
 #[cfg(test)]

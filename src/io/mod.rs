@@ -194,6 +194,12 @@ pub trait StorageFile: Send + Sync + fmt::Debug {
         None
     }
 
+    /// Whether the file has got another name since it was opened, and perhaps other content. One
+    /// that was removed has no name. True where that cannot be told.
+    fn is_renamed(&self) -> Result<bool> {
+        Ok(true)
+    }
+
     /// Forgets what the operating system has cached of the file, as far as it can, so that the
     /// next reads come from the device. Only a hint.
     fn drop_cache(&self) {}

@@ -10,7 +10,7 @@
 //!
 //! Threading: everything may be shared between threads.
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{File, Metadata, OpenOptions, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 #[cfg(target_os = "linux")]
@@ -308,6 +308,17 @@ impl StorageFile for StdFile {
         self.file.set_len(bytes).map_err(self.failed("resize"))?;
         self.bytes.store(bytes, Ordering::Relaxed);
         Ok(())
+    }
+
+    #[cfg(unix)]
+    fn is_renamed(&self) -> Result<bool> {
+        use std::os::unix::fs::MetadataExt;
+        let own = || self.file.metadata().map_err(self.failed("stat"));
+        let same = |a: &Metadata, b: &Metadata| (a.dev(), a.ino()) == (b.dev(), b.ino());
+        let before = own()?;
+        let is_named = std::fs::metadata(&self.real).is_ok_and(|named| same(&named, &before));
+        // Removed files have no links; this one may have been removed just now.
+        Ok(!is_named && own()?.nlink() > 0)
     }
 
     fn sync(&self) -> Result<()> {

@@ -20,7 +20,7 @@
 //! - a later batch of the same segment, whose header carries the durable watermark of its time;
 //! - the name of a later segment, because a segment gets its name only when everything before it
 //!   is durable;
-//! - the checkpoint, or the last durable number in `state`, such as a clean close or a pause leaves;
+//! - the checkpoint, or the last durable number in `state`, which a clean close or a pause leaves;
 //! - a valid batch where no crash can have left it: of another life of the file with numbers that
 //!   only a later one could have, or in the segment before with the numbers of a segment that has
 //!   no valid batch.

@@ -44,7 +44,8 @@ fn line(f: &mut fmt::Formatter<'_>, name: &str, counts: [u64; OUTCOMES.len()]) -
     let share = if harmful == 0 { "-".to_owned() } else { percent(refused + told, harmful) };
     writeln!(
         f,
-        "{name:<26} {places:>7} {refused:>7} {told:>7} {harmless:>8} {torn:>7} {older:>5} {share:>8}"
+        "{name:<26} {places:>7} {refused:>7} {told:>7} {harmless:>8} {torn:>7} {older:>5} \
+         {share:>8}"
     )
 }
 
