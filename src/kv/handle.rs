@@ -314,6 +314,15 @@ impl DataWal {
         self.store.log.recovery()
     }
 
+    /// Acknowledges what [`Recovery::losses`] reports; see [`Log::acknowledge_loss`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Log::acknowledge_loss`].
+    pub fn acknowledge_loss(&self) -> Result<usize> {
+        self.store.log.acknowledge_loss()
+    }
+
     /// The store's directory.
     pub fn dir(&self) -> &Path {
         self.store.log.dir()
