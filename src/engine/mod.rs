@@ -212,6 +212,11 @@ impl Log {
         self.shared().require_own_process()
     }
 
+    /// An error if the log is poisoned or closed, or belongs to another process.
+    pub(crate) fn check(&self) -> Result<()> {
+        self.shared().check()
+    }
+
     fn shared(&self) -> &Shared {
         &self.inner.shared
     }

@@ -1,5 +1,6 @@
 //! The changes that a survey planned, in an order in which a crash between any two is harmless.
 
+use super::lost::Keep;
 use crate::engine::state_file::StateFile;
 use crate::error::{Error, Result};
 use crate::format::{SLOT_BYTES, State};
@@ -11,6 +12,8 @@ use crate::segment::name::state_name;
 /// What a survey wants changed.
 #[derive(Debug, Default)]
 pub(crate) struct Plan {
+    /// First, keep these bytes of acknowledged records, which the rest cuts off.
+    pub(crate) keep: Option<Keep>,
     /// Make a `state` whose first live record is this.
     pub(crate) create_state: Option<u64>,
     /// With the tag that the batches have which are there.

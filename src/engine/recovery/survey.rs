@@ -10,10 +10,13 @@ use crate::format::{HEADER_SIZE, MAGIC, SALT_AT, State, VERSION};
 use crate::io::{Access, Storage, StorageFile};
 use crate::mutation::mutated;
 use crate::replication::ShardId;
-use crate::segment::name::{is_expected, is_spare, segments_among, state_name, state_temp_name};
+use crate::segment::name::{
+    is_expected, is_spare, lost_temp_name, segments_among, state_name, state_temp_name,
+};
 use crate::segment::reader::{LaterBatch, Scan, SegmentScanner, Stop, StopKind};
 use crate::seq::Seq;
 
+use super::lost::{Keep, losses_among};
 use super::repair::{Plan, ended_at};
 use super::table::{Action, DirAction, DirFacts, End, Later, SegmentsSeen, StateSeen, TailFacts};
 use super::{Mode, Recovered, Recovery, RecoveryPolicy, SegmentInfo, Verdict, Visit, Visited};
@@ -47,9 +50,10 @@ impl<'a> Survey<'a> {
     ) -> Result<Survey<'a>> {
         let found = StateFile::open(storage, shard, &names, mode == Mode::Repair)?;
         let foreign = names.iter().find(|name| !is_expected(name)).cloned();
-        let temp = state_temp_name(shard);
-        let is_left = |name: &&String| is_spare(shard, name) || **name == temp;
+        let temps = [state_temp_name(shard), lost_temp_name(shard)];
+        let is_left = |name: &&String| is_spare(shard, name) || temps.contains(name);
         let left: Vec<_> = names.iter().filter(is_left).cloned().collect();
+        let losses = losses_among(storage.dir(), shard, &names);
         let mut survey = Survey {
             storage,
             shard,
@@ -61,7 +65,7 @@ impl<'a> Survey<'a> {
             segments: segments_among(shard, names),
             plan: Plan { remove: left, ..Plan::default() },
             recovered: Vec::new(),
-            report: Recovery::default(),
+            report: Recovery { losses, ..Recovery::default() },
         };
         survey.decide(found, foreign)?;
         survey.leave_out_truncated();
@@ -381,6 +385,16 @@ impl<'a> Survey<'a> {
             if tail.end == End::Damaged || tail.end == End::Stale {
                 self.count_cut(tail);
             }
+            let has_bytes = !matches!(tail.end, End::OfFile | End::Blank);
+            let name = tail.name.clone().filter(|_| has_bytes);
+            // What an earlier attempt left is replaced.
+            let temp = lost_temp_name(self.shard);
+            self.plan.remove.retain(|name| *name != temp);
+            self.plan.keep = Some(Keep {
+                bytes: name.map(|name| (name, tail.offset, tail.file_bytes)),
+                first_seq: missing,
+                last_seq: last,
+            });
             self.report.tolerated = Some(corruption);
             self.plan.end_at = Some(missing - 1);
             return Ok(true);

@@ -238,6 +238,8 @@ fn the_report_reads_well() {
          cut:      100 bytes from /memory/wal-00000000000000000001.seg at byte 4096\n\
          lost:     records 4 to 5, tolerated as asked: \
          /memory/wal-00000000000000000001.seg at byte 4096\n\
+         lost:     not acknowledged: records 4 to 5; what was cut off is in \
+         /memory/lost-00000000000000000004-00000000000000000005-000.bin\n\
          took:     0.012 s"
     );
 }
