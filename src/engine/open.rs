@@ -250,6 +250,7 @@ fn assemble<Q: IoQueue>(
         unit: backend.unit_bytes,
         blocks: backend.blocks,
         depth: options.queue_depth,
+        one_sync: !backend.direct_io,
         durable_seq,
         inline,
     };

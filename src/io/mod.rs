@@ -17,6 +17,9 @@
 //!    was moved in, unless the buffer cannot be known to be free (then it is leaked, never freed).
 //! 2. `Ok` for a [`Op::Write`] with a [`Strategy`] means that all `len` bytes are on stable
 //!    storage; without one, that the operating system has all of them. A short write is an error.
+//!    That holds through the page cache only while no other operation that syncs the file is in
+//!    flight: the system tells the failed writeback of a page to one of them. The engine sees to
+//!    it.
 //! 3. `Ok` for [`Op::Sync`] means that every write to that file that had *completed* before the
 //!    sync was submitted is on stable storage. (A strategy that syncs the whole file gives the
 //!    same for the other writes; [`Strategy::syncs_file`] tells.)

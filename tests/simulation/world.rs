@@ -203,7 +203,8 @@ impl World {
             .record_bytes_max(10_000)
             .recovery(rng.pick(&[RecoveryPolicy::Strict, RecoveryPolicy::TolerateTail]))
             .strategy(Some(self.strategy.unwrap_or(strategy)))
-            .preallocate(Some(blocks));
+            .preallocate(Some(blocks))
+            .direct_io(rng.percent(60));
         if self.telling {
             self.story.push(format!("{builder:?}"));
         }

@@ -375,6 +375,11 @@ impl Inbox {
         self.fills.front().map(|fill| fill.file)
     }
 
+    /// Whether the oldest batch asks for stable storage, as far as it goes.
+    pub(crate) fn front_syncs(&self) -> bool {
+        self.fills.front().is_some_and(|fill| fill.sync)
+    }
+
     /// Takes the memory of a finished batch back.
     pub(crate) fn give_back(&mut self, buf: AlignedBuf, mut heads: Vec<u8>) {
         self.pool.give_back(buf);
