@@ -79,9 +79,9 @@ pub enum Error {
     },
     /// Another writer has the log open.
     Locked {
-        /// The lock file.
+        /// The file that is locked: `lock`, or `state` if somebody deleted that.
         path: PathBuf,
-        /// The process that holds it, where the lock file tells.
+        /// The process that holds it, where the file tells.
         pid: Option<u32>,
     },
     /// There is no room for another segment, or for a new log. Nothing was written and the log is
@@ -260,7 +260,7 @@ impl fmt::Display for Error {
             ),
             Error::Locked { path, pid: None } => write!(
                 f,
-                "the log is in use by another writer (lock file {}); close it there first",
+                "the log is in use by another writer ({} is locked); close it there first",
                 path.display()
             ),
             Error::NoSpace { path, bytes, source } => write!(

@@ -12,6 +12,7 @@ use std::time::Duration;
 use ringwal::format::{HEADER_SIZE, encode_stand_alone};
 use ringwal::replication::ShardId;
 use ringwal::wal::segment::segment_filename;
+use ringwal::wal::{SignalEvent, WalConfig, WalHandle};
 use ringwal::{BackendKind, Batch, Durability, Error, Log, Seq};
 
 /// Far more than it takes: only who waits for ever gets there.
@@ -122,6 +123,40 @@ fn a_log_that_was_closed_opens_again_while_other_processes_are_started() {
         starters.into_iter().for_each(|starter| starter.join().unwrap());
         assert!(refused.is_empty(), "{} refused, such as {}", refused.len(), refused[0]);
     });
+}
+
+/// Cleaners delete files called `lock`.
+#[cfg(unix)]
+#[test]
+fn a_second_writer_is_refused_although_the_lock_file_was_deleted() {
+    for (backend, shard) in BACKENDS.iter().flat_map(|&it| [(it, 0), (it, 7)]) {
+        let dir = tempfile::tempdir().unwrap();
+        let config = || WalConfig { dir: dir.path().to_path_buf(), ..WalConfig::default() };
+        let shard = ShardId::new(shard);
+        let builder = || WalHandle::builder(config()).backend(backend).shard(shard);
+        let event =
+            |id| SignalEvent { entity_id: id, signal_type: 0, weight: 1.0, timestamp_nanos: 1 };
+        let log = builder().open().unwrap().0;
+        log.append(event(1)).unwrap();
+        for round in 2..5 {
+            let locks = std::fs::read_dir(dir.path().join("wal"))
+                .unwrap()
+                .map(|entry| entry.unwrap().path());
+            let locks = locks.filter(|path| path.to_str().unwrap().ends_with("lock"));
+            locks.for_each(|path| std::fs::remove_file(path).unwrap());
+            let refused = builder().open().map(|_| ()).unwrap_err();
+            assert!(matches!(refused, Error::Locked { pid: None, .. }), "{refused}");
+            assert!(refused.to_string().contains("state"), "{refused}");
+            assert_eq!(log.append(event(round)).unwrap(), round);
+        }
+        // Another shard is another log.
+        let other = WalHandle::builder(config()).shard(ShardId::new(8)).open().unwrap().0;
+        other.append(event(1)).unwrap();
+        log.shutdown().unwrap();
+        let (log, replayed, _) = builder().open().unwrap();
+        assert_eq!(replayed.len(), 4);
+        log.shutdown().unwrap();
+    }
 }
 
 /// All that can be seen of the files below a directory.

@@ -7,12 +7,15 @@
 //!    a slot that announces a cut which was finished: if it counted again, because the newer slot
 //!    went bad, it would take the records that came after the cut.
 //! 2. The file comes into being whole: made under another name, synced, renamed, directory synced.
+//! 3. Whoever writes it has it locked, from before it is believed until the log is closed. A file
+//!    called `lock` can be deleted under an open log; without `state` there is no log. It is locked
+//!    under its first name already, and the one that it replaces as well.
 
 use std::io;
 
 use crate::error::{Error, Result};
 use crate::format::{SLOT_BYTES, State, StateError, VERSION, newest};
-use crate::io::{Access, Storage, StorageFile};
+use crate::io::{Access, LockGuard, Storage, StorageFile};
 use crate::mutation::mutated;
 use crate::replication::ShardId;
 use crate::segment::name::{state_name, state_temp_name};
@@ -27,6 +30,8 @@ pub(crate) struct StateFile {
     is_torn: bool,
     /// The other slot holds what must never count: a torn write, or a cut that was finished.
     is_unsettled: bool,
+    /// Of a file that is written, where the platform has such locks.
+    lock: Option<Box<dyn LockGuard>>,
 }
 
 /// What was found under the name of the `state` file.
@@ -52,6 +57,7 @@ impl StateFile {
         }
         let access = if to_write { Access::Write } else { Access::Read };
         let file = storage.open(&name, access)?;
+        let lock = if to_write { lock(&*file)? } else { None };
         if to_write {
             file.sync()?;
             file.drop_cache();
@@ -71,7 +77,7 @@ impl StateFile {
                         (is_torn, is_torn)
                     }
                 };
-                Ok(Found::Valid(StateFile { file, current, slot, is_torn, is_unsettled }))
+                Ok(Found::Valid(StateFile { file, current, slot, is_torn, is_unsettled, lock }))
             }
             Err(StateError::NewerVersion(version)) => Err(Error::UnsupportedVersion {
                 path: storage.dir().join(&name),
@@ -89,7 +95,9 @@ impl StateFile {
         first_seq: u64,
     ) -> Result<StateFile> {
         let (name, temp) = (state_name(shard), state_temp_name(shard));
-        if storage.list()?.contains(&temp) {
+        let names = storage.list()?;
+        if names.contains(&temp) {
+            let _nobody_makes_it = lock(&*storage.open(&temp, Access::Write)?)?;
             storage.remove(&temp)?;
         }
         let mut log_id = [0; 16];
@@ -99,14 +107,28 @@ impl StateFile {
         let current = State { generation: 1, ..State::new(log_id, shard.get(), first_seq) };
         let mut bytes = vec![0; 2 * SLOT_BYTES];
         bytes[..SLOT_BYTES].copy_from_slice(current.encode().as_slice());
-        let file = storage.open(&temp, Access::Create)?;
+        let file = storage.open(&temp, Access::Create).map_err(|error| match error {
+            Error::Io { source, .. } if source.kind() == io::ErrorKind::AlreadyExists => {
+                Error::Locked { path: storage.dir().join(&temp), pid: None }
+            }
+            error => error,
+        })?;
+        let guard = lock(&*file)?;
+        // From here on nobody else makes one; but somebody may just have made it.
+        let _replaced = lock_unreadable(storage, shard)?;
         file.write_at(&bytes, 0)?;
         file.sync()?;
         storage.rename(&temp, &name)?;
         storage.sync_dir()?;
         // By the name that errors should tell.
         let file = storage.open(&name, Access::Write)?;
-        Ok(StateFile { file, current, slot: 0, is_torn: false, is_unsettled: false })
+        let (is_torn, is_unsettled) = (false, false);
+        Ok(StateFile { file, current, slot: 0, is_torn, is_unsettled, lock: guard })
+    }
+
+    /// Whoever holds this has the file to itself.
+    pub(crate) fn take_lock(&mut self) -> Option<Box<dyn LockGuard>> {
+        self.lock.take()
     }
 
     /// The state that counts.
@@ -142,6 +164,24 @@ impl StateFile {
         } else {
             Ok(())
         }
+    }
+}
+
+/// Locks a `state` file, whatever name it has yet.
+fn lock(file: &dyn StorageFile) -> Result<Option<Box<dyn LockGuard>>> {
+    if mutated("leave_state_unlocked") { Ok(None) } else { file.lock() }
+}
+
+/// Locks the file that a new one is to replace, if there is one: it holds no state, or another
+/// writer was faster.
+fn lock_unreadable(storage: &dyn Storage, shard: ShardId) -> Result<Option<Box<dyn LockGuard>>> {
+    let name = state_name(shard);
+    if !storage.list()?.contains(&name) {
+        return Ok(None);
+    }
+    match StateFile::open(storage, shard, &[name.clone()], true)? {
+        Found::Valid(_) => Err(Error::Locked { path: storage.dir().join(name), pid: None }),
+        Found::Missing | Found::Unreadable => lock(&*storage.open(&name, Access::Write)?),
     }
 }
 
@@ -249,6 +289,30 @@ mod tests {
                 "sync ."
             ]
         );
+    }
+
+    /// Two that begin a log at the same time, with a file called `lock` deleted between them.
+    #[cfg(unix)]
+    #[test]
+    fn only_one_makes_the_file_and_whoever_was_slower_is_told_that_it_is_locked() {
+        use crate::io::StdStorage;
+        let dir = tempfile::tempdir().unwrap();
+        let storage = StdStorage::new(dir.path());
+        let create = || StateFile::create(&storage, ShardId::SINGLE, 1);
+        let is_locked = |made: Result<StateFile>| matches!(made, Err(Error::Locked { .. }));
+        {
+            let begun = storage.open("state.tmp", Access::Create).unwrap();
+            let _guard = begun.lock().unwrap();
+            assert!(is_locked(create()), "it is being made");
+        }
+        let file = create().unwrap();
+        assert!(is_locked(create()), "it was made a moment ago");
+        let open = || StateFile::open(&storage, ShardId::SINGLE, &storage.list().unwrap(), true);
+        assert!(matches!(open(), Err(Error::Locked { .. })));
+        drop(file);
+        assert!(matches!(open().unwrap(), Found::Valid(_)));
+        storage.open("state", Access::Write).unwrap().set_bytes(0).unwrap();
+        create().unwrap();
     }
 
     #[test]

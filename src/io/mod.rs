@@ -185,6 +185,14 @@ pub trait StorageFile: Send + Sync + fmt::Debug {
         Err(Error::ReadOnly)
     }
 
+    /// Takes the exclusive lock of the file until the returned guard is dropped, or says that
+    /// somebody has it ([`Error::Locked`]), or that its name has gone to another file, which is the
+    /// same. Never waits, and keeps nobody away who only reads. `None` where a file cannot be
+    /// locked like that.
+    fn lock(&self) -> Result<Option<Box<dyn LockGuard>>> {
+        Ok(None)
+    }
+
     /// Makes content and length durable.
     fn sync(&self) -> Result<()> {
         Err(Error::ReadOnly)

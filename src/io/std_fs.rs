@@ -3,6 +3,8 @@
 //! What it promises beyond the contract of [`Storage`]:
 //! 1. A refused [`lock`](Storage::lock) changes nothing: the lock file is never truncated before
 //!    the lock is held.
+//!    A file is locked with `flock`, where that exists: it belongs to the file and not to a name,
+//!    and whoever reads need not ask. (Windows keeps readers out of what is locked.)
 //! 2. [`sync`](StorageFile::sync) is the cheaper fdatasync only while this handle did not change
 //!    the length of the file.
 //! 3. [`write_zeros`](StorageFile::write_zeros) touches exactly the bytes it is asked to; bytes
@@ -198,7 +200,7 @@ struct StdFile {
     file: File,
     path: PathBuf,
     /// Where the operating system finds it.
-    #[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "not opened again there"))]
+    #[cfg_attr(not(unix), allow(dead_code, reason = "not looked at again there"))]
     real: PathBuf,
     bytes: AtomicU64,
     resized: AtomicBool,
@@ -330,6 +332,31 @@ impl StorageFile for StdFile {
         Some(Arc::new(ReadAhead::new(again, &direct, bytes)?))
     }
 
+    #[cfg(unix)]
+    fn lock(&self) -> Result<Option<Box<dyn LockGuard>>> {
+        use std::os::unix::fs::MetadataExt;
+        let locked = || Error::Locked { pid: None, path: self.path.clone() };
+        // The same open file once more: the guard may outlive this one.
+        let file = self.file.try_clone().map_err(self.failed("lock"))?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(locked()),
+            Err(TryLockError::Error(source)) => return Err(self.failed("lock")(source)),
+        }
+        let lock = StdLock { file, forks: sys::watch_forks() };
+        let mine = lock.file.metadata().map_err(self.failed("stat"))?;
+        match std::fs::symlink_metadata(&self.real) {
+            Ok(found) if (found.dev(), found.ino()) == (mine.dev(), mine.ino()) => {
+                Ok(Some(Box::new(lock)))
+            }
+            Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                Err(self.failed("stat")(source))
+            }
+            // Whoever had it replaced it, and has the other one.
+            _ => Err(locked()),
+        }
+    }
+
     fn drop_cache(&self) {
         #[cfg(target_os = "linux")]
         crate::sys::drop_cache(&self.file);
@@ -447,6 +474,31 @@ mod tests {
         assert_eq!(std::fs::read(dir.path().join("lock")).ok(), before);
         drop(guard);
         storage.lock("lock").unwrap();
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn an_open_file_is_locked_by_one_and_only_while_its_name_leads_to_it() {
+        let (_dir, storage) = storage();
+        let file = storage.open("a", Access::Create).unwrap();
+        let again = || storage.open("a", Access::Write).unwrap();
+        let guard = file.lock().unwrap().unwrap();
+        assert!(matches!(again().lock(), Err(Error::Locked { .. })));
+        assert!(again().write_at(b"x", 0).is_ok(), "it is a matter of asking");
+        // The file is closed, and its lock stays.
+        drop(file);
+        assert!(matches!(again().lock(), Err(Error::Locked { .. })));
+        drop(guard);
+        let (replaced, new) = (again(), storage.open("b", Access::Create).unwrap());
+        let guard = again().lock().unwrap();
+        storage.rename("b", "a").unwrap();
+        drop(guard);
+        assert!(matches!(replaced.lock(), Err(Error::Locked { .. })));
+        assert!(matches!(new.lock(), Err(Error::Locked { .. })), "opened by another name");
+        assert!(again().lock().unwrap().is_some());
+        let removed = again();
+        storage.remove("a").unwrap();
+        assert!(matches!(removed.lock(), Err(Error::Locked { .. })));
     }
 
     #[test]

@@ -181,6 +181,7 @@ impl World {
             92..95 => Act::Read,
             95..97 => Act::Fill,
             97 => Act::Fail,
+            98 => Act::Intrude,
             _ => Act::Settle,
         }
     }

@@ -19,7 +19,8 @@ pub(super) struct State {
     durable_names: BTreeMap<String, usize>,
     /// Changes of names since the directory was synced; one entry is one operation.
     name_changes: Vec<Vec<(String, Option<usize>)>>,
-    pub(super) locked: BTreeSet<String>,
+    /// Files, by number, whatever names they have.
+    pub(super) locked: BTreeSet<usize>,
     pub(super) now: u64,
     pub(super) calls: u64,
     pub(super) plans: Plans,

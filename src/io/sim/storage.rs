@@ -71,14 +71,25 @@ impl Storage for SimDisk {
             let inode = new_inode(&mut state);
             state.rename_all(vec![(name.to_owned(), Some(inode))]);
         }
-        if !state.locked.insert(name.to_owned()) {
-            return Err(Error::Locked { path: self.dir.join(name), pid: None });
-        }
-        Ok(Box::new(SimLock { disk: self.clone(), name: name.to_owned() }))
+        let inode = state.names.get(name).copied();
+        let inode = inode.ok_or_else(|| self.missing("lock", name))?;
+        self.lock_inode(&mut state, inode, name)
     }
 }
 
 impl SimDisk {
+    fn lock_inode(
+        &self,
+        state: &mut State,
+        inode: usize,
+        name: &str,
+    ) -> Result<Box<dyn LockGuard>> {
+        if !state.locked.insert(inode) {
+            return Err(Error::Locked { path: self.dir.join(name), pid: None });
+        }
+        Ok(Box::new(SimLock { disk: self.clone(), inode }))
+    }
+
     fn change_names(
         &self,
         op: &'static str,
@@ -111,14 +122,14 @@ fn new_inode(state: &mut State) -> usize {
 #[derive(Debug)]
 struct SimLock {
     disk: SimDisk,
-    name: String,
+    inode: usize,
 }
 
 impl LockGuard for SimLock {}
 
 impl Drop for SimLock {
     fn drop(&mut self) {
-        self.disk.state().locked.remove(&self.name);
+        self.disk.state().locked.remove(&self.inode);
     }
 }
 
@@ -203,6 +214,11 @@ impl StorageFile for SimFile {
 
     fn set_bytes(&self, bytes: u64) -> Result<()> {
         self.change("cut", Change::Length(bytes as usize), 0)
+    }
+
+    fn lock(&self) -> Result<Option<Box<dyn LockGuard>>> {
+        let mut state = self.disk.call("lock", &self.name, Call::Other)?;
+        self.disk.lock_inode(&mut state, self.inode, &self.name).map(Some)
     }
 
     fn sync(&self) -> Result<()> {
