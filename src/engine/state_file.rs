@@ -7,6 +7,7 @@
 //!    a slot that announces a cut which was finished: if it counted again, because the newer slot
 //!    went bad, it would take the records that came after the cut.
 //! 2. The file comes into being whole: made under another name, synced, renamed, directory synced.
+//!    The directory's own name is durable before that, whoever made it.
 //! 3. Whoever writes it has it locked, from before it is believed until the log is closed. A file
 //!    called `lock` can be deleted under an open log; without `state` there is no log. It is locked
 //!    under its first name already, and the one that it replaces as well.
@@ -118,6 +119,10 @@ impl StateFile {
         let _replaced = lock_unreadable(storage, shard)?;
         file.write_at(&bytes, 0)?;
         file.sync()?;
+        // Whoever finds a `state` need not ask for the name of its directory.
+        if !mutated("skip_parent_sync") {
+            storage.sync_parent()?;
+        }
         storage.rename(&temp, &name)?;
         storage.sync_dir()?;
         // By the name that errors should tell.

@@ -126,6 +126,12 @@ pub trait Storage: Send + Sync + fmt::Debug {
         Err(Error::ReadOnly)
     }
 
+    /// Makes the directory's own name durable, whoever made it: what is in it must be found after
+    /// a loss of power.
+    fn sync_parent(&self) -> Result<()> {
+        Ok(())
+    }
+
     /// Takes the exclusive lock `name` until the returned guard is dropped, or says who has it
     /// ([`Error::Locked`]). Never waits.
     fn lock(&self, name: &str) -> Result<Box<dyn LockGuard>> {

@@ -116,6 +116,11 @@ impl Storage for StdStorage {
         self.dir.sync().map_err(failed)
     }
 
+    fn sync_parent(&self) -> Result<()> {
+        let failed = |source| Error::io("sync the directory above", self.dir.shown(), source);
+        self.dir.sync_parent().map_err(failed)
+    }
+
     fn lock(&self, name: &str) -> Result<Box<dyn LockGuard>> {
         let path = self.path(name);
         let mut options = regular();

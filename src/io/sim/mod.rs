@@ -1,6 +1,6 @@
 //! A disk that is simulated, to be cut off at any moment: [`SimDisk`].
 //!
-//! It is one directory in memory, both planes of I/O, without threads, files or a clock. Everything
+//! It is one directory in memory, made a moment ago, both planes of I/O, without threads, files or a clock. Everything
 //! that happens by chance follows from one seed. It keeps each file twice, as a reader sees it and
 //! as it is on stable storage; a [`crash`](SimDisk::crash) decides what became of the difference.
 //! What fails, and when, is said by [`SimFault`].
@@ -10,7 +10,7 @@
 //! - A power cut at any moment, also in the middle of a call and during recovery. Each 512-byte
 //!   sector that was written and not synced is then as it was, as it was written, or garbage;
 //!   unsynced lengths are there or not; unsynced creations, renames and removals have happened or
-//!   not, each on its own.
+//!   not, each on its own; and unless the directory above was synced, all of it may be gone.
 //! - The death of the process at any moment: what the operating system had stays, and is not
 //!   durable by that.
 //! - Completions that come late and in any order. A sync covers no more than the contract says.

@@ -14,6 +14,7 @@ fn disk_with_file(seed: u64) -> (SimDisk, Box<dyn StorageFile>) {
     file.write_at(&[1; 1024], 0).unwrap();
     file.sync().unwrap();
     disk.sync_dir().unwrap();
+    disk.sync_parent().unwrap();
     (disk, file)
 }
 
@@ -61,6 +62,27 @@ fn names_and_lengths_come_back_or_not_until_they_are_synced() {
     let expected = ["a", "a c", "b", "b c"].map(str::to_owned);
     assert_eq!(names, BTreeSet::from(expected));
     assert_eq!(lengths, BTreeSet::from([100, 1024]));
+}
+
+#[test]
+fn a_directory_whose_parent_was_not_synced_may_go_as_a_whole() {
+    for is_synced in [false, true] {
+        let after = (0..SEEDS).map(|seed| {
+            let disk = SimDisk::new(seed);
+            disk.open("a", Access::Create).unwrap();
+            disk.sync_dir().unwrap();
+            if is_synced {
+                disk.sync_parent().unwrap();
+            }
+            let after = disk.crash();
+            let names = after.names();
+            // What came back stays.
+            assert_eq!(after.crash().names(), names);
+            names.len()
+        });
+        let seen: BTreeSet<_> = after.collect();
+        assert_eq!(seen, if is_synced { BTreeSet::from([1]) } else { BTreeSet::from([0, 1]) });
+    }
 }
 
 #[test]
