@@ -372,6 +372,7 @@ fn disk_of(files: &Files) -> SimDisk {
         file.sync().unwrap();
     }
     disk.sync_dir().unwrap();
+    disk.sync_parent().unwrap();
     disk
 }
 

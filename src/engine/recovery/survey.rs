@@ -243,6 +243,10 @@ impl<'a> Survey<'a> {
                 Scan::Batch(batch) => batch,
                 Scan::End(stop) => {
                     tail.end = self.end_of(&stop, name)?;
+                    // Where there was no engine, a file without bytes is one without events.
+                    if tail.file_bytes == 0 && self.file.is_some() && !mutated("trust_emptied") {
+                        tail.end = End::Emptied;
+                    }
                     tail.offset = stop.offset.min(tail.file_bytes);
                     let looks = !mutated("skip_later_witness");
                     if matches!(tail.end, End::Damaged | End::Stale) && next.is_none() && looks {
@@ -362,7 +366,7 @@ impl<'a> Survey<'a> {
             (Some(next), _) => next - 1,
             (None, Some(later)) if later.is_misplaced => later.last_seq.min(tail.bound),
             (None, Some(later)) => later.durable_seq.min(later.first_seq - 1).min(tail.bound),
-            (None, None) => checkpoint.max(self.state.last_seq),
+            (None, None) => checkpoint.max(self.state.last_seq).max(missing),
         };
         let corruption = self.corruption(tail, (missing, last), witness, next.is_some());
         if let Action::Tolerate(_) = row.action {

@@ -1,9 +1,9 @@
 //! A disk that is simulated, to be cut off at any moment: [`SimDisk`].
 //!
-//! It is one directory in memory, made a moment ago, both planes of I/O, without threads, files or a clock. Everything
-//! that happens by chance follows from one seed. It keeps each file twice, as a reader sees it and
-//! as it is on stable storage; a [`crash`](SimDisk::crash) decides what became of the difference.
-//! What fails, and when, is said by [`SimFault`].
+//! It is one directory in memory, made a moment ago, and both planes of I/O, without threads, files
+//! or a clock. Everything that happens by chance follows from one seed. It keeps each file twice,
+//! as a reader sees it and as it is on stable storage; a [`crash`](SimDisk::crash) decides what
+//! became of the difference. What fails, and when, is said by [`SimFault`].
 //!
 //! What a log on it must **survive**, without losing what was acknowledged:
 //!
