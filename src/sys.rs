@@ -151,7 +151,7 @@ mod platform {
 #[cfg(all(target_os = "linux", any(feature = "uring", test)))]
 pub(crate) use linux::{direct_alignment, eventfd, write_durably};
 #[cfg(target_os = "linux")]
-pub(crate) use linux::{drop_cache, reserve};
+pub(crate) use linux::{drop_cache, next_data, reserve};
 #[cfg(target_os = "linux")]
 #[allow(unused_imports, reason = "models of threads have a word without it")]
 pub(crate) use linux::{futex_wait, futex_wake};
@@ -224,6 +224,24 @@ mod linux {
                 Some(libc::EOPNOTSUPP | libc::ENOSYS) => return Ok(false),
                 _ => return Err(error),
             }
+        }
+    }
+
+    /// Where the next data of `file` are, from `from` on; `None` if there is only a hole. Where the
+    /// file system does not tell, all is data. The position of the file, which this moves, is used
+    /// by nobody.
+    pub(crate) fn next_data(file: &File, from: u64) -> std::io::Result<Option<u64>> {
+        let Ok(at) = libc::off_t::try_from(from) else { return Ok(Some(from)) };
+        // SAFETY: the call takes numbers only, and the descriptor is open.
+        let found = unsafe { libc::lseek(file.as_raw_fd(), at, libc::SEEK_DATA) };
+        if let Ok(found) = u64::try_from(found) {
+            return Ok(Some(found));
+        }
+        let error = std::io::Error::last_os_error();
+        match error.raw_os_error() {
+            Some(libc::ENXIO) => Ok(None),
+            Some(libc::EINVAL | libc::EOPNOTSUPP | libc::ENOSYS) => Ok(Some(from)),
+            _ => Err(error),
         }
     }
 

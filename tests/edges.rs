@@ -125,6 +125,30 @@ fn a_log_that_was_closed_opens_again_while_other_processes_are_started() {
     });
 }
 
+#[test]
+fn a_last_segment_that_was_grown_without_being_written_opens_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = Log::builder(dir.path()).backend(BackendKind::Std).open().unwrap();
+    log.append("one").unwrap();
+    // As it is while it is open, as after a kill.
+    let copy = tempfile::tempdir().unwrap();
+    for name in ["state".to_owned(), segment_filename(ShardId::SINGLE, 1)] {
+        std::fs::copy(dir.path().join(&name), copy.path().join(&name)).unwrap();
+    }
+    let last = copy.path().join(segment_filename(ShardId::SINGLE, 1));
+    let grown = std::fs::OpenOptions::new().write(true).open(last).unwrap().set_len(20 << 30);
+    if grown.is_err() {
+        return println!("no file here may be as long as that");
+    }
+    let report = Log::builder(copy.path()).verify().unwrap();
+    assert_eq!(report.corruption, None);
+    let again = Log::open(copy.path()).unwrap();
+    assert_eq!(again.durable_seq(), Seq::FIRST);
+    again.append("two").unwrap();
+    again.close().unwrap();
+    log.close().unwrap();
+}
+
 /// Cleaners delete files called `lock`.
 #[cfg(unix)]
 #[test]

@@ -165,6 +165,12 @@ pub trait StorageFile: Send + Sync + fmt::Debug {
     /// end of the file.
     fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<usize>;
 
+    /// Where, from `from` on, the next bytes are that may be other than zeros; `None` if there are
+    /// none up to the end of the file. It need not know, and may say `from`.
+    fn next_data(&self, from: u64) -> Result<Option<u64>> {
+        Ok(Some(from))
+    }
+
     /// Writes all of `data` at `offset`.
     fn write_at(&self, data: &[u8], offset: u64) -> Result<()> {
         let _refused = (data, offset);

@@ -279,6 +279,11 @@ impl StorageFile for StdFile {
         read_at(&self.file, buf, offset).map_err(self.failed("read"))
     }
 
+    #[cfg(target_os = "linux")]
+    fn next_data(&self, from: u64) -> Result<Option<u64>> {
+        sys::next_data(&self.file, from).map_err(self.failed("seek in"))
+    }
+
     fn write_at(&self, data: &[u8], offset: u64) -> Result<()> {
         self.wrote_to(offset + data.len() as u64);
         write_all_at(&self.file, data, offset).map_err(self.failed("write"))
@@ -479,6 +484,22 @@ mod tests {
         assert_eq!(std::fs::read(dir.path().join("lock")).ok(), before);
         drop(guard);
         storage.lock("lock").unwrap();
+    }
+
+    #[test]
+    fn holes_are_found_where_the_file_system_knows_them_and_nothing_else_is_taken_for_one() {
+        const FAR: u64 = 1 << 30;
+        let (_dir, storage) = storage();
+        let file = storage.open("a", Access::Create).unwrap();
+        file.write_at(b"here", 100).unwrap();
+        file.write_at(b"there", FAR).unwrap();
+        file.set_bytes(2 * FAR).unwrap();
+        assert_eq!(file.next_data(100).unwrap(), Some(100));
+        let next = file.next_data(1 << 20).unwrap().unwrap();
+        assert!((1 << 20..=FAR).contains(&next), "{next}");
+        let last = file.next_data(FAR + (1 << 20)).unwrap();
+        assert!(last.is_none_or(|at| at >= FAR + (1 << 20)), "{last:?}");
+        assert!(file.next_data(u64::MAX).unwrap().is_none_or(|at| at == u64::MAX));
     }
 
     #[cfg(unix)]

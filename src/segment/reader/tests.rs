@@ -1,3 +1,5 @@
+mod holes;
+
 use proptest::prelude::*;
 
 use super::*;
