@@ -171,7 +171,7 @@ pub enum Error {
         path: PathBuf,
         /// The format version it states.
         version: u8,
-        /// The newest format version this crate reads.
+        /// The format version that this crate reads.
         newest: u8,
     },
     /// The backend that was asked for cannot run here.
@@ -285,12 +285,17 @@ impl fmt::Display for Error {
                 f,
                 "record {seq} was truncated away; the first one still there is {first_seq}"
             ),
-            Error::UnsupportedVersion { path, version, newest } => write!(
-                f,
-                "{} has format version {version}, newer than {newest}, the newest one this \
-                 version reads; upgrade ringwal",
-                path.display()
-            ),
+            Error::UnsupportedVersion { path, version, newest } => {
+                let way = match version > newest {
+                    true => "upgrade ringwal",
+                    false => "open it with the ringwal that wrote it",
+                };
+                let path = path.display();
+                write!(
+                    f,
+                    "{path} has format version {version}, and this ringwal reads {newest}; {way}"
+                )
+            }
             Error::BackendRefused { reason } => write!(f, "{reason}"),
             refusal => refusal.fmt_refusal(f),
         }

@@ -39,7 +39,7 @@ use crate::engine::group_commit::pipeline::{Acknowledgement, Action, Pipeline, S
 use crate::engine::recovery::SegmentInfo;
 use crate::engine::shared::Shared;
 use crate::error::Error;
-use crate::format::{self, BatchHeader, HEADER_SIZE, RECORD_HEAD_SIZE};
+use crate::format::{self, BatchHeader, HEADER_SIZE, Place, RECORD_HEAD_SIZE};
 use crate::gate::{Gate, Waking};
 use crate::io::{Blocks, CommitFile, Completion, FileId, IoQueue, Op, Strategy};
 use crate::mutation::mutated;
@@ -83,6 +83,7 @@ struct Figures {
 #[derive(Clone, Debug)]
 pub(crate) struct Setup {
     pub(crate) shard: ShardId,
+    pub(crate) log_tag: u64,
     pub(crate) strategy: Strategy,
     /// The strategy was asked for and stays.
     pub(crate) strategy_is_fixed: bool,
@@ -208,6 +209,8 @@ impl Committer {
             records: fill.records,
             payload_bytes: (fill.end - HEADER_SIZE) as u32,
         };
+        let log = Some(self.setup.log_tag);
+        let place = Place { log, segment: fill.segment, offset: fill.offset };
         let strategy = fill.sync.then(|| self.choice.next());
         let head_bytes = u64::from(fill.records) * RECORD_HEAD_SIZE as u64;
         let figures = Figures {
@@ -228,7 +231,7 @@ impl Committer {
             gate: Arc::clone(&fill.gate),
         });
         // Only now: whatever goes wrong from here on, the pipeline knows whom to tell.
-        format::seal(&mut fill.buf, &header, &fill.heads);
+        format::seal(&mut fill.buf, Some(&place), &header, &fill.heads);
         let mut metrics = shared.metrics();
         metrics.queue_micros.record_micros(now - fill.opened);
         metrics.in_flight = self.pipeline.writing();

@@ -30,6 +30,7 @@ use crate::io::{
 #[cfg(any(test, feature = "sim"))]
 use crate::io::{SimDisk, SimQueue};
 use crate::segment::name;
+use crate::seq::Seq;
 use crate::sync::channel::{Receiver, bounded, unbounded};
 use crate::sync::thread::{self, JoinHandle};
 use crate::sync::{Mutex, MutexGuard};
@@ -109,11 +110,11 @@ impl Builder {
     ) -> Result<Log> {
         let options = self.options;
         let (lock, recovered) = lock_and_recover(&options, &*storage, replay)?;
-        let Recovered { state, segments, next_seq, report } = recovered;
+        let Recovered { state, segments, next_seq, report, .. } = recovered;
         let Some(state) = state else { return Err(Error::Closed) };
-        let durable_seq = next_seq.get() - 1;
+        let resume = Resume::of(&state, segments, next_seq);
 
-        let (started, thread) = start(&options, &storage, make_queue, segments, durable_seq)?;
+        let (started, thread) = start(&options, &storage, make_queue, resume)?;
         let (shared, backend) = match started.recv() {
             Ok(Ok(started)) => started,
             Ok(Err(error)) => {
@@ -138,12 +139,12 @@ impl Builder {
         let options = self.options;
         let storage: Arc<dyn Storage> = Arc::new(disk.clone());
         let (lock, recovered) = lock_and_recover(&options, &*storage, replay)?;
-        let Recovered { state, segments, next_seq, report } = recovered;
+        let Recovered { state, segments, next_seq, report, .. } = recovered;
         let Some(state) = state else { return Err(Error::Closed) };
         let (queue, backend) = SimQueue::new(disk, &queue_options(&options));
         let sleep = queue.sleep();
-        let durable_seq = next_seq.get() - 1;
-        let (shared, driver) = assemble(&options, queue, &backend, segments, durable_seq, false);
+        let resume = Resume::of(&state, segments, next_seq);
+        let (shared, driver) = assemble(&options, queue, &backend, resume, false);
         let life = Life { thread: None, lock: Some(lock) };
         let mut inner = Inner::new(shared, options, storage, backend, report, state, life);
         inner.stepped = Some(Stepped::new(driver, sleep));
@@ -191,13 +192,26 @@ pub(crate) type Queue = Result<(Box<dyn IoQueue>, Backend)>;
 
 type Started = Result<(Arc<Shared>, Backend)>;
 
+/// From where a log goes on.
+struct Resume {
+    log_tag: u64,
+    segments: Vec<recovery::SegmentInfo>,
+    durable_seq: u64,
+}
+
+impl Resume {
+    fn of(state: &StateFile, segments: Vec<recovery::SegmentInfo>, next_seq: Seq) -> Resume {
+        let log_tag = state.current().log_tag();
+        Resume { log_tag, segments, durable_seq: next_seq.get() - 1 }
+    }
+}
+
 /// Starts the ring thread, which answers with what it shares once its queue stands.
 fn start(
     options: &Options,
     storage: &Arc<dyn Storage>,
     make_queue: impl FnOnce(Arc<dyn Storage>, &QueueOptions, &str) -> Queue + Send + 'static,
-    segments: Vec<recovery::SegmentInfo>,
-    durable_seq: u64,
+    resume: Resume,
 ) -> Result<(Receiver<Started>, JoinHandle<()>)> {
     let queue_options = queue_options(options);
     let (options, storage) = (options.clone(), Arc::clone(storage));
@@ -208,7 +222,7 @@ fn start(
             Ok(opened) => opened,
             Err(error) => return drop(answer.send(Err(error))),
         };
-        let (shared, driver) = assemble(&options, queue, &backend, segments, durable_seq, true);
+        let (shared, driver) = assemble(&options, queue, &backend, resume, true);
         if answer.send(Ok((shared, backend))).is_ok() {
             driver.run();
         }
@@ -225,10 +239,10 @@ fn assemble<Q: IoQueue>(
     options: &Options,
     queue: Q,
     backend: &Backend,
-    segments: Vec<recovery::SegmentInfo>,
-    durable_seq: u64,
+    resume: Resume,
     has_thread: bool,
 ) -> (Arc<Shared>, Driver<Q>) {
+    let Resume { log_tag, segments, durable_seq } = resume;
     // A linked sync needs the ring. One that was not asked for may be given up later.
     let linked = backend.strategy == Strategy::LinkedFsync;
     let inline = options.inline && !(linked && options.strategy.is_some());
@@ -246,6 +260,7 @@ fn assemble<Q: IoQueue>(
     };
     let setup = Setup {
         shard: options.shard,
+        log_tag,
         strategy: backend.strategy,
         strategy_is_fixed: options.strategy.is_some() || !has_thread,
         unit: backend.unit_bytes,
@@ -312,7 +327,8 @@ impl Inner {
         state: StateFile,
         life: Life,
     ) -> Inner {
-        let files = Arc::new(Files::new(Arc::clone(&storage)));
+        let log_tag = Some(state.current().log_tag());
+        let files = Arc::new(Files::new(Arc::clone(&storage), log_tag));
         recovery.backend = Some(format!("{}, {}", backend.kind, backend.strategy));
         Inner {
             shared,

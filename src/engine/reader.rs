@@ -320,7 +320,8 @@ impl Reader {
                 return Err(error);
             }
         };
-        let scanner = SegmentScanner::new(file, self.shard.get(), first_seq.get())?;
+        let (shard, log_tag) = (self.shard.get(), self.files.log_tag);
+        let scanner = SegmentScanner::new(file, shard, log_tag, first_seq.get())?;
         Ok(Position { segment: first_seq, last_seq, scanner, batch: None })
     }
 

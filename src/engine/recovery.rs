@@ -57,6 +57,8 @@ pub(crate) enum Mode {
 pub(crate) struct Recovered {
     /// The `state` file, if there is one; read-only it cannot be written.
     pub(crate) state: Option<StateFile>,
+    /// The log's tag: as `state` has it, else as the first batch says.
+    pub(crate) log_tag: Option<u64>,
     /// The segments that have at least one batch, ascending.
     pub(crate) segments: Vec<SegmentInfo>,
     /// The number that the next record gets.

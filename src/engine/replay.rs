@@ -155,7 +155,7 @@ impl Builder {
         let (shard, policy) = (self.options.shard, self.options.policy);
         let visit: &mut Visit<'_> = &mut |visited| show(replay, &visited);
         let recovered = recovery::recover(&*storage, shard, policy, Mode::ReadOnly, visit)?;
-        let files = Files::new(storage);
+        let files = Files::new(storage, recovered.log_tag);
         Ok(Reader::of_segments(files, shard, recovered.segments, recovered.report))
     }
 
@@ -186,7 +186,7 @@ impl Builder {
             let damage = recovered.report.corruption.clone();
             Ok((recovered, damage))
         })?;
-        let files = Files::new(storage);
+        let files = Files::new(storage, recovered.log_tag);
         Ok(Reader::of_segments(files, shard, recovered.segments, recovered.report))
     }
 }

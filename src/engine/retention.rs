@@ -185,7 +185,8 @@ impl Log {
         if let Some(last) = kept.last_mut().filter(|last| last.last_seq > seq) {
             let file = Arc::from(storage.open(&last.name, Access::Read)?);
             let shard = self.options().shard.get();
-            let mut scanner = SegmentScanner::new(file, shard, last.first_seq.get())?;
+            let log_tag = Some(state.current().log_tag());
+            let mut scanner = SegmentScanner::new(file, shard, log_tag, last.first_seq.get())?;
             while scanner.expected_seq() <= seq.get() {
                 match scanner.next_batch()? {
                     Scan::Batch(batch) => {

@@ -80,7 +80,7 @@ impl StateFile {
                 };
                 Ok(Found::Valid(StateFile { file, current, slot, is_torn, is_unsettled, lock }))
             }
-            Err(StateError::NewerVersion(version)) => Err(Error::UnsupportedVersion {
+            Err(StateError::OtherVersion(version)) => Err(Error::UnsupportedVersion {
                 path: storage.dir().join(&name),
                 version,
                 newest: VERSION,
@@ -89,10 +89,12 @@ impl StateFile {
         }
     }
 
-    /// Makes the shard's `state` file, durably. What lies under its temporary name is replaced.
+    /// Makes the shard's `state` file, durably, for a log with this tag or a new one. What lies
+    /// under its temporary name is replaced.
     pub(crate) fn create(
         storage: &dyn Storage,
         shard: ShardId,
+        log_tag: Option<u64>,
         first_seq: u64,
     ) -> Result<StateFile> {
         let (name, temp) = (state_name(shard), state_temp_name(shard));
@@ -105,6 +107,9 @@ impl StateFile {
         getrandom::fill(&mut log_id).map_err(|error| {
             Error::io("get random bytes", storage.dir(), io::Error::other(error.to_string()))
         })?;
+        if let Some(tag) = log_tag {
+            log_id[..8].copy_from_slice(&tag.to_le_bytes());
+        }
         let current = State { generation: 1, ..State::new(log_id, shard.get(), first_seq) };
         let mut bytes = vec![0; 2 * SLOT_BYTES];
         bytes[..SLOT_BYTES].copy_from_slice(current.encode().as_slice());
@@ -206,7 +211,7 @@ mod tests {
     #[test]
     fn every_write_goes_into_the_slot_that_does_not_count() {
         let memory = Memory::default();
-        let mut file = StateFile::create(&memory, ShardId::SINGLE, 1).unwrap();
+        let mut file = StateFile::create(&memory, ShardId::SINGLE, None, 1).unwrap();
         for last_seq in 1..6 {
             let before = memory.get("state").unwrap();
             file.write(State { last_seq, ..file.current().clone() }).unwrap();
@@ -220,7 +225,7 @@ mod tests {
     #[test]
     fn a_write_torn_anywhere_leaves_the_state_before_it() {
         let memory = Memory::default();
-        let mut file = StateFile::create(&memory, ShardId::SINGLE, 1).unwrap();
+        let mut file = StateFile::create(&memory, ShardId::SINGLE, None, 1).unwrap();
         let before = file.current().clone();
         file.write(State { last_seq: 9, ..before.clone() }).unwrap();
         for len in [0, 1, 512, 4095] {
@@ -235,7 +240,7 @@ mod tests {
     fn a_torn_write_is_not_completed_by_a_later_torn_write() {
         const SECTOR: usize = 512;
         let memory = Memory::default();
-        let mut file = StateFile::create(&memory, ShardId::SINGLE, 1).unwrap();
+        let mut file = StateFile::create(&memory, ShardId::SINGLE, None, 1).unwrap();
         file.write(State { last_seq: 9, ..file.current().clone() }).unwrap();
         memory.edit("state", |bytes| bytes[SLOT_BYTES + SECTOR..].fill(0xff));
         for settled in [false, true] {
@@ -260,7 +265,7 @@ mod tests {
     #[test]
     fn a_cut_that_was_finished_does_not_begin_again_when_the_newer_slot_goes_bad() {
         let memory = Memory::default();
-        let mut file = StateFile::create(&memory, ShardId::SINGLE, 1).unwrap();
+        let mut file = StateFile::create(&memory, ShardId::SINGLE, None, 1).unwrap();
         let cutting = State { cut: Some(4), cutting: true, ..file.current().clone() };
         file.write(cutting.clone()).unwrap();
         file.write(State { cutting: false, ..cutting }).unwrap();
@@ -282,7 +287,7 @@ mod tests {
     fn the_file_gets_its_name_when_it_is_durable() {
         let memory = Memory::default();
         memory.put("state.tmp", vec![1; 100]);
-        StateFile::create(&memory, ShardId::SINGLE, 1).unwrap();
+        StateFile::create(&memory, ShardId::SINGLE, None, 1).unwrap();
         assert_eq!(
             memory.changes(),
             [
@@ -303,7 +308,7 @@ mod tests {
         use crate::io::StdStorage;
         let dir = tempfile::tempdir().unwrap();
         let storage = StdStorage::new(dir.path());
-        let create = || StateFile::create(&storage, ShardId::SINGLE, 1);
+        let create = || StateFile::create(&storage, ShardId::SINGLE, None, 1);
         let is_locked = |made: Result<StateFile>| matches!(made, Err(Error::Locked { .. }));
         {
             let begun = storage.open("state.tmp", Access::Create).unwrap();
@@ -323,7 +328,7 @@ mod tests {
     #[test]
     fn the_state_of_another_shard_is_unreadable() {
         let memory = Memory::default();
-        StateFile::create(&memory, ShardId(3), 1).unwrap();
+        StateFile::create(&memory, ShardId(3), None, 1).unwrap();
         memory.put("state", memory.get("s00003-state").unwrap());
         let found = StateFile::open(&memory, ShardId::SINGLE, &memory.names(), false).unwrap();
         assert!(matches!(found, Found::Unreadable), "{found:?}");

@@ -93,6 +93,12 @@ impl State {
         }
     }
 
+    /// The log's tag: the first 8 bytes of its id, little-endian. Its batches state it
+    /// ([`Place::log`](crate::format::Place::log)).
+    pub fn log_tag(&self) -> u64 {
+        u64_at(&self.log_id, 0)
+    }
+
     /// The slot as it lies on disk.
     ///
     /// # Panics
@@ -139,13 +145,13 @@ impl State {
         if slot[..4] != MAGIC || slot[4] == 0 {
             return Err(StateError::Magic);
         }
-        if slot[4] > VERSION {
+        if slot[4] != VERSION {
             // A slot that would hold if it stated our version is a damaged one.
             let mut ours = *slot;
             ours[4] = VERSION;
             let is_ours = slot[DIGEST_AT..PAYLOAD_AT] == slot_digest(&ours);
-            let newer = StateError::NewerVersion(slot[4]);
-            return Err(if is_ours { StateError::Digest } else { newer });
+            let other = StateError::OtherVersion(slot[4]);
+            return Err(if is_ours { StateError::Digest } else { other });
         }
         if slot[DIGEST_AT..PAYLOAD_AT] != slot_digest(slot) {
             return Err(StateError::Digest);
@@ -203,13 +209,13 @@ fn slot_digest(slot: &[u8; SLOT_BYTES]) -> [u8; DIGEST_SIZE] {
 ///
 /// # Errors
 ///
-/// [`StateError::NewerVersion`] if either slot has one; else, if neither is valid, what is wrong
+/// [`StateError::OtherVersion`] if either slot has one; else, if neither is valid, what is wrong
 /// with the first.
 pub fn newest(slots: &[u8]) -> Result<(State, usize), StateError> {
     let decoded = [0, 1].map(|index| State::decode(slots.get(index * SLOT_BYTES..).unwrap_or(&[])));
     for slot in &decoded {
-        if let Err(newer @ StateError::NewerVersion(_)) = slot {
-            return Err(*newer);
+        if let Err(other @ StateError::OtherVersion(_)) = slot {
+            return Err(*other);
         }
     }
     match decoded {
@@ -228,8 +234,8 @@ pub enum StateError {
     Short,
     /// It does not begin as a slot does.
     Magic,
-    /// It was written by a newer version.
-    NewerVersion(
+    /// It was written in another version of the format.
+    OtherVersion(
         /// The version that it states.
         u8,
     ),
@@ -247,8 +253,8 @@ impl fmt::Display for StateError {
         match self {
             StateError::Short => write!(f, "the state slot ends early"),
             StateError::Magic => write!(f, "not the beginning of a state slot"),
-            StateError::NewerVersion(version) => {
-                write!(f, "the state slot has format version {version}, newer than {VERSION}")
+            StateError::OtherVersion(version) => {
+                write!(f, "the state slot has format version {version}, not {VERSION}")
             }
             StateError::Digest => write!(f, "the digest of the state slot does not hold"),
             StateError::Field(name) => write!(f, "the {name} in the state slot is out of range"),
@@ -259,7 +265,7 @@ impl fmt::Display for StateError {
 impl std::error::Error for StateError {}
 
 const MAGIC: [u8; 4] = *b"RWST";
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 const DIGEST_AT: usize = 80;
 const PAYLOAD_AT: usize = DIGEST_AT + DIGEST_SIZE;
 const FLAG_CLEAN: u8 = 1;
@@ -303,17 +309,17 @@ mod tests {
     }
 
     #[test]
-    fn a_newer_version_in_either_slot_is_not_overruled() {
+    fn another_version_in_either_slot_is_not_overruled() {
         for at in [4, SLOT_BYTES + 4] {
             let mut bytes = slots(&state(4), &state(5));
-            bytes[at] = 2;
+            bytes[at] = 3;
             bytes[at - 4 + DIGEST_AT] ^= 1;
-            assert_eq!(newest(&bytes), Err(StateError::NewerVersion(2)));
+            assert_eq!(newest(&bytes), Err(StateError::OtherVersion(3)));
         }
     }
 
     #[test]
-    fn a_flipped_bit_in_the_version_is_damage_and_not_a_newer_version() {
+    fn a_flipped_bit_in_the_version_is_damage_and_not_another_version() {
         let mut bytes = slots(&state(4), &state(5));
         bytes[SLOT_BYTES + 4] ^= 0x10;
         assert_eq!(newest(&bytes), Ok((state(4), 0)));

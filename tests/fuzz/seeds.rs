@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use ringwal::format::State;
 use ringwal::wal::format::{EventRecord, encode_batch};
 
-use crate::files::{SEGMENT, pack};
+use crate::files::{LOG_ID, SEGMENT, pack};
 
 /// The inputs to begin with, with their names.
 pub(crate) fn seeds(target: &str) -> Vec<(String, Vec<u8>)> {
@@ -53,7 +53,7 @@ fn read_all(dir: &Path, prefix: &str) -> Vec<(String, Vec<u8>)> {
 /// and two segments in a row.
 fn directories() -> Vec<(String, Vec<u8>)> {
     let mut found = vec![("empty".to_owned(), vec![0])];
-    let slot = State { generation: 1, ..State::new([7; 16], 0, 1) }.encode();
+    let slot = State { generation: 1, ..State::new(LOG_ID, 0, 1) }.encode();
     let new = ("new".to_owned(), [slot.as_slice(), &[0; 4096]].concat());
     let states: Vec<_> = golden("state_").into_iter().chain([new]).collect();
     let batch = golden("batch_padded").remove(0).1;

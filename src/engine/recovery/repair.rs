@@ -13,6 +13,8 @@ use crate::segment::name::state_name;
 pub(crate) struct Plan {
     /// Make a `state` whose first live record is this.
     pub(crate) create_state: Option<u64>,
+    /// With the tag that the batches have which are there.
+    pub(crate) log_tag: Option<u64>,
     /// Remove these files, in this order.
     pub(crate) remove: Vec<String>,
     /// Cut these files to these lengths.
@@ -34,7 +36,8 @@ pub(crate) fn apply(
         let no_space = |error: Error| {
             error.or_no_space(storage.dir().join(state_name(shard)), 2 * SLOT_BYTES as u64)
         };
-        *state = Some(StateFile::create(storage, shard, first_seq).map_err(no_space)?);
+        *state =
+            Some(StateFile::create(storage, shard, plan.log_tag, first_seq).map_err(no_space)?);
     }
     if let Some(file) = state {
         file.settle()?;

@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::*;
+use crate::format::{Place, seal};
 
 /// Some bytes, a hole, and perhaps some more at the end.
 #[derive(Debug)]
@@ -57,7 +58,7 @@ fn a_segment_that_was_grown_to_any_length_is_not_read_through() {
         let bytes_read = AtomicU64::new(0);
         let file = Arc::new(Sparse { bytes, at_end, file_bytes: GROWN, bytes_read });
         let mut scanner =
-            SegmentScanner::new(Arc::clone(&file) as Arc<dyn StorageFile>, 0, 1).unwrap();
+            SegmentScanner::new(Arc::clone(&file) as Arc<dyn StorageFile>, 0, None, 1).unwrap();
         let (seqs, stop) = scan(&mut scanner);
         assert_eq!((seqs, stop.kind), (vec![1, 2], kind));
         assert_eq!(scanner.later_witness(&stop).unwrap(), None);
@@ -68,14 +69,18 @@ fn a_segment_that_was_grown_to_any_length_is_not_read_through() {
 
 #[test]
 fn what_lies_behind_a_hole_is_found() {
+    const BEHIND: u64 = 3 << 30;
     let segment = SegmentBytes::new(1, 77).batch(2).bytes(&[7; UNIT]);
-    let later = SegmentBytes::new(9, 77).batch(1);
-    let file_bytes = (3 << 30) + later.bytes.len() as u64;
-    let (bytes, at_end) = (segment.bytes, later.bytes);
+    let mut at_end = SegmentBytes::new(9, 77).batch(1).bytes;
+    let (header, _) = BatchHeader::parse(&at_end).unwrap();
+    let heads = at_end[HEADER_SIZE..][..RECORD_HEAD_SIZE].to_vec();
+    let place = Place { log: Some(LOG_TAG), segment: 1, offset: BEHIND };
+    seal(&mut at_end, Some(&place), &header, &heads);
+    let (bytes, file_bytes) = (segment.bytes, BEHIND + at_end.len() as u64);
     let file = Sparse { bytes, at_end, file_bytes, bytes_read: AtomicU64::new(0) };
-    let mut scanner = SegmentScanner::new(Arc::new(file), 0, 1).unwrap();
+    let mut scanner = SegmentScanner::new(Arc::new(file), 0, None, 1).unwrap();
     let stop = scan(&mut scanner).1;
     assert_eq!(stop.kind, StopKind::Damaged);
     let found = scanner.later_witness(&stop).unwrap().unwrap();
-    assert_eq!((found.offset, found.first_seq), (3 << 30, 9));
+    assert_eq!((found.offset, found.first_seq), (BEHIND, 9));
 }
