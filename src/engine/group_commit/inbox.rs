@@ -210,7 +210,7 @@ pub(crate) struct Inbox {
 impl Inbox {
     pub(crate) fn new(limits: Limits, next_seq: u64) -> Inbox {
         assert!(limits.unit.is_power_of_two());
-        let pool = BufPool::new(limits.batch_bytes, limits.queue_bytes);
+        let pool = BufPool::new(limits.batch_bytes, limits.queue_bytes, limits.unit as usize);
         let gather = Gather::new(limits.gather);
         Inbox {
             limits,

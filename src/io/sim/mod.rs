@@ -203,7 +203,7 @@ impl SimDisk {
         self.state().capacity_bytes = bytes;
     }
 
-    /// The unit of writes, a power of two from 512 to 4096; 512 at first.
+    /// The unit of writes, a power of two from 512 to 65,536; 512 at first.
     pub fn set_unit(&self, bytes: u64) {
         self.state().unit_bytes = bytes;
     }
