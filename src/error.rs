@@ -158,6 +158,9 @@ pub enum Error {
         /// The last sequence number that was given.
         last_seq: Seq,
     },
+    /// The `state` file was changed as often as can be counted. Nothing was changed now, and the
+    /// log is intact: it can be read and appended to, but no longer truncated.
+    StatesUsedUp,
     /// A value is larger than a key-value log takes.
     ValueTooLarge {
         /// The value's length.
@@ -333,6 +336,10 @@ impl Error {
                 f,
                 "no sequence numbers are left after record {last_seq}; start another log in a new \
                  directory"
+            ),
+            Error::StatesUsedUp => f.write_str(
+                "the state file was changed as often as can be counted; copy the records into \
+                 another log in a new directory",
             ),
             Error::ValueTooLarge { bytes, limit } => {
                 write!(f, "a value of {bytes} bytes is over the limit of {limit}; split it")

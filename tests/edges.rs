@@ -9,7 +9,7 @@ use std::sync::mpsc::channel;
 use std::thread;
 use std::time::Duration;
 
-use ringwal::format::{HEADER_SIZE, encode_stand_alone};
+use ringwal::format::{HEADER_SIZE, SLOT_BYTES, State, encode_stand_alone, newest};
 use ringwal::replication::ShardId;
 use ringwal::wal::segment::segment_filename;
 use ringwal::wal::{SignalEvent, WalConfig, WalHandle};
@@ -97,6 +97,36 @@ fn a_log_whose_very_last_number_is_taken_opens_and_refuses() {
     assert!(matches!(log.append("more"), Err(Error::SeqsUsedUp { .. })));
     log.flush().unwrap();
     log.close().unwrap();
+}
+
+#[test]
+fn a_state_that_cannot_be_counted_on_refuses_changes_before_they_begin() {
+    for backend in BACKENDS {
+        let dir = tempfile::tempdir().unwrap();
+        let open = || Log::builder(dir.path()).backend(backend).open().unwrap();
+        let log = open();
+        log.append("one").unwrap();
+        log.close().unwrap();
+        let path = dir.path().join("state");
+        let mut bytes = std::fs::read(&path).unwrap();
+        let (state, _) = newest(&bytes).unwrap();
+        let late = State { generation: u64::MAX - 5, ..state };
+        bytes[..SLOT_BYTES].copy_from_slice(late.encode().as_slice());
+        std::fs::write(&path, bytes).unwrap();
+        let log = open();
+        log.append("two").unwrap();
+        for refused in [
+            log.checkpoint(Seq::FIRST, b"note"),
+            log.truncate_before(Seq::new(2)).map(drop),
+            log.truncate_after(Seq::FIRST),
+        ] {
+            assert!(matches!(refused, Err(Error::StatesUsedUp)), "{refused:?}");
+        }
+        log.append("three").unwrap();
+        log.close().unwrap();
+        let log = open();
+        assert_eq!((log.reader().unwrap().count(), log.last_checkpoint().is_none()), (3, true));
+    }
 }
 
 /// Between its fork and its exec, a child has every open file of its parent, the lock as well.

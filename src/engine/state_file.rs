@@ -21,6 +21,9 @@ use crate::mutation::mutated;
 use crate::replication::ShardId;
 use crate::segment::name::{state_name, state_temp_name};
 
+/// More than any change, its recovery and the close after it take.
+const GENERATIONS_KEPT: u64 = 64;
+
 /// A log's `state` file.
 #[derive(Debug)]
 pub(crate) struct StateFile {
@@ -146,10 +149,20 @@ impl StateFile {
         &self.current
     }
 
+    /// That there are generations left for a change, and for what it takes to finish it and to
+    /// close the log. To be asked before anything is begun.
+    pub(crate) fn require_generations(&self) -> Result<()> {
+        let is_near_end = self.current.generation > u64::MAX - GENERATIONS_KEPT;
+        if is_near_end { Err(Error::StatesUsedUp) } else { Ok(()) }
+    }
+
     /// Makes `state` the one that counts, durably; its generation is set here. After an error
     /// either of the two may count at the next open, and nothing may be written any more.
     pub(crate) fn write(&mut self, state: State) -> Result<()> {
-        let state = State { generation: self.current.generation.saturating_add(1), ..state };
+        let Some(generation) = self.current.generation.checked_add(1) else {
+            return Err(Error::StatesUsedUp);
+        };
+        let state = State { generation, ..state };
         let slot = if mutated("state_in_place") { self.slot } else { 1 - self.slot };
         self.file.write_at(state.encode().as_slice(), (slot * SLOT_BYTES) as u64)?;
         if !mutated("skip_state_sync") {
@@ -299,6 +312,24 @@ mod tests {
                 "sync ."
             ]
         );
+    }
+
+    #[test]
+    fn a_state_that_cannot_be_counted_is_not_written() {
+        let memory = Memory::default();
+        let mut file = StateFile::create(&memory, ShardId::SINGLE, None, 1).unwrap();
+        assert!(file.require_generations().is_ok());
+        file.current.generation = u64::MAX - GENERATIONS_KEPT;
+        file.write(file.current.clone()).unwrap();
+        assert!(matches!(file.require_generations(), Err(Error::StatesUsedUp)));
+        while file.current.generation < u64::MAX {
+            file.write(file.current.clone()).unwrap();
+        }
+        let before = memory.get("state");
+        let next = State { last_seq: 9, ..file.current.clone() };
+        assert!(matches!(file.write(next), Err(Error::StatesUsedUp)));
+        assert_eq!(memory.get("state"), before);
+        assert_eq!(reopen(&memory).current(), file.current());
     }
 
     /// Two that begin a log at the same time, with a file called `lock` deleted between them.
