@@ -87,8 +87,8 @@ fn fill(frame: &mut [u8], heads: &mut Vec<u8>, count: u32, bytes: &[u8]) {
     }
 }
 
-/// Where a batch lies that is sealed here.
-const PLACE: Place = Place { log: Some(42), segment: 1, offset: 4096 };
+/// Where a batch belongs that is sealed here.
+const PLACE: Place = Place { log: Some(42), segment: 1 };
 
 /// Records of 100 bytes in a batch.
 const COUNTS: [u32; 4] = [1, 16, 64, 1024];
@@ -348,7 +348,7 @@ fn scan(criterion: &mut Criterion) {
         timed(rounds, |_| {
             let (mut at, mut records) = (0, 0);
             while at < segment.len() {
-                let place = Place { log: None, segment: 1, offset: at as u64 };
+                let place = Place { log: None, segment: 1 };
                 let batch = decode(&segment[at..], Some(&place)).expect("a valid batch");
                 let header = *batch.header();
                 at += header.frame_bytes() as usize;

@@ -428,6 +428,8 @@ pub enum CorruptionKind {
     SegmentMissing,
     /// The `state` file is unreadable in both of its slots, or gone.
     StateUnreadable,
+    /// The segment belongs to another log than the `state` file: one of the two was put here.
+    OtherLog,
 }
 
 /// What proves that records had been durable.
@@ -460,12 +462,13 @@ impl fmt::Display for Corruption {
             CorruptionKind::Damaged => "acknowledged records are damaged",
             CorruptionKind::SegmentMissing => "a segment is missing",
             CorruptionKind::StateUnreadable => "the state file is unreadable",
+            CorruptionKind::OtherLog => "the segment and the state file are of different logs",
         };
         let witness = match self.witness {
             Witness::LaterBatch => "a later batch",
             Witness::LaterSegment => "a later segment",
             Witness::Checkpoint => "the checkpoint",
-            Witness::CleanClose => "the last clean close",
+            Witness::CleanClose => "a note in the state file",
             Witness::Itself => "the place itself",
         };
         write!(

@@ -204,6 +204,7 @@ pub(crate) struct SegmentBytes {
     pub(crate) bytes: Vec<u8>,
     /// The number in the segment's name.
     pub(crate) first_seq: u64,
+    pub(crate) log_tag: u64,
     pub(crate) unit_log2: u8,
     pub(crate) salt: u64,
     pub(crate) next_seq: u64,
@@ -215,7 +216,8 @@ impl SegmentBytes {
     pub(crate) fn new(first_seq: u64, salt: u64) -> SegmentBytes {
         let bytes = Vec::new();
         let next_seq = first_seq;
-        SegmentBytes { bytes, first_seq, unit_log2: 12, salt, next_seq, durable_seq: None }
+        let (log_tag, unit_log2) = (LOG_TAG, 12);
+        SegmentBytes { bytes, first_seq, log_tag, unit_log2, salt, next_seq, durable_seq: None }
     }
 
     /// Adds a batch of `count` records, each of which says its number.
@@ -241,8 +243,7 @@ impl SegmentBytes {
             heads.extend(head.to_bytes());
             at = push_record(&mut frame, at, head, bytes);
         }
-        let (log, offset) = (Some(LOG_TAG), self.bytes.len() as u64);
-        let place = Place { log, segment: self.first_seq, offset };
+        let place = Place { log: Some(self.log_tag), segment: self.first_seq };
         seal(&mut frame, Some(&place), &header, &heads);
         self.bytes.extend(frame);
         self.next_seq += u64::from(count);

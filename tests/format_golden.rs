@@ -19,14 +19,14 @@ const RECORDS: [&[u8]; 3] = [b"first", b"", b"the third record, a longer one"];
 /// The log that the segments are of.
 const LOG_ID: [u8; 16] = *b"0123456789abcdef";
 
-/// Where the first batch of its first segment lies.
+/// Its first segment.
 fn place() -> Place {
     let log = Some(State::new(LOG_ID, 0, 1).log_tag());
-    Place { log, segment: 1, offset: 0 }
+    Place { log, segment: 1 }
 }
 
-/// A batch padded to 512 bytes with the three records, to lie at this offset of the segment.
-fn padded(first_seq: u64, salt: u64, offset: u64) -> Vec<u8> {
+/// A batch padded to 512 bytes with the three records, in this segment.
+fn padded(first_seq: u64, salt: u64, segment: u64) -> Vec<u8> {
     let payload: usize = RECORDS.iter().map(|bytes| 8 + bytes.len()).sum();
     let header = BatchHeader {
         unit_log2: 9,
@@ -45,7 +45,7 @@ fn padded(first_seq: u64, salt: u64, offset: u64) -> Vec<u8> {
         heads.extend(head.to_bytes());
         at = push_record(&mut frame, at, head, bytes);
     }
-    seal(&mut frame, Some(&Place { offset, ..place() }), &header, &heads);
+    seal(&mut frame, Some(&Place { segment, ..place() }), &header, &heads);
     frame
 }
 
@@ -76,8 +76,8 @@ fn slots(first: &State, second: &State) -> Vec<u8> {
 
 /// Every file of the corpus, as this version would write it.
 fn corpus() -> Vec<(&'static str, Vec<u8>)> {
-    let one = || padded(1, SALT, 0);
-    let next = |salt| padded(4, salt, 512);
+    let one = || padded(1, SALT, 1);
+    let next = |salt| padded(4, salt, 1);
     let end = stand_alone().len();
     vec![
         ("batch_padded.bin", one()),
@@ -104,7 +104,7 @@ fn corpus() -> Vec<(&'static str, Vec<u8>)> {
         ("batch_bad_version.bin", edited(one(), |bytes| bytes[4] = 3)),
         ("segment_clean.bin", [one(), next(SALT)].concat()),
         ("segment_other_salt.bin", [one(), next(!SALT)].concat()),
-        ("segment_other_place.bin", [one(), padded(4, SALT, 1024)].concat()),
+        ("segment_other_segment.bin", [one(), padded(4, SALT, 4)].concat()),
         ("segment_stale_seq.bin", [one(), one()].concat()),
         ("segment_blank_tail.bin", [one(), vec![0; 1024]].concat()),
         ("segment_torn_tail.bin", edited([one(), next(SALT)].concat(), |bytes| bytes[600] ^= 1)),

@@ -1,6 +1,7 @@
 //! Checkpoints: a durable note that the state up to a sequence number is safe elsewhere.
 
 use std::path::Path;
+use std::sync::PoisonError;
 use std::time::SystemTime;
 
 use crate::engine::Log;
@@ -12,6 +13,7 @@ use crate::io::{StdStorage, Storage};
 use crate::replication::ShardId;
 use crate::segment::name::state_name;
 use crate::seq::Seq;
+use crate::sync::MutexGuard;
 use crate::wakers::may_block;
 
 /// The last checkpoint of a log.
@@ -73,7 +75,7 @@ impl Checkpoint {
         }
     }
 
-    fn of(state: &State) -> Option<Checkpoint> {
+    pub(crate) fn of(state: &State) -> Option<Checkpoint> {
         let last = state.checkpoint.as_ref()?;
         let (seq, time_nanos) = (Seq::new(last.seq), last.time_nanos);
         Some(Checkpoint { seq, time_nanos, payload: last.payload.clone() })
@@ -113,11 +115,17 @@ impl Log {
         state.clean = false;
         state.checkpoint =
             Some(format::Checkpoint { seq: seq.get(), time_nanos, payload: payload.to_vec() });
-        self.shared().or_poison(file.write(state))
+        self.shared().or_poison(file.write(state))?;
+        *self.last() = Checkpoint::of(file.current());
+        Ok(())
     }
 
     /// The last checkpoint, if there is one.
     pub fn last_checkpoint(&self) -> Option<Checkpoint> {
-        Checkpoint::of(self.inner.state().current())
+        self.last().clone()
+    }
+
+    fn last(&self) -> MutexGuard<'_, Option<Checkpoint>> {
+        self.inner.last_checkpoint.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -128,6 +128,8 @@ pub(crate) struct Committer {
     /// Batches are large, or were a moment ago.
     in_burst: bool,
     last_batch_at: Option<Instant>,
+    /// The watermark is noted, so the ring thread sleeps without a timer.
+    pub(crate) is_noted: bool,
     news: News,
 }
 
@@ -148,6 +150,7 @@ impl Committer {
             usual_batch_bytes: 0,
             in_burst: false,
             last_batch_at: None,
+            is_noted: false,
             news: News::default(),
         }
     }
@@ -209,8 +212,7 @@ impl Committer {
             records: fill.records,
             payload_bytes: (fill.end - HEADER_SIZE) as u32,
         };
-        let log = Some(self.setup.log_tag);
-        let place = Place { log, segment: fill.segment, offset: fill.offset };
+        let place = Place { log: Some(self.setup.log_tag), segment: fill.segment };
         let strategy = fill.sync.then(|| self.choice.next());
         let head_bytes = u64::from(fill.records) * RECORD_HEAD_SIZE as u64;
         let figures = Figures {

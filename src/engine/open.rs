@@ -7,10 +7,12 @@
 use std::sync::{Arc, PoisonError};
 
 use crate::engine::Log;
+use crate::engine::checkpoint::Checkpoint;
 use crate::engine::committer::{Committer, Setup};
 use crate::engine::control::Control;
 use crate::engine::directory::make_dir;
 use crate::engine::driver::Driver;
+use crate::engine::driver::note::Notes;
 use crate::engine::files::Files;
 use crate::engine::group_commit::inbox::{Ended, Inbox, Limits};
 use crate::engine::options::{Builder, Options};
@@ -50,7 +52,9 @@ pub(crate) struct Inner {
     pub(crate) recovery: Recovery,
     /// Also serialises everything that changes `state` or the list of segments from outside of
     /// the commit path: truncation, rotation, checkpoints, closing.
-    state: Mutex<StateFile>,
+    state: Arc<Mutex<StateFile>>,
+    /// What `state` has, for whoever must not wait for a truncation.
+    pub(crate) last_checkpoint: Mutex<Option<Checkpoint>>,
     life: Mutex<Life>,
     /// Runs the driver where there is no ring thread.
     #[cfg(any(test, feature = "sim"))]
@@ -112,7 +116,8 @@ impl Builder {
         let (lock, recovered) = lock_and_recover(&options, &*storage, replay)?;
         let Recovered { state, segments, next_seq, report, .. } = recovered;
         let Some(state) = state else { return Err(Error::Closed) };
-        let resume = Resume::of(&state, segments, next_seq);
+        let resume = Resume::of(state, segments, next_seq);
+        let state = Arc::clone(&resume.state);
 
         let (started, thread) = start(&options, &storage, make_queue, resume)?;
         let (shared, backend) = match started.recv() {
@@ -143,7 +148,8 @@ impl Builder {
         let Some(state) = state else { return Err(Error::Closed) };
         let (queue, backend) = SimQueue::new(disk, &queue_options(&options));
         let sleep = queue.sleep();
-        let resume = Resume::of(&state, segments, next_seq);
+        let resume = Resume::of(state, segments, next_seq);
+        let state = Arc::clone(&resume.state);
         let (shared, driver) = assemble(&options, queue, &backend, resume, false);
         let life = Life { thread: None, lock: Some(lock) };
         let mut inner = Inner::new(shared, options, storage, backend, report, state, life);
@@ -194,15 +200,19 @@ type Started = Result<(Arc<Shared>, Backend)>;
 
 /// From where a log goes on.
 struct Resume {
+    state: Arc<Mutex<StateFile>>,
     log_tag: u64,
+    /// The last record that `state` knows of.
+    noted_seq: u64,
     segments: Vec<recovery::SegmentInfo>,
     durable_seq: u64,
 }
 
 impl Resume {
-    fn of(state: &StateFile, segments: Vec<recovery::SegmentInfo>, next_seq: Seq) -> Resume {
-        let log_tag = state.current().log_tag();
-        Resume { log_tag, segments, durable_seq: next_seq.get() - 1 }
+    fn of(state: StateFile, segments: Vec<recovery::SegmentInfo>, next_seq: Seq) -> Resume {
+        let (log_tag, noted_seq) = (state.current().log_tag(), state.current().last_seq);
+        let state = Arc::new(Mutex::new(state));
+        Resume { state, log_tag, noted_seq, segments, durable_seq: next_seq.get() - 1 }
     }
 }
 
@@ -242,7 +252,8 @@ fn assemble<Q: IoQueue>(
     resume: Resume,
     has_thread: bool,
 ) -> (Arc<Shared>, Driver<Q>) {
-    let Resume { log_tag, segments, durable_seq } = resume;
+    let Resume { state, log_tag, noted_seq, segments, durable_seq } = resume;
+    let notes = Notes::new(state, options.note_after, noted_seq);
     // A linked sync needs the ring. One that was not asked for may be given up later.
     let linked = backend.strategy == Strategy::LinkedFsync;
     let inline = options.inline && !(linked && options.strategy.is_some());
@@ -277,7 +288,7 @@ fn assemble<Q: IoQueue>(
     let committer = Committer::new(setup);
     let shared = Arc::new(Shared::new(dir, committer, inbox, segments, sender, wake));
     shared.metrics().strategy = Some(backend.strategy);
-    let driver = Driver::new(Arc::clone(&shared), queue, controls, has_thread);
+    let driver = Driver::new(Arc::clone(&shared), queue, controls, notes, has_thread);
     (shared, driver)
 }
 
@@ -317,6 +328,10 @@ struct Locks {
 
 impl LockGuard for Locks {}
 
+fn lock(state: &Mutex<StateFile>) -> MutexGuard<'_, StateFile> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 impl Inner {
     fn new(
         shared: Arc<Shared>,
@@ -324,11 +339,12 @@ impl Inner {
         storage: Arc<dyn Storage>,
         backend: Backend,
         mut recovery: Recovery,
-        state: StateFile,
+        state: Arc<Mutex<StateFile>>,
         life: Life,
     ) -> Inner {
-        let log_tag = Some(state.current().log_tag());
-        let files = Arc::new(Files::new(Arc::clone(&storage), log_tag));
+        let log_tag = lock(&state).current().log_tag();
+        let last_checkpoint = Mutex::new(Checkpoint::of(lock(&state).current()));
+        let files = Arc::new(Files::new(Arc::clone(&storage), Some(log_tag)));
         recovery.backend = Some(format!("{}, {}", backend.kind, backend.strategy));
         Inner {
             shared,
@@ -337,7 +353,8 @@ impl Inner {
             files,
             backend,
             recovery,
-            state: Mutex::new(state),
+            state,
+            last_checkpoint,
             life: Mutex::new(life),
             #[cfg(any(test, feature = "sim"))]
             stepped: None,
@@ -345,7 +362,7 @@ impl Inner {
     }
 
     pub(crate) fn state(&self) -> MutexGuard<'_, StateFile> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 
     /// Takes no records until the guard is dropped, and makes everything so far durable in sealed

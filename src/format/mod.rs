@@ -22,7 +22,7 @@
 //!  44    4  payload bytes
 //!  48    8  the log's tag, the first 8 bytes of its id
 //!  56    8  digest: BLAKE3, cut to 8 bytes, over bytes 0..48 and all record heads, keyed by the
-//!           place: the tag, the segment's first sequence number, the frame's offset in it, zeros
+//!           place: the tag, the segment's first sequence number, zeros
 //!
 //! in a stand-alone batch, which has no place:
 //!  48   16  digest: plain BLAKE3, cut to 16 bytes, over the same

@@ -1,8 +1,8 @@
 //! A forward scan over one segment file: batch after batch, and where and why it stops.
 //!
-//! 1. A batch counts only if it is valid where it lies ([`crate::format`]): in this log, in this
-//!    segment, at this byte. It must lie at a multiple of its unit, have the shard, begin with the
-//!    sequence number that is expected next, and have the salt of the file's first batch.
+//! 1. A batch counts only if it is valid ([`crate::format`]) and belongs to this log and this
+//!    segment, lies at a multiple of its unit, has the shard, begins with the sequence number that
+//!    is expected next, and has the salt of the file's first batch.
 //! 2. Nothing is allocated by what a damaged length says: lengths are held against the file's
 //!    length first, and a frame larger than the window is taken in piece by piece, only as far as
 //!    its record heads lead.
@@ -107,6 +107,8 @@ pub(crate) enum StopKind {
     Stale,
     /// No valid batch, or one that cannot follow.
     Damaged,
+    /// A whole batch that another log wrote, at the beginning of the file; its last record.
+    OtherLog(u64),
     /// A batch in this other version of the format, at the beginning of the file.
     OtherVersion(u8),
 }
@@ -147,9 +149,9 @@ impl SegmentScanner {
         })
     }
 
-    /// Where a batch at `offset` lies.
-    fn place(&self, offset: u64) -> Place {
-        Place { log: self.log, segment: self.segment, offset }
+    /// Where its batches belong.
+    fn place(&self) -> Place {
+        Place { log: self.log, segment: self.segment }
     }
 
     /// The file's length when it was last looked at.
@@ -270,6 +272,11 @@ impl SegmentScanner {
                 let blank = self.is_blank_from(self.offset)?;
                 return Ok(Err(if blank { StopKind::Blank } else { StopKind::Damaged }));
             }
+            Err(BatchError::OtherLog) if self.offset == 0 && !mutated("cut_other_logs") => {
+                let found = self.verify_of_any_log(0)?;
+                let kind = found.map_or(StopKind::Damaged, |h| StopKind::OtherLog(h.last_seq()));
+                return Ok(Err(kind));
+            }
             Err(_) if self.is_stale() => return Ok(Err(StopKind::Stale)),
             Err(_) => return Ok(Err(StopKind::Damaged)),
         };
@@ -330,8 +337,17 @@ impl SegmentScanner {
         }
         self.load(at, len)?;
         let bytes = self.window.after(at);
-        let place = self.place(at);
+        let place = self.place();
         Ok(decode(&bytes[..bytes.len().min(len)], Some(&place)).map(|batch| *batch.header()))
+    }
+
+    /// [`verify`](Self::verify), but for the log. No record's bytes lie where a segment begins, so
+    /// what holds there was a segment's first batch.
+    fn verify_of_any_log(&mut self, at: u64) -> Result<Result<BatchHeader, BatchError>> {
+        let known = self.log.take();
+        let found = self.verify(at);
+        self.log = known;
+        found
     }
 
     /// Whether the batch at `at`, which states another version, would hold if it stated ours: then
@@ -360,7 +376,7 @@ impl SegmentScanner {
         header: &BatchHeader,
         stated: &[u8; DIGEST_SIZE],
     ) -> Result<Result<[u8; DIGEST_SIZE], BatchError>> {
-        let key = match PlaceKey::of(header, Some(&self.place(at)), stated) {
+        let key = match PlaceKey::of(header, Some(&self.place()), stated) {
             Ok(key) => key,
             Err(error) => return Ok(Err(error)),
         };

@@ -49,8 +49,8 @@ fn after_a_clean_close_every_segment_ends_with_its_last_batch() {
         for (segment, path) in list_segments(&dir.path().join("wal")).unwrap() {
             let bytes = fs::read(&path).unwrap();
             let mut end = 0;
-            let place = |offset: usize| Place { log: None, segment, offset: offset as u64 };
-            while let Ok(batch) = decode(&bytes[end..], Some(&place(end))) {
+            let place = Place { log: None, segment };
+            while let Ok(batch) = decode(&bytes[end..], Some(&place)) {
                 let header = *batch.header();
                 let next = end as u64 + header.frame_bytes();
                 if next >= bytes.len() as u64 {

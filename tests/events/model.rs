@@ -173,8 +173,8 @@ fn end_of(path: &std::path::Path) -> u64 {
     let bytes = fs::read(path).unwrap();
     let (mut at, mut end) = (0, 0);
     let segment = BatchHeader::parse(&bytes).map_or(1, |(header, _)| header.first_seq);
+    let place = Place { log: None, segment };
     while let Some(rest) = bytes.get(at..) {
-        let place = Place { log: None, segment, offset: at as u64 };
         let Ok(batch) = decode(rest, Some(&place)) else { break };
         end = at as u64 + batch.header().end_bytes();
         at += batch.header().frame_bytes() as usize;

@@ -75,9 +75,9 @@ pub(crate) fn pack(files: &[(&str, &[u8])], is_signed: bool) -> Vec<u8> {
 /// golden corpus.
 pub(crate) const LOG_ID: [u8; 16] = *b"0123456789abcdef";
 
-/// A place in a segment of that log.
-pub(crate) fn place(segment: u64, offset: usize) -> Place {
-    Place { log: Some(u64::from_le_bytes(*b"01234567")), segment, offset: offset as u64 }
+/// A segment of that log.
+pub(crate) fn place(segment: u64) -> Place {
+    Place { log: Some(u64::from_le_bytes(*b"01234567")), segment }
 }
 
 /// The first number of the segment with this name; 1 if it is the name of something else.
@@ -104,7 +104,7 @@ pub(crate) fn sign_frames(bytes: &mut [u8], segment: u64) {
             at = body + len;
         }
         let is_placed = frame[24..32] != [0; 8];
-        let place = is_placed.then(|| place(segment, start));
+        let place = is_placed.then(|| place(segment));
         let digest = digest(place.as_ref(), &frame[..HEADER_SIZE - 16], &heads);
         frame[HEADER_SIZE - 16..HEADER_SIZE].copy_from_slice(&digest);
         let unit = 1 << (frame[5] & 0x1f);

@@ -42,7 +42,7 @@ fn split(input: &[u8], sign: fn(&mut [u8])) -> Option<(u8, Vec<u8>)> {
 /// The batch decoder: what it accepts is what encoding gives, and nothing else.
 pub(crate) fn batch(input: &[u8]) {
     let Some((how, bytes)) = split(input, |bytes| sign_frames(bytes, 1)) else { return };
-    let here = place(1, 0);
+    let here = place(1);
     if let Ok(batch) = decode(&bytes, Some(&here)) {
         let header = *batch.header();
         let mut frame = vec![0; header.frame_bytes() as usize];
@@ -120,7 +120,7 @@ type Records = Vec<(u64, Vec<u8>)>;
 fn plain_scan(bytes: &[u8]) -> (Records, u64) {
     let (mut at, mut next_seq, mut salt) = (0, 1, None);
     let mut records = Vec::new();
-    while let Some(Ok(batch)) = bytes.get(at..).map(|rest| decode(rest, Some(&place(1, at)))) {
+    while let Some(Ok(batch)) = bytes.get(at..).map(|rest| decode(rest, Some(&place(1)))) {
         let header = batch.header();
         let follows = header.shard == 0
             && header.first_seq == next_seq
@@ -140,7 +140,7 @@ fn plain_scan(bytes: &[u8]) -> (Records, u64) {
 /// The first numbers of all batches that are valid where they lie in the first segment.
 fn valid_batches(bytes: &[u8]) -> Vec<u64> {
     let starts = (0..bytes.len()).filter(|&at| bytes[at..].starts_with(b"RWAL"));
-    let valid = starts.filter_map(|at| decode(&bytes[at..], Some(&place(1, at))).ok());
+    let valid = starts.filter_map(|at| decode(&bytes[at..], Some(&place(1))).ok());
     valid.map(|batch| batch.header().first_seq).collect()
 }
 
@@ -176,7 +176,7 @@ fn valid_records(files: &Files) -> BTreeSet<(u64, Vec<u8>)> {
         let segment = segment_of(name);
         let starts = (0..bytes.len()).filter(|&at| bytes[at..].starts_with(b"RWAL"));
         for batch in starts.filter_map(|at| {
-            let here = Place { log: None, ..place(segment, at) };
+            let here = Place { log: None, ..place(segment) };
             decode(&bytes[at..], Some(&here)).ok()
         }) {
             valid.extend(batch.records().map(|record| (record.seq, record.bytes.to_vec())));

@@ -50,9 +50,9 @@ impl LastSegment {
     fn stated_outside(&self, bytes: Range<usize>) -> u64 {
         let (mut at, mut stated, mut salt) = (0, 0, None);
         let mut next_seq = self.first_seq;
-        let place = |at: usize| Place { log: None, segment: self.first_seq, offset: at as u64 };
+        let place = Place { log: None, segment: self.first_seq };
         while let Some(rest) = self.content.get(at..) {
-            let Ok(batch) = decode(rest, Some(&place(at))) else { break };
+            let Ok(batch) = decode(rest, Some(&place)) else { break };
             let header = batch.header();
             let end = at + header.frame_bytes() as usize;
             // What follows is of an earlier life of the file.

@@ -256,6 +256,9 @@ impl<'a> Survey<'a> {
                         tail.end = End::Emptied;
                     }
                     tail.offset = stop.offset.min(tail.file_bytes);
+                    if let StopKind::OtherLog(last_seq) = stop.kind {
+                        tail.others = last_seq;
+                    }
                     let looks = !mutated("skip_later_witness");
                     if matches!(tail.end, End::Damaged | End::Stale) && next.is_none() && looks {
                         tail.later = scanner.later_witness(&stop)?;
@@ -330,6 +333,7 @@ impl<'a> Survey<'a> {
             StopKind::Blank => End::Blank,
             StopKind::Stale => End::Stale,
             StopKind::Damaged => End::Damaged,
+            StopKind::OtherLog(_) => End::OtherLog,
             // Opening would not have come this far: the damage before it is what is reported.
             StopKind::OtherVersion(_) if self.report.corruption.is_some() => End::Damaged,
             StopKind::OtherVersion(version) => {
@@ -374,7 +378,7 @@ impl<'a> Survey<'a> {
             (Some(next), _, _) => next - 1,
             (None, Some(later), _) => later.durable_seq.min(later.first_seq - 1).min(tail.bound),
             (None, None, Some(voided)) => voided.min(tail.bound),
-            (None, None, None) => checkpoint.max(self.state.last_seq).max(missing),
+            (None, None, None) => checkpoint.max(self.state.last_seq).max(tail.others).max(missing),
         };
         let corruption = self.corruption(tail, (missing, last), witness, next.is_some());
         if let Action::Tolerate(_) = row.action {
@@ -406,6 +410,7 @@ impl<'a> Survey<'a> {
             _ if tail.name.is_none() => (path, offset, CorruptionKind::SegmentMissing),
             _ if ends_whole && tail.has_batch => (dir, 0, CorruptionKind::SegmentMissing),
             End::Damaged => (path, offset, CorruptionKind::Damaged),
+            End::OtherLog => (path, offset, CorruptionKind::OtherLog),
             _ => (path, offset, CorruptionKind::Missing),
         };
         Corruption::new(path, offset, (Seq::new(first), Seq::new(last)), kind, witness)
@@ -459,6 +464,8 @@ struct Tail {
     beyond: Option<u64>,
     /// The last record in the segment before, where nothing but this one's name voids it.
     voids: Option<u64>,
+    /// The last record of the batch that another log has here; else 0.
+    others: u64,
 }
 
 impl Tail {
@@ -475,6 +482,7 @@ impl Tail {
             later: None,
             beyond: None,
             voids: None,
+            others: 0,
         }
     }
 }

@@ -1,4 +1,5 @@
 mod holes;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use proptest::prelude::*;
 
@@ -79,7 +80,7 @@ fn a_batch_of_an_earlier_life_is_stale() {
 }
 
 #[test]
-fn a_batch_counts_at_its_place_only() {
+fn a_batch_counts_in_its_segment_and_in_order_only() {
     let segment = SegmentBytes::new(50, 22).batch(1).batch(1).batch(1).batch(1);
     let block = |at: usize| &segment.bytes[at * UNIT..(at + 1) * UNIT];
     let moved = [block(0), block(2), block(1), block(3)].concat();
@@ -215,6 +216,49 @@ fn leftovers_are_no_later_batches() {
     assert_eq!(scanner.later_witness(&stop).unwrap(), None);
 }
 
+/// A file that counts the bytes which are read of it.
+#[derive(Debug)]
+struct Counted {
+    file: Box<dyn StorageFile>,
+    read: Arc<AtomicU64>,
+}
+
+impl StorageFile for Counted {
+    fn bytes(&self) -> Result<u64> {
+        self.file.bytes()
+    }
+
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<usize> {
+        let read = self.file.read_at(buf, offset)?;
+        self.read.fetch_add(read as u64, Ordering::Relaxed);
+        Ok(read)
+    }
+}
+
+#[test]
+fn a_search_reads_the_file_once_whatever_headers_users_have_stored() {
+    // Each says that it is a later batch of a megabyte or more.
+    let mut header = SegmentBytes { log_tag: 1, ..SegmentBytes::new(900, 5) }.batch(1).bytes;
+    header[44..48].copy_from_slice(&(3_u32 << 20).to_le_bytes());
+    let stored = header[..64].repeat((4 << 20) / 64);
+    let first = SegmentBytes::new(1, 77).batch(1).bytes;
+    for (torn, unit) in [(0, UNIT), (1, 1)] {
+        let mut bytes = [&first[..], &[0x77; 64], &stored].concat();
+        bytes[70] ^= torn;
+        let (len, memory) = (bytes.len() as u64, Memory::default());
+        memory.put("segment", bytes);
+        let read = Arc::new(AtomicU64::new(0));
+        let file = memory.open("segment", Access::Read).unwrap();
+        let counted = Counted { file, read: Arc::clone(&read) };
+        let mut scanner = SegmentScanner::new(Arc::new(counted), 0, Some(LOG_TAG), 1).unwrap();
+        let (_, stop) = scan(&mut scanner);
+        let before = read.load(Ordering::Relaxed);
+        assert_eq!(scanner.later_witness(&stop).unwrap(), None);
+        let searched = read.load(Ordering::Relaxed) - before;
+        assert!(searched <= len, "{searched} bytes of {len} read, at steps of {unit}");
+    }
+}
+
 #[test]
 fn a_later_stand_alone_batch_is_found_at_any_byte() {
     let mut bytes = Vec::new();
@@ -239,7 +283,7 @@ fn the_segments_of_the_corpus_are_classified_for_ever() {
         ("segment_clean.bin", 7, EndOfFile),
         ("segment_other_salt.bin", 4, Damaged),
         ("segment_stale_seq.bin", 4, Stale),
-        ("segment_other_place.bin", 4, Damaged),
+        ("segment_other_segment.bin", 4, Damaged),
         ("segment_blank_tail.bin", 4, Blank),
         ("segment_torn_tail.bin", 4, Damaged),
         ("batch_without_padding.bin", 4, EndOfFile),

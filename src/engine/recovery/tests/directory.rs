@@ -82,12 +82,12 @@ fn segments_of_an_engine_without_their_state_are_adopted_if_asked_for_s_7() {
 
 #[test]
 fn segments_of_two_logs_are_not_adopted_as_one_s_7() {
-    let mut other = segment(5).batch(1).bytes;
-    other[48] ^= 1;
+    let other = SegmentBytes { log_tag: 1, ..segment(5) }.batch(1).bytes;
     let memory = log(no_state, &[(3, segment(3).batch(2).bytes), (5, other)]);
     memory.remove("state").unwrap();
-    let recovered = tolerate(&memory);
-    assert_eq!(recovered.report.last_seq, Seq::new(4));
+    memory.forget_changes();
+    let damage = corruption(&memory, RecoveryPolicy::TolerateTail, "R-C5");
+    assert_eq!((damage.kind, damage.first_seq), (CorruptionKind::OtherLog, Seq::new(5)));
 }
 
 #[test]

@@ -74,7 +74,7 @@ fn what_lies_behind_a_hole_is_found() {
     let mut at_end = SegmentBytes::new(9, 77).batch(1).bytes;
     let (header, _) = BatchHeader::parse(&at_end).unwrap();
     let heads = at_end[HEADER_SIZE..][..RECORD_HEAD_SIZE].to_vec();
-    let place = Place { log: Some(LOG_TAG), segment: 1, offset: BEHIND };
+    let place = Place { log: Some(LOG_TAG), segment: 1 };
     seal(&mut at_end, Some(&place), &header, &heads);
     let (bytes, file_bytes) = (segment.bytes, BEHIND + at_end.len() as u64);
     let file = Sparse { bytes, at_end, file_bytes, bytes_read: AtomicU64::new(0) };
