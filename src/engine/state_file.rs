@@ -15,7 +15,9 @@
 use std::io;
 
 use crate::error::{Error, Result};
-use crate::format::{SLOT_BYTES, State, StateError, VERSION, newest};
+use crate::format::{
+    SLOT_BYTES, SLOT_DISTANCE, STATE_BYTES, State, StateError, VERSION, newest, slot_of, state_file,
+};
 use crate::io::{Access, LockGuard, Storage, StorageFile};
 use crate::mutation::mutated;
 use crate::replication::ShardId;
@@ -66,13 +68,12 @@ impl StateFile {
             file.sync()?;
             file.drop_cache();
         }
-        let mut bytes = vec![0; 2 * SLOT_BYTES];
+        let mut bytes = vec![0; STATE_BYTES];
         let len = file.read_at(&mut bytes, 0)?;
         match newest(&bytes[..len]) {
             Ok((current, _)) if current.shard != shard.get() => Ok(Found::Unreadable),
             Ok((current, slot)) => {
-                let other = bytes[..len].get((1 - slot) * SLOT_BYTES..).unwrap_or(&[]);
-                let other = &other[..other.len().min(SLOT_BYTES)];
+                let other = slot_of(&bytes[..len], 1 - slot);
                 let (is_torn, is_unsettled) = match State::decode(other) {
                     Ok(other) => (false, other.cutting && !current.cutting),
                     Err(_) => {
@@ -114,8 +115,6 @@ impl StateFile {
             log_id[..8].copy_from_slice(&tag.to_le_bytes());
         }
         let current = State { generation: 1, ..State::new(log_id, shard.get(), first_seq) };
-        let mut bytes = vec![0; 2 * SLOT_BYTES];
-        bytes[..SLOT_BYTES].copy_from_slice(current.encode().as_slice());
         let file = storage.open(&temp, Access::Create).map_err(|error| match error {
             Error::Io { source, .. } if source.kind() == io::ErrorKind::AlreadyExists => {
                 Error::Locked { path: storage.dir().join(&temp), pid: None }
@@ -125,7 +124,7 @@ impl StateFile {
         let guard = lock(&*file)?;
         // From here on nobody else makes one; but somebody may just have made it.
         let _replaced = lock_unreadable(storage, shard)?;
-        file.write_at(&bytes, 0)?;
+        file.write_at(&state_file(&current, None), 0)?;
         file.sync()?;
         // Whoever finds a `state` need not ask for the name of its directory.
         if !mutated("skip_parent_sync") {
@@ -164,7 +163,7 @@ impl StateFile {
         };
         let state = State { generation, ..state };
         let slot = if mutated("state_in_place") { self.slot } else { 1 - self.slot };
-        self.file.write_at(state.encode().as_slice(), (slot * SLOT_BYTES) as u64)?;
+        self.file.write_at(state.encode().as_slice(), (slot * SLOT_DISTANCE) as u64)?;
         if !mutated("skip_state_sync") {
             self.file.sync()?;
         }
@@ -229,7 +228,7 @@ mod tests {
             let before = memory.get("state").unwrap();
             file.write(State { last_seq, ..file.current().clone() }).unwrap();
             let after = memory.get("state").unwrap();
-            let kept = usize::from(last_seq % 2 == 0) * SLOT_BYTES..;
+            let kept = usize::from(last_seq % 2 == 0) * SLOT_DISTANCE..;
             assert_eq!(before[kept.start..][..SLOT_BYTES], after[kept.start..][..SLOT_BYTES]);
             assert_eq!(reopen(&memory).current(), file.current());
         }
@@ -243,7 +242,7 @@ mod tests {
         file.write(State { last_seq: 9, ..before.clone() }).unwrap();
         for len in [0, 1, 512, 4095] {
             let torn = memory.copy();
-            torn.edit("state", |bytes| bytes[SLOT_BYTES + len..].fill(0));
+            torn.edit("state", |bytes| bytes[SLOT_DISTANCE + len..].fill(0));
             let counts = if len < 80 + 16 { &before } else { file.current() };
             assert_eq!(reopen(&torn).current(), counts, "torn after {len} bytes");
         }
@@ -255,7 +254,7 @@ mod tests {
         let memory = Memory::default();
         let mut file = StateFile::create(&memory, ShardId::SINGLE, None, 1).unwrap();
         file.write(State { last_seq: 9, ..file.current().clone() }).unwrap();
-        memory.edit("state", |bytes| bytes[SLOT_BYTES + SECTOR..].fill(0xff));
+        memory.edit("state", |bytes| bytes[SLOT_DISTANCE + SECTOR..].fill(0xff));
         for settled in [false, true] {
             let memory = memory.copy();
             let mut file = reopen(&memory);
@@ -265,7 +264,7 @@ mod tests {
                 file.settle().unwrap();
             }
             let before = memory.get("state").unwrap();
-            let slot = (1 - file.slot) * SLOT_BYTES;
+            let slot = (1 - file.slot) * SLOT_DISTANCE;
             file.write(State { last_seq: 3, ..file.current().clone() }).unwrap();
             memory.edit("state", |bytes| {
                 bytes[slot..][..SECTOR].copy_from_slice(&before[slot..][..SECTOR]);
@@ -288,7 +287,7 @@ mod tests {
         for memory in [memory, crashed_before] {
             for slot in [0, 1] {
                 let memory = memory.copy();
-                memory.edit("state", |bytes| bytes[slot * SLOT_BYTES + 40] ^= 1);
+                memory.edit("state", |bytes| bytes[slot * SLOT_DISTANCE + 40] ^= 1);
                 let left = reopen(&memory);
                 assert_eq!((left.current().cut, left.current().cutting), (Some(4), false));
                 assert!(left.was_torn());
