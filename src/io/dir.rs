@@ -126,7 +126,8 @@ fn sync_dir(dir: &Path) -> io::Result<()> {
     File::open(dir)?.sync_all()
 }
 
-/// Windows has no sync of a directory; its file systems journal names by themselves.
+/// Windows has no sync of a directory; a file is synced under its new name instead
+/// ([`Storage::rename`](crate::io::Storage::rename) of `StdStorage`).
 #[cfg(not(unix))]
 fn sync_dir(_dir: &Path) -> io::Result<()> {
     Ok(())

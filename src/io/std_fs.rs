@@ -102,8 +102,13 @@ impl Storage for StdStorage {
     }
 
     fn rename(&self, from: &str, to: &str) -> Result<()> {
-        std::fs::rename(self.real_path(from), self.real_path(to))
-            .map_err(|source| Error::io("rename", self.path(from), source))
+        let new = self.real_path(to);
+        std::fs::rename(self.real_path(from), &new)
+            .map_err(|source| Error::io("rename", self.path(from), source))?;
+        match NAMES_GO_WITH_FILES {
+            true => sync_name(&new).map_err(|source| Error::io("sync", self.path(to), source)),
+            false => Ok(()),
+        }
     }
 
     fn remove(&self, name: &str) -> Result<()> {
@@ -125,6 +130,8 @@ impl Storage for StdStorage {
         let path = self.path(name);
         let mut options = regular();
         options.read(true).write(true).create(true).truncate(false);
+        #[cfg(windows)]
+        std::os::windows::fs::OpenOptionsExt::share_mode(&mut options, SHARED_AND_KEPT);
         let (file, _) = open_regular(&options, &self.real_path(name))
             .map_err(|source| Error::io("open", &path, source))?;
         match file.try_lock() {
@@ -146,6 +153,20 @@ impl Storage for StdStorage {
             _ => Ok(Box::new(lock)),
         }
     }
+}
+
+/// Others may read and write it, but not delete it.
+#[cfg(windows)]
+const SHARED_AND_KEPT: u32 = 1 | 2;
+
+/// Where a directory cannot be synced, its file system journals names in order, and a file that is
+/// synced under its new name takes that along. For a removed name nothing can be done; it may come
+/// back, and recovery expects that.
+const NAMES_GO_WITH_FILES: bool = cfg!(windows);
+
+/// Makes the name of a file durable, as far as a sync of the file does that.
+fn sync_name(path: &Path) -> io::Result<()> {
+    OpenOptions::new().write(true).open(path)?.sync_all()
 }
 
 /// Holds the lock of an open file. The lock belongs to the open file, which every child process
@@ -534,6 +555,9 @@ mod tests {
         assert!(storage.open("a", Access::Create).is_err());
         assert!(storage.open("b", Access::Read).is_err());
         storage.rename("a", "b").unwrap();
+        // As where directories cannot be synced.
+        sync_name(&storage.real_path("b")).unwrap();
+        assert!(sync_name(&storage.real_path("a")).is_err());
         storage.sync_dir().unwrap();
         assert_eq!(storage.list().unwrap(), ["b"]);
         storage.remove("b").unwrap();
