@@ -21,6 +21,8 @@ use world::{Figures, World};
 
 #[path = "simulation/acts.rs"]
 mod acts;
+#[path = "simulation/descriptors.rs"]
+mod descriptors;
 #[path = "simulation/directory.rs"]
 mod directory;
 #[path = "simulation/events.rs"]

@@ -90,6 +90,7 @@ impl World {
             2 | 3 => SimFault::Cancelled,
             4 | 5 => SimFault::CutChain,
             6 => SimFault::Enter(libc::EBADF),
+            8 | 9 => SimFault::NoDescriptor,
             7 => SimFault::Enter(self.rng.pick(&[libc::EAGAIN, libc::EBUSY, libc::EINTR])),
             _ => SimFault::Errno(self.rng.pick(&ERRNOS)),
         };

@@ -18,7 +18,8 @@
 //!   write, or the sync that is linked to it. What a failed write or sync was about is as after a
 //!   crash, and a later sync says that all is well.
 //! - A kernel that takes nothing in just now (`EAGAIN`, `EBUSY`, `EINTR` from enter).
-//! - A full disk.
+//! - A full disk, and a process without descriptors for a while.
+//! - A file `lock` that vanishes, and another writer that comes then.
 //!
 //! What it must **detect**, which is to say an error that names the place, or the right bytes:
 //!

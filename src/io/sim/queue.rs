@@ -12,8 +12,9 @@ use std::time::Duration;
 use super::SimDisk;
 use super::fault::{Call, SimFault};
 use super::inode::{Change, Pending, SECTOR_BYTES};
+use super::storage::SimFile;
 use crate::error::{Error, Result};
-use crate::io::housekeeper::{Done, Job, execute};
+use crate::io::housekeeper::{Cut, Done, Job, execute};
 use crate::io::select::fills;
 use crate::io::std_queue::not_open;
 use crate::io::{
@@ -228,8 +229,11 @@ impl SimQueue {
             }
             Op::Install { file, from, to } => Work::Job(Job::Install { file, from, to }),
             Op::Seal { file, name, bytes } => {
-                self.files.remove(&file);
-                Work::Job(Job::Seal { name, bytes, open: None })
+                let disk = self.disk.clone();
+                let open = self.files.remove(&file).map(|Open { inode, name }| {
+                    Arc::new(SimFile { disk, name, inode }) as Arc<dyn Cut>
+                });
+                Work::Job(Job::Seal { name, bytes, open })
             }
             Op::Discard { file, name } => {
                 self.files.remove(&file);

@@ -288,6 +288,31 @@ fn a_read_is_wrong_in_one_sector_once_or_until_it_is_written_again() {
 }
 
 #[test]
+fn a_read_behind_the_end_of_a_file_reads_nothing() {
+    let (_disk, file) = disk_with_file(1);
+    let mut bytes = [7; 100];
+    for offset in [1024, 1025, 5000, u64::MAX] {
+        assert_eq!(file.read_at(&mut bytes, offset).unwrap(), 0);
+    }
+    assert_eq!(bytes, [7; 100]);
+}
+
+#[test]
+fn without_descriptors_what_is_open_goes_on_and_nothing_else_is_opened() {
+    let (disk, file) = disk_with_file(1);
+    disk.fail_from(0, SimFault::NoDescriptor);
+    assert!(disk.open("a", Access::Read).unwrap_err().is_shortage());
+    assert!(disk.open("b", Access::Create).is_err() && disk.list().is_err());
+    assert!(disk.lock("lock").is_err() && file.lock().is_err());
+    file.write_at(&[2; 512], 0).unwrap();
+    file.sync().unwrap();
+    disk.rename("a", "c").unwrap();
+    disk.sync_dir().unwrap();
+    disk.heal();
+    assert_eq!(disk.names(), ["c"]);
+}
+
+#[test]
 fn a_fork_goes_its_own_way() {
     let (disk, file) = disk_with_file(1);
     let _guard = disk.lock("lock").unwrap();
