@@ -79,9 +79,9 @@ pub enum Error {
     },
     /// Another writer has the log open.
     Locked {
-        /// The lock file.
+        /// The file that is locked: `lock`, or `state` if somebody deleted that.
         path: PathBuf,
-        /// The process that holds it, where the lock file tells.
+        /// The process that holds it, where the file tells.
         pid: Option<u32>,
     },
     /// There is no room for another segment, or for a new log. Nothing was written and the log is
@@ -158,6 +158,9 @@ pub enum Error {
         /// The last sequence number that was given.
         last_seq: Seq,
     },
+    /// The `state` file was changed as often as can be counted. Nothing was changed now, and the
+    /// log is intact: it can be read and appended to, but no longer truncated.
+    StatesUsedUp,
     /// A value is larger than a key-value log takes.
     ValueTooLarge {
         /// The value's length.
@@ -260,7 +263,7 @@ impl fmt::Display for Error {
             ),
             Error::Locked { path, pid: None } => write!(
                 f,
-                "the log is in use by another writer (lock file {}); close it there first",
+                "the log is in use by another writer ({} is locked); close it there first",
                 path.display()
             ),
             Error::NoSpace { path, bytes, source } => write!(
@@ -333,6 +336,10 @@ impl Error {
                 f,
                 "no sequence numbers are left after record {last_seq}; start another log in a new \
                  directory"
+            ),
+            Error::StatesUsedUp => f.write_str(
+                "the state file was changed as often as can be counted; copy the records into \
+                 another log in a new directory",
             ),
             Error::ValueTooLarge { bytes, limit } => {
                 write!(f, "a value of {bytes} bytes is over the limit of {limit}; split it")

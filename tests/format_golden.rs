@@ -8,8 +8,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use ringwal::format::{
-    BatchError, BatchHeader, Checkpoint, HEADER_SIZE, Place, RecordHead, SLOT_BYTES, State,
-    StateError, decode, encode_stand_alone, newest, push_record, seal,
+    BatchError, BatchHeader, Checkpoint, HEADER_SIZE, Place, RecordHead, SLOT_DISTANCE, State,
+    StateError, decode, encode_stand_alone, newest, push_record, seal, state_file,
 };
 
 const REGENERATE: &str = "RINGWAL_REGENERATE_CORPUS";
@@ -71,7 +71,7 @@ fn state(generation: u64) -> State {
 }
 
 fn slots(first: &State, second: &State) -> Vec<u8> {
-    [first.encode().as_slice(), second.encode().as_slice()].concat()
+    state_file(first, Some(second))
 }
 
 /// Every file of the corpus, as this version would write it.
@@ -110,24 +110,30 @@ fn corpus() -> Vec<(&'static str, Vec<u8>)> {
         ("segment_torn_tail.bin", edited([one(), next(SALT)].concat(), |bytes| bytes[600] ^= 1)),
         ("state_second_slot.bin", slots(&state(4), &state(5))),
         ("state_first_slot.bin", slots(&state(6), &state(5))),
-        ("state_new.bin", edited(slots(&state(1), &state(1)), |bytes| bytes[4096..].fill(0))),
-        ("state_torn_slot.bin", edited(slots(&state(4), &state(5)), |bytes| bytes[5000] ^= 1)),
+        (
+            "state_new.bin",
+            edited(slots(&state(1), &state(1)), |bytes| bytes[SLOT_DISTANCE..].fill(0)),
+        ),
+        (
+            "state_torn_slot.bin",
+            edited(slots(&state(4), &state(5)), |bytes| bytes[SLOT_DISTANCE + 904] ^= 1),
+        ),
         (
             "state_unreadable.bin",
             edited(slots(&state(4), &state(5)), |bytes| {
                 bytes[40] ^= 1;
-                bytes[SLOT_BYTES + 40] ^= 1;
+                bytes[SLOT_DISTANCE + 40] ^= 1;
             }),
         ),
         (
             "state_bad_version.bin",
-            edited(slots(&state(4), &state(5)), |bytes| bytes[SLOT_BYTES + 4] = 3),
+            edited(slots(&state(4), &state(5)), |bytes| bytes[SLOT_DISTANCE + 4] = 3),
         ),
         (
             "state_newer_version.bin",
             edited(slots(&state(4), &state(5)), |bytes| {
-                bytes[SLOT_BYTES + 4] = 3;
-                bytes[SLOT_BYTES + 80] ^= 1;
+                bytes[SLOT_DISTANCE + 4] = 3;
+                bytes[SLOT_DISTANCE + 80] ^= 1;
             }),
         ),
     ]

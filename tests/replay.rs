@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "tests may")]
 
-use ringwal::format::{SLOT_BYTES, State, newest};
+use ringwal::format::{SLOT_BYTES, SLOT_DISTANCE, State, newest};
 use ringwal::{BackendKind, Batch, Error, Log, Record, RecordRef, RecoveryPolicy, Seq};
 
 #[path = "common/mod.rs"]
@@ -71,7 +71,7 @@ fn records_that_state_says_were_truncated_are_shown_to_nobody() {
     let (state, slot) = newest(&slots).unwrap();
     let truncated = State { first_seq: 3, ..state };
     let mut slots = slots;
-    slots[slot * SLOT_BYTES..][..SLOT_BYTES].copy_from_slice(truncated.encode().as_slice());
+    slots[slot * SLOT_DISTANCE..][..SLOT_BYTES].copy_from_slice(truncated.encode().as_slice());
     std::fs::write(dir.path().join("state"), slots).unwrap();
     let seqs = |reader: ringwal::Reader| reader.map(|record| record.unwrap().seq().get());
     let seen = Log::builder(dir.path()).read_only().unwrap();

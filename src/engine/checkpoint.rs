@@ -90,8 +90,8 @@ impl Log {
     /// # Errors
     ///
     /// [`Error::OutOfRange`] when `seq` is not durable yet or lies before the last checkpoint,
-    /// [`Error::RecordTooLarge`] for the payload; neither changes anything. Else as
-    /// [`append`](Log::append).
+    /// [`Error::RecordTooLarge`] for the payload, [`Error::StatesUsedUp`]; none of them changes
+    /// anything. Else as [`append`](Log::append).
     pub fn checkpoint(&self, seq: Seq, payload: impl AsRef<[u8]>) -> Result<()> {
         let payload = payload.as_ref();
         let limit = Checkpoint::PAYLOAD_BYTES_MAX as u64;
@@ -102,6 +102,7 @@ impl Log {
         may_block()?;
         let mut file = self.inner.state();
         self.shared().check()?;
+        file.require_generations()?;
         let durable_seq = self.durable_seq();
         let mut state = file.current().clone();
         let min = Seq::new(state.checkpoint.as_ref().map_or(0, |last| last.seq));

@@ -34,7 +34,7 @@ use slab::Slab;
 
 use crate::engine::committer::choice::Choice;
 use crate::engine::group_commit::gather::Load;
-use crate::engine::group_commit::inbox::{Fill, Taken};
+use crate::engine::group_commit::inbox::{Fill, Inbox, Taken};
 use crate::engine::group_commit::pipeline::{Acknowledgement, Action, Pipeline, Submission};
 use crate::engine::recovery::SegmentInfo;
 use crate::engine::shared::Shared;
@@ -91,6 +91,8 @@ pub(crate) struct Setup {
     /// What spares are to have; `None` decides by the size of batches.
     pub(crate) blocks: Option<Blocks>,
     pub(crate) depth: usize,
+    /// No two operations that sync a file may be in flight.
+    pub(crate) one_sync: bool,
     pub(crate) durable_seq: u64,
     /// Appenders may complete their own batch.
     pub(crate) inline: bool,
@@ -133,7 +135,7 @@ pub(crate) struct Committer {
 
 impl Committer {
     pub(crate) fn new(setup: Setup) -> Committer {
-        let pipeline = Pipeline::new(setup.depth, setup.durable_seq);
+        let pipeline = Pipeline::new(setup.depth, setup.durable_seq).one_sync(setup.one_sync);
         Committer {
             choice: Choice::new(setup.strategy, setup.strategy_is_fixed),
             setup,
@@ -163,12 +165,13 @@ impl Committer {
             self.act();
             let mut inbox = shared.inbox();
             let request = self.spare_request(&mut inbox);
-            let taken = match self.pipeline.has_slot() {
+            let has_slot = self.has_slot_for_next(&inbox);
+            let taken = match has_slot {
                 true => inbox.take(now()),
                 false => Taken::Nothing,
             };
             let batch_left = matches!(taken, Taken::Batch(_));
-            let asleep = self.pipeline.has_slot() && !batch_left;
+            let asleep = has_slot && !batch_left;
             if mutated("handover_fall_asleep_late") {
                 drop(inbox);
                 inbox = shared.inbox();
@@ -188,6 +191,12 @@ impl Committer {
                 Taken::Nothing => return None,
             }
         }
+    }
+
+    /// Whether the oldest batch of the inbox may be submitted, or one that is still to come.
+    fn has_slot_for_next(&self, inbox: &Inbox) -> bool {
+        let to_sync = inbox.front_file().filter(|_| inbox.front_syncs());
+        self.pipeline.has_slot() && to_sync.is_none_or(|file| self.pipeline.may_sync(file))
     }
 
     /// Seals a batch and enters it into the pipeline. The operation writes it.

@@ -73,7 +73,8 @@ impl Builder {
     ///
     /// # Errors
     ///
-    /// [`Error::Option`], [`Error::NotALog`] and [`Error::Locked`] change nothing on disk.
+    /// [`Error::Option`], [`Error::NotALog`] and [`Error::Locked`] change nothing on disk, but
+    /// that a file `lock` which somebody deleted is there again.
     /// [`Error::UnsupportedVersion`], and [`Error::Corrupt`] for damage that the
     /// [`RecoveryPolicy`](crate::RecoveryPolicy) does not tolerate, change nothing but the lock
     /// file. [`Error::BackendRefused`] changes nothing if the kernel refuses to set a ring up; what
@@ -276,6 +277,7 @@ fn assemble<Q: IoQueue>(
         unit: backend.unit_bytes,
         blocks: backend.blocks,
         depth: options.queue_depth,
+        one_sync: !backend.direct_io,
         durable_seq,
         inline,
     };
@@ -311,9 +313,20 @@ fn lock_and_recover(
         .map_err(|error| error.or_no_space(storage.dir().join(&lock_name), 0))?;
     let visit = &mut |visited: Visited<'_>| replay::show(replay, &visited);
     let (shard, policy) = (options.shard, options.policy);
-    let recovered = recovery::recover(storage, shard, policy, Mode::Repair, visit)?;
-    Ok((lock, recovered))
+    let mut recovered = recovery::recover(storage, shard, policy, Mode::Repair, visit)?;
+    let of_state = recovered.state.as_mut().and_then(StateFile::take_lock);
+    Ok((Box::new(Locks { _of_state: of_state, _of_name: lock }), recovered))
 }
+
+/// The lock of `state`, which nobody can delete and keep a log, and that of the file `lock`, which
+/// says who has it. It is the last to be released: whoever has it finds the other one free.
+#[derive(Debug)]
+struct Locks {
+    _of_state: Option<Box<dyn LockGuard>>,
+    _of_name: Box<dyn LockGuard>,
+}
+
+impl LockGuard for Locks {}
 
 fn lock(state: &Mutex<StateFile>) -> MutexGuard<'_, StateFile> {
     state.lock().unwrap_or_else(PoisonError::into_inner)

@@ -156,6 +156,13 @@ impl StorageFile for StillFile {
         }
     }
 
+    fn next_data(&self, from: u64) -> Result<Option<u64>> {
+        match self {
+            StillFile::Open(file) => file.next_data(from),
+            StillFile::Content(_) => Ok(Some(from)),
+        }
+    }
+
     fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<usize> {
         let content = match self {
             StillFile::Open(file) => return file.read_at(buf, offset),

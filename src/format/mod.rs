@@ -59,7 +59,10 @@ pub use batch::{
     encode_stand_alone, push_record, seal,
 };
 pub use record::{RecordCrc, RecordHead};
-pub use state::{Checkpoint, PAYLOAD_MAX, SLOT_BYTES, State, StateError, newest};
+pub use state::{
+    Checkpoint, PAYLOAD_MAX, SLOT_BYTES, SLOT_DISTANCE, STATE_BYTES, State, StateError, newest,
+    slot_of, state_file,
+};
 
 pub(crate) use batch::{HeadDigest, PlaceKey, Walk, decode_digested, log_of};
 

@@ -23,7 +23,9 @@
 //! - the checkpoint, or the last durable number in `state`, which a clean close or a pause leaves;
 //! - a valid batch where no crash can have left it: of another life of the file with numbers that
 //!   only a later one could have, or in the segment before with the numbers of a segment that has
-//!   no valid batch.
+//!   no valid batch;
+//! - a last segment that is there and has no bytes at all: each has some, durably, before it gets
+//!   its name, so this is what a copy left that copied nothing.
 //!
 //! | verdict | meaning | what opening does |
 //! |---|---|---|

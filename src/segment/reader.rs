@@ -33,6 +33,9 @@ use crate::io::StorageFile;
 use crate::mutation::mutated;
 use crate::segment::window::{Slice, WINDOW_BYTES, Window};
 
+/// So much is read within a second; of more, holes are left out.
+const HOLES_FROM_BYTES: u64 = 256 << 20;
+
 /// A scan over one segment.
 pub(crate) struct SegmentScanner {
     file: Arc<dyn StorageFile>,
@@ -400,6 +403,11 @@ impl SegmentScanner {
     fn find_magic(&mut self, from: u64, step: u64) -> Result<Option<u64>> {
         let mut at = from.next_multiple_of(step);
         while at + HEADER_SIZE as u64 <= self.file_bytes {
+            let data = self.behind_hole(at)?;
+            if data > at {
+                at = data.next_multiple_of(step);
+                continue;
+            }
             self.load(at, HEADER_SIZE)?;
             let bytes = self.window.after(at);
             if bytes.len() < HEADER_SIZE {
@@ -421,13 +429,24 @@ impl SegmentScanner {
         self.window.load(&*self.file, at, len, left)
     }
 
+    /// `at`, or the end of the hole that it is in: a file may be grown to any length for nothing.
+    /// Where little is left, that is read, whatever a file system thinks of it.
+    fn behind_hole(&self, at: u64) -> Result<u64> {
+        if self.file_bytes.saturating_sub(at) < HOLES_FROM_BYTES {
+            return Ok(at);
+        }
+        let data = self.file.next_data(at)?;
+        Ok(data.unwrap_or(self.file_bytes).clamp(at, self.file_bytes))
+    }
+
     /// Whether the file is all zeros from `at` on.
     fn is_blank_from(&mut self, mut at: u64) -> Result<bool> {
         while at < self.file_bytes {
+            at = self.behind_hole(at)?;
             self.load(at, 1)?;
             let bytes = self.window.after(at);
             if bytes.is_empty() || bytes.iter().any(|&byte| byte != 0) {
-                // A file that became shorter meanwhile has nothing more to say.
+                // A file that ends here, or became shorter meanwhile, has nothing more to say.
                 return Ok(bytes.is_empty());
             }
             at += bytes.len() as u64;

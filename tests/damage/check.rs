@@ -16,7 +16,9 @@ use ringwal::{
 use tempfile::TempDir;
 
 use crate::kinds::{Edit, keeps_names};
-use crate::model::{Files, SLOT, Shape, Unit, lay_out, scratch, segment_name, segment_number};
+use crate::model::{
+    Files, SLOT, Shape, Unit, lay_out, scratch, segment_name, segment_number, slots,
+};
 
 /// What became of a damaged log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -189,7 +191,7 @@ impl<'a> Checker<'a> {
         let known = [self.shape, self.sister].map(|shape| &shape.slots);
         let is_known = |slot: &[u8]| known.into_iter().flatten().any(|write| write.bytes == slot);
         let is_blank = |slot: &[u8]| slot.len() == SLOT && slot.iter().all(|&byte| byte == 0);
-        let slots = [&state[..state.len().min(SLOT)], state.get(SLOT..2 * SLOT).unwrap_or(&[])];
+        let slots = slots(state);
         if slots.into_iter().any(is_blank) {
             // The second slot of a new log is blank.
             return true;
@@ -360,6 +362,7 @@ fn disk_of(files: &Files) -> SimDisk {
         file.sync().unwrap();
     }
     disk.sync_dir().unwrap();
+    disk.sync_parent().unwrap();
     disk
 }
 

@@ -10,7 +10,9 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use ringwal::format::{HEADER_SIZE, Place, RECORD_HEAD_SIZE, RecordHead, SLOT_BYTES, digest};
+use ringwal::format::{
+    HEADER_SIZE, Place, RECORD_HEAD_SIZE, RecordHead, SLOT_BYTES, SLOT_DISTANCE, digest, slot_of,
+};
 use tempfile::TempDir;
 
 /// The files of a directory.
@@ -46,8 +48,11 @@ pub(crate) fn unpack(input: &[u8]) -> Files {
         let (bytes, after) = after.split_at(len);
         let mut bytes = bytes.to_vec();
         let called = NAMES[usize::from(name & !SIGNED) % NAMES.len()];
-        if name & SIGNED != 0 && called.ends_with("state") {
-            sign_slots(&mut bytes);
+        if called.ends_with("state") {
+            if name & SIGNED != 0 {
+                sign_slots(&mut bytes);
+            }
+            bytes = spread(&bytes);
         } else if name & SIGNED != 0 {
             sign_frames(&mut bytes, segment_of(called));
         }
@@ -64,6 +69,7 @@ pub(crate) fn pack(files: &[(&str, &[u8])], is_signed: bool) -> Vec<u8> {
     for (name, bytes) in files {
         let index = NAMES.iter().position(|other| other == name).expect("a name of NAMES");
         input.push(index as u8 | if is_signed { SIGNED } else { 0 });
+        let bytes = if name.ends_with("state") { gathered(bytes) } else { bytes.to_vec() };
         let bytes = &bytes[..bytes.len().min(usize::from(u16::MAX))];
         input.extend((bytes.len() as u16).to_le_bytes());
         input.extend(bytes);
@@ -110,6 +116,24 @@ pub(crate) fn sign_frames(bytes: &mut [u8], segment: u64) {
         let unit = 1 << (frame[5] & 0x1f);
         start += (HEADER_SIZE + payload).max(at).next_multiple_of(unit);
     }
+}
+
+/// The `state` file whose slots an input has one behind the other: what is between them is nothing
+/// to try.
+pub(crate) fn spread(slots: &[u8]) -> Vec<u8> {
+    let (first, second) = slots.split_at(slots.len().min(SLOT_BYTES));
+    let mut file = first.to_vec();
+    if !second.is_empty() {
+        file.resize(SLOT_DISTANCE, 0);
+        file.extend(second);
+    }
+    file
+}
+
+/// The other way round.
+#[allow(dead_code, reason = "the fuzzer only reads")]
+pub(crate) fn gathered(file: &[u8]) -> Vec<u8> {
+    [slot_of(file, 0), slot_of(file, 1)].concat()
 }
 
 /// Makes the digests of the slots of a `state` file hold.

@@ -52,7 +52,7 @@ impl Notes {
     pub(crate) fn write(&mut self, shared: &Shared) {
         self.seen = None;
         let Ok(mut file) = self.state.try_lock() else { return };
-        if shared.check().is_err() {
+        if shared.check().is_err() || file.require_generations().is_err() {
             self.after = None;
             return;
         }

@@ -3,7 +3,7 @@
 use super::lost::Keep;
 use crate::engine::state_file::StateFile;
 use crate::error::{Error, Result};
-use crate::format::{SLOT_BYTES, State};
+use crate::format::{STATE_BYTES, State};
 use crate::io::{Access, Storage};
 use crate::mutation::mutated;
 use crate::replication::ShardId;
@@ -37,7 +37,7 @@ pub(crate) fn apply(
 ) -> Result<()> {
     if let Some(first_seq) = plan.create_state {
         let no_space = |error: Error| {
-            error.or_no_space(storage.dir().join(state_name(shard)), 2 * SLOT_BYTES as u64)
+            error.or_no_space(storage.dir().join(state_name(shard)), STATE_BYTES as u64)
         };
         *state =
             Some(StateFile::create(storage, shard, plan.log_tag, first_seq).map_err(no_space)?);

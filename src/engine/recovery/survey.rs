@@ -255,6 +255,10 @@ impl<'a> Survey<'a> {
                 Scan::Batch(batch) => batch,
                 Scan::End(stop) => {
                     tail.end = self.end_of(&stop, name)?;
+                    // Where there was no engine, a file without bytes is one without events.
+                    if tail.file_bytes == 0 && self.file.is_some() && !mutated("trust_emptied") {
+                        tail.end = End::Emptied;
+                    }
                     tail.offset = stop.offset.min(tail.file_bytes);
                     if let StopKind::OtherLog(last_seq) = stop.kind {
                         tail.others = last_seq;
@@ -378,7 +382,7 @@ impl<'a> Survey<'a> {
             (Some(next), _, _) => next - 1,
             (None, Some(later), _) => later.durable_seq.min(later.first_seq - 1).min(tail.bound),
             (None, None, Some(voided)) => voided.min(tail.bound),
-            (None, None, None) => checkpoint.max(self.state.last_seq).max(tail.others),
+            (None, None, None) => checkpoint.max(self.state.last_seq).max(tail.others).max(missing),
         };
         let corruption = self.corruption(tail, (missing, last), witness, next.is_some());
         if let Action::Tolerate(_) = row.action {

@@ -17,8 +17,10 @@
 //! R-C3   any        not proves   no          checkpoint    (*)        Corrupt   refuse
 //! R-C4   any        not proves   no          only close    (*)        Corrupt   refuse
 //! R-C5   OtherLog   not proves   no          no            any        Corrupt   refuse
+//! R-C6   Emptied    not proves   no          no            (*)        Corrupt   refuse
 //! R-D1   any        none         no          checkpoint    Tolerate   Corrupt   tolerate
 //! R-D2   any        none         no          only close    Tolerate   Corrupt   tolerate
+//! R-D3   Emptied    none         no          no            Tolerate   Corrupt   tolerate
 //!
 //! (*) Strict, or there is something valid: an unproven later batch behind the damage, or a
 //!     segment of another log. `any` end of R-B3 is any but OtherLog.
@@ -37,6 +39,8 @@ pub(crate) enum End {
     OfFile,
     /// In zeros up to the end of the file.
     Blank,
+    /// The file is there and has no bytes at all, though a segment has some before it is named.
+    Emptied,
     /// In a batch of an earlier life of the file.
     Stale,
     /// In bytes that are no batch which could follow.
@@ -101,7 +105,16 @@ impl TailFacts {
     }
 
     fn is_unproven(&self) -> bool {
+        self.end != End::Emptied && self.only_end_proves()
+    }
+
+    /// If anything does.
+    fn only_end_proves(&self) -> bool {
         !self.later_segment && self.later_batch != Later::Proves && !self.state_proves()
+    }
+
+    fn is_emptied(&self) -> bool {
+        self.end == End::Emptied && self.only_end_proves()
     }
 
     fn state_proves(&self) -> bool {
@@ -132,7 +145,7 @@ const fn row(
     Row { name, matches, verdict, action }
 }
 
-const TAIL_ROWS: [Row; 13] = [
+const TAIL_ROWS: [Row; 15] = [
     row("R-A1", Verdict::Clean, Action::Keep, |f| f.ends_last(End::OfFile)),
     row("R-A2", Verdict::Clean, Action::Keep, |f| f.ends_last(End::Blank)),
     row("R-A3", Verdict::Clean, Action::Keep, |f| f.ends_last(End::Bound)),
@@ -154,11 +167,17 @@ const TAIL_ROWS: [Row; 13] = [
     row("R-C5", Verdict::Corrupt, Action::Refuse(Witness::Itself), |f| {
         f.end == End::OtherLog && f.is_unproven()
     }),
+    row("R-C6", Verdict::Corrupt, Action::Refuse(Witness::Itself), |f| {
+        f.is_emptied() && !f.may_tolerate()
+    }),
     row("R-D1", Verdict::Corrupt, Action::Tolerate(Witness::Checkpoint), |f| {
         f.is_for_state() && f.checkpoint_proves && f.may_tolerate()
     }),
     row("R-D2", Verdict::Corrupt, Action::Tolerate(Witness::CleanClose), |f| {
         f.is_for_state() && !f.checkpoint_proves && f.may_tolerate()
+    }),
+    row("R-D3", Verdict::Corrupt, Action::Tolerate(Witness::Itself), |f| {
+        f.is_emptied() && f.may_tolerate()
     }),
 ];
 
@@ -245,8 +264,15 @@ mod tests {
     use super::*;
 
     const POLICIES: [RecoveryPolicy; 2] = [RecoveryPolicy::Strict, RecoveryPolicy::TolerateTail];
-    const ENDS: [End; 6] =
-        [End::Bound, End::OfFile, End::Blank, End::Stale, End::Damaged, End::OtherLog];
+    const ENDS: [End; 7] = [
+        End::Bound,
+        End::OfFile,
+        End::Blank,
+        End::Emptied,
+        End::Stale,
+        End::Damaged,
+        End::OtherLog,
+    ];
     const LATERS: [Later; 3] = [Later::None, Later::Unproven, Later::Proves];
 
     fn all_tails() -> Vec<TailFacts> {
@@ -272,7 +298,7 @@ mod tests {
 
     /// Said apart from the rows: what of these facts proves that something acknowledged is gone.
     fn is_proven(facts: &TailFacts) -> bool {
-        facts.end == End::OtherLog
+        matches!(facts.end, End::Emptied | End::OtherLog)
             || facts.later_segment
             || facts.later_batch == Later::Proves
             || facts.checkpoint_proves
@@ -281,7 +307,7 @@ mod tests {
 
     #[test]
     fn exactly_one_row_matches_every_tail() {
-        assert_eq!(all_tails().len(), 6 * 3 * 2 * 8);
+        assert_eq!(all_tails().len(), 7 * 3 * 2 * 8);
         for facts in all_tails() {
             let rows: Vec<_> =
                 TAIL_ROWS.iter().filter(|row| (row.matches)(&facts)).map(|r| r.name).collect();
@@ -334,7 +360,7 @@ mod tests {
                     Witness::LaterBatch => facts.later_batch == Later::Proves,
                     Witness::Checkpoint => facts.checkpoint_proves,
                     Witness::CleanClose => facts.close_proves,
-                    Witness::Itself => facts.end == End::OtherLog,
+                    Witness::Itself => matches!(facts.end, End::Emptied | End::OtherLog),
                 },
             };
             assert!(testifies, "{facts:?}");

@@ -1,3 +1,4 @@
+mod holes;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use proptest::prelude::*;

@@ -297,3 +297,20 @@ fn a_stand_alone_batch_in_a_torn_record_proves_nothing() {
         assert_eq!((report.verdict, report.last_seq), (Verdict::TornTail, Seq::new(3)));
     }
 }
+
+#[test]
+fn a_last_segment_without_any_bytes_is_a_copy_that_failed_and_no_new_segment() {
+    let first = segment(1).batch(3).bytes;
+    let memory = || log(no_state, &[(1, first.clone()), (4, Vec::new())]);
+    let expected = (CorruptionKind::Missing, Witness::Itself, 0, 4, 4);
+    assert_eq!(strict_corruption(&memory(), "R-C6"), expected);
+    let memory = memory();
+    let recovered = tolerate(&memory);
+    assert_eq!((recovered.next_seq.get(), recovered.report.rule), (4, "R-D3"));
+    assert_eq!(recovered.report.tolerated.unwrap().witness, Witness::Itself);
+    is_settled(&memory, 4);
+    // One that was only named has its blocks.
+    let memory = log(no_state, &[(1, first), (4, vec![0; 512])]);
+    assert_eq!(repair(&memory).next_seq.get(), 4);
+    is_settled(&memory, 4);
+}
