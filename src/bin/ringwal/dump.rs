@@ -12,7 +12,7 @@ use crate::args::DumpArgs;
 use crate::exit::Failure;
 use crate::output::print_records;
 use crate::place::{log_dir, require_log};
-use crate::stream::say;
+use crate::stream::say_also;
 
 /// Runs it.
 pub(crate) fn run(args: &DumpArgs) -> Result<ExitCode, Failure> {
@@ -33,7 +33,7 @@ pub(crate) fn run(args: &DumpArgs) -> Result<ExitCode, Failure> {
         (Ok(()), None) => Ok(ExitCode::SUCCESS),
         (Ok(()), Some(damage)) => Err(damage),
         (Err(failure), Some(damage)) if !failure.is_evidence() => {
-            say(format_args!("ringwal: {damage}"))?;
+            say_also(format_args!("ringwal: {damage}"));
             Err(failure)
         }
         (Err(failure), _) => Err(failure),

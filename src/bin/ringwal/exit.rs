@@ -14,7 +14,7 @@ use std::process::ExitCode;
 
 use ringwal::Error;
 
-use crate::stream::say;
+use crate::stream::say_also;
 use crate::system::{Limit, soft_limit};
 
 /// Exit code of a failure of the data or the machine.
@@ -52,8 +52,7 @@ pub(crate) enum Failure {
 impl Failure {
     /// Prints the cause on standard error and gives the exit code for it.
     pub(crate) fn report(&self) -> ExitCode {
-        // If it cannot be said, the code still says of what kind it is.
-        let _ = say(format_args!("ringwal: {self}"));
+        say_also(format_args!("ringwal: {self}"));
         ExitCode::from(self.code())
     }
 

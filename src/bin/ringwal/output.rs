@@ -10,7 +10,7 @@ use ringwal::{Record, Result};
 use crate::args::{Format, Framing};
 use crate::exit::Failure;
 use crate::json::{Integer, Weight};
-use crate::stream::{say, stdout, unless_closed};
+use crate::stream::{say_also, stdout, unless_closed};
 
 /// The first 16 hex digits of the BLAKE3 hash of a record: what acknowledgements and `--format
 /// digest` show of it.
@@ -59,7 +59,7 @@ pub(crate) fn print_records(
             Err(error) => {
                 // What is before the damage is shown even if the error is what matters.
                 if let Err(error) = unless_closed(out.flush()) {
-                    say(format_args!("ringwal: {}", Failure::Output(error)))?;
+                    say_also(format_args!("ringwal: {}", Failure::Output(error)));
                 }
                 return Err(error.into());
             }

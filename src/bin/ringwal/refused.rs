@@ -5,31 +5,29 @@ use clap::error::{ContextKind, ContextValue, Error};
 use clap::{Arg, Command};
 
 use crate::exit::{Failure, USAGE};
-use crate::stream::{print, say, stderr_is_terminal, stdout_is_terminal};
+use crate::stream::{print, say_also, stderr_is_terminal, stdout_is_terminal};
 
 /// Prints it: help to standard output, anything else to standard error. Gives the exit code.
 ///
 /// # Errors
 ///
-/// What kept it from being printed. A command line that is none is a failure of the request anyway.
+/// What kept help from being printed.
 pub(crate) fn tell(error: &Error, mut command: Command) -> Result<u8, Failure> {
     if error.exit_code() == 0 {
         print(shown(&error.render(), stdout_is_terminal()))?;
         return Ok(0);
     }
     command.build();
-    let told = match variable_of(error, &command) {
-        Some((name, value)) if value.is_empty() => say(format_args!(
+    match variable_of(error, &command) {
+        Some((name, value)) if value.is_empty() => say_also(format_args!(
             "ringwal: the environment variable {name} is empty: give it a value, or unset it"
         )),
-        Some((name, value)) => say(format_args!(
+        Some((name, value)) => say_also(format_args!(
             "{}ringwal: that value is from the environment variable {name}, which is {value:?}",
             shown(&error.render(), stderr_is_terminal())
         )),
-        None => say(shown(&error.render(), stderr_is_terminal()).trim_end()),
-    };
-    // If it cannot be said, the code still says of what kind it is.
-    drop(told);
+        None => say_also(shown(&error.render(), stderr_is_terminal()).trim_end()),
+    }
     Ok(USAGE)
 }
 

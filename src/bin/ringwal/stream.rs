@@ -70,6 +70,12 @@ pub(crate) fn say(line: impl fmt::Display) -> Result<(), Failure> {
     unless_closed(written).map(drop).map_err(Failure::Messages)
 }
 
+/// [`say`] beside a failure that ends the command: if it cannot be said, the exit code of that
+/// failure still says of what kind it is.
+pub(crate) fn say_also(line: impl fmt::Display) {
+    let _unsaid = say(line);
+}
+
 /// Whether a stream still has a reader.
 ///
 /// # Errors

@@ -14,7 +14,7 @@ use crate::args::VerifyArgs;
 use crate::exit::{FAILED, Failure};
 use crate::json::exact;
 use crate::place::{log_dir, require_log};
-use crate::stream::print;
+use crate::stream::{print, say_also};
 
 /// Runs it.
 pub(crate) fn run(args: &VerifyArgs) -> Result<ExitCode, Failure> {
@@ -24,10 +24,14 @@ pub(crate) fn run(args: &VerifyArgs) -> Result<ExitCode, Failure> {
     let report = match looked {
         Ok(report) => report,
         Err(error) => {
+            let failure = Failure::from(error);
             if args.json {
-                print(format_args!("{}\n", refusal_to_json(&dir, &error)))?;
+                let printed = print(format_args!("{}\n", refusal_to_json(&dir, &failure)));
+                if let Err(unprinted) = printed {
+                    say_also(format_args!("ringwal: {unprinted}"));
+                }
             }
-            return Err(error.into());
+            return Err(failure);
         }
     };
     match args.json {
@@ -41,14 +45,14 @@ pub(crate) fn run(args: &VerifyArgs) -> Result<ExitCode, Failure> {
 }
 
 /// Why there is no report.
-fn refusal_to_json(dir: &Path, error: &Error) -> serde_json::Value {
-    let verdict = match error.root_cause() {
-        Error::NotALog { .. } => "not-a-log",
-        Error::UnsupportedVersion { .. } => "unsupported-version",
-        Error::Corrupt(_) => "corrupt",
+fn refusal_to_json(dir: &Path, failure: &Failure) -> serde_json::Value {
+    let verdict = match failure {
+        Failure::Log(Error::NotALog { .. }) => "not-a-log",
+        Failure::Log(Error::UnsupportedVersion { .. }) => "unsupported-version",
+        Failure::Log(Error::Corrupt(_)) => "corrupt",
         _ => "unreadable",
     };
-    json!({ "verdict": verdict, "path": show(dir), "message": error.to_string() })
+    json!({ "verdict": verdict, "path": show(dir), "message": failure.to_string() })
 }
 
 fn to_json(report: &Recovery) -> serde_json::Value {

@@ -66,7 +66,7 @@ use crate::exit::Failure;
 use crate::json::exact;
 use crate::progress::Progress;
 use crate::signal::{Stop, stop_on_signals};
-use crate::stream::{print, say};
+use crate::stream::{print, say_also};
 
 pub(crate) use args::BenchArgs;
 
@@ -99,13 +99,11 @@ pub(crate) fn run(args: &BenchArgs) -> Result<ExitCode, Failure> {
         .and_then(|()| bench.measure_recoveries(&recoveries, (args.rounds, recovered_bytes)))
         .and_then(|()| bench.measure_ages(plans, args.rounds));
     drop(hogs);
-    let mut said = Ok(());
     if measured.as_ref().is_err_and(Failure::is_evidence) {
         scratch.keep();
-        said = say(format_args!("ringwal: the log stays in {}", scratch.path().display()));
+        say_also(format_args!("ringwal: the log stays in {}", scratch.path().display()));
     }
     measured?;
-    said?;
     let Bench { results, files, filesystem, .. } = bench;
     let not_direct = files.not_direct.as_deref();
     let table = table::Table {

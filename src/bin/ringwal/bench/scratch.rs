@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use crate::exit::Failure;
-use crate::stream::say;
+use crate::stream::say_also;
 
 /// How many names are tried beyond the first.
 const NAMES_MAX: u32 = 1000;
@@ -53,9 +53,8 @@ impl Drop for Scratch {
             return;
         }
         if let Err(error) = fs::remove_dir_all(&self.path) {
-            // If it cannot be said, there is nobody to say it to.
             let path = self.path.display();
-            let _ = say(format_args!("ringwal: {path} could not be removed: {error}"));
+            say_also(format_args!("ringwal: {path} could not be removed: {error}"));
         }
     }
 }

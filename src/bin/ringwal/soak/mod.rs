@@ -52,7 +52,7 @@ use crate::soak::run::Run;
 use crate::soak::script::Script;
 use crate::soak::stream::Streams;
 use crate::soak::writer::open_store;
-use crate::stream::print;
+use crate::stream::{print, say_also};
 
 pub(crate) use args::{SoakArgs, WriterArgs};
 pub(crate) use child::run as run_writer;
@@ -102,10 +102,7 @@ pub(crate) fn run(args: &SoakArgs) -> Result<ExitCode, Failure> {
         }
         Err(failure) => {
             let dir = dir.display();
-            // The failure is what ends it, and it has a code.
-            let _ = crate::stream::say(format_args!(
-                "ringwal: the store stays in {dir}; the seed was {seed}"
-            ));
+            say_also(format_args!("ringwal: the store stays in {dir}; the seed was {seed}"));
             Err(failure)
         }
     }
