@@ -105,7 +105,10 @@ pub(crate) struct Writer {
 
 impl Writer {
     pub(crate) fn start(args: &[&str], dir: &Path) -> Writer {
-        let mut command = ringwal(args, dir);
+        Writer::spawn(ringwal(args, dir))
+    }
+
+    pub(crate) fn spawn(mut command: Command) -> Writer {
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let stdout = BufReader::new(child.stdout.take().unwrap());

@@ -143,7 +143,9 @@ struct Short<'a>(&'a io::Error);
 impl fmt::Display for Short<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const EMFILE: i32 = 24;
-        if self.0.kind() == io::ErrorKind::FileTooLarge
+        // A write over the limit is cut short before the next one is refused.
+        let is_cut = self.0.kind() == io::ErrorKind::WriteZero;
+        if (is_cut || self.0.kind() == io::ErrorKind::FileTooLarge)
             && let Some(most) = soft_limit(Limit::FileBytes)
         {
             return write!(
