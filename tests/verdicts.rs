@@ -222,7 +222,7 @@ fn events_come_out_of_json_exactly_also_where_all_numbers_are_floating_point() {
         })
         .collect();
     for event in &events {
-        wal.append(event.clone()).unwrap();
+        wal.append(*event).unwrap();
     }
     wal.shutdown().unwrap();
     let dumped = run(&["dump", "--format", "events"], &dir);

@@ -4,8 +4,8 @@
 //!    If it is the same, nothing was truncated in between, so what was listed is a whole log: it
 //!    does not lack the end of one whose beginning was truncated because of that end.
 //! 2. From then on names, `state` and segments are those of that moment. The oldest segments, which
-//!    are removed first, stay open, up to [`SEGMENTS_HELD_MAX`] of them or as many as the process
-//!    has descriptors for: so removing them takes nothing away. The others are opened when they are
+//!    are removed first, stay open, up to a part of the descriptors that the process may have
+//!    ([`HELD_PART`]): so removing them takes nothing away. The others are opened when they are
 //!    read; one that was removed by then is told as missing. The last one may still grow.
 //! 3. Nothing can be changed through it.
 
@@ -19,12 +19,21 @@ use crate::io::{Access, Storage, StorageFile};
 use crate::mutation::mutated;
 use crate::replication::ShardId;
 use crate::segment::name::{segments_among, state_name};
+use crate::sys;
 
 /// How often it is tried beside a writer that truncates all the time.
 const TRIES_MAX: u32 = 100;
 
-/// How many segments are held open at most: a part of what processes may usually have, 1,024.
-const SEGMENTS_HELD_MAX: usize = 128;
+/// Of the descriptors that the process may have, this part holds segments open: a quarter.
+const HELD_PART: u64 = 4;
+/// How many segments are held open where it is not known how many descriptors there may be.
+const HELD_DEFAULT: usize = 128;
+
+/// How many segments are held open at most.
+fn held_max() -> usize {
+    let part = sys::descriptors_max().map(|most| most / HELD_PART);
+    part.map_or(HELD_DEFAULT, |most| usize::try_from(most).unwrap_or(usize::MAX))
+}
 
 /// Looks at a log without its lock, and again before damage or a missing file is told: beside a
 /// writer, a file is read while it is written, and one that was listed is removed before it is
@@ -92,7 +101,7 @@ impl Still {
         let mut tries = 0;
         loop {
             tries += 1;
-            match Still::look(&storage, shard) {
+            match Still::look(&storage, shard, held_max()) {
                 Ok(Some(still)) => return Ok(still),
                 Ok(None) if tries < TRIES_MAX => {}
                 Ok(None) => return Err(changes_all_the_time(storage.dir())),
@@ -102,11 +111,11 @@ impl Still {
     }
 
     /// `None` if something was truncated meanwhile.
-    fn look(storage: &Arc<dyn Storage>, shard: ShardId) -> Result<Option<Still>> {
+    fn look(storage: &Arc<dyn Storage>, shard: ShardId, held_max: usize) -> Result<Option<Still>> {
         let state = content(&**storage, &state_name(shard))?;
         let names = crate::engine::recovery::list(&**storage)?;
         let mut files = BTreeMap::new();
-        for (_, name) in segments_among(shard, names.clone()).into_iter().take(SEGMENTS_HELD_MAX) {
+        for (_, name) in segments_among(shard, names.clone()).into_iter().take(held_max) {
             match storage.open(&name, Access::Read) {
                 Ok(file) => files.insert(name, StillFile::Open(file.into())),
                 Err(error) if is_missing(&error) => return Ok(None),
@@ -236,8 +245,9 @@ mod tests {
         let (memory, shard) = (Memory::default(), ShardId::SINGLE);
         let names: Vec<_> = (1..=1200).map(|first| segment_filename(shard, first)).collect();
         names.iter().for_each(|name| memory.put(name, name.clone().into_bytes()));
-        let still = Still::of(Arc::new(memory.clone()), shard).unwrap();
-        assert_eq!(still.files.len(), SEGMENTS_HELD_MAX);
+        let storage: Arc<dyn Storage> = Arc::new(memory.clone());
+        let still = Still::look(&storage, shard, HELD_DEFAULT).unwrap().unwrap();
+        assert_eq!(still.files.len(), HELD_DEFAULT);
         assert_eq!(still.list().unwrap().len(), names.len());
         let read = |name: &str| {
             let mut bytes = vec![0; name.len()];
@@ -245,7 +255,7 @@ mod tests {
             Ok::<_, Error>(bytes)
         };
         assert!(names.iter().all(|name| read(name).unwrap() == name.as_bytes()));
-        let (held, other) = (&names[SEGMENTS_HELD_MAX - 1], &names[SEGMENTS_HELD_MAX]);
+        let (held, other) = (&names[HELD_DEFAULT - 1], &names[HELD_DEFAULT]);
         [held, other].into_iter().for_each(|name| memory.remove(name).unwrap());
         assert_eq!(read(held).unwrap(), held.as_bytes());
         let told = read(other).unwrap_err().to_string();
