@@ -276,3 +276,17 @@ fn what_is_no_log_is_refused_and_left_alone() {
     assert_eq!(names, ["notes.txt"]);
     assert_eq!(fs::read(&file).unwrap(), b"no log");
 }
+
+#[test]
+fn the_exit_codes_are_the_same_in_the_help_and_in_the_manual() {
+    let command = || std::process::Command::new(env!("CARGO_BIN_EXE_ringwal"));
+    let help = command().arg("--help").output().unwrap();
+    let help = String::from_utf8(help.stdout).unwrap();
+    let table: Vec<_> = help.lines().skip_while(|line| !line.starts_with("Exit codes")).collect();
+    assert!(table.len() > 7, "{help}");
+    let manual = include_str!("../src/manual/command.rs");
+    let manual: String =
+        manual.lines().map(|line| line.trim_start_matches("//!").to_owned() + "\n").collect();
+    let table: String = table.iter().map(|line| format!(" {line}\n")).collect();
+    assert!(manual.contains(&table), "{table}");
+}

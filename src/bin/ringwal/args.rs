@@ -19,9 +19,9 @@ const EXIT_CODES: &str = "\
 Exit codes, the same for every command:
   0  Done. Also: a torn tail, which was never acknowledged; a signal that ended append or soak
      early; standard output or error that nobody reads any more.
-  1  Failed. Damaged log; failing or full disk; refused backend; log in use; input that cannot be
-     read or is not framed as stated; standard output or error that fails; acknowledgements that
-     nobody reads any more; a broken invariant of soak; a bench that a signal ended.
+  1  Failed. Damaged log; failing or full disk; refused backend; log in use; input that cannot
+     be read or is not framed as stated; standard output or error that fails; acknowledgements
+     that nobody reads any more; a broken invariant of soak; a bench that a signal ended.
   2  The request is wrong, and nothing was changed: option unknown or out of range; not a log, a
      shard that is not there, or a log of a newer version; a path that may not be read.";
 
