@@ -136,6 +136,28 @@ fn a_log_that_is_not_there_is_never_called_clean() {
 }
 
 #[test]
+fn a_path_that_leads_to_no_log_is_a_wrong_request_for_every_command() {
+    let (parent, _) = new_dir();
+    let file = parent.path().join("file");
+    fs::write(&file, "").unwrap();
+    let mut paths = vec![file.join("log"), parent.path().join("x".repeat(300))];
+    #[cfg(unix)]
+    {
+        let circle = parent.path().join("circle");
+        std::os::unix::fs::symlink(&circle, &circle).unwrap();
+        paths.push(circle);
+    }
+    for path in paths {
+        let commands = ["append", "dump", "recover", "verify", "bench"];
+        for command in commands {
+            let output = run(&[command], &path);
+            assert_exit(&output, 2);
+            assert!(stderr(&output).contains(path.to_str().unwrap()), "{}", stderr(&output));
+        }
+    }
+}
+
+#[test]
 fn a_newer_version_is_told_in_json_as_well() {
     let (_parent, dir) = new_dir();
     assert_exit(&run_with(&["append", "--backend", "std"], &dir, b"one\n"), 0);

@@ -18,8 +18,8 @@
 //!
 //! Damage is told whatever was asked for. `dump` prints what is before it, names it on standard
 //! error and exits 1, also with `--limit` and `--from`: so `ringwal dump LOG > copy && rm -r LOG`
-//! removes nothing that the copy lacks. `append --recovery tolerate-tail` says what it cut off
-//! before it appends.
+//! removes nothing that the copy lacks. `append` and `recover` with
+//! `--recovery tolerate-tail` say what they cut off; as that was asked for, they exit 0.
 //!
 //! # Streams
 //!

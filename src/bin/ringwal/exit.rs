@@ -15,7 +15,7 @@ use std::process::ExitCode;
 use ringwal::Error;
 
 use crate::stream::say_also;
-use crate::system::{Limit, soft_limit};
+use crate::system::{Limit, answer, is_answer, soft_limit};
 
 /// Exit code of a failure of the data or the machine.
 pub(crate) const FAILED: u8 = 1;
@@ -110,6 +110,7 @@ fn code_of_io(error: &io::Error) -> u8 {
     use io::ErrorKind::{InvalidFilename, IsADirectory, NotADirectory, PermissionDenied};
     match error.kind() {
         PermissionDenied | NotADirectory | IsADirectory | InvalidFilename => USAGE,
+        _ if is_answer(error, answer::CIRCLE) => USAGE,
         _ => FAILED,
     }
 }
@@ -126,11 +127,10 @@ fn code_of_path(error: &io::Error) -> u8 {
 fn fmt_error(error: &Error, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     match error {
         Error::Option { name, .. } => write!(f, "{error} ({})", flag(name)),
-        Error::RecordTooLarge { bytes, limit } => write!(
-            f,
-            "a record of {bytes} bytes is over the limit of {limit}; raise {} or split it",
-            flag("record_bytes_max")
-        ),
+        Error::RecordTooLarge { .. } | Error::BatchTooLarge { .. } => {
+            let option = "record_bytes_max";
+            f.write_str(&error.to_string().replace(option, &flag(option)))
+        }
         Error::Io { source, .. } => write!(f, "{error}{}", Short(source)),
         Error::NoSpace { source, .. } => write!(f, "{error}{}", Short(source)),
         other => write!(f, "{other}"),
@@ -142,7 +142,6 @@ struct Short<'a>(&'a io::Error);
 
 impl fmt::Display for Short<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const EMFILE: i32 = 24;
         // A write over the limit is cut short before the next one is refused.
         let is_cut = self.0.kind() == io::ErrorKind::WriteZero;
         if (is_cut || self.0.kind() == io::ErrorKind::FileTooLarge)
@@ -154,8 +153,7 @@ impl fmt::Display for Short<'_> {
                  LimitFSIZE=)"
             );
         }
-        if cfg!(unix)
-            && self.0.raw_os_error() == Some(EMFILE)
+        if is_answer(self.0, answer::NO_DESCRIPTOR)
             && let Some(most) = soft_limit(Limit::Descriptors)
         {
             return write!(

@@ -18,6 +18,27 @@ pub(crate) enum Limit {
 #[cfg(unix)]
 pub(crate) use unix::{Ready, ignore_file_size_signal, is_ignored, soft_limit, wait_until, write};
 
+/// Answers of the operating system that the standard library has no stable name for; `None` where
+/// there is no such answer.
+#[cfg(unix)]
+pub(crate) mod answer {
+    /// No descriptor is left for this process.
+    pub(crate) const NO_DESCRIPTOR: Option<i32> = Some(libc::EMFILE);
+    /// Symbolic links lead in a circle.
+    pub(crate) const CIRCLE: Option<i32> = Some(libc::ELOOP);
+}
+
+#[cfg(not(unix))]
+pub(crate) mod answer {
+    pub(crate) const NO_DESCRIPTOR: Option<i32> = None;
+    pub(crate) const CIRCLE: Option<i32> = None;
+}
+
+/// Whether an error is one of the answers.
+pub(crate) fn is_answer(error: &std::io::Error, answer: Option<i32>) -> bool {
+    answer.is_some() && error.raw_os_error() == answer
+}
+
 #[cfg(not(unix))]
 pub(crate) fn ignore_file_size_signal() {}
 
