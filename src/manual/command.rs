@@ -13,7 +13,8 @@
 //!      be read or is not framed as stated; standard output or error that fails; acknowledgements
 //!      that nobody reads any more; a broken invariant of soak; a bench that a signal ended.
 //!   2  The request is wrong, and nothing was changed: option unknown or out of range; not a log, a
-//!      shard that is not there, or a log of a newer version; a path that may not be read.
+//!      shard that is not there, or a log of a newer version; a path that is not there or may not
+//!      be read.
 //! ```
 //!
 //! Damage is told whatever was asked for. `dump` prints what is before it, names it on standard

@@ -23,7 +23,8 @@ Exit codes, the same for every command:
      be read or is not framed as stated; standard output or error that fails; acknowledgements
      that nobody reads any more; a broken invariant of soak; a bench that a signal ended.
   2  The request is wrong, and nothing was changed: option unknown or out of range; not a log, a
-     shard that is not there, or a log of a newer version; a path that may not be read.";
+     shard that is not there, or a log of a newer version; a path that is not there or may not
+     be read.";
 
 /// A write-ahead log from the shell: append, dump, recover, verify, bench, soak.
 #[derive(Debug, Parser)]

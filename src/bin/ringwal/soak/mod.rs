@@ -81,7 +81,10 @@ pub(crate) fn run(args: &SoakArgs) -> Result<ExitCode, Failure> {
     })?;
     let csv = args.log_dir.join("soak.csv");
     let series = Series::create(csv.clone()).map_err(|error| Failure::Raw(csv, error))?;
-    let store = open_store(&dir, &args.store)?;
+    let store = open_store(&dir, &args.store).inspect_err(|_| {
+        // A run that never began leaves nothing in the way of the next, unless there is something.
+        let _kept = fs::remove_dir(&dir);
+    })?;
     say(format_args!("soak of {} with --seed {seed}\n{}", dir.display(), store.backend()));
 
     let script = Script::new(seed, streams, args.compact_every);
