@@ -76,13 +76,24 @@ impl Case {
 
 /// Runs a case into every kind of stream, with the other one a file; `make` prepares a directory.
 fn run_case(case: &Case, make: impl Fn(&Path)) {
+    let (_template, made) = new_dir();
+    make(&made);
     for sink in Sink::ALL {
         for (stdout, stderr) in [(sink, Sink::File), (Sink::File, sink), (sink, sink)] {
             let (_parent, dir) = new_dir();
-            make(&dir);
+            copy_dir(&made, &dir);
             let done = run_into(ringwal(case.args, &dir), stdout, stderr);
             case.assert(&done, stdout, stderr);
         }
+    }
+}
+
+/// Copies a directory of files, if it is there.
+fn copy_dir(from: &Path, to: &Path) {
+    let Ok(entries) = fs::read_dir(from) else { return };
+    fs::create_dir(to).unwrap();
+    for entry in entries.flatten() {
+        fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
     }
 }
 
@@ -262,6 +273,8 @@ fn many_segments_need_few_descriptors() {
         "1",
         "--window",
         "1",
+        "--durability",
+        "written",
         "--preallocate",
         "never",
     ];
