@@ -37,6 +37,22 @@ pub(crate) fn watch_forks() -> u32 {
 
 static FORKS: AtomicU32 = AtomicU32::new(0);
 
+/// How many descriptors this process may have open; `None` if there is no limit or it is not known.
+#[cfg(unix)]
+pub(crate) fn descriptors_max() -> Option<u64> {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the kernel writes one such struct to where the pointer points.
+    let code = unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) };
+    #[allow(clippy::unnecessary_cast, reason = "its type is another on other systems")]
+    let found = limit.rlim_cur as u64;
+    (code == 0 && limit.rlim_cur != libc::RLIM_INFINITY).then_some(found)
+}
+
+#[cfg(not(unix))]
+pub(crate) fn descriptors_max() -> Option<u64> {
+    None
+}
+
 /// What is known of the file system below a directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Filesystem {
@@ -395,6 +411,11 @@ mod tests {
         if cfg!(unix) {
             assert!(page_bytes() >= 4096);
         }
+    }
+
+    #[test]
+    fn a_process_may_have_more_descriptors_than_it_has() {
+        assert!(descriptors_max().is_none_or(|most| most > 3));
     }
 
     #[test]

@@ -59,7 +59,7 @@ impl Files {
             return Ok(file);
         }
         let releases = self.releases.load(Ordering::Acquire);
-        let file: Arc<dyn StorageFile> = self.storage.open(&segment.name, Access::Read)?.into();
+        let file: Arc<dyn StorageFile> = self.open(&segment.name)?.into();
         let first_seq = segment.first_seq;
         {
             let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
@@ -76,6 +76,22 @@ impl Files {
             self.retain(|kept| kept != first_seq);
         }
         Ok(file)
+    }
+
+    /// Opens a file, if need be with the descriptors of those that are only kept.
+    fn open(&self, name: &str) -> Result<Box<dyn StorageFile>> {
+        match self.storage.open(name, Access::Read) {
+            Err(error) if error.is_shortage() => {
+                let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
+                if open.is_empty() {
+                    return Err(error);
+                }
+                open.clear();
+                drop(open);
+                self.storage.open(name, Access::Read)
+            }
+            opened => opened,
+        }
     }
 
     /// Lets go of the files that `is_live` does not know.

@@ -139,8 +139,10 @@ impl Builder {
     }
 
     /// [`read_only`](Self::read_only) that shows every record to `replay`, in order. The reader
-    /// holds all segments open and looks at them as they were at one moment, so what a live writer
-    /// truncates meanwhile stays readable, unless it recycles the files.
+    /// looks at the log as it was at one moment, and holds its oldest segments open, with up to a
+    /// quarter of the descriptors that the process may have: so what a live writer truncates
+    /// meanwhile stays readable, unless it recycles the files. A segment beyond those that is gone
+    /// when it is read is an error that says so.
     ///
     /// # Errors
     ///

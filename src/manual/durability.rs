@@ -47,6 +47,9 @@
 //! there is room. io_uring cannot be tried then, so with `auto` the log runs on std until it is
 //! opened again. A new log on a full disk says `NoSpace`.
 //!
+//! A file-size limit of the process (`ulimit -f`) is told in the same way, but only to a process
+//! that ignores SIGXFSZ, which would end it without a word. The library changes no signals.
+//!
 //! A reflink copy of a log that is open (`cp --reflink`) shares its blocks, so the next write to
 //! each allocates again, although it was written beforehand: a full disk can then show as a failed
 //! write.
