@@ -86,7 +86,7 @@ mod snapshot;
 mod sort;
 mod stats;
 mod store;
-#[cfg(all(test, feature = "sim"))]
+#[cfg(test)]
 mod tests;
 
 pub use batch::WriteBatch;
