@@ -296,13 +296,13 @@ impl DataWal {
     /// or an empty directory. This store does not change, and goes on meanwhile: what is written
     /// is the store as of the call.
     ///
-    /// It is made beside `dir`, under the same name with `.partial` added, and gets its name when
-    /// it is complete. What an earlier attempt left there is replaced.
+    /// It is made beside `dir`, under a name of its own that ends in `.partial`, and gets its name
+    /// when it is complete. A crash may leave it there; nothing of that kind is ever removed.
     ///
     /// # Errors
     ///
-    /// [`Error::NotEmpty`] changes nothing. [`Error::Locked`] when another attempt is at work,
-    /// [`Error::Corrupt`] when a value is damaged, [`Error::Io`], [`Error::NoSpace`].
+    /// [`Error::NotEmpty`] changes nothing. [`Error::Corrupt`] when a value is damaged,
+    /// [`Error::NoSpace`], [`Error::Io`], also when another attempt was faster.
     pub fn compact_to(&self, dir: impl AsRef<Path>) -> Result<Copied> {
         self.snapshot()?.compact_to(dir.as_ref(), &self.store.options)
     }

@@ -38,7 +38,7 @@ fn compact_to_writes_the_live_records_sorted_and_leaves_the_source() {
 }
 
 #[test]
-fn compact_to_takes_an_empty_directory_and_replaces_a_partial_one() {
+fn compact_to_takes_an_empty_directory_and_leaves_what_others_call_partial() {
     let dir = tempfile::tempdir().unwrap();
     let store = DataWal::open(dir.path().join("store")).unwrap();
     store.put("k", "v").unwrap();
@@ -47,10 +47,12 @@ fn compact_to_takes_an_empty_directory_and_replaces_a_partial_one() {
     let partial = dir.path().join("target.partial");
     let at_work = DataWal::open(&partial).unwrap();
     at_work.put("other", "1").unwrap();
-    assert!(matches!(store.compact_to(&target), Err(Error::Locked { .. })));
-    drop(at_work);
+    fs::write(partial.join("notes"), "foreign").unwrap();
     store.compact_to(&target).unwrap();
-    assert!(!partial.exists());
+    at_work.close().unwrap();
+    assert_eq!(fs::read(partial.join("notes")).unwrap(), b"foreign");
+    assert_eq!(contents(&DataWal::open(&partial).unwrap()), map_of(&[(b"other", b"1")]));
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 3, "nothing is left over");
     assert_eq!(contents(&DataWal::open(&target).unwrap()), map_of(&[(b"k", b"v")]));
     let file = dir.path().join("file");
     fs::write(&file, "x").unwrap();
@@ -191,4 +193,25 @@ fn a_snapshot_that_came_later_does_not_hold_up_what_was_retired_before() {
     drop(early);
     assert!(store.stats().segments < held);
     assert_eq!(late.iter().map(Result::unwrap).count(), 10);
+}
+
+#[test]
+fn of_two_that_compact_to_one_directory_at_once_only_one_says_that_it_did() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = DataWal::open(dir.path().join("store")).unwrap();
+    store.put("k", "v").unwrap();
+    for round in 0..10 {
+        let target = dir.path().join(format!("target {round}"));
+        let start = std::sync::Barrier::new(2);
+        let compact = || {
+            start.wait();
+            store.compact_to(&target).is_ok()
+        };
+        let done = std::thread::scope(|scope| {
+            let other = scope.spawn(compact);
+            [compact(), other.join().unwrap()]
+        });
+        assert!(done[0] != done[1], "{done:?}");
+        assert_eq!(contents(&DataWal::open(&target).unwrap()), map_of(&[(b"k", b"v")]));
+    }
 }
