@@ -139,14 +139,17 @@ pub(crate) enum Admission {
 impl DedupWindow {
     /// An empty window that remembers at most `entries_max` events for `window` each.
     pub fn new(window: Duration, entries_max: usize) -> DedupWindow {
+        // Memory that is not used yet costs nothing, and growing would hold everybody up. Where
+        // so much is not to be had, it grows all the same.
+        let mut slots = VecDeque::new();
+        let _ = slots.try_reserve(entries_max.saturating_add(1));
         let state = State {
             window_nanos: nanos(window),
             entries_max,
             last_nanos: 0,
             hasher: RandomState::new(),
             table: Table::new(entries_max),
-            // Memory that is not used yet costs nothing, and growing would hold everybody up.
-            slots: VecDeque::with_capacity(entries_max.min(ENTRIES_DEFAULT)),
+            slots,
             first_stamp: 0,
             flights: VecDeque::new(),
             forgotten_early: 0,
@@ -329,8 +332,8 @@ impl State {
     /// Removes an event from the table unless a later slot has it by now.
     fn forget(&mut self, event: &Event, stamp: u64) -> bool {
         match self.find(event) {
-            (_, Place::Found(at, low)) if low == stamp as u32 => {
-                self.table.remove(at);
+            (tag, Place::Found(at, low)) if low == stamp as u32 => {
+                self.table.remove(tag, at);
                 true
             }
             _ => false,
