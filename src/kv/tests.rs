@@ -1,10 +1,10 @@
 //! What a store says when its log has failed or is closed, on a simulated disk.
 
 use crate::kv::{DataWal, WriteBatch};
-use crate::{Durability, Error, SimDisk, SimFault};
+use crate::{Durability, Error, Result, SimDisk, SimFault};
 
-fn open(disk: &SimDisk) -> DataWal {
-    DataWal::builder("sim").open_sim(disk).unwrap()
+fn open(disk: &SimDisk) -> Result<DataWal> {
+    DataWal::builder("sim").open_sim(disk)
 }
 
 /// That nothing says "not there", "false" or a count.
@@ -36,14 +36,14 @@ fn says_nothing(store: &DataWal, is_it: impl Fn(&Error) -> bool) {
 #[test]
 fn a_store_whose_log_has_failed_or_is_closed_does_not_say_what_is_not_there() {
     let disk = SimDisk::new(1);
-    let store = open(&disk);
+    let store = open(&disk).unwrap();
     store.put("old", "1").unwrap();
     disk.fail_at(0, SimFault::Errno(5));
     assert!(matches!(store.put("key", "1"), Err(Error::Poisoned(_))));
     says_nothing(&store, |error| matches!(error, Error::Poisoned(_)));
 
     let disk = SimDisk::new(2);
-    let store = open(&disk);
+    let store = open(&disk).unwrap();
     store.close().unwrap();
     says_nothing(&store, |error| matches!(error, Error::Closed));
 }
@@ -51,7 +51,7 @@ fn a_store_whose_log_has_failed_or_is_closed_does_not_say_what_is_not_there() {
 #[test]
 fn a_synced_delete_that_finds_nothing_makes_the_earlier_delete_durable() {
     let disk = SimDisk::new(3);
-    let store = open(&disk);
+    let store = open(&disk).unwrap();
     store.put_with("key", "1", Durability::Synced).unwrap();
     assert!(store.delete_with("key", Durability::Written).unwrap());
     let (deleted, durable) = (store.store().log.appended_seq(), store.store().log.durable_seq());
