@@ -11,8 +11,11 @@ use std::time::{Duration, Instant, SystemTime};
 use ringwal::kv::{DataWal, Snapshot, WriteBatch};
 use ringwal::{Durability, Error, SimDisk, SimFault};
 
+use forged::forge;
 use rng::Rng;
 
+#[path = "simulation/forged.rs"]
+mod forged;
 #[allow(dead_code, reason = "the other simulation uses more of it")]
 #[path = "simulation/rng.rs"]
 mod rng;
@@ -46,7 +49,14 @@ fn change(rng: &mut Rng) -> Change {
     let count = if rng.percent(20) { rng.between(2, 5) } else { 1 };
     let one = |rng: &mut Rng| {
         let key = format!("key {}", rng.below(12)).into_bytes();
-        let value = (!rng.percent(25)).then(|| vec![rng.below(256) as u8; rng.below(900) as usize]);
+        let value = (!rng.percent(25)).then(|| {
+            let mut value = vec![rng.below(256) as u8; rng.below(900) as usize];
+            if rng.percent(30) {
+                let seq = rng.below(300) + 1;
+                forge(&mut value, seq, rng, None);
+            }
+            value
+        });
         (key, value)
     };
     (0..count).map(|_| one(rng)).collect()
