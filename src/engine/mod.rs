@@ -212,6 +212,16 @@ impl Log {
         self.shared().require_own_process()
     }
 
+    /// An error if the log is poisoned or closed, or belongs to another process.
+    pub(crate) fn check(&self) -> Result<()> {
+        self.shared().check()
+    }
+
+    /// An error in a child of the process that opened the log; takes no lock.
+    pub(crate) fn require_own_process(&self) -> Result<()> {
+        self.shared().require_own_process()
+    }
+
     fn shared(&self) -> &Shared {
         &self.inner.shared
     }

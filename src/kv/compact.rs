@@ -93,6 +93,10 @@ pub(crate) struct Pin {
 
 impl Drop for Pin {
     fn drop(&mut self) {
+        if self.store.log.require_own_process().is_err() {
+            // The segments are the parent's, and so are the locks.
+            return;
+        }
         let mut retired = self.store.retired();
         if let Some(count) = retired.pins.get_mut(&self.before) {
             *count -= 1;
@@ -137,6 +141,7 @@ impl Store {
     }
 
     pub(crate) fn compact(&self) -> Result<Compacted> {
+        self.check_stands()?;
         let _alone = self.compacting.lock().unwrap_or_else(PoisonError::into_inner);
         self.check_open()?;
         self.log.rotate()?;

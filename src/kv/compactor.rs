@@ -35,14 +35,19 @@ impl Compactor {
 
     pub(crate) fn nudge(&self, store: &Store) {
         if is_due(store, self.percent) {
-            // One that is full will look anyway.
-            let _: Result<(), TrySendError<()>> = self.wake.try_send(());
+            self.wake();
         }
+    }
+
+    /// Makes the thread look at once.
+    pub(crate) fn wake(&self) {
+        // One that is full will look anyway.
+        let _: Result<(), TrySendError<()>> = self.wake.try_send(());
     }
 
     /// Waits for the thread to end, which the store was told to.
     pub(crate) fn stop(&self) {
-        let _ = self.wake.try_send(());
+        self.wake();
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(thread) = thread {
             let _ = thread.join();

@@ -128,7 +128,13 @@ impl DataWal {
     /// [`Error::Closed`] or [`Error::Poisoned`].
     pub fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<Vec<u8>>> {
         let store = &self.store;
-        get(&store.index, |place| store.log.read(place), store.log.dir(), key.as_ref())
+        store.log.require_own_process()?;
+        let value =
+            get(&store.index, |place| store.log.read(place), store.log.dir(), key.as_ref())?;
+        if value.is_none() {
+            store.check_stands()?;
+        }
+        Ok(value)
     }
 
     /// Deletes a key. Returns whether it was there; if not, nothing is written unless
@@ -176,24 +182,45 @@ impl DataWal {
     /// As [`write`](Self::write); [`Error::Option`] for [`Durability::Queued`].
     pub fn write_with(&self, batch: &WriteBatch, durability: Durability) -> Result<()> {
         check_durability(durability)?;
-        let done = if batch.is_empty() { Ok(()) } else { self.store.write(batch, durability) };
+        let done = match batch.is_empty() {
+            true => self.store.check_stands(),
+            false => self.store.write(batch, durability),
+        };
         self.nudge();
         done
     }
 
     /// Whether a key is there. Reads nothing from disk.
-    pub fn contains_key(&self, key: impl AsRef<[u8]>) -> bool {
-        self.store.index.get(self.store.index.hash(key.as_ref())).is_some()
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Closed`] or [`Error::Poisoned`]: behind a failure nobody knows before reopening.
+    pub fn contains_key(&self, key: impl AsRef<[u8]>) -> Result<bool> {
+        let store = &self.store;
+        store.log.require_own_process()?;
+        let is_there = store.index.get(store.index.hash(key.as_ref())).is_some();
+        store.check_stands()?;
+        Ok(is_there)
     }
 
     /// How many keys there are.
-    pub fn len(&self) -> usize {
-        self.store.index.sums.keys.load(Ordering::Relaxed) as usize
+    ///
+    /// # Errors
+    ///
+    /// As [`contains_key`](Self::contains_key).
+    pub fn len(&self) -> Result<usize> {
+        let keys = self.store.index.sums.keys.load(Ordering::Relaxed) as usize;
+        self.store.check_stands()?;
+        Ok(keys)
     }
 
     /// Whether there are no keys.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
+    ///
+    /// # Errors
+    ///
+    /// As [`contains_key`](Self::contains_key).
+    pub fn is_empty(&self) -> Result<bool> {
+        Ok(self.len()? == 0)
     }
 
     /// All keys, sorted by their bytes.
@@ -234,13 +261,16 @@ impl DataWal {
     ///
     /// # Errors
     ///
-    /// [`Error::Closed`].
+    /// [`Error::Closed`] or [`Error::Poisoned`].
     pub fn snapshot(&self) -> Result<Snapshot> {
-        self.store.check_open()?;
-        Ok(Snapshot::of(Source::Live(Store::pin(&self.store)), || {
+        self.store.check_stands()?;
+        let snapshot = Snapshot::of(Source::Live(Store::pin(&self.store)), || {
             let _alone = self.store.writing.write().unwrap_or_else(PoisonError::into_inner);
             (self.store.index.slots(), self.store.log.appended_seq())
-        }))
+        });
+        // A write that failed meanwhile may be there after reopening.
+        self.store.check_stands()?;
+        Ok(snapshot)
     }
 
     /// Blocks until everything so far survives a loss of power, whoever wrote it.
@@ -249,7 +279,7 @@ impl DataWal {
     ///
     /// [`Error::Closed`] or [`Error::Poisoned`].
     pub fn fsync(&self) -> Result<()> {
-        self.store.check_open()?;
+        self.store.check_stands()?;
         self.store.log.flush().map(drop)
     }
 
@@ -289,7 +319,8 @@ impl DataWal {
         self.compactor.as_ref().and_then(Compactor::failure)
     }
 
-    /// The figures of the store as it is now. They are exact when nobody writes meanwhile.
+    /// The figures of the store as it is now. They are exact when nobody writes meanwhile. Of a
+    /// store that has failed or is closed, they are the last that were known.
     pub fn stats(&self) -> Stats {
         let segments = self.store.log.segments();
         Stats {
@@ -344,13 +375,16 @@ impl DataWal {
 
 impl Drop for DataWal {
     fn drop(&mut self) {
-        if let Err(Error::Forked { .. }) = self.store.log.may_close() {
+        if self.store.log.require_own_process().is_err() {
             // Its thread runs in the parent alone.
             return std::mem::forget(self.compactor.take());
         }
         self.store.closing.store(true, Ordering::Relaxed);
-        if let Some(compactor) = &self.compactor {
-            compactor.stop();
+        let Some(compactor) = &self.compactor else { return };
+        match self.store.log.may_close() {
+            Ok(()) => compactor.stop(),
+            // In a waker nobody may wait: the thread ends by itself, with its handle of the store.
+            Err(_) => compactor.wake(),
         }
     }
 }

@@ -10,6 +10,7 @@ use crate::kv::builder::Options;
 use crate::kv::compact::Retired;
 use crate::kv::index::{Index, KeyHash, Newest, Placed, Slot};
 use crate::kv::record::Entry;
+use crate::mutation::mutated;
 use crate::{Durability, Error, Log, RecordRef, Result};
 
 /// An open store.
@@ -60,11 +61,18 @@ impl Store {
         durability: Durability,
         goes: impl FnOnce(Newest) -> bool,
     ) -> Result<Newest> {
-        let _writing = self.writing.read().unwrap_or_else(PoisonError::into_inner);
+        // Before any lock of the store: in a forked child, one may be held for ever.
+        self.log.require_own_process()?;
+        let writing = self.writing.read().unwrap_or_else(PoisonError::into_inner);
         let mut turn = self.index.turn([hash]);
         let newest = turn.newest(hash);
         if !goes(newest) {
-            self.check_open()?;
+            drop((turn, writing));
+            self.check_stands()?;
+            if durability == Durability::Synced && !mutated("kv_nothing_unsynced") {
+                // What took the key away may not be durable yet.
+                self.log.flush()?;
+            }
             return Ok(newest);
         }
         let mut departed = None;
@@ -80,6 +88,7 @@ impl Store {
     }
 
     pub(crate) fn write(&self, batch: &WriteBatch, durability: Durability) -> Result<()> {
+        self.log.require_own_process()?;
         let hashes: Vec<KeyHash> = batch.ops.iter().map(|op| self.index.hash(&op.key)).collect();
         let _writing = self.writing.read().unwrap_or_else(PoisonError::into_inner);
         let turn = self.index.turn(hashes.iter().copied());
@@ -112,6 +121,18 @@ impl Store {
             true => Err(Error::Closed),
             false => Ok(()),
         }
+    }
+
+    /// An error unless the log stands. Behind a failure it is unknown which of the last records are
+    /// there, so whatever answers from the index asks this, after the look: a record that fails
+    /// leaves the index only when the log has ended.
+    pub(crate) fn check_stands(&self) -> Result<()> {
+        if mutated("kv_answer_when_ended") {
+            return self.check_open();
+        }
+        self.log.require_own_process()?;
+        self.check_open()?;
+        self.log.check()
     }
 
     pub(crate) fn retired(&self) -> MutexGuard<'_, Retired> {
