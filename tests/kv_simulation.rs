@@ -289,8 +289,7 @@ impl World {
         carry_out(store, &change, level)
             .inspect(|()| {
                 self.written = self.changes.len();
-                let is_noop = matches!(change.as_slice(), [(_, None)]);
-                if level == Durability::Synced && !is_noop {
+                if level == Durability::Synced {
                     self.synced = self.changes.len();
                 }
             })

@@ -1,6 +1,7 @@
 //! The live records alone, in place, while everybody goes on.
 //!
-//! The active segment is sealed first, and every write that has a number by then is waited for.
+//! How far it goes is the [`plan`](super::plan). If that ends with the active segment, it is sealed
+//! first. Every write that has a number by then is waited for.
 //! Then each sealed segment is done with in these steps, oldest first:
 //!
 //! 1. Some of its records at a time, those that are the newest of their keys are appended again, as
@@ -17,6 +18,10 @@
 //! happen. After 4 the copies stand alone; deletes went with their segment, but so did, before or
 //! with it, all that they delete, because segments go in order.
 //!
+//! Damage to dead records is no hindrance: the live ones are then read by their places. At a live
+//! record that is damaged it stops, because a log gives space back in order; the next one does not
+//! seal a segment before it got past that.
+//!
 //! Threading: one compaction at a time, on whichever thread asks for it.
 
 use std::collections::BTreeMap;
@@ -24,14 +29,16 @@ use std::fmt;
 use std::ops::AddAssign;
 use std::sync::{Arc, PoisonError};
 
-use crate::kv::Copied;
 #[cfg(doc)]
 use crate::kv::DataWal;
 use crate::kv::index::{KeyHash, Newest, Slot};
+use crate::kv::plan::Plan;
 use crate::kv::record::Entry;
+use crate::kv::snapshot::not_the_record;
 use crate::kv::store::Store;
+use crate::kv::{Copied, Stats};
 use crate::mutation::mutated;
-use crate::{Batch, Commit, Durability, Result, Segment, Seq, Truncated};
+use crate::{Batch, Commit, Durability, Error, Result, Segment, Seq, Truncated};
 
 /// The records that are looked at and copied at a time: writers of their keys wait meanwhile.
 const GROUP_BYTES: u64 = 256 << 10;
@@ -81,8 +88,20 @@ impl AddAssign for Compacted {
 pub(crate) struct Retired {
     /// No key points to a record before this one.
     before: Seq,
+    /// The segment at which the last compaction failed.
+    stuck_at: Option<Seq>,
     /// How many snapshots were taken when `before` was that.
     pins: BTreeMap<Seq, usize>,
+}
+
+impl Retired {
+    pub(crate) fn before(&self) -> Seq {
+        self.before
+    }
+
+    pub(crate) fn stuck_at(&self) -> Option<Seq> {
+        self.stuck_at
+    }
 }
 
 /// Keeps the segments that were not retired when it was made.
@@ -122,6 +141,15 @@ struct Group {
     bytes: u64,
 }
 
+/// The records of a segment that were read.
+#[derive(Default)]
+struct Seen {
+    records: u64,
+    bytes: u64,
+    /// There are more, which are damaged.
+    is_part: bool,
+}
+
 /// Copies that are on their way: of whom, from which number, to where.
 #[derive(Default)]
 struct Copies {
@@ -140,11 +168,33 @@ impl Store {
         Pin { store: Arc::clone(store), before }
     }
 
-    pub(crate) fn compact(&self) -> Result<Compacted> {
+    /// Compacts as far as it is worth it; see [`Plan`].
+    pub(crate) fn compact(&self, above_percent: Option<u8>) -> Result<Compacted> {
         self.check_stands()?;
         let _alone = self.compacting.lock().unwrap_or_else(PoisonError::into_inner);
         self.check_open()?;
-        self.log.rotate()?;
+        let Some(plan) = Plan::of(self, above_percent, GROUP_BYTES) else {
+            if above_percent.is_none() {
+                // As after one that had something to do, everything so far is durable.
+                self.log.flush()?;
+            }
+            return Ok(Compacted::default());
+        };
+        let mut done = Compacted::default();
+        let stuck_at = self.retired().stuck_at;
+        if let Some(stuck_at) = stuck_at.filter(|_| !mutated("kv_rotate_in_vain")) {
+            // As long as nothing gets past it, there is no use in sealing another segment.
+            done += self.compact_up_to(stuck_at)?;
+        }
+        if plan.rotates {
+            self.log.rotate()?;
+        }
+        done += self.compact_up_to(plan.last_seq)?;
+        Ok(done)
+    }
+
+    /// Compacts the sealed segments that begin at or before a record.
+    fn compact_up_to(&self, seq: Seq) -> Result<Compacted> {
         let before = self.retired().before;
         let mut done = Compacted::default();
         let segments = self.log.segments();
@@ -152,8 +202,13 @@ impl Store {
         self.wait_for_writers();
         for segment in segments {
             match segment.last_seq {
+                _ if segment.first_seq > seq => break,
                 Some(_) if segment.first_seq < before => {}
-                Some(last_seq) => done += self.compact_segment(&segment, last_seq)?,
+                Some(last_seq) => {
+                    let compacted = self.compact_segment(&segment, last_seq);
+                    self.retired().stuck_at = compacted.is_err().then_some(segment.first_seq);
+                    done += compacted?;
+                }
                 None => break,
             }
         }
@@ -161,30 +216,18 @@ impl Store {
     }
 
     fn compact_segment(&self, segment: &Segment, last_seq: Seq) -> Result<Compacted> {
-        let (mut records, mut bytes) = (0, 0);
+        let mut seen = Seen::default();
         let (mut group, mut copies) = (Group::default(), Copies::default());
-        let first_seq = segment.first_seq.max(self.log.first_seq());
-        let mut reader = self.log.reader_from(first_seq)?;
-        while reader.next_seq() <= last_seq {
-            let Some(record) = reader.next().transpose()? else { break };
-            self.check_open()?;
-            let slot = self.slot_of(record.record_ref())?;
-            records += 1;
-            bytes += slot.record_bytes();
-            let Some(Entry { key, value: Some(_) }) = Entry::parse(record.data()) else { continue };
-            let hash = self.index.hash(key);
-            if self.index.get(hash) != Some(slot) {
-                // Outdated for good, also without the turn.
-                continue;
-            }
-            let is_full = group.bytes + slot.record_bytes() > GROUP_BYTES;
-            if is_full || group.records.len() >= GROUP_RECORDS {
-                // Before it is added: a record of the greatest size fills a batch alone.
+        match self.look_through(segment, last_seq, &mut seen, &mut group, &mut copies) {
+            Err(Error::Corrupt(_)) if !mutated("kv_stop_at_dead_damage") => {
                 self.copy(&mut group, &mut copies)?;
+                self.settle(&mut copies)?;
+                self.look_at_live(segment, &mut group, &mut copies)?;
+                let first_seq = segment.first_seq.max(self.log.first_seq());
+                seen.records = last_seq.next().get().saturating_sub(first_seq.get());
+                seen.is_part = true;
             }
-            group.bytes += slot.record_bytes();
-            // A copy, because few live records among many dead ones would keep all of these.
-            group.records.push((hash, slot, record.into_data()));
+            looked => looked?,
         }
         self.copy(&mut group, &mut copies)?;
         self.settle(&mut copies)?;
@@ -192,12 +235,113 @@ impl Store {
             self.log.flush()?;
         }
         self.wait_for_writers();
+        if seen.is_part {
+            // What could not be read is dead, and takes no more than it does in the file.
+            let dead_bytes = Stats::of_sums(&self.index).dead_bytes;
+            seen.bytes = segment.bytes.min(dead_bytes).max(seen.bytes);
+        }
         let mut retired = self.retired();
         retired.before = last_seq.next();
-        self.index.sums.remove(records, bytes);
+        self.index.sums.remove(seen.records, seen.bytes);
         let freed = self.free(&retired)?;
         let (freed_segments, freed_bytes) = (freed.segments, freed.bytes);
         Ok(Compacted { copied: copies.done, freed_segments, freed_bytes })
+    }
+
+    /// Copies what is live in a segment, as it comes.
+    fn look_through(
+        &self,
+        segment: &Segment,
+        last_seq: Seq,
+        seen: &mut Seen,
+        group: &mut Group,
+        copies: &mut Copies,
+    ) -> Result<()> {
+        let first_seq = segment.first_seq.max(self.log.first_seq());
+        let mut reader = self.log.reader_from(first_seq)?;
+        while reader.next_seq() <= last_seq {
+            let Some(record) = reader.next().transpose()? else { break };
+            self.check_open()?;
+            let slot = self.slot_of(record.record_ref())?;
+            seen.records += 1;
+            seen.bytes += slot.record_bytes();
+            let Some(Entry { key, value: Some(_) }) = Entry::parse(record.data()) else { continue };
+            let hash = self.index.hash(key);
+            if self.index.get(hash) != Some(slot) {
+                // Outdated for good, also without the turn.
+                continue;
+            }
+            self.gather(hash, slot, record.into_data(), group, copies)?;
+        }
+        Ok(())
+    }
+
+    /// Copies what is live in a segment, each record by its place: what is damaged beside them is
+    /// dead and may go.
+    fn look_at_live(
+        &self,
+        segment: &Segment,
+        group: &mut Group,
+        copies: &mut Copies,
+    ) -> Result<()> {
+        let (mut slots, mut unsure) = (Vec::new(), Vec::new());
+        self.index.each_slot(|slot| {
+            if slot.place().segment() == segment.first_seq {
+                slots.push(*slot);
+            }
+        });
+        slots.sort_unstable_by_key(Slot::seq);
+        for slot in slots {
+            self.check_open()?;
+            let record = self.log.read(slot.place())?;
+            let Some(entry) = Entry::parse(record.data()) else {
+                return Err(not_the_record(self.log.dir(), &slot));
+            };
+            let hash = self.index.hash(entry.key);
+            match self.index.get(hash) {
+                Some(found) if found == slot => {
+                    self.gather(hash, slot, record.into_data(), group, copies)?;
+                }
+                // Outdated since, or the bytes of another record. That is seen when it is over.
+                _ => unsure.push(slot),
+            }
+        }
+        self.require_outdated(unsure)
+    }
+
+    /// An error if the index still points to one of these.
+    fn require_outdated(&self, mut slots: Vec<Slot>) -> Result<()> {
+        if slots.is_empty() {
+            return Ok(());
+        }
+        slots.sort_unstable_by_key(Slot::seq);
+        let mut found = None;
+        self.index.each_slot(|slot| {
+            if slots.binary_search_by_key(&slot.seq(), Slot::seq).is_ok() {
+                found = Some(*slot);
+            }
+        });
+        found.map_or(Ok(()), |slot| Err(not_the_record(self.log.dir(), &slot)))
+    }
+
+    /// Adds a record to a group, after copying what is there if it is full.
+    fn gather(
+        &self,
+        hash: KeyHash,
+        slot: Slot,
+        data: Vec<u8>,
+        group: &mut Group,
+        copies: &mut Copies,
+    ) -> Result<()> {
+        let is_full = group.bytes + slot.record_bytes() > GROUP_BYTES;
+        if is_full || group.records.len() >= GROUP_RECORDS {
+            // Before it is added: a record of the greatest size fills a batch alone.
+            self.copy(group, copies)?;
+        }
+        group.bytes += slot.record_bytes();
+        // A copy, because few live records among many dead ones would keep all of these.
+        group.records.push((hash, slot, data));
+        Ok(())
     }
 
     /// Waits until every record that has a number by now is in the index, or has failed.

@@ -2,14 +2,22 @@
 //!
 //! Who writes something looks at two sums and wakes it; it holds up nobody but by its own appends.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Instant;
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 
-use crate::kv::Stats;
 use crate::kv::store::Store;
+use crate::kv::{Compacted, Stats};
+use crate::mutation::mutated;
 use crate::{Error, Result};
+
+/// How long it waits after a try that gave nothing back.
+const PAUSE_MILLIS: u64 = 1000;
+/// How often that doubles: about four minutes then.
+const PAUSE_DOUBLINGS_MAX: u32 = 8;
 
 /// The thread, as the handle knows it.
 #[derive(Debug)]
@@ -17,24 +25,58 @@ pub(crate) struct Compactor {
     percent: u8,
     wake: Sender<()>,
     thread: Mutex<Option<JoinHandle<()>>>,
-    failure: Arc<Mutex<Option<Arc<Error>>>>,
+    tries: Arc<Tries>,
+}
+
+/// How it went, and when it may go on.
+#[derive(Debug)]
+struct Tries {
+    start: Instant,
+    /// Milliseconds after the start before which nothing is tried.
+    not_before: AtomicU64,
+    failure: Mutex<Option<Arc<Error>>>,
+}
+
+impl Tries {
+    fn may(&self) -> bool {
+        let not_before = self.not_before.load(Ordering::Relaxed);
+        not_before == 0 || self.start.elapsed().as_millis() as u64 >= not_before
+    }
+
+    /// Takes in the outcome of the latest of `vain` tries in a row that gave nothing back.
+    fn after(&self, outcome: Result<Compacted>, vain: &mut u32) {
+        let is_vain = outcome.as_ref().map_or(true, |done| *done == Compacted::default());
+        *vain = if is_vain { vain.saturating_add(1) } else { 0 };
+        let pause = match *vain {
+            0 => 0,
+            // A try costs a look at every key at least.
+            vain => {
+                let pause = PAUSE_MILLIS << (vain - 1).min(PAUSE_DOUBLINGS_MAX);
+                self.start.elapsed().as_millis() as u64 + pause
+            }
+        };
+        self.not_before.store(pause, Ordering::Relaxed);
+        let failed = outcome.err().filter(|error| !matches!(error, Error::Closed));
+        *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = failed.map(Arc::new);
+    }
 }
 
 impl Compactor {
     pub(crate) fn start(store: &Arc<Store>, percent: u8) -> Result<Compactor> {
         let (wake, woken) = bounded(1);
-        let failure: Arc<Mutex<Option<Arc<Error>>>> = Arc::default();
+        let (start, not_before) = (Instant::now(), AtomicU64::new(0));
+        let tries = Arc::new(Tries { start, not_before, failure: Mutex::default() });
         let run = {
-            let (store, failure) = (Arc::clone(store), Arc::clone(&failure));
-            move || run(&store, percent, &woken, &failure)
+            let (store, tries) = (Arc::clone(store), Arc::clone(&tries));
+            move || run(&store, percent, &woken, &tries)
         };
         let thread = std::thread::Builder::new().name("ringwal-compact".to_owned()).spawn(run);
         let thread = thread.map_err(|error| Error::io("start the compactor", ".", error))?;
-        Ok(Compactor { percent, wake, thread: Mutex::new(Some(thread)), failure })
+        Ok(Compactor { percent, wake, thread: Mutex::new(Some(thread)), tries })
     }
 
     pub(crate) fn nudge(&self, store: &Store) {
-        if is_due(store, self.percent) {
+        if is_due(store, self.percent) && self.tries.may() {
             self.wake();
         }
     }
@@ -55,15 +97,15 @@ impl Compactor {
     }
 
     pub(crate) fn failure(&self) -> Option<Arc<Error>> {
-        self.failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.tries.failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
-fn run(store: &Store, percent: u8, woken: &Receiver<()>, failure: &Mutex<Option<Arc<Error>>>) {
+fn run(store: &Store, percent: u8, woken: &Receiver<()>, tries: &Tries) {
+    let mut vain = 0;
     while woken.recv().is_ok() && store.check_open().is_ok() {
-        if is_due(store, percent) {
-            let failed = store.compact().err().filter(|error| !matches!(error, Error::Closed));
-            *failure.lock().unwrap_or_else(PoisonError::into_inner) = failed.map(Arc::new);
+        if is_due(store, percent) && (tries.may() || mutated("kv_compact_without_pause")) {
+            tries.after(store.compact(Some(percent)), &mut vain);
         }
     }
 }
@@ -72,4 +114,55 @@ fn run(store: &Store, percent: u8, woken: &Receiver<()>, failure: &Mutex<Option<
 fn is_due(store: &Store, percent: u8) -> bool {
     let stats = Stats::of_sums(&store.index);
     stats.dead_bytes >= store.options.segment_bytes && stats.dead_percent() > percent
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use std::sync::mpsc::channel;
+    use std::task::{Wake, Waker};
+    use std::time::Duration;
+
+    use crate::BackendKind;
+    use crate::kv::DataWal;
+    use crate::wakers::Wakers;
+
+    /// Far more than it takes: only what hangs gets there.
+    const PATIENCE: Duration = Duration::from_secs(30);
+
+    struct Drops(Mutex<Option<DataWal>>);
+
+    impl Wake for Drops {
+        fn wake(self: Arc<Self>) {
+            drop(self.0.lock().unwrap().take());
+        }
+    }
+
+    #[test]
+    fn a_store_that_is_dropped_in_a_waker_does_not_wait_for_its_compactor() {
+        let dir = tempfile::tempdir().unwrap();
+        let builder = || DataWal::builder(dir.path()).backend(BackendKind::Std);
+        let wal = builder().segment_bytes(4096).compact_above_percent(Some(10)).open().unwrap();
+        let store = Arc::clone(wal.shared());
+        // The compactor cannot end before this is released.
+        let compacting = store.compacting.lock().unwrap();
+        for _ in 0..10 {
+            wal.put("k", [0; 1000]).unwrap();
+        }
+        let (done, is_done) = channel();
+        let dropper = std::thread::spawn(move || {
+            let waker = Waker::from(Arc::new(Drops(Mutex::new(Some(wal)))));
+            let mut wakers = Wakers::default();
+            let _ = wakers.enter(&mut None, waker.clone());
+            drop(waker);
+            wakers.wake();
+            done.send(()).unwrap();
+        });
+        let outcome = is_done.recv_timeout(PATIENCE);
+        drop(compacting);
+        drop(store);
+        dropper.join().unwrap();
+        outcome.unwrap();
+    }
 }

@@ -13,7 +13,7 @@ use crate::kv::store::{Store, new_index, replay};
 use crate::kv::{
     Compacted, Copied, DataReader, DataWalBuilder, Items, Snapshot, Stats, WriteBatch,
 };
-use crate::{Backend, Durability, Error, Log, Metrics, RecordRef, Recovery, Result};
+use crate::{Backend, Durability, Error, Log, Metrics, RecordRef, Recovery, Result, Segment};
 
 /// A key-value log that is open: see [the module](crate::kv).
 ///
@@ -300,21 +300,25 @@ impl DataWal {
 
     /// Frees what dead records occupy, while readers and writers go on: segment by segment, oldest
     /// first, the live records are appended again, made durable, and the segment is removed. It
-    /// needs room for the live records of one segment, and frees the padding of small batches as
-    /// well.
+    /// goes as far as the last segment that has something dead, or that is mostly the padding of
+    /// small batches; if there is none, it does nothing. It needs room for the live records of one
+    /// segment.
     ///
-    /// A crash at any moment leaves the same keys and values.
+    /// A crash at any moment leaves the same keys and values. When it returns, everything so far
+    /// is durable.
     ///
     /// # Errors
     ///
     /// [`Error::NoSpace`] when there is no room for the copies: what is done by then stays done.
-    /// [`Error::Corrupt`] when a record is damaged: its segment stays. [`Error::Closed`] or
-    /// [`Error::Poisoned`].
+    /// [`Error::Corrupt`] when a record of a key is damaged: its segment stays, and so do those
+    /// behind it ([`Stats::stuck_at`]); damage to what is dead is no hindrance. [`Error::Closed`]
+    /// or [`Error::Poisoned`].
     pub fn compact(&self) -> Result<Compacted> {
-        self.store.compact()
+        self.store.compact(None)
     }
 
-    /// How the last compaction in the background failed, if it did.
+    /// How the last compaction in the background failed, if it did. The next one waits for a
+    /// second, and twice as long after each further failure, up to some minutes.
     pub fn compaction_failure(&self) -> Option<Arc<Error>> {
         self.compactor.as_ref().and_then(Compactor::failure)
     }
@@ -323,9 +327,15 @@ impl DataWal {
     /// store that has failed or is closed, they are the last that were known.
     pub fn stats(&self) -> Stats {
         let segments = self.store.log.segments();
+        let before = self.store.retired().before();
+        let is_held = |segment: &&Segment| segment.last_seq.is_some_and(|last| last < before);
+        let held = || segments.iter().filter(is_held);
         Stats {
             log_bytes: segments.iter().map(|segment| segment.bytes).sum(),
             segments: segments.len() as u64,
+            held_bytes: held().map(|segment| segment.bytes).sum(),
+            held_segments: held().count() as u64,
+            stuck_at: self.store.retired().stuck_at(),
             ..Stats::of(&self.store.index)
         }
     }
@@ -401,6 +411,10 @@ pub(crate) mod tests {
 
     impl DataWal {
         pub(crate) fn store(&self) -> &Store {
+            &self.store
+        }
+
+        pub(crate) fn shared(&self) -> &Arc<Store> {
             &self.store
         }
     }

@@ -248,6 +248,13 @@ impl Index {
         slots
     }
 
+    /// Shows `see` the slot of each key, in no order.
+    pub(crate) fn each_slot(&self, mut see: impl FnMut(&Slot)) {
+        for at in 0..SHARDS {
+            self.table(at).values().for_each(&mut see);
+        }
+    }
+
     /// The memory of the tables.
     pub(crate) fn bytes(&self) -> u64 {
         let bytes = |at| match self.table(at).capacity() {

@@ -11,6 +11,7 @@
 //! | `index` | where the last record of each key lies, and who may change that when |
 //! | `snapshot`, `sort` | the keys of one moment, in either order |
 //! | `compact`, `compactor` | the live records alone, in place; a thread for that |
+//! | `plan` | how far a compaction goes |
 //! | `copy` | the live records alone, somewhere else |
 //! | `jsonl`, `line` | to and from lines of JSON |
 //! | `reader` | a store seen from outside, without opening it |
@@ -80,6 +81,7 @@ mod handle;
 mod index;
 mod jsonl;
 mod line;
+mod plan;
 mod reader;
 mod record;
 mod snapshot;

@@ -240,7 +240,7 @@ pub(crate) fn get(
 }
 
 /// A record whose checksum holds and that is not the one the index means.
-fn not_the_record(dir: &Path, slot: &Slot) -> Error {
+pub(crate) fn not_the_record(dir: &Path, slot: &Slot) -> Error {
     let place = slot.place();
     let range = (place.seq(), place.seq());
     let kind = CorruptionKind::Damaged;

@@ -2,10 +2,10 @@
 
 use std::fs;
 
-use ringwal::kv::DataWal;
+use ringwal::kv::{Compacted, DataWal, WriteBatch};
 use ringwal::{Error, Seq};
 
-use crate::{Map, common, contents, key, map_of, on_backends};
+use crate::{Map, common, contents, damage, key, map_of, on_backends};
 
 #[test]
 fn compact_to_writes_the_live_records_sorted_and_leaves_the_source() {
@@ -191,4 +191,124 @@ fn a_snapshot_that_came_later_does_not_hold_up_what_was_retired_before() {
     drop(early);
     assert!(store.stats().segments < held);
     assert_eq!(late.iter().map(Result::unwrap).count(), 10);
+}
+
+/// Puts keys in one batch, which has little padding.
+fn put_all(store: &DataWal, keys: std::ops::Range<usize>, value: &[u8]) {
+    let mut batch = WriteBatch::new();
+    for n in keys {
+        batch.put(key(n), value).unwrap();
+    }
+    store.write(&batch).unwrap();
+}
+
+#[test]
+fn compaction_goes_as_far_as_something_is_dead_and_does_nothing_when_nothing_is() {
+    on_backends("compaction_goes_as_far_as_something_is_dead", |_, builder| {
+        let store = builder().open().unwrap();
+        for at in 0..8 {
+            put_all(&store, at * 50..at * 50 + 50, &[1; 1000]);
+        }
+        let before = store.stats();
+        assert!(before.segments >= 5, "{before:?}");
+        assert_eq!(store.compact().unwrap(), Compacted::default());
+        assert_eq!(store.stats(), before, "no segment was sealed, and nothing was written");
+        store.delete(key(0)).unwrap();
+        store.put(key(0), [1; 1000]).unwrap();
+        // The delete is the last dead record, so all goes once, and then nothing more.
+        assert_eq!(store.compact().unwrap().copied.records, 400);
+        assert_eq!(store.compact().unwrap(), Compacted::default());
+        // Dead is only the front now, and what the batch outdates is not in the last segment.
+        let first = store.iter().unwrap().next().unwrap().unwrap().0;
+        store.put(first, [2; 1000]).unwrap();
+        let done = store.compact().unwrap();
+        assert!(done.freed_segments == 1 && done.copied.records < 100, "{done:?}");
+        assert_eq!((contents(&store).len(), store.stats().dead_bytes), (400, 0));
+    });
+}
+
+#[test]
+fn damage_to_dead_records_does_not_hold_up_a_compaction() {
+    on_backends("damage_to_dead_records_does_not_hold_up", |path, builder| {
+        let store = builder().open().unwrap();
+        store.put("first", "live").unwrap();
+        store.put("second", "needle in the file").unwrap();
+        store.put("third", "live").unwrap();
+        store.put("second", "new").unwrap();
+        store.fsync().unwrap();
+        damage(path, b"needle", b"nEEdle");
+        let done = store.compact().unwrap();
+        assert_eq!((done.copied.records, done.freed_segments), (3, 1));
+        let stats = store.stats();
+        assert_eq!((stats.records, stats.dead_bytes, stats.stuck_at), (3, 0, None));
+        let expected = map_of(&[(b"first", b"live"), (b"second", b"new"), (b"third", b"live")]);
+        assert_eq!(contents(&store), expected);
+        store.close().unwrap();
+        assert_eq!(contents(&builder().open().unwrap()), expected);
+    });
+}
+
+#[test]
+fn a_compaction_that_cannot_go_on_is_told_where_and_seals_no_more_segments() {
+    on_backends("a_compaction_that_cannot_go_on", |path, builder| {
+        let store = builder().open().unwrap();
+        store.put("bad", "needle in the file").unwrap();
+        store.put("good", "old").unwrap();
+        store.fsync().unwrap();
+        damage(path, b"needle", b"nEEdle");
+        store.put("good", "new").unwrap();
+        assert!(matches!(store.compact(), Err(Error::Corrupt(_))));
+        let segments = store.stats().segments;
+        for n in 0..10 {
+            store.put("good", [n]).unwrap();
+            let Err(Error::Corrupt(corruption)) = store.compact() else { panic!("it went on") };
+            assert_eq!(corruption.first_seq, Seq::new(1));
+        }
+        let stats = store.stats();
+        assert!(stats.segments <= segments + 1, "{segments} {stats:?}");
+        assert_eq!(stats.stuck_at, Some(Seq::new(1)));
+        // What is overwritten is in nobody's way any more.
+        store.put("bad", "new").unwrap();
+        store.compact().unwrap();
+        assert_eq!((store.stats().stuck_at, store.stats().records), (None, 2));
+    });
+}
+
+#[test]
+fn a_background_compaction_that_fails_waits_before_it_tries_again() {
+    on_backends("a_background_compaction_that_fails_waits", |path, builder| {
+        let store = builder().compact_above_percent(Some(10)).open().unwrap();
+        store.put("bad", "needle in the file").unwrap();
+        store.fsync().unwrap();
+        damage(path, b"needle", b"nEEdle");
+        while store.compaction_failure().is_none() {
+            store.put("good", [0; 4000]).unwrap();
+        }
+        let before = store.stats();
+        for _ in 0..200 {
+            store.put("good", [0; 100]).unwrap();
+        }
+        let after = store.stats();
+        // 200 puts fill 13 segments at the most, with the padding of each.
+        assert!(after.segments <= before.segments + 20, "{before:?} {after:?}");
+        assert_eq!(after.stuck_at, Some(Seq::new(1)));
+        assert!(matches!(&*store.compaction_failure().unwrap(), Error::Corrupt(_)));
+    });
+}
+
+#[test]
+fn statistics_name_what_snapshots_hold_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = DataWal::open(dir.path()).unwrap();
+    store.put("k", "old").unwrap();
+    let snapshot = store.snapshot().unwrap();
+    store.put("k", "new").unwrap();
+    assert_eq!((store.stats().held_segments, store.stats().held_bytes), (0, 0));
+    let before = store.stats().log_bytes;
+    store.compact().unwrap();
+    let held = store.stats();
+    assert_eq!(held.held_segments, 1);
+    assert!((1..=before).contains(&held.held_bytes), "{held:?}");
+    drop(snapshot);
+    assert_eq!((store.stats().held_segments, store.stats().held_bytes), (0, 0));
 }
