@@ -1,14 +1,13 @@
 //! The live records alone, in another directory.
 
-use std::fs::{self, File};
-use std::io::ErrorKind;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
+use crate::kv::beside::PartialDir;
 use crate::kv::builder::Options;
 #[cfg(doc)]
 use crate::kv::{DataWal, Stats};
 use crate::kv::{Snapshot, sort};
-use crate::{Batch, Durability, Error, Log, Result};
+use crate::{Batch, Durability, Log, Result};
 
 /// What was written by [`DataWal::compact_to`] or [`DataWal::compact`].
 ///
@@ -45,20 +44,10 @@ impl Copied {
 
 impl Snapshot {
     pub(crate) fn compact_to(&self, dir: &Path, options: &Options) -> Result<Copied> {
-        require_empty(dir)?;
-        let partial = partial_of(dir, ".partial");
-        remove_partial(&partial, options)?;
-        let copied = self.write_log(options.engine(&partial).open()?);
-        let copied = copied.and_then(|copied| {
-            fs::rename(&partial, dir).map_err(|e| Error::io("rename", &partial, e))?;
-            sync_parent(dir)?;
-            Ok(copied)
-        });
-        if copied.is_err() {
-            // As far as it goes: the next attempt removes what is left.
-            let _ = fs::remove_dir_all(&partial);
-        }
-        copied
+        let partial = PartialDir::create(dir)?;
+        let copied = self.write_log(options.engine(&partial.content()).open()?)?;
+        partial.finish()?;
+        Ok(copied)
     }
 
     /// Writes the records of all keys into a new log, sorted by key, and closes it.
@@ -84,55 +73,4 @@ impl Snapshot {
         log.close()?;
         Ok(copied)
     }
-}
-
-fn require_empty(dir: &Path) -> Result<()> {
-    let entry = match fs::read_dir(dir) {
-        Ok(mut entries) => entries.next(),
-        Err(error) if error.kind() == ErrorKind::NotFound => None,
-        Err(error) => return Err(Error::io("list", dir, error)),
-    };
-    match entry {
-        None => Ok(()),
-        Some(entry) => {
-            let found = entry.map_err(|error| Error::io("list", dir, error))?.file_name();
-            let found = found.to_string_lossy().into_owned();
-            Err(Error::NotEmpty { path: dir.to_path_buf(), found })
-        }
-    }
-}
-
-/// Where a store or a file is made before it gets its name.
-pub(crate) fn partial_of(path: &Path, ending: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    // A separator at the end would put it inside.
-    if let Some(last) = path.file_name() {
-        name = path.with_file_name(last).into_os_string();
-    }
-    name.push(ending);
-    PathBuf::from(name)
-}
-
-/// Removes what an attempt that was cut off has left; one that is at work has it locked.
-fn remove_partial(partial: &Path, options: &Options) -> Result<()> {
-    match fs::read_dir(partial) {
-        Ok(_) => {}
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(Error::io("list", partial, error)),
-    }
-    drop(options.engine(partial).open()?);
-    fs::remove_dir_all(partial).map_err(|error| Error::io("remove", partial, error))
-}
-
-/// Makes the name of a file or directory durable.
-pub(crate) fn sync_parent(path: &Path) -> Result<()> {
-    if cfg!(not(unix)) {
-        return Ok(());
-    }
-    let parent = match path.parent() {
-        Some(parent) if parent != Path::new("") => parent,
-        _ => Path::new("."),
-    };
-    let synced = File::open(parent).and_then(|dir| dir.sync_all());
-    synced.map_err(|error| Error::io("sync directory", parent, error))
 }

@@ -287,12 +287,13 @@ impl DataWal {
     /// or an empty directory. This store does not change, and goes on meanwhile: what is written
     /// is the store as of the call.
     ///
-    /// It is made beside `dir`, under the same name with `.partial` added, and gets its name when
-    /// it is complete. What an earlier attempt left there is replaced.
+    /// It is made beside `dir`, in a directory of its own whose name begins with that of `dir` and
+    /// ends in `.partial`, and gets its name when it is complete. What earlier attempts left there
+    /// is removed if it has their marker. An empty directory that is replaced keeps its mode.
     ///
     /// # Errors
     ///
-    /// [`Error::NotEmpty`] changes nothing. [`Error::Locked`] when another attempt is at work,
+    /// [`Error::NotEmpty`] changes nothing; of two attempts at once, the later one gets it.
     /// [`Error::Corrupt`] when a value is damaged, [`Error::Io`], [`Error::NoSpace`].
     pub fn compact_to(&self, dir: impl AsRef<Path>) -> Result<Copied> {
         self.snapshot()?.compact_to(dir.as_ref(), &self.store.options)

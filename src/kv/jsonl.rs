@@ -6,17 +6,17 @@
 //!
 //! 1. An export has one such line for each key, sorted by the bytes of the keys, in standard base64
 //!    with padding. It is the store as of the call.
-//! 2. The file has its name only when it is complete and durable.
+//! 2. The file has its name only when it is complete and durable. A stream has it as it comes.
 //! 3. An import reads the file twice: first every line is checked, then they are put. So a bad line
 //!    means that nothing was put. A crash in between may leave a part; importing again is right.
 //!
 //! Memory: the largest line, and what sorting needs.
 
-use std::fs::{self, File};
-use std::io::{BufRead, BufReader, BufWriter, ErrorKind, Read, Seek};
-use std::path::{Path, PathBuf};
+use std::fs::File;
+use std::io::{BufRead, BufReader, BufWriter, Read, Seek, Write};
+use std::path::Path;
 
-use crate::kv::copy::{partial_of, sync_parent};
+use crate::kv::beside::Target;
 use crate::kv::line::{parse_line, write_line};
 use crate::kv::record::{Entry, KEY_BYTES_MAX, VALUE_BYTES_MAX};
 use crate::kv::{DataReader, DataWal, Snapshot, WriteBatch, sort};
@@ -24,8 +24,6 @@ use crate::{Error, Result};
 
 /// The longest line that is read: the largest key and value, and some room for spaces.
 const LINE_BYTES_MAX: usize = (KEY_BYTES_MAX + VALUE_BYTES_MAX) / 3 * 4 + 4096;
-/// How many unfinished exports of one file may lie about.
-const PARTIALS_MAX: u32 = 1000;
 /// How much an import puts in one batch.
 const BATCH_BYTES: usize = 1 << 20;
 
@@ -33,7 +31,8 @@ impl DataWal {
     /// Writes all keys and values to a file, one JSON object a line, sorted by key:
     /// `{"key_b64": "...", "value_b64": "..."}`, in standard base64. Returns how many. The file
     /// appears, or is replaced, when it is complete and durable; a crash may leave an unfinished
-    /// one beside it, whose name ends in `.partial`.
+    /// one beside it, whose name ends in `.partial`. One that is replaced keeps its mode. A pipe
+    /// or a character device is written to as it is.
     ///
     /// ```
     /// use ringwal::kv::DataWal;
@@ -55,7 +54,8 @@ impl DataWal {
     /// # Errors
     ///
     /// [`Error::Corrupt`] when a value is damaged, [`Error::Io`], [`Error::Closed`] or
-    /// [`Error::Poisoned`]. What was under the name of the file stays.
+    /// [`Error::Poisoned`]. What was under the name of the file stays. A directory, a socket or a
+    /// block device is refused.
     pub fn export_jsonl(&self, path: impl AsRef<Path>) -> Result<u64> {
         self.snapshot()?.export_jsonl(path)
     }
@@ -108,45 +108,26 @@ impl Snapshot {
     /// As [`DataWal::export_jsonl`].
     pub fn export_jsonl(&self, path: impl AsRef<Path>) -> Result<u64> {
         let path = path.as_ref();
-        let (file, partial) = create_partial(path)?;
-        let written = self.write_lines(file, &partial).and_then(|()| {
-            fs::rename(&partial, path).map_err(|error| Error::io("rename", &partial, error))?;
-            sync_parent(path)
-        });
-        if written.is_err() {
-            // As far as it goes: it is in nobody's way.
-            let _ = fs::remove_file(&partial);
+        match Target::open(path)? {
+            Target::Stream(stream) => self.write_lines(stream, path)?,
+            Target::File(target) => {
+                self.write_lines(&target.file, path)?;
+                target.finish()?;
+            }
         }
-        written.map(|()| self.len() as u64)
+        Ok(self.len() as u64)
     }
 
-    fn write_lines(&self, file: File, partial: &Path) -> Result<()> {
-        let failed = |op| move |error| Error::io(op, partial, error);
+    fn write_lines(&self, file: impl Write, path: &Path) -> Result<()> {
+        let failed = |error| Error::io("write", path, error);
         let mut out = BufWriter::new(file);
         for slot in sort::by_key(&self.shared)? {
             let record = self.shared.record(&slot)?;
             if let Some(Entry { key, value: Some(value) }) = Entry::parse(record.data()) {
-                write_line(&mut out, key, value).map_err(failed("write"))?;
+                write_line(&mut out, key, value).map_err(failed)?;
             }
         }
-        let file = out.into_inner().map_err(|error| failed("write")(error.into_error()))?;
-        file.sync_all().map_err(failed("sync"))
-    }
-}
-
-/// Makes a file beside `path` that nobody else writes to, under a name of its own.
-fn create_partial(path: &Path) -> Result<(File, PathBuf)> {
-    let process = std::process::id();
-    let mut number = 0;
-    loop {
-        let partial = partial_of(path, &format!(".{process}-{number}.partial"));
-        match File::create_new(&partial) {
-            Ok(file) => return Ok((file, partial)),
-            Err(error) if error.kind() == ErrorKind::AlreadyExists && number < PARTIALS_MAX => {
-                number += 1;
-            }
-            Err(error) => return Err(Error::io("create", partial, error)),
-        }
+        out.flush().map_err(failed)
     }
 }
 

@@ -13,6 +13,7 @@
 //! | `compact`, `compactor` | the live records alone, in place; a thread for that |
 //! | `plan` | how far a compaction goes |
 //! | `copy` | the live records alone, somewhere else |
+//! | `beside` | what gets its name when it is complete |
 //! | `jsonl`, `line` | to and from lines of JSON |
 //! | `reader` | a store seen from outside, without opening it |
 //!
@@ -73,6 +74,7 @@
 //! ```
 
 mod batch;
+mod beside;
 mod builder;
 mod compact;
 mod compactor;

@@ -38,24 +38,74 @@ fn compact_to_writes_the_live_records_sorted_and_leaves_the_source() {
 }
 
 #[test]
-fn compact_to_takes_an_empty_directory_and_replaces_a_partial_one() {
+fn compact_to_takes_an_empty_directory_and_removes_nothing_that_is_not_its_own() {
     let dir = tempfile::tempdir().unwrap();
     let store = DataWal::open(dir.path().join("store")).unwrap();
     store.put("k", "v").unwrap();
     let target = dir.path().join("target");
     fs::create_dir(&target).unwrap();
-    let partial = dir.path().join("target.partial");
-    let at_work = DataWal::open(&partial).unwrap();
-    at_work.put("other", "1").unwrap();
-    assert!(matches!(store.compact_to(&target), Err(Error::Locked { .. })));
-    drop(at_work);
+    let foreign = ["target.partial", "target.1-0.partial"].map(|name| dir.path().join(name));
+    for path in &foreign {
+        DataWal::open(path).unwrap().put("other", "1").unwrap();
+        fs::write(path.join("mine"), "x").unwrap();
+    }
+    // What a crash leaves has a marker that nobody has locked.
+    let left = dir.path().join("target.1-1.partial");
+    DataWal::open(left.join("content")).unwrap().put("other", "1").unwrap();
+    fs::write(
+        left.join("ringwal-partial"),
+        "an unfinished copy of a key-value log; it may be removed\n",
+    )
+    .unwrap();
     store.compact_to(&target).unwrap();
-    assert!(!partial.exists());
+    assert!(!left.exists());
+    for path in &foreign {
+        assert_eq!(fs::read(path.join("mine")).unwrap(), b"x");
+        assert_eq!(contents(&DataWal::open(path).unwrap()), map_of(&[(b"other", b"1")]));
+    }
     assert_eq!(contents(&DataWal::open(&target).unwrap()), map_of(&[(b"k", b"v")]));
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 4, "nothing is left");
     let file = dir.path().join("file");
     fs::write(&file, "x").unwrap();
     assert!(store.compact_to(&file).is_err());
     assert_eq!(fs::read(&file).unwrap(), b"x");
+}
+
+#[test]
+fn of_several_copies_to_one_place_at_once_one_is_made_and_the_others_say_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = DataWal::open(dir.path().join("store")).unwrap();
+    for n in 0..100 {
+        store.put(key(n), "v").unwrap();
+    }
+    let expected = contents(&store);
+    for round in 0..5 {
+        let target = dir.path().join(format!("target {round}"));
+        let outcomes: Vec<_> = std::thread::scope(|scope| {
+            let one = || scope.spawn(|| store.compact_to(&target));
+            let threads: Vec<_> = (0..3).map(|_| one()).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        assert_eq!(outcomes.iter().filter(|outcome| outcome.is_ok()).count(), 1, "{outcomes:?}");
+        let is_told = |outcome: &Result<_, _>| !matches!(outcome, Err(Error::NotEmpty { .. }));
+        assert_eq!(outcomes.iter().filter(|outcome| is_told(outcome)).count(), 1, "{outcomes:?}");
+        assert_eq!(contents(&DataWal::open(&target).unwrap()), expected);
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2 + round, "nothing is left");
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_directory_that_is_replaced_keeps_its_mode() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let dir = tempfile::tempdir().unwrap();
+    let store = DataWal::open(dir.path().join("store")).unwrap();
+    let target = dir.path().join("target");
+    fs::create_dir(&target).unwrap();
+    fs::set_permissions(&target, fs::Permissions::from_mode(0o700)).unwrap();
+    store.compact_to(&target).unwrap();
+    assert_eq!(fs::metadata(&target).unwrap().permissions().mode() & 0o777, 0o700);
 }
 
 #[test]

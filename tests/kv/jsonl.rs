@@ -149,3 +149,68 @@ fn an_import_larger_than_its_batches_is_whole_and_durable() {
     assert!(other.metrics().separate_syncs > 0);
     assert_eq!(other.items().unwrap(), store.items().unwrap());
 }
+
+#[cfg(unix)]
+#[test]
+fn an_export_keeps_the_mode_of_the_file_and_the_link_to_it() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path(), "store");
+    store.put("k", "v").unwrap();
+    let (path, link) = (dir.path().join("out.jsonl"), dir.path().join("link"));
+    fs::write(&path, "old").unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+    std::os::unix::fs::symlink("out.jsonl", &link).unwrap();
+    for given in [&path, &link] {
+        store.put("k", given.to_string_lossy().as_bytes()).unwrap();
+        store.export_jsonl(given).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        assert_eq!(fs::read(&path).unwrap(), fs::read(given).unwrap());
+        assert_eq!(open(dir.path(), "other").import_jsonl(&path).unwrap(), 1);
+    }
+    let text = fs::read_to_string(&path).unwrap();
+    assert!(text.starts_with('{') && text.len() > 50, "{text}");
+    assert_eq!(names(dir.path()), ["link", "other", "out.jsonl", "store"]);
+}
+
+#[cfg(unix)]
+#[test]
+fn an_export_to_a_stream_is_written_into_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path(), "store");
+    store.put("apple", "green").unwrap();
+    let pipe = dir.path().join("pipe");
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status().unwrap();
+    assert!(made.success());
+    let read = std::thread::spawn({
+        let pipe = pipe.clone();
+        move || fs::read_to_string(pipe).unwrap()
+    });
+    assert_eq!(store.export_jsonl(&pipe).unwrap(), 1);
+    let line = "{\"key_b64\": \"YXBwbGU=\", \"value_b64\": \"Z3JlZW4=\"}\n";
+    assert_eq!(read.join().unwrap(), line);
+    assert_eq!(names(dir.path()), ["pipe", "store"]);
+    // A device in another place than /dev, which a mistake here would ruin.
+    let null = dir.path().join("null");
+    std::os::unix::fs::symlink("/dev/null", &null).unwrap();
+    assert_eq!(store.export_jsonl(&null).unwrap(), 1);
+    assert!(fs::symlink_metadata(&null).unwrap().is_symlink());
+    assert!(!fs::metadata(&null).unwrap().is_file());
+}
+
+#[test]
+fn an_export_to_what_can_be_no_file_is_refused_with_the_path_that_was_given() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path(), "store");
+    let inside = dir.path().join("none").join("out.jsonl");
+    let slash = Path::new(&format!("{}/", dir.path().join("new").display())).to_path_buf();
+    for given in [dir.path(), &inside, &slash, Path::new(""), Path::new("..")] {
+        match store.export_jsonl(given).unwrap_err() {
+            Error::Io { path, .. } => assert_eq!(path, given),
+            other => panic!("{other}"),
+        }
+    }
+    assert_eq!(names(dir.path()), ["store"]);
+}
