@@ -12,18 +12,21 @@
 //!
 //! Memory: the largest line, and what sorting needs.
 
-use std::fs::File;
-use std::io::{BufRead, BufReader, BufWriter, Read, Seek, Write};
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, BufWriter, ErrorKind, Read, Seek, Write};
 use std::path::Path;
 
 use crate::kv::beside::Target;
 use crate::kv::line::{parse_line, write_line};
 use crate::kv::record::{Entry, KEY_BYTES_MAX, VALUE_BYTES_MAX};
 use crate::kv::{DataReader, DataWal, Snapshot, WriteBatch, sort};
+use crate::mutation::mutated;
 use crate::{Error, Result};
 
 /// The longest line that is read: the largest key and value, and some room for spaces.
 const LINE_BYTES_MAX: usize = (KEY_BYTES_MAX + VALUE_BYTES_MAX) / 3 * 4 + 4096;
+/// What some editors begin a file with.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 /// How much an import puts in one batch.
 const BATCH_BYTES: usize = 1 << 20;
 
@@ -66,15 +69,29 @@ impl DataWal {
     ///
     /// # Errors
     ///
-    /// [`Error::Line`] for a line that is not what it should be: nothing was put. Else as
-    /// [`put`](Self::put): then a part was put.
+    /// [`Error::Line`] for a line that is not what it should be: nothing was put. [`Error::Io`]
+    /// for what is no regular file, and for one that changed meanwhile: then a part was put, as
+    /// with the errors of [`put`](Self::put).
     pub fn import_jsonl(&self, path: impl AsRef<Path>) -> Result<u64> {
-        let path = path.as_ref();
+        self.import(path.as_ref(), || ())
+    }
+
+    /// `checked` is called between the two readings.
+    fn import(&self, path: &Path, checked: impl FnOnce()) -> Result<u64> {
+        let refused = |why: &str| {
+            Error::io("import", path, std::io::Error::new(ErrorKind::InvalidInput, why))
+        };
+        // Before it is opened: a pipe that nobody writes to would not come back.
+        let found = fs::metadata(path).map_err(|error| Error::io("open", path, error))?;
+        if !found.is_file() {
+            return Err(refused("it is read twice, so it has to be a regular file"));
+        }
         let mut file = File::open(path).map_err(|error| Error::io("open", path, error))?;
-        for_each_line(path, &file, |_, _| Ok(()))?;
+        let expected = for_each_line(path, &file, |_, _| Ok(()))?;
+        checked();
         file.rewind().map_err(|error| Error::io("rewind", path, error))?;
         let (mut batch, mut bytes) = (WriteBatch::new(), 0);
-        let lines = for_each_line(path, &file, |key, value| {
+        let imported = for_each_line(path, &file, |key, value| {
             if bytes > 0 && bytes + key.len() + value.len() > BATCH_BYTES {
                 self.write(&batch)?;
                 batch.clear();
@@ -82,10 +99,19 @@ impl DataWal {
             }
             bytes += key.len() + value.len();
             batch.put(key, value).map(drop)
-        })?;
+        });
+        let changed = "it changed meanwhile, and a part of it may be there; import it again";
+        let imported = match imported {
+            // It was none when it was checked.
+            Err(Error::Line { .. }) => return Err(refused(changed)),
+            imported => imported?,
+        };
         self.write(&batch)?;
         self.fsync()?;
-        Ok(lines)
+        if imported != expected && !mutated("kv_import_what_changed") {
+            return Err(refused(changed));
+        }
+        Ok(imported.lines)
     }
 }
 
@@ -131,28 +157,73 @@ impl Snapshot {
     }
 }
 
-/// Shows `put` the key and value of each line. Returns how many there were.
+/// What was read of a file.
+#[derive(PartialEq, Eq)]
+struct Lines {
+    lines: u64,
+    /// Of the keys and values.
+    hash: blake3::Hash,
+}
+
+/// Shows `put` the key and value of each line. A byte-order mark before the first and blank lines
+/// behind the last one are what editors add.
 fn for_each_line(
     path: &Path,
     file: &File,
     mut put: impl FnMut(&[u8], &[u8]) -> Result<()>,
-) -> Result<u64> {
-    let mut lines = BufReader::new(file);
-    let mut line = Vec::new();
+) -> Result<Lines> {
+    let (mut lines, mut hasher) = (BufReader::new(file), blake3::Hasher::new());
+    let (mut line, mut blank_from) = (Vec::new(), None);
     for number in 1.. {
         line.clear();
         let limit = LINE_BYTES_MAX as u64 + 1;
         let read = lines.by_ref().take(limit).read_until(b'\n', &mut line);
         if read.map_err(|error| Error::io("read", path, error))? == 0 {
-            return Ok(number - 1);
+            let lines = blank_from.unwrap_or(number) - 1;
+            return Ok(Lines { lines, hash: hasher.finalize() });
+        }
+        let text = match number {
+            1 => line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&line),
+            _ => &line[..],
+        };
+        if line.len() <= LINE_BYTES_MAX && text.trim_ascii().is_empty() {
+            blank_from = blank_from.or(Some(number));
+            continue;
         }
         let parsed = match line.len() > LINE_BYTES_MAX {
             true => Err(format!("it is longer than {LINE_BYTES_MAX} bytes")),
-            false => parse_line(&line),
+            // Only the last lines may be blank.
+            false if blank_from.is_some() => parse_line(b""),
+            false => parse_line(text),
         };
+        let number = blank_from.unwrap_or(number);
         let bad = |reason| Error::Line { path: path.to_path_buf(), line: number, reason };
         let (key, value) = parsed.map_err(bad)?;
+        hasher.update(&(key.len() as u64).to_le_bytes()).update(&key);
+        hasher.update(&(value.len() as u64).to_le_bytes()).update(&value);
         put(&key, &value)?;
     }
-    Ok(0)
+    Ok(Lines { lines: 0, hash: hasher.finalize() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use crate::kv::handle::tests::store;
+
+    #[test]
+    fn an_import_of_a_file_that_changes_meanwhile_does_not_say_that_nothing_was_imported() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = store(&dir.path().join("store"));
+        let path = dir.path().join("in.jsonl");
+        let line = |key| format!("{{\"key_b64\": \"{key}\", \"value_b64\": \"\"}}\n");
+        let two = line("YQ==") + &line("Yg==");
+        for after in [line("YQ==") + "no line", line("YQ=="), line("YQ==") + &line("Yw==")] {
+            fs::write(&path, &two).unwrap();
+            let changed = store.import(&path, || fs::write(&path, &after).unwrap());
+            let told = changed.unwrap_err().to_string();
+            assert!(told.contains("it changed meanwhile, and a part of it may be there"), "{told}");
+        }
+    }
 }
