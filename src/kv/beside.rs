@@ -4,8 +4,9 @@
 //!    is refused before there is any work, with the path that was given.
 //! 2. What is made has a name of its own, `NAME.PROCESS-NUMBER.partial`, so that two at once do not
 //!    meet. The second to finish finds the place taken.
-//! 3. A directory is made inside of one that has a *marker*, locked as long as its maker lives. What
-//!    a crash left is removed when its marker says so and nobody has it locked; nothing else is.
+//! 3. A directory is made inside of one that has a *marker*, locked as long as its maker lives.
+//!    What a crash left is removed when its marker says so and nobody has it locked; nothing else
+//!    is.
 
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, ErrorKind, Read, Write};

@@ -76,7 +76,8 @@ impl Compactor {
     }
 
     pub(crate) fn nudge(&self, store: &Store) {
-        if is_due(store, self.percent) && self.tries.may() {
+        let is_due = is_due(store, self.percent) && self.tries.may();
+        if is_due && store.log.require_own_process().is_ok() {
             self.wake();
         }
     }
