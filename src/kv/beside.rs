@@ -13,6 +13,7 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use crate::mutation::mutated;
 use crate::{Error, Result};
 
 /// The number of the next one of this process.
@@ -220,7 +221,7 @@ fn remove_if_marked(partial: &Path) -> io::Result<()> {
     }
     let mut text = Vec::new();
     (&marker).take(MARKER_TEXT.len() as u64 + 1).read_to_end(&mut text)?;
-    match text == MARKER_TEXT {
+    match text == MARKER_TEXT || mutated("kv_remove_unmarked") {
         true => remove(partial),
         false => Ok(()),
     }

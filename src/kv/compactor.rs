@@ -38,9 +38,16 @@ struct Tries {
 }
 
 impl Tries {
+    fn new() -> Tries {
+        let (start, not_before) = (Instant::now(), AtomicU64::new(0));
+        Tries { start, not_before, failure: Mutex::default() }
+    }
+
     fn may(&self) -> bool {
         let not_before = self.not_before.load(Ordering::Relaxed);
-        not_before == 0 || self.start.elapsed().as_millis() as u64 >= not_before
+        not_before == 0
+            || self.start.elapsed().as_millis() as u64 >= not_before
+            || mutated("kv_compact_without_pause")
     }
 
     /// Takes in the outcome of the latest of `vain` tries in a row that gave nothing back.
@@ -64,8 +71,7 @@ impl Tries {
 impl Compactor {
     pub(crate) fn start(store: &Arc<Store>, percent: u8) -> Result<Compactor> {
         let (wake, woken) = bounded(1);
-        let (start, not_before) = (Instant::now(), AtomicU64::new(0));
-        let tries = Arc::new(Tries { start, not_before, failure: Mutex::default() });
+        let tries = Arc::new(Tries::new());
         let run = {
             let (store, tries) = (Arc::clone(store), Arc::clone(&tries));
             move || run(&store, percent, &woken, &tries)
@@ -105,7 +111,7 @@ impl Compactor {
 fn run(store: &Store, percent: u8, woken: &Receiver<()>, tries: &Tries) {
     let mut vain = 0;
     while woken.recv().is_ok() && store.check_open().is_ok() {
-        if is_due(store, percent) && (tries.may() || mutated("kv_compact_without_pause")) {
+        if is_due(store, percent) && tries.may() {
             tries.after(store.compact(Some(percent)), &mut vain);
         }
     }
@@ -131,6 +137,26 @@ mod tests {
 
     /// Far more than it takes: only what hangs gets there.
     const PATIENCE: Duration = Duration::from_secs(30);
+
+    #[test]
+    fn a_try_in_vain_is_followed_by_a_pause_that_doubles_until_one_gives_something_back() {
+        let (tries, mut vain) = (Tries::new(), 0);
+        assert!(tries.may());
+        let mut least = PAUSE_MILLIS;
+        for n in 0..20 {
+            let failed = n % 2 == 0;
+            tries.after(
+                if failed { Err(Error::ReadOnly) } else { Ok(Compacted::default()) },
+                &mut vain,
+            );
+            assert!(!tries.may(), "after {n}");
+            assert_eq!(tries.failure.lock().unwrap().is_some(), failed);
+            assert!(tries.not_before.load(Ordering::Relaxed) >= least);
+            least = (least * 2).min(PAUSE_MILLIS << PAUSE_DOUBLINGS_MAX);
+        }
+        tries.after(Ok(Compacted { freed_segments: 1, ..Compacted::default() }), &mut vain);
+        assert!(tries.may() && vain == 0);
+    }
 
     struct Drops(Mutex<Option<DataWal>>);
 

@@ -49,6 +49,8 @@ fn compact_to_takes_an_empty_directory_and_removes_nothing_that_is_not_its_own()
         DataWal::open(path).unwrap().put("other", "1").unwrap();
         fs::write(path.join("mine"), "x").unwrap();
     }
+    let marker = foreign[1].join("ringwal-partial");
+    fs::write(&marker, "of something else").unwrap();
     // What a crash leaves has a marker that nobody has locked.
     let left = dir.path().join("target.1-1.partial");
     DataWal::open(left.join("content")).unwrap().put("other", "1").unwrap();
@@ -59,6 +61,7 @@ fn compact_to_takes_an_empty_directory_and_removes_nothing_that_is_not_its_own()
     .unwrap();
     store.compact_to(&target).unwrap();
     assert!(!left.exists());
+    assert_eq!(fs::read(&marker).unwrap(), b"of something else");
     for path in &foreign {
         assert_eq!(fs::read(path.join("mine")).unwrap(), b"x");
         assert_eq!(contents(&DataWal::open(path).unwrap()), map_of(&[(b"other", b"1")]));
