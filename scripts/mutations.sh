@@ -19,11 +19,11 @@ done
 # Slower to build than for debugging, and much faster to run.
 started=$SECONDS
 mapfile -t binaries < <(
-    CARGO_PROFILE_DEV_OPT_LEVEL=1 cargo test --features sim --lib --test simulation --test kv_simulation \
+    CARGO_PROFILE_DEV_OPT_LEVEL=1 cargo test --features sim --lib --test simulation --test kv_simulation --test kv \
         --test edges --test fork --test limits --test pauses --no-run \
         --message-format=json | sed -n 's/.*"executable":"\([^"]*\)".*/\1/p'
 )
-[ ${#binaries[@]} -eq 7 ]
+[ ${#binaries[@]} -eq 8 ]
 checkers=()
 for checker in loom shuttle; do
     mapfile -t -O ${#checkers[@]} checkers < <(
