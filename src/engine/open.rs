@@ -32,6 +32,7 @@ use crate::io::{
 #[cfg(any(test, feature = "sim"))]
 use crate::io::{SimDisk, SimQueue};
 use crate::segment::name;
+use crate::segment::reader::Origin;
 use crate::seq::Seq;
 use crate::sync::channel::{Receiver, bounded, unbounded};
 use crate::sync::thread::{self, JoinHandle};
@@ -342,9 +343,9 @@ impl Inner {
         state: Arc<Mutex<StateFile>>,
         life: Life,
     ) -> Inner {
-        let log_tag = lock(&state).current().log_tag();
+        let origin = Origin::of(lock(&state).current());
         let last_checkpoint = Mutex::new(Checkpoint::of(lock(&state).current()));
-        let files = Arc::new(Files::new(Arc::clone(&storage), Some(log_tag)));
+        let files = Arc::new(Files::new(Arc::clone(&storage), origin));
         recovery.backend = Some(format!("{}, {}", backend.kind, backend.strategy));
         Inner {
             shared,

@@ -36,7 +36,7 @@ use crate::engine::state_file::StateFile;
 use crate::error::{Error, Result};
 use crate::io::Storage;
 use crate::replication::ShardId;
-use crate::segment::reader::ScannedBatch;
+use crate::segment::reader::{Origin, ScannedBatch};
 use crate::seq::Seq;
 
 pub use lost::Loss;
@@ -60,8 +60,8 @@ pub(crate) enum Mode {
 pub(crate) struct Recovered {
     /// The `state` file, if there is one; read-only it cannot be written.
     pub(crate) state: Option<StateFile>,
-    /// The log's tag: as `state` has it, else as the first batch says.
-    pub(crate) log_tag: Option<u64>,
+    /// As `state` has it, else as the first batch says.
+    pub(crate) origin: Origin,
     /// The segments that have at least one batch, ascending.
     pub(crate) segments: Vec<SegmentInfo>,
     /// The number that the next record gets.

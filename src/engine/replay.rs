@@ -159,7 +159,7 @@ impl Builder {
         let (shard, policy) = (self.options.shard, self.options.policy);
         let visit: &mut Visit<'_> = &mut |visited| show(replay, &visited);
         let recovered = recovery::recover(&*storage, shard, policy, Mode::ReadOnly, visit)?;
-        let files = Files::new(storage, recovered.log_tag);
+        let files = Files::new(storage, recovered.origin);
         Ok(Reader::of_segments(files, shard, watch, recovered))
     }
 
@@ -191,7 +191,7 @@ impl Builder {
             let damage = recovered.report.corruption.clone();
             Ok(((recovered, watch), damage))
         })?;
-        let files = Files::new(storage, recovered.log_tag);
+        let files = Files::new(storage, recovered.origin);
         Ok(Reader::of_segments(files, shard, watch, recovered))
     }
 }

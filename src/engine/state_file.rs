@@ -22,6 +22,7 @@ use crate::io::{Access, LockGuard, Storage, StorageFile};
 use crate::mutation::mutated;
 use crate::replication::ShardId;
 use crate::segment::name::{state_name, state_temp_name};
+use crate::segment::reader::Origin;
 
 /// More than any change, its recovery and the close after it take.
 const GENERATIONS_KEPT: u64 = 64;
@@ -93,12 +94,12 @@ impl StateFile {
         }
     }
 
-    /// Makes the shard's `state` file, durably, for a log with this tag or a new one. What lies
+    /// Makes the shard's `state` file, durably, for the log that these batches are of, or a new one. What lies
     /// under its temporary name is replaced.
     pub(crate) fn create(
         storage: &dyn Storage,
         shard: ShardId,
-        log_tag: Option<u64>,
+        origin: Option<Origin>,
         first_seq: u64,
     ) -> Result<StateFile> {
         let (name, temp) = (state_name(shard), state_temp_name(shard));
@@ -111,10 +112,12 @@ impl StateFile {
         getrandom::fill(&mut log_id).map_err(|error| {
             Error::io("get random bytes", storage.dir(), io::Error::other(error.to_string()))
         })?;
-        if let Some(tag) = log_tag {
+        if let Some(tag) = origin.and_then(|origin| origin.tag) {
             log_id[..8].copy_from_slice(&tag.to_le_bytes());
         }
-        let current = State { generation: 1, ..State::new(log_id, shard.get(), first_seq) };
+        let adopted = origin.is_some_and(|origin| origin.stand_alone);
+        let current =
+            State { generation: 1, adopted, ..State::new(log_id, shard.get(), first_seq) };
         let file = storage.open(&temp, Access::Create).map_err(|error| match error {
             Error::Io { source, .. } if source.kind() == io::ErrorKind::AlreadyExists => {
                 Error::Locked { path: storage.dir().join(&temp), pid: None }

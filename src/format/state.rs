@@ -7,7 +7,8 @@
 //!  at bytes
 //!   0    4  magic RWST
 //!   4    1  version
-//!   5    1  bit 0 clean, bit 1 cutting, bit 2 cut is set, bit 3 checkpoint is set
+//!   5    1  bit 0 clean, bit 1 cutting, bit 2 cut is set, bit 3 checkpoint is set,
+//!           bit 4 adopted
 //!   6    2  shard
 //!   8    8  generation
 //!  16   16  log id
@@ -70,6 +71,9 @@ pub struct State {
     pub cut: Option<u64>,
     /// Whether files beyond the cut may still be there.
     pub cutting: bool,
+    /// Whether the log began as files of stand-alone batches. In any other log such a batch is not
+    /// the log's, since anybody can make one.
+    pub adopted: bool,
     /// The newest checkpoint.
     pub checkpoint: Option<Checkpoint>,
 }
@@ -97,6 +101,7 @@ impl State {
             clean: false,
             cut: None,
             cutting: false,
+            adopted: false,
             checkpoint: None,
         }
     }
@@ -121,6 +126,7 @@ impl State {
             (FLAG_CUTTING, self.cutting),
             (FLAG_CUT, self.cut.is_some()),
             (FLAG_CHECKPOINT, self.checkpoint.is_some()),
+            (FLAG_ADOPTED, self.adopted),
         ]
         .iter()
         .fold(0, |flags, &(flag, is_set)| if is_set { flags | flag } else { flags });
@@ -184,6 +190,7 @@ impl State {
             first_seq,
             last_seq: u64_at(slot, 40),
             clean: flags & FLAG_CLEAN != 0,
+            adopted: flags & FLAG_ADOPTED != 0,
             cut,
             cutting,
             checkpoint: decode_checkpoint(slot, flags)?,
@@ -313,7 +320,8 @@ const FLAG_CLEAN: u8 = 1;
 const FLAG_CUTTING: u8 = 2;
 const FLAG_CUT: u8 = 4;
 const FLAG_CHECKPOINT: u8 = 8;
-const FLAGS: u8 = FLAG_CLEAN | FLAG_CUTTING | FLAG_CUT | FLAG_CHECKPOINT;
+const FLAG_ADOPTED: u8 = 16;
+const FLAGS: u8 = FLAG_CLEAN | FLAG_CUTTING | FLAG_CUT | FLAG_CHECKPOINT | FLAG_ADOPTED;
 
 const _: () = assert!(SLOT_BYTES <= SLOT_DISTANCE);
 const _: () = assert!(PAYLOAD_AT + PAYLOAD_MAX <= SLOT_BYTES, "a checkpoint fits its slot");
@@ -382,7 +390,7 @@ mod tests {
         #[test]
         fn a_state_is_read_as_it_was_written(
             (generation, last_seq, seq, time_nanos) in any::<(u64, u64, u64, u64)>(),
-            (clean, cutting) in any::<(bool, bool)>(),
+            (clean, cutting, adopted) in any::<(bool, bool, bool)>(),
             cut in any::<Option<u64>>(),
             payload in prop::option::of(prop::collection::vec(any::<u8>(), 0..PAYLOAD_MAX)),
         ) {
@@ -391,6 +399,7 @@ mod tests {
                 clean,
                 cut,
                 cutting: cutting && cut.is_some(),
+                adopted,
                 checkpoint: payload.map(|payload| Checkpoint { seq, time_nanos, payload }),
                 ..state(generation)
             };

@@ -94,7 +94,7 @@ pub(crate) fn state(input: &[u8]) {
 pub(crate) fn segment(input: &[u8]) {
     let Some((_, bytes)) = split(input, |bytes| sign_frames(bytes, 1)) else { return };
     let (expected, next_seq) = plain_scan(&bytes);
-    let state = state_file(&State { generation: 1, ..State::new(LOG_ID, 0, 1) }, None);
+    let state = state_file(&State { generation: 1, adopted: true, ..State::new(LOG_ID, 0, 1) }, None);
     let files = Files::from([("state".to_owned(), state), (SEGMENT.to_owned(), bytes.clone())]);
     let report = Log::builder("sim").verify_sim(&disk_of(&files));
     match open(&files, RecoveryPolicy::Strict) {

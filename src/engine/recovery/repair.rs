@@ -8,6 +8,7 @@ use crate::io::{Access, Storage};
 use crate::mutation::mutated;
 use crate::replication::ShardId;
 use crate::segment::name::state_name;
+use crate::segment::reader::Origin;
 
 /// What a survey wants changed.
 #[derive(Debug, Default)]
@@ -16,8 +17,8 @@ pub(crate) struct Plan {
     pub(crate) keep: Option<Keep>,
     /// Make a `state` whose first live record is this.
     pub(crate) create_state: Option<u64>,
-    /// With the tag that the batches have which are there.
-    pub(crate) log_tag: Option<u64>,
+    /// With this of the batches that are there.
+    pub(crate) origin: Option<Origin>,
     /// Remove these files, in this order.
     pub(crate) remove: Vec<String>,
     /// Cut these files to these lengths.
@@ -39,8 +40,7 @@ pub(crate) fn apply(
         let no_space = |error: Error| {
             error.or_no_space(storage.dir().join(state_name(shard)), STATE_BYTES as u64)
         };
-        *state =
-            Some(StateFile::create(storage, shard, plan.log_tag, first_seq).map_err(no_space)?);
+        *state = Some(StateFile::create(storage, shard, plan.origin, first_seq).map_err(no_space)?);
     }
     if let Some(file) = state {
         file.settle()?;
