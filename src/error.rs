@@ -43,6 +43,15 @@ pub enum Error {
     Closed,
     /// Acknowledged data is damaged or gone.
     Corrupt(Corruption),
+    /// A file that was to be imported is damaged. Nothing was imported.
+    Import {
+        /// The file.
+        path: PathBuf,
+        /// The byte at which the damage begins.
+        offset: u64,
+        /// What is wrong there, and how much is not.
+        reason: String,
+    },
     /// A waker asked for what would block the thread that runs it, which acknowledges. Nothing was
     /// done.
     InWaker,
@@ -250,6 +259,9 @@ impl fmt::Display for Error {
                 "a waker may not wait for a log; leave that to the task that it wakes, or use \
                  try_append"
             ),
+            Error::Import { path, offset, reason } => {
+                write!(f, "byte {offset} of {}: {reason}; nothing was imported", path.display())
+            }
             Error::Line { path, line, reason } => {
                 write!(f, "line {line} of {}: {reason}; nothing was imported", path.display())
             }

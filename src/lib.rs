@@ -25,6 +25,8 @@
 //! [`manual`] says what an acknowledgement means, what recovery does and how to get speed;
 //! [`format`](mod@format) has the bytes on disk, [`io`] the contract with the operating system.
 
+#[cfg(feature = "datawal")]
+pub mod datawal;
 pub mod error;
 pub mod format;
 pub mod io;

@@ -86,7 +86,8 @@ impl Snapshot {
     }
 }
 
-fn require_empty(dir: &Path) -> Result<()> {
+/// An error unless `dir` is not there or has nothing in it.
+pub(crate) fn require_empty(dir: &Path) -> Result<()> {
     let entry = match fs::read_dir(dir) {
         Ok(mut entries) => entries.next(),
         Err(error) if error.kind() == ErrorKind::NotFound => None,

@@ -75,7 +75,7 @@ mod batch;
 mod builder;
 mod compact;
 mod compactor;
-mod copy;
+pub(crate) mod copy;
 mod handle;
 mod index;
 mod jsonl;
