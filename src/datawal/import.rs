@@ -67,19 +67,21 @@ pub struct LeftBehind {
 
 impl fmt::Display for Imported {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Imported { files, records, puts, deletes, raws, .. } = self;
-        write!(
-            f,
-            "imported {records} records of {files} files: {puts} puts, {deletes} deletes, {raws} \
-             raw"
-        )?;
+        let counted = |count: u64, what| match count {
+            1 => format!("1 {what}"),
+            _ => format!("{count} {what}s"),
+        };
+        let Imported { files, records, puts, deletes, raws, .. } = *self;
+        let (records, files) = (counted(records, "record"), counted(files, "file"));
+        let (puts, deletes) = (counted(puts, "put"), counted(deletes, "delete"));
+        write!(f, "imported {records} of {files}: {puts}, {deletes}, {raws} raw")?;
         if self.records_not_for_kv > 0 {
-            let count = self.records_not_for_kv;
-            write!(f, "\n{count} of them are none of a key-value log: it opens as a datawal log")?;
+            let records = counted(self.records_not_for_kv, "record");
+            write!(f, "\nnot for a key-value log: {records}; it opens with ringwal::datawal only")?;
         }
         if self.records_missing > 0 {
-            let count = self.records_missing;
-            write!(f, "\n{count} records were missing: files of the source were removed before")?;
+            let records = counted(self.records_missing, "record");
+            write!(f, "\nmissing: {records}; files of the source were removed before")?;
         }
         self.left_behind.iter().try_for_each(|part| write!(f, "\n{part}"))
     }
@@ -219,7 +221,7 @@ fn copy(from: &Path, ids: &[u32], to: &Path, on_damage: OnDamage) -> Result<Impo
             imported.left_behind.push(file.rest(reason));
             damaged = Some(file.path.display().to_string());
         } else {
-            let reason = format!("{reason}; {} records come before it", imported.records);
+            let reason = format!("{reason}; records before it: {}", imported.records);
             return Err(Error::Import { path: file.path, offset: file.offset, reason });
         }
     }

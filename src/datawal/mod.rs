@@ -35,8 +35,8 @@
 //!    Nothing is synced unasked, but by `rotate`, `scan`, `scan_iter`, `close` and dropping.
 //! 2. *A call that writes and fails ends the handle*, also for want of room, in the words of the
 //!    crate datawal: `datawal: writer poisoned: ...; drop handle and reopen`. It still reads.
-//! 3. *A torn tail is cut off when the log is opened*, and told once. In the crate datawal it stays,
-//!    and what is appended after it is lost at the next opening.
+//! 3. *A torn tail is cut off when the log is opened*, and told once. In the crate datawal it
+//!    stays, and what is appended after it is lost at the next opening.
 //! 4. *Damage to what was synced is never taken for a torn tail*, wherever it lies: opening is an
 //!    error. The crate datawal drops it from the last file without a word.
 //! 5. *One directory opens as a [`RecordLog`] and as a [`DataWal`]*, one after the other.

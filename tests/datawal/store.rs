@@ -134,6 +134,9 @@ fn an_export_is_sorted_and_without_spaces() {
         }
         let names = std::fs::read_dir(path.parent().unwrap()).unwrap();
         assert_eq!(names.count(), 1);
+        let kv = ringwal::kv::DataWal::builder(dir.join("kv")).backend(kind).open().unwrap();
+        assert_eq!(kv.import_jsonl(&path).unwrap(), 2);
+        assert_eq!(kv.get("b").unwrap(), Some(b"beta".to_vec()));
     });
 }
 

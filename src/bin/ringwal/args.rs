@@ -19,7 +19,7 @@ const EXIT_CODES: &str = "\
 Exit codes: 0 done; 1 failed (damaged log, failing or full disk, refused backend, log in use, \
 closed standard output); 2 the request is wrong (option out of range, not a log, unreadable).";
 
-/// A write-ahead log from the shell: append, dump, recover, verify, bench, soak.
+/// A write-ahead log from the shell: append, dump, recover, verify, import, bench, soak.
 #[derive(Debug, Parser)]
 #[command(name = "ringwal", version, after_help = EXIT_CODES)]
 pub(crate) struct Args {
@@ -39,6 +39,8 @@ pub(crate) enum Command {
     /// Read everything, change nothing, print the report: 0 clean or torn tail, 1 corrupt, 2 not a
     /// log or unreadable.
     Verify(VerifyArgs),
+    /// Move the records of another crate's log to a new directory; the old one stays as it is.
+    Import(ImportArgs),
     /// Measure a log beside the raw limits of its file system, in one run, and check every record
     /// that was acknowledged.
     Bench(BenchArgs),
@@ -153,6 +155,32 @@ pub(crate) struct VerifyArgs {
     /// Which log of the directory.
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) shard: u16,
+}
+
+/// What `import` reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Source {
+    /// The crate datawal, version 0.1: a directory of `.dwal` files.
+    Datawal,
+}
+
+/// `ringwal import`.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "The new directory opens with ringwal::datawal, and with ringwal::kv unless it \
+has records that a key-value log has no place for, which is said. What is left behind is said, too."
+)]
+pub(crate) struct ImportArgs {
+    /// What wrote the old directory.
+    #[arg(long, value_enum)]
+    pub(crate) from: Source,
+    /// The old directory.
+    pub(crate) dir: PathBuf,
+    /// The new directory, which is not there or empty.
+    pub(crate) new_dir: PathBuf,
+    /// Take what comes before the first damage, where datawal itself would refuse to open.
+    #[arg(long)]
+    pub(crate) up_to_damage: bool,
 }
 
 /// The engine's options, for the commands that open a log to write.

@@ -63,7 +63,7 @@ impl Failure {
     pub(crate) fn code(&self) -> u8 {
         match self {
             Failure::Log(error) => match error.root_cause() {
-                Error::Option { .. } | Error::NotALog { .. } => USAGE,
+                Error::Option { .. } | Error::NotALog { .. } | Error::NotEmpty { .. } => USAGE,
                 _ => FAILED,
             },
             Failure::Request(_) => USAGE,
@@ -78,10 +78,11 @@ impl fmt::Display for Failure {
         match self {
             Failure::Log(error) => {
                 error.root_cause().fmt(f)?;
-                if let Error::Option { name, .. } = error.root_cause() {
-                    write!(f, " ({})", flag(name))?;
+                match error.root_cause() {
+                    Error::Option { name, .. } => write!(f, " ({})", flag(name)),
+                    Error::Import { .. } => write!(f, " (--up-to-damage takes them)"),
+                    _ => Ok(()),
                 }
-                Ok(())
             }
             Failure::Input(error) => write!(f, "standard input: {error}"),
             Failure::Output(error) => write!(f, "standard output: {error}"),

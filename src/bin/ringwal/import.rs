@@ -1,0 +1,18 @@
+//! `ringwal import`: the records of another crate's log, in a new directory.
+
+use std::process::ExitCode;
+
+use ringwal::datawal::{import, import_up_to_damage};
+
+use crate::args::{ImportArgs, Source};
+use crate::exit::Failure;
+
+/// Runs it.
+pub(crate) fn run(args: &ImportArgs) -> Result<ExitCode, Failure> {
+    let import = match args.from {
+        Source::Datawal if args.up_to_damage => import_up_to_damage,
+        Source::Datawal => import,
+    };
+    eprintln!("{}", import(&args.dir, &args.new_dir)?);
+    Ok(ExitCode::SUCCESS)
+}
