@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use criterion::{Criterion, criterion_group};
 use measure::{measure, ratio};
 use ringwal::format::{
-    BatchHeader, DIGEST_SIZE, HEADER_SIZE, RECORD_HEAD_SIZE, RecordHead, decode, digest,
+    BatchHeader, DIGEST_SIZE, HEADER_SIZE, Place, RECORD_HEAD_SIZE, RecordHead, decode, digest,
     push_record, seal,
 };
 use ringwal::io::{CommitFile, Completion, FileId, IoQueue, Op, Wake};
@@ -87,6 +87,9 @@ fn fill(frame: &mut [u8], heads: &mut Vec<u8>, count: u32, bytes: &[u8]) {
     }
 }
 
+/// Where a batch belongs that is sealed here.
+const PLACE: Place = Place { log: Some(42), segment: 1 };
+
 /// Records of 100 bytes in a batch.
 const COUNTS: [u32; 4] = [1, 16, 64, 1024];
 
@@ -98,11 +101,12 @@ fn batch(criterion: &mut Criterion) {
         measure(criterion, "checksum and copy", &name, |rounds| {
             timed(rounds, |_| fill(black_box(&mut frame), &mut heads, count, black_box(&bytes)))
         });
-        seal(&mut frame, &header, &heads);
+        seal(&mut frame, Some(&PLACE), &header, &heads);
         let sealed = frame.clone();
         measure(criterion, "seal", &name, |rounds| {
-            let elapsed =
-                timed(rounds, |_| seal(black_box(&mut frame), &header, black_box(&heads)));
+            let elapsed = timed(rounds, |_| {
+                seal(black_box(&mut frame), Some(&PLACE), &header, black_box(&heads))
+            });
             assert_eq!(frame, sealed);
             elapsed
         });
@@ -110,11 +114,11 @@ fn batch(criterion: &mut Criterion) {
         let (_, stated) = BatchHeader::parse(&frame).expect("a sealed batch");
         let signed = &frame[..HEADER_SIZE - DIGEST_SIZE];
         measure(criterion, "digest", &name, |rounds| {
-            timed(rounds, |_| assert_eq!(digest(black_box(signed), &heads), stated))
+            timed(rounds, |_| assert_eq!(digest(Some(&PLACE), black_box(signed), &heads), stated))
         });
         measure(criterion, "decode and verify", &name, |rounds| {
             timed(rounds, |_| {
-                let batch = decode(black_box(&frame)).expect("a valid batch");
+                let batch = decode(black_box(&frame), Some(&PLACE)).expect("a valid batch");
                 assert_eq!(batch.header().records, count);
             })
         });
@@ -344,7 +348,9 @@ fn scan(criterion: &mut Criterion) {
         timed(rounds, |_| {
             let (mut at, mut records) = (0, 0);
             while at < segment.len() {
-                let header = *decode(&segment[at..]).expect("a valid batch").header();
+                let place = Place { log: None, segment: 1 };
+                let batch = decode(&segment[at..], Some(&place)).expect("a valid batch");
+                let header = *batch.header();
                 at += header.frame_bytes() as usize;
                 records += u64::from(header.records);
             }

@@ -20,10 +20,10 @@ done
 started=$SECONDS
 mapfile -t binaries < <(
     CARGO_PROFILE_DEV_OPT_LEVEL=1 cargo test --features sim --lib --test simulation --test kv_simulation \
-        --test edges --test fork --test limits --no-run \
+        --test edges --test fork --test limits --test pauses --no-run \
         --message-format=json | sed -n 's/.*"executable":"\([^"]*\)".*/\1/p'
 )
-[ ${#binaries[@]} -eq 6 ]
+[ ${#binaries[@]} -eq 7 ]
 checkers=()
 for checker in loom shuttle; do
     mapfile -t -O ${#checkers[@]} checkers < <(

@@ -99,6 +99,8 @@ impl fmt::Debug for AlignedBuf {
 /// buffer is always granted, so that a record larger than the limit can pass alone.
 #[derive(Debug)]
 pub(crate) struct BufPool {
+    /// Sizes are multiples of it.
+    unit: usize,
     capacity: usize,
     limit_bytes: usize,
     lent_bytes: usize,
@@ -106,16 +108,18 @@ pub(crate) struct BufPool {
 }
 
 impl BufPool {
-    /// A pool of buffers of `capacity` bytes that lends at most `limit_bytes` at once.
-    pub(crate) fn new(capacity: usize, limit_bytes: usize) -> BufPool {
-        let capacity = capacity.next_multiple_of(BUF_ALIGN);
-        BufPool { capacity, limit_bytes, lent_bytes: 0, free: Vec::new() }
+    /// A pool of buffers of `capacity` bytes that lends at most `limit_bytes` at once. All have
+    /// room for what they hold and the padding up to a multiple of `unit`, a power of two.
+    pub(crate) fn new(capacity: usize, limit_bytes: usize, unit: usize) -> BufPool {
+        let unit = unit.max(BUF_ALIGN);
+        let capacity = capacity.next_multiple_of(unit);
+        BufPool { unit, capacity, limit_bytes, lent_bytes: 0, free: Vec::new() }
     }
 
     /// A buffer of at least `bytes`, or `None` while the limit is reached. Its content is
     /// whatever the last user left.
     pub(crate) fn take(&mut self, bytes: usize) -> Option<AlignedBuf> {
-        let size = bytes.next_multiple_of(BUF_ALIGN).max(self.capacity);
+        let size = bytes.next_multiple_of(self.unit).max(self.capacity);
         if !self.has_room(bytes) {
             return None;
         }
@@ -131,7 +135,7 @@ impl BufPool {
 
     /// Whether [`take`](Self::take) would lend a buffer of `bytes` now.
     pub(crate) fn has_room(&self, bytes: usize) -> bool {
-        let size = bytes.next_multiple_of(BUF_ALIGN).max(self.capacity);
+        let size = bytes.next_multiple_of(self.unit).max(self.capacity);
         self.lent_bytes == 0 || self.lent_bytes + size <= self.limit_bytes
     }
 
@@ -165,7 +169,7 @@ mod tests {
 
     #[test]
     fn the_pool_lends_up_to_its_limit_and_reuses_what_comes_back() {
-        let mut pool = BufPool::new(4096, 8192);
+        let mut pool = BufPool::new(4096, 8192, 512);
         let first = pool.take(10).unwrap();
         let first_address = first.as_ptr();
         let _second = pool.take(10).unwrap();
@@ -175,8 +179,18 @@ mod tests {
     }
 
     #[test]
+    fn buffers_have_room_for_the_padding_of_a_large_unit() {
+        let mut pool = BufPool::new(5000, 1 << 20, 64 << 10);
+        for bytes in [1, 5000, 70_000] {
+            let buf = pool.take(bytes).unwrap();
+            assert_eq!(buf.len(), bytes.next_multiple_of(64 << 10));
+            pool.give_back(buf);
+        }
+    }
+
+    #[test]
     fn one_buffer_larger_than_the_limit_is_granted_when_nothing_else_is_lent() {
-        let mut pool = BufPool::new(4096, 8192);
+        let mut pool = BufPool::new(4096, 8192, 512);
         let small = pool.take(10).unwrap();
         assert!(pool.take(100_000).is_none());
         pool.give_back(small);

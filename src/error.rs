@@ -88,9 +88,9 @@ pub enum Error {
     },
     /// Another writer has the log open.
     Locked {
-        /// The lock file.
+        /// The file that is locked: `lock`, or `state` if somebody deleted that.
         path: PathBuf,
-        /// The process that holds it, where the lock file tells.
+        /// The process that holds it, where the file tells.
         pid: Option<u32>,
     },
     /// There is no room for another segment, or for a new log. Nothing was written and the log is
@@ -167,6 +167,9 @@ pub enum Error {
         /// The last sequence number that was given.
         last_seq: Seq,
     },
+    /// The `state` file was changed as often as can be counted. Nothing was changed now, and the
+    /// log is intact: it can be read and appended to, but no longer truncated.
+    StatesUsedUp,
     /// A value is larger than a key-value log takes.
     ValueTooLarge {
         /// The value's length.
@@ -180,7 +183,7 @@ pub enum Error {
         path: PathBuf,
         /// The format version it states.
         version: u8,
-        /// The newest format version this crate reads.
+        /// The format version that this crate reads.
         newest: u8,
     },
     /// The backend that was asked for cannot run here.
@@ -272,7 +275,7 @@ impl fmt::Display for Error {
             ),
             Error::Locked { path, pid: None } => write!(
                 f,
-                "the log is in use by another writer (lock file {}); close it there first",
+                "the log is in use by another writer ({} is locked); close it there first",
                 path.display()
             ),
             Error::NoSpace { path, bytes, source } => write!(
@@ -297,12 +300,17 @@ impl fmt::Display for Error {
                 f,
                 "record {seq} was truncated away; the first one still there is {first_seq}"
             ),
-            Error::UnsupportedVersion { path, version, newest } => write!(
-                f,
-                "{} has format version {version}, newer than {newest}, the newest one this \
-                 version reads; upgrade ringwal",
-                path.display()
-            ),
+            Error::UnsupportedVersion { path, version, newest } => {
+                let way = match version > newest {
+                    true => "upgrade ringwal",
+                    false => "open it with the ringwal that wrote it",
+                };
+                let path = path.display();
+                write!(
+                    f,
+                    "{path} has format version {version}, and this ringwal reads {newest}; {way}"
+                )
+            }
             Error::BackendRefused { reason } => write!(f, "{reason}"),
             refusal => refusal.fmt_refusal(f),
         }
@@ -340,6 +348,10 @@ impl Error {
                 f,
                 "no sequence numbers are left after record {last_seq}; start another log in a new \
                  directory"
+            ),
+            Error::StatesUsedUp => f.write_str(
+                "the state file was changed as often as can be counted; copy the records into \
+                 another log in a new directory",
             ),
             Error::ValueTooLarge { bytes, limit } => {
                 write!(f, "a value of {bytes} bytes is over the limit of {limit}; split it")
@@ -428,6 +440,8 @@ pub enum CorruptionKind {
     SegmentMissing,
     /// The `state` file is unreadable in both of its slots, or gone.
     StateUnreadable,
+    /// The segment belongs to another log than the `state` file: one of the two was put here.
+    OtherLog,
 }
 
 /// What proves that records had been durable.
@@ -460,12 +474,13 @@ impl fmt::Display for Corruption {
             CorruptionKind::Damaged => "acknowledged records are damaged",
             CorruptionKind::SegmentMissing => "a segment is missing",
             CorruptionKind::StateUnreadable => "the state file is unreadable",
+            CorruptionKind::OtherLog => "the segment and the state file are of different logs",
         };
         let witness = match self.witness {
             Witness::LaterBatch => "a later batch",
             Witness::LaterSegment => "a later segment",
             Witness::Checkpoint => "the checkpoint",
-            Witness::CleanClose => "the last clean close",
+            Witness::CleanClose => "a note in the state file",
             Witness::Itself => "the place itself",
         };
         write!(

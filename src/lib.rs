@@ -58,7 +58,7 @@ pub use engine::metrics::{Histogram, Metrics};
 pub use engine::options::{Builder, Durability};
 pub use engine::reader::{Reader, Record};
 pub use engine::ready::Ready;
-pub use engine::recovery::{Recovery, RecoveryPolicy, Verdict};
+pub use engine::recovery::{Loss, Recovery, RecoveryPolicy, Verdict};
 pub use engine::replay::Replayed;
 pub use engine::retention::{Segment, Truncated};
 pub use error::{Corruption, CorruptionKind, Error, Result, Witness};

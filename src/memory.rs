@@ -194,10 +194,17 @@ fn path(name: &str) -> PathBuf {
     Path::new("/memory").join(name)
 }
 
+/// The id of the log whose segments these are, and its tag.
+pub(crate) const LOG_ID: [u8; 16] = [7; 16];
+pub(crate) const LOG_TAG: u64 = u64::from_le_bytes([7; 8]);
+
 /// Segments as bytes, batch by batch.
 #[derive(Clone, Debug)]
 pub(crate) struct SegmentBytes {
     pub(crate) bytes: Vec<u8>,
+    /// The number in the segment's name.
+    pub(crate) first_seq: u64,
+    pub(crate) log_tag: u64,
     pub(crate) unit_log2: u8,
     pub(crate) salt: u64,
     pub(crate) next_seq: u64,
@@ -208,12 +215,14 @@ pub(crate) struct SegmentBytes {
 impl SegmentBytes {
     pub(crate) fn new(first_seq: u64, salt: u64) -> SegmentBytes {
         let bytes = Vec::new();
-        SegmentBytes { bytes, unit_log2: 12, salt, next_seq: first_seq, durable_seq: None }
+        let next_seq = first_seq;
+        let (log_tag, unit_log2) = (LOG_TAG, 12);
+        SegmentBytes { bytes, first_seq, log_tag, unit_log2, salt, next_seq, durable_seq: None }
     }
 
     /// Adds a batch of `count` records, each of which says its number.
     pub(crate) fn batch(mut self, count: u32) -> SegmentBytes {
-        use crate::format::{BatchHeader, HEADER_SIZE, RecordHead, push_record, seal};
+        use crate::format::{BatchHeader, HEADER_SIZE, Place, RecordHead, push_record, seal};
         let first_seq = self.next_seq;
         let records: Vec<_> = (0..u64::from(count)).map(|i| record(first_seq + i)).collect();
         let payload_bytes = records.iter().map(|bytes| 8 + bytes.len() as u32).sum();
@@ -234,7 +243,8 @@ impl SegmentBytes {
             heads.extend(head.to_bytes());
             at = push_record(&mut frame, at, head, bytes);
         }
-        seal(&mut frame, &header, &heads);
+        let place = Place { log: Some(self.log_tag), segment: self.first_seq };
+        seal(&mut frame, Some(&place), &header, &heads);
         self.bytes.extend(frame);
         self.next_seq += u64::from(count);
         self

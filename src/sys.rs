@@ -37,6 +37,22 @@ pub(crate) fn watch_forks() -> u32 {
 
 static FORKS: AtomicU32 = AtomicU32::new(0);
 
+/// How many descriptors this process may have open; `None` if there is no limit or it is not known.
+#[cfg(unix)]
+pub(crate) fn descriptors_max() -> Option<u64> {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the kernel writes one such struct to where the pointer points.
+    let code = unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) };
+    #[allow(clippy::unnecessary_cast, reason = "its type is another on other systems")]
+    let found = limit.rlim_cur as u64;
+    (code == 0 && limit.rlim_cur != libc::RLIM_INFINITY).then_some(found)
+}
+
+#[cfg(not(unix))]
+pub(crate) fn descriptors_max() -> Option<u64> {
+    None
+}
+
 /// What is known of the file system below a directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Filesystem {
@@ -47,12 +63,50 @@ pub(crate) struct Filesystem {
     /// Whether it is a local journaling file system that is known to implement direct I/O itself,
     /// rather than to emulate it or to pass it on.
     pub(crate) direct_known: bool,
+    /// The size of the blocks that it overwrites in place; 0 where that is none of our business:
+    /// it copies on write, or sends the bytes to somebody else.
+    pub(crate) block_bytes: u64,
 }
 
 impl Filesystem {
     fn new(name: impl Into<String>, copy_on_write: bool, direct_known: bool) -> Filesystem {
-        Filesystem { name: name.into(), copy_on_write, direct_known }
+        Filesystem { name: name.into(), copy_on_write, direct_known, block_bytes: 0 }
     }
+
+    fn with_blocks_of(self, bytes: u64) -> Filesystem {
+        const SENDERS: [&str; 5] = ["fuse", "nfs", "cifs", "smb2", "9p"];
+        let has_none = self.copy_on_write || SENDERS.contains(&self.name.as_str());
+        Filesystem { block_bytes: if has_none { 0 } else { bytes }, ..self }
+    }
+
+    /// Writes through the page cache start at multiples of this, so that no write-back touches
+    /// what was acknowledged before: the operating system writes whole pages, and the file system
+    /// whole blocks.
+    pub(crate) fn cached_unit(&self) -> u64 {
+        cached_unit(page_bytes(), self.block_bytes)
+    }
+}
+
+/// The least that is written through the page cache at once, and the most: what is beyond that is
+/// no block but a size that is good for transfers.
+const CACHED_UNITS: std::ops::RangeInclusive<u64> = 4096..=64 << 10;
+
+fn cached_unit(page_bytes: u64, block_bytes: u64) -> u64 {
+    let unit = page_bytes.max(block_bytes).checked_next_power_of_two();
+    unit.unwrap_or(u64::MAX).clamp(*CACHED_UNITS.start(), *CACHED_UNITS.end())
+}
+
+/// The size of a page of memory.
+#[cfg(unix)]
+fn page_bytes() -> u64 {
+    // SAFETY: the call takes a number only.
+    u64::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).unwrap_or(0)
+}
+
+/// Not told by the standard library; it is the least unit on the processors that this runs on.
+#[cfg(not(unix))]
+fn page_bytes() -> u64 {
+    0
 }
 
 /// The file system that `path` is on; its name is `unknown` where that cannot be told.
@@ -92,18 +146,24 @@ mod platform {
 
     use super::Filesystem;
 
-    #[allow(clippy::unnecessary_cast, reason = "its type is another with every C library")]
+    #[allow(
+        clippy::unnecessary_cast,
+        clippy::useless_conversion,
+        reason = "their types are others with every C library"
+    )]
     pub(super) fn filesystem(path: &Path) -> Option<Filesystem> {
-        let magic = super::statfs(path)?.f_type as u64 & 0xffff_ffff;
+        let answer = super::statfs(path)?;
+        let magic = answer.f_type as u64 & 0xffff_ffff;
         let known = KNOWN.iter().find(|known| known.0 == magic);
-        Some(match known {
+        let found = match known {
             Some(&(_, name, copy_on_write, direct)) => Filesystem::new(name, copy_on_write, direct),
             None => Filesystem::new(format!("unknown ({magic:#x})"), false, false),
-        })
+        };
+        Some(found.with_blocks_of(u64::try_from(answer.f_bsize).unwrap_or(0)))
     }
 
     // Magic, name, copy on write, direct I/O of its own.
-    const KNOWN: [(u64, &str, bool, bool); 14] = [
+    const KNOWN: [(u64, &str, bool, bool); 15] = [
         (0xef53, "ext4", false, true),
         (0x5846_5342, "xfs", false, true),
         (0xf2f5_2010, "f2fs", false, true),
@@ -116,6 +176,7 @@ mod platform {
         (0x794c_7630, "overlayfs", false, false),
         (0x6573_5546, "fuse", false, false),
         (0x6969, "nfs", false, false),
+        (0x0102_1997, "9p", false, false),
         (0xff53_4d42, "cifs", false, false),
         (0xfe53_4d42, "smb2", false, false),
     ];
@@ -133,7 +194,8 @@ mod platform {
             answer.f_fstypename.iter().map(|&c| c as u8).take_while(|&c| c != 0).collect();
         let name = String::from_utf8_lossy(&name).into_owned();
         let copy_on_write = name == "apfs";
-        Some(Filesystem::new(name, copy_on_write, false))
+        let block_bytes = u64::from(answer.f_bsize);
+        Some(Filesystem::new(name, copy_on_write, false).with_blocks_of(block_bytes))
     }
 }
 
@@ -151,7 +213,7 @@ mod platform {
 #[cfg(all(target_os = "linux", any(feature = "uring", test)))]
 pub(crate) use linux::{direct_alignment, eventfd, write_durably};
 #[cfg(target_os = "linux")]
-pub(crate) use linux::{drop_cache, reserve};
+pub(crate) use linux::{drop_cache, next_data, reserve};
 #[cfg(target_os = "linux")]
 #[allow(unused_imports, reason = "models of threads have a word without it")]
 pub(crate) use linux::{futex_wait, futex_wake};
@@ -224,6 +286,24 @@ mod linux {
                 Some(libc::EOPNOTSUPP | libc::ENOSYS) => return Ok(false),
                 _ => return Err(error),
             }
+        }
+    }
+
+    /// Where the next data of `file` are, from `from` on; `None` if there is only a hole. Where the
+    /// file system does not tell, all is data. The position of the file, which this moves, is used
+    /// by nobody.
+    pub(crate) fn next_data(file: &File, from: u64) -> std::io::Result<Option<u64>> {
+        let Ok(at) = libc::off_t::try_from(from) else { return Ok(Some(from)) };
+        // SAFETY: the call takes numbers only, and the descriptor is open.
+        let found = unsafe { libc::lseek(file.as_raw_fd(), at, libc::SEEK_DATA) };
+        if let Ok(found) = u64::try_from(found) {
+            return Ok(Some(found));
+        }
+        let error = std::io::Error::last_os_error();
+        match error.raw_os_error() {
+            Some(libc::ENXIO) => Ok(None),
+            Some(libc::EINVAL | libc::EOPNOTSUPP | libc::ENOSYS) => Ok(Some(from)),
+            _ => Err(error),
         }
     }
 
@@ -309,6 +389,33 @@ mod tests {
         let found = filesystem(dir.path());
         assert!(!found.name.is_empty());
         assert_eq!(found.copy_on_write, is_copy_on_write(dir.path()));
+    }
+
+    #[test]
+    fn through_the_page_cache_the_unit_is_the_larger_of_page_and_block() {
+        for (page, block, unit) in [
+            (0, 0, 4096),
+            (4096, 1024, 4096),
+            (16 << 10, 4096, 16 << 10),
+            (4096, 64 << 10, 64 << 10),
+            (64 << 10, 4096, 64 << 10),
+            (4096, 5000, 8192),
+            (4096, 1 << 20, 64 << 10),
+            (4096, u64::MAX, 64 << 10),
+        ] {
+            assert_eq!(cached_unit(page, block), unit, "page {page}, block {block}");
+        }
+        let of = |name: &str, cow| Filesystem::new(name, cow, false).with_blocks_of(64 << 10);
+        assert_eq!(of("xfs", false).block_bytes, 64 << 10);
+        assert_eq!((of("zfs", true).block_bytes, of("nfs", false).block_bytes), (0, 0));
+        if cfg!(unix) {
+            assert!(page_bytes() >= 4096);
+        }
+    }
+
+    #[test]
+    fn a_process_may_have_more_descriptors_than_it_has() {
+        assert!(descriptors_max().is_none_or(|most| most > 3));
     }
 
     #[test]

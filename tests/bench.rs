@@ -381,7 +381,7 @@ fn what_does_not_go_together_and_a_missing_directory_are_refused() {
     assert!(stderr(&output).contains("outstanding"), "{}", stderr(&output));
     let missing = parent.path().join("missing");
     let output = run(&TINY, &missing);
-    assert_exit(&output, 1);
+    assert_exit(&output, 2);
     assert!(stderr(&output).contains("missing"), "{}", stderr(&output));
     assert!(!missing.exists());
 }

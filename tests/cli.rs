@@ -228,9 +228,9 @@ fn a_newer_format_is_refused_by_its_number() {
     bytes[4] = 9;
     bytes[48] ^= 1; // a newer version need not keep our digest
     fs::write(&segment, &bytes).unwrap();
-    for (args, code) in [(&["verify"][..], 2), (&["recover"], 1), (&["append"], 1)] {
+    for args in [&["verify"][..], &["dump"], &["recover"], &["append"]] {
         let output = run(args, &dir);
-        assert_exit(&output, code);
+        assert_exit(&output, 2);
         assert!(stderr(&output).contains("version 9"), "{args:?}: {}", stderr(&output));
     }
     assert!(fs::read(&segment).unwrap() == bytes);
@@ -275,4 +275,18 @@ fn what_is_no_log_is_refused_and_left_alone() {
         fs::read_dir(parent.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(names, ["notes.txt"]);
     assert_eq!(fs::read(&file).unwrap(), b"no log");
+}
+
+#[test]
+fn the_exit_codes_are_the_same_in_the_help_and_in_the_manual() {
+    let command = || std::process::Command::new(env!("CARGO_BIN_EXE_ringwal"));
+    let help = command().arg("--help").output().unwrap();
+    let help = String::from_utf8(help.stdout).unwrap();
+    let table: Vec<_> = help.lines().skip_while(|line| !line.starts_with("Exit codes")).collect();
+    assert!(table.len() > 7, "{help}");
+    let manual = include_str!("../src/manual/command.rs");
+    let manual: String =
+        manual.lines().map(|line| line.trim_start_matches("//!").to_owned() + "\n").collect();
+    let table: String = table.iter().map(|line| format!(" {line}\n")).collect();
+    assert!(manual.contains(&table), "{table}");
 }

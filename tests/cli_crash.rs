@@ -117,8 +117,9 @@ fn a_failing_disk_ends_it_with_the_cause_and_no_false_acknowledgement() {
 
 #[cfg(unix)]
 #[test]
-fn sigterm_and_sigint_close_the_log() {
-    for (signal, name) in [(libc::SIGTERM, "SIGTERM"), (libc::SIGINT, "SIGINT")] {
+fn sigterm_sigint_and_sighup_close_the_log() {
+    let signals = [(libc::SIGTERM, "SIGTERM"), (libc::SIGINT, "SIGINT"), (libc::SIGHUP, "SIGHUP")];
+    for (signal, name) in signals {
         let (_parent, dir) = new_dir();
         let mut writer = Writer::start(&["append", "--acks"], &dir);
         writer.send(b"one\ntwo\nthree\n");
@@ -137,6 +138,51 @@ fn sigterm_and_sigint_close_the_log() {
         assert_eq!((&report["verdict"], &report["records"]), (&"clean".into(), &3.into()));
         assert_eq!(run(&["dump", "--format", "digest"], &dir).stdout, acked);
     }
+}
+
+/// `nohup` and its like: who started it wants it to go on.
+#[cfg(unix)]
+#[test]
+fn a_hangup_that_is_ignored_stays_ignored() {
+    let (_parent, dir) = new_dir();
+    let mut command = Command::new("sh");
+    let script = "trap '' HUP; exec \"$@\"";
+    command.args(["-c", script, "sh", env!("CARGO_BIN_EXE_ringwal"), "append"]).arg(&dir);
+    command.arg("--acks");
+    let mut writer = Writer::spawn(command);
+    writer.send(b"one\n");
+    writer.read_acks(1);
+    writer.signal(libc::SIGHUP);
+    writer.send(b"two\n");
+    writer.read_acks(1);
+    assert!(writer.end().success());
+}
+
+/// A bench whose terminal is closed leaves nothing; what a killed one left is in nobody's way.
+#[cfg(unix)]
+#[test]
+fn a_bench_that_is_hung_up_removes_its_directory() {
+    let (_parent, dir) = new_dir();
+    fs::create_dir(&dir).unwrap();
+    let args = ["bench", "--secs", "60", "--threads", "1", "--size", "100", "--rounds", "1"];
+    let mut command = command::ringwal(&args, &dir);
+    command.args(["--floors", "false", "--backend", "std", "--mode", "blocking"]);
+    let mut bench = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let scratch = dir.join(format!("ringwal-bench-{}", bench.id()));
+    // It measures once its log is there.
+    while !scratch.join("log/state").exists() {
+        assert!(bench.try_wait().unwrap().is_none(), "it ended by itself");
+        std::thread::yield_now();
+    }
+    for _ in 0..2 {
+        let pid = bench.id().to_string();
+        // The second time it may be gone already.
+        let _sent = Command::new("kill").args(["-HUP", &pid]).status().unwrap();
+    }
+    let output = bench.wait_with_output().unwrap();
+    assert_exit(&output, 1);
+    assert!(stderr(&output).contains("stopped by SIGHUP"), "{}", stderr(&output));
+    assert_eq!(fs::read_dir(&dir).unwrap().count(), 0, "it left something behind");
 }
 
 #[test]

@@ -9,9 +9,10 @@ use std::sync::mpsc::channel;
 use std::thread;
 use std::time::Duration;
 
-use ringwal::format::{HEADER_SIZE, encode_stand_alone};
+use ringwal::format::{HEADER_SIZE, SLOT_BYTES, State, encode_stand_alone, newest};
 use ringwal::replication::ShardId;
 use ringwal::wal::segment::segment_filename;
+use ringwal::wal::{SignalEvent, WalConfig, WalHandle};
 use ringwal::{BackendKind, Batch, Durability, Error, Log, Seq};
 
 /// Far more than it takes: only who waits for ever gets there.
@@ -98,6 +99,36 @@ fn a_log_whose_very_last_number_is_taken_opens_and_refuses() {
     log.close().unwrap();
 }
 
+#[test]
+fn a_state_that_cannot_be_counted_on_refuses_changes_before_they_begin() {
+    for backend in BACKENDS {
+        let dir = tempfile::tempdir().unwrap();
+        let open = || Log::builder(dir.path()).backend(backend).open().unwrap();
+        let log = open();
+        log.append("one").unwrap();
+        log.close().unwrap();
+        let path = dir.path().join("state");
+        let mut bytes = std::fs::read(&path).unwrap();
+        let (state, _) = newest(&bytes).unwrap();
+        let late = State { generation: u64::MAX - 5, ..state };
+        bytes[..SLOT_BYTES].copy_from_slice(late.encode().as_slice());
+        std::fs::write(&path, bytes).unwrap();
+        let log = open();
+        log.append("two").unwrap();
+        for refused in [
+            log.checkpoint(Seq::FIRST, b"note"),
+            log.truncate_before(Seq::new(2)).map(drop),
+            log.truncate_after(Seq::FIRST),
+        ] {
+            assert!(matches!(refused, Err(Error::StatesUsedUp)), "{refused:?}");
+        }
+        log.append("three").unwrap();
+        log.close().unwrap();
+        let log = open();
+        assert_eq!((log.reader().unwrap().count(), log.last_checkpoint().is_none()), (3, true));
+    }
+}
+
 /// Between its fork and its exec, a child has every open file of its parent, the lock as well.
 #[cfg(unix)]
 #[test]
@@ -122,6 +153,64 @@ fn a_log_that_was_closed_opens_again_while_other_processes_are_started() {
         starters.into_iter().for_each(|starter| starter.join().unwrap());
         assert!(refused.is_empty(), "{} refused, such as {}", refused.len(), refused[0]);
     });
+}
+
+#[test]
+fn a_last_segment_that_was_grown_without_being_written_opens_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = Log::builder(dir.path()).backend(BackendKind::Std).open().unwrap();
+    log.append("one").unwrap();
+    // As it is while it is open, as after a kill.
+    let copy = tempfile::tempdir().unwrap();
+    for name in ["state".to_owned(), segment_filename(ShardId::SINGLE, 1)] {
+        std::fs::copy(dir.path().join(&name), copy.path().join(&name)).unwrap();
+    }
+    let last = copy.path().join(segment_filename(ShardId::SINGLE, 1));
+    let grown = std::fs::OpenOptions::new().write(true).open(last).unwrap().set_len(20 << 30);
+    if grown.is_err() {
+        return println!("no file here may be as long as that");
+    }
+    let report = Log::builder(copy.path()).verify().unwrap();
+    assert_eq!(report.corruption, None);
+    let again = Log::open(copy.path()).unwrap();
+    assert_eq!(again.durable_seq(), Seq::FIRST);
+    again.append("two").unwrap();
+    again.close().unwrap();
+    log.close().unwrap();
+}
+
+/// Cleaners delete files called `lock`.
+#[cfg(unix)]
+#[test]
+fn a_second_writer_is_refused_although_the_lock_file_was_deleted() {
+    for (backend, shard) in BACKENDS.iter().flat_map(|&it| [(it, 0), (it, 7)]) {
+        let dir = tempfile::tempdir().unwrap();
+        let config = || WalConfig { dir: dir.path().to_path_buf(), ..WalConfig::default() };
+        let shard = ShardId::new(shard);
+        let builder = || WalHandle::builder(config()).backend(backend).shard(shard);
+        let event =
+            |id| SignalEvent { entity_id: id, signal_type: 0, weight: 1.0, timestamp_nanos: 1 };
+        let log = builder().open().unwrap().0;
+        log.append(event(1)).unwrap();
+        for round in 2..5 {
+            let locks = std::fs::read_dir(dir.path().join("wal"))
+                .unwrap()
+                .map(|entry| entry.unwrap().path());
+            let locks = locks.filter(|path| path.to_str().unwrap().ends_with("lock"));
+            locks.for_each(|path| std::fs::remove_file(path).unwrap());
+            let refused = builder().open().map(|_| ()).unwrap_err();
+            assert!(matches!(refused, Error::Locked { pid: None, .. }), "{refused}");
+            assert!(refused.to_string().contains("state"), "{refused}");
+            assert_eq!(log.append(event(round)).unwrap(), round);
+        }
+        // Another shard is another log.
+        let other = WalHandle::builder(config()).shard(ShardId::new(8)).open().unwrap().0;
+        other.append(event(1)).unwrap();
+        log.shutdown().unwrap();
+        let (log, replayed, _) = builder().open().unwrap();
+        assert_eq!(replayed.len(), 4);
+        log.shutdown().unwrap();
+    }
 }
 
 /// All that can be seen of the files below a directory.
@@ -343,5 +432,72 @@ fn two_logs_may_drop_the_last_handles_of_each_other_in_their_wakers() {
                 assert!(again.durable_seq() >= Seq::FIRST);
             }
         });
+    }
+}
+
+/// A log of small segments that are recycled, with 30 records of which 10 are in each.
+fn three_segments(dir: &Path, backend: BackendKind, recycles: usize) -> Log {
+    let builder = Log::builder(dir).backend(backend).recycle_segments(recycles);
+    let log = builder.open().unwrap();
+    for n in 0..30_u8 {
+        if n % 10 == 0 && n > 0 {
+            log.rotate().unwrap();
+        }
+        log.append([n; 100]).unwrap();
+    }
+    log
+}
+
+fn is_truncated(error: &Error, first_live: u64) -> bool {
+    matches!(error, Error::Truncated { first_seq, .. } if first_seq.get() == first_live)
+}
+
+#[test]
+fn a_reader_without_the_lock_is_told_what_the_writer_truncated() {
+    for backend in BACKENDS {
+        for recycles in [0, 4] {
+            let dir = tempfile::tempdir().unwrap();
+            let log = three_segments(dir.path(), backend, recycles);
+            let mut reader = Log::builder(dir.path()).read_only().unwrap();
+            let mut fresh = Log::builder(dir.path()).read_only().unwrap();
+            let first = reader.next().unwrap().unwrap().record_ref();
+            log.truncate_before(Seq::new(21)).unwrap();
+            // What was recycled is filled with others.
+            for n in 0..30_u8 {
+                log.append([200 - n; 100]).unwrap();
+                if n % 5 == 0 {
+                    log.rotate().unwrap();
+                }
+            }
+            assert!(is_truncated(&fresh.next().unwrap().unwrap_err(), 21), "{recycles}");
+            reader.seek(Seq::new(11));
+            assert!(is_truncated(&reader.next().unwrap().unwrap_err(), 21), "{recycles}");
+            match reader.read(first) {
+                Ok(record) => assert_eq!((recycles, record.data()), (0, &[0; 100][..])),
+                Err(error) => assert!(is_truncated(&error, 21), "{error}"),
+            }
+            reader.seek(Seq::new(21));
+            assert_eq!(reader.map(Result::unwrap).count(), 10);
+        }
+    }
+}
+
+#[test]
+fn a_reader_without_the_lock_is_told_what_the_writer_cut_off() {
+    for backend in BACKENDS {
+        let dir = tempfile::tempdir().unwrap();
+        let log = three_segments(dir.path(), backend, 2);
+        let mut reader = Log::builder(dir.path()).read_only().unwrap();
+        let place = reader.by_ref().nth(26).unwrap().unwrap().record_ref();
+        log.truncate_after(Seq::new(15)).unwrap();
+        for n in 0..30_u8 {
+            log.append([200 - n; 100]).unwrap();
+        }
+        let refused = reader.read(place).unwrap_err();
+        assert!(matches!(refused, Error::Truncated { .. }), "{refused}");
+        reader.seek(Seq::new(11));
+        let (shown, last): (Vec<_>, Vec<_>) = reader.partition(Result::is_ok);
+        assert_eq!(shown.len(), 5);
+        assert!(matches!(last[..], [Err(Error::Truncated { seq, .. })] if seq.get() == 16));
     }
 }

@@ -66,8 +66,12 @@ fn a_child_leaves_a_log_alone(dir: &Path, backend: BackendKind) {
     });
     drop(log);
     assert_eq!(parent.append("two").unwrap().get(), 2);
-    let locked = Log::builder(dir).backend(backend).open();
-    assert!(matches!(locked, Err(Error::Locked { .. })), "the child has not taken the lock along");
+    let is_locked =
+        || matches!(Log::builder(dir).backend(backend).open(), Err(Error::Locked { .. }));
+    assert!(is_locked(), "the child has not taken the lock along");
+    std::fs::remove_file(dir.join("lock")).unwrap();
+    assert!(is_locked(), "nor that of the state");
+    in_a_child(is_locked);
     parent.close().unwrap();
     // The last handle of all is dropped in the child.
     let mut last = Some(Log::builder(dir).backend(backend).open().unwrap());

@@ -8,15 +8,25 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use ringwal::format::{
-    BatchError, BatchHeader, Checkpoint, HEADER_SIZE, RecordHead, SLOT_BYTES, State, StateError,
-    decode, encode_stand_alone, newest, push_record, seal,
+    BatchError, BatchHeader, Checkpoint, HEADER_SIZE, Place, RecordHead, SLOT_DISTANCE, State,
+    StateError, decode, encode_stand_alone, newest, push_record, seal, state_file,
 };
 
 const REGENERATE: &str = "RINGWAL_REGENERATE_CORPUS";
+const SALT: u64 = 0x1111_2222_3333_4444;
 const RECORDS: [&[u8]; 3] = [b"first", b"", b"the third record, a longer one"];
 
-/// A batch padded to 512 bytes with the three records.
-fn padded(first_seq: u64, salt: u64) -> Vec<u8> {
+/// The log that the segments are of.
+const LOG_ID: [u8; 16] = *b"0123456789abcdef";
+
+/// Its first segment.
+fn place() -> Place {
+    let log = Some(State::new(LOG_ID, 0, 1).log_tag());
+    Place { log, segment: 1 }
+}
+
+/// A batch padded to 512 bytes with the three records, in this segment.
+fn padded(first_seq: u64, salt: u64, segment: u64) -> Vec<u8> {
     let payload: usize = RECORDS.iter().map(|bytes| 8 + bytes.len()).sum();
     let header = BatchHeader {
         unit_log2: 9,
@@ -35,7 +45,7 @@ fn padded(first_seq: u64, salt: u64) -> Vec<u8> {
         heads.extend(head.to_bytes());
         at = push_record(&mut frame, at, head, bytes);
     }
-    seal(&mut frame, &header, &heads);
+    seal(&mut frame, Some(&Place { segment, ..place() }), &header, &heads);
     frame
 }
 
@@ -56,17 +66,18 @@ fn state(generation: u64) -> State {
         clean: true,
         cut: Some(30),
         checkpoint: Some(Checkpoint { seq: 17, time_nanos: 5, payload: b"applied".to_vec() }),
-        ..State::new(*b"0123456789abcdef", 0, 1)
+        ..State::new(LOG_ID, 0, 1)
     }
 }
 
 fn slots(first: &State, second: &State) -> Vec<u8> {
-    [first.encode().as_slice(), second.encode().as_slice()].concat()
+    state_file(first, Some(second))
 }
 
 /// Every file of the corpus, as this version would write it.
 fn corpus() -> Vec<(&'static str, Vec<u8>)> {
-    let one = || padded(1, 0x1111_2222_3333_4444);
+    let one = || padded(1, SALT, 1);
+    let next = |salt| padded(4, salt, 1);
     let end = stand_alone().len();
     vec![
         ("batch_padded.bin", one()),
@@ -84,36 +95,45 @@ fn corpus() -> Vec<(&'static str, Vec<u8>)> {
         ("batch_bad_unit.bin", edited(one(), |bytes| bytes[5] = 31)),
         ("batch_bad_count.bin", edited(one(), |bytes| bytes[40..44].fill(0))),
         ("batch_bad_length.bin", edited(one(), |bytes| bytes[44] -= 1)),
-        ("batch_bad_digest.bin", edited(one(), |bytes| bytes[48] ^= 1)),
+        ("batch_bad_digest.bin", edited(one(), |bytes| bytes[60] ^= 1)),
+        ("batch_other_log.bin", edited(one(), |bytes| bytes[48] ^= 1)),
         ("batch_bad_watermark.bin", edited(one(), |bytes| bytes[32] ^= 1)),
         ("batch_bad_record.bin", edited(one(), |bytes| bytes[64 + 8 + 5 + 8 + 8] ^= 1)),
-        ("batch_newer_version.bin", edited(one(), |bytes| (bytes[4], bytes[48]) = (2, !bytes[48]))),
+        ("batch_newer_version.bin", edited(one(), |bytes| (bytes[4], bytes[60]) = (3, !bytes[60]))),
+        ("batch_older_version.bin", edited(one(), |bytes| (bytes[4], bytes[60]) = (1, !bytes[60]))),
         ("batch_bad_version.bin", edited(one(), |bytes| bytes[4] = 3)),
-        ("segment_clean.bin", [one(), padded(4, 0x1111_2222_3333_4444)].concat()),
-        ("segment_stale_salt.bin", [one(), padded(4, 0x5555_6666_7777_8888)].concat()),
+        ("segment_clean.bin", [one(), next(SALT)].concat()),
+        ("segment_other_salt.bin", [one(), next(!SALT)].concat()),
+        ("segment_other_segment.bin", [one(), padded(4, SALT, 4)].concat()),
         ("segment_stale_seq.bin", [one(), one()].concat()),
         ("segment_blank_tail.bin", [one(), vec![0; 1024]].concat()),
-        ("segment_torn_tail.bin", edited([one(), one()].concat(), |bytes| bytes[600] ^= 1)),
+        ("segment_torn_tail.bin", edited([one(), next(SALT)].concat(), |bytes| bytes[600] ^= 1)),
         ("state_second_slot.bin", slots(&state(4), &state(5))),
         ("state_first_slot.bin", slots(&state(6), &state(5))),
-        ("state_new.bin", edited(slots(&state(1), &state(1)), |bytes| bytes[4096..].fill(0))),
-        ("state_torn_slot.bin", edited(slots(&state(4), &state(5)), |bytes| bytes[5000] ^= 1)),
+        (
+            "state_new.bin",
+            edited(slots(&state(1), &state(1)), |bytes| bytes[SLOT_DISTANCE..].fill(0)),
+        ),
+        (
+            "state_torn_slot.bin",
+            edited(slots(&state(4), &state(5)), |bytes| bytes[SLOT_DISTANCE + 904] ^= 1),
+        ),
         (
             "state_unreadable.bin",
             edited(slots(&state(4), &state(5)), |bytes| {
                 bytes[40] ^= 1;
-                bytes[SLOT_BYTES + 40] ^= 1;
+                bytes[SLOT_DISTANCE + 40] ^= 1;
             }),
         ),
         (
             "state_bad_version.bin",
-            edited(slots(&state(4), &state(5)), |bytes| bytes[SLOT_BYTES + 4] = 2),
+            edited(slots(&state(4), &state(5)), |bytes| bytes[SLOT_DISTANCE + 4] = 3),
         ),
         (
             "state_newer_version.bin",
             edited(slots(&state(4), &state(5)), |bytes| {
-                bytes[SLOT_BYTES + 4] = 2;
-                bytes[SLOT_BYTES + 80] ^= 1;
+                bytes[SLOT_DISTANCE + 4] = 3;
+                bytes[SLOT_DISTANCE + 80] ^= 1;
             }),
         ),
     ]
@@ -151,12 +171,13 @@ fn no_file_of_the_corpus_is_unused() {
 #[test]
 fn valid_batches_are_read_for_ever() {
     for (name, first_seq, shard, salt, unit) in [
-        ("batch_padded.bin", 1, 0, 0x1111_2222_3333_4444, 512),
-        ("batch_without_padding.bin", 1, 0, 0x1111_2222_3333_4444, 512),
+        ("batch_padded.bin", 1, 0, SALT, 512),
+        ("batch_without_padding.bin", 1, 0, SALT, 512),
         ("batch_stand_alone.bin", 42, 7, 0, 1),
     ] {
         let bytes = read(name);
-        let batch = decode(&bytes).unwrap_or_else(|error| panic!("{name}: {error}"));
+        let batch =
+            decode(&bytes, Some(&place())).unwrap_or_else(|error| panic!("{name}: {error}"));
         let header = batch.header();
         assert_eq!((header.first_seq, header.shard), (first_seq, shard), "{name}");
         assert_eq!((header.salt, header.unit()), (salt, unit), "{name}");
@@ -184,12 +205,14 @@ fn damaged_batches_are_classified_for_ever() {
         ("batch_bad_count.bin", BatchError::Count),
         ("batch_bad_length.bin", BatchError::Length),
         ("batch_bad_digest.bin", BatchError::Digest),
+        ("batch_other_log.bin", BatchError::OtherLog),
         ("batch_bad_watermark.bin", BatchError::Digest),
         ("batch_bad_record.bin", BatchError::Record { index: 2 }),
-        ("batch_newer_version.bin", BatchError::NewerVersion(2)),
-        ("batch_bad_version.bin", BatchError::NewerVersion(3)),
+        ("batch_newer_version.bin", BatchError::OtherVersion(3)),
+        ("batch_older_version.bin", BatchError::OtherVersion(1)),
+        ("batch_bad_version.bin", BatchError::OtherVersion(3)),
     ] {
-        assert_eq!(decode(&read(name)).unwrap_err(), expected, "{name}");
+        assert_eq!(decode(&read(name), Some(&place())).unwrap_err(), expected, "{name}");
     }
 }
 
@@ -202,7 +225,7 @@ fn state_files_are_classified_for_ever() {
         ("state_torn_slot.bin", Ok((state(4), 0))),
         ("state_unreadable.bin", Err(StateError::Digest)),
         ("state_bad_version.bin", Ok((state(4), 0))),
-        ("state_newer_version.bin", Err(StateError::NewerVersion(2))),
+        ("state_newer_version.bin", Err(StateError::OtherVersion(3))),
     ] {
         assert_eq!(newest(&read(name)), expected, "{name}");
     }

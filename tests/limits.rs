@@ -14,11 +14,14 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use common::uring_runs;
+use many::many_segments;
 use place::{directory_replaced, working_directory_changed};
 use resource::{Limit, ignore_file_size_signal, shut_down};
 use ringwal::{BackendKind, Blocks, Builder, CorruptionKind, Error, Log, Seq};
 
 mod common;
+#[path = "limits/many.rs"]
+mod many;
 #[path = "limits/place.rs"]
 mod place;
 #[path = "limits/resource.rs"]
@@ -29,7 +32,7 @@ const RECORD_BYTES: usize = 10_000;
 
 type Case = fn(&Path, BackendKind);
 
-const CASES: [(&str, Case); 16] = [
+const CASES: [(&str, Case); 17] = [
     ("short_write", short_write),
     ("no_long_files", no_long_files),
     ("no_descriptors_at_open", no_descriptors_at_open),
@@ -46,6 +49,7 @@ const CASES: [(&str, Case); 16] = [
     ("full_disk_without_preallocation", full_disk_without_preallocation),
     ("open_on_a_full_disk", open_on_a_full_disk),
     ("disk_gone", disk_gone),
+    ("many_segments", many_segments),
 ];
 
 // Starting a case.

@@ -21,6 +21,10 @@ use world::{Figures, World};
 
 #[path = "simulation/acts.rs"]
 mod acts;
+#[path = "simulation/descriptors.rs"]
+mod descriptors;
+#[path = "simulation/directory.rs"]
+mod directory;
 #[path = "simulation/events.rs"]
 mod events;
 #[path = "simulation/faults.rs"]

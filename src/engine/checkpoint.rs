@@ -1,6 +1,7 @@
 //! Checkpoints: a durable note that the state up to a sequence number is safe elsewhere.
 
 use std::path::Path;
+use std::sync::PoisonError;
 use std::time::SystemTime;
 
 use crate::engine::Log;
@@ -12,6 +13,7 @@ use crate::io::{StdStorage, Storage};
 use crate::replication::ShardId;
 use crate::segment::name::state_name;
 use crate::seq::Seq;
+use crate::sync::MutexGuard;
 use crate::wakers::may_block;
 
 /// The last checkpoint of a log.
@@ -73,7 +75,7 @@ impl Checkpoint {
         }
     }
 
-    fn of(state: &State) -> Option<Checkpoint> {
+    pub(crate) fn of(state: &State) -> Option<Checkpoint> {
         let last = state.checkpoint.as_ref()?;
         let (seq, time_nanos) = (Seq::new(last.seq), last.time_nanos);
         Some(Checkpoint { seq, time_nanos, payload: last.payload.clone() })
@@ -88,8 +90,8 @@ impl Log {
     /// # Errors
     ///
     /// [`Error::OutOfRange`] when `seq` is not durable yet or lies before the last checkpoint,
-    /// [`Error::RecordTooLarge`] for the payload; neither changes anything. Else as
-    /// [`append`](Log::append).
+    /// [`Error::RecordTooLarge`] for the payload, [`Error::StatesUsedUp`]; none of them changes
+    /// anything. Else as [`append`](Log::append).
     pub fn checkpoint(&self, seq: Seq, payload: impl AsRef<[u8]>) -> Result<()> {
         let payload = payload.as_ref();
         let limit = Checkpoint::PAYLOAD_BYTES_MAX as u64;
@@ -100,6 +102,7 @@ impl Log {
         may_block()?;
         let mut file = self.inner.state();
         self.shared().check()?;
+        file.require_generations()?;
         let durable_seq = self.durable_seq();
         let mut state = file.current().clone();
         let min = Seq::new(state.checkpoint.as_ref().map_or(0, |last| last.seq));
@@ -112,11 +115,17 @@ impl Log {
         state.clean = false;
         state.checkpoint =
             Some(format::Checkpoint { seq: seq.get(), time_nanos, payload: payload.to_vec() });
-        self.shared().or_poison(file.write(state))
+        self.shared().or_poison(file.write(state))?;
+        *self.last() = Checkpoint::of(file.current());
+        Ok(())
     }
 
     /// The last checkpoint, if there is one.
     pub fn last_checkpoint(&self) -> Option<Checkpoint> {
-        Checkpoint::of(self.inner.state().current())
+        self.last().clone()
+    }
+
+    fn last(&self) -> MutexGuard<'_, Option<Checkpoint>> {
+        self.inner.last_checkpoint.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

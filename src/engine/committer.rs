@@ -34,12 +34,12 @@ use slab::Slab;
 
 use crate::engine::committer::choice::Choice;
 use crate::engine::group_commit::gather::Load;
-use crate::engine::group_commit::inbox::{Fill, Taken};
+use crate::engine::group_commit::inbox::{Fill, Inbox, Taken};
 use crate::engine::group_commit::pipeline::{Acknowledgement, Action, Pipeline, Submission};
 use crate::engine::recovery::SegmentInfo;
 use crate::engine::shared::Shared;
 use crate::error::Error;
-use crate::format::{self, BatchHeader, HEADER_SIZE, RECORD_HEAD_SIZE};
+use crate::format::{self, BatchHeader, HEADER_SIZE, Place, RECORD_HEAD_SIZE};
 use crate::gate::{Gate, Waking};
 use crate::io::{Blocks, CommitFile, Completion, FileId, IoQueue, Op, Strategy};
 use crate::mutation::mutated;
@@ -83,6 +83,7 @@ struct Figures {
 #[derive(Clone, Debug)]
 pub(crate) struct Setup {
     pub(crate) shard: ShardId,
+    pub(crate) log_tag: u64,
     pub(crate) strategy: Strategy,
     /// The strategy was asked for and stays.
     pub(crate) strategy_is_fixed: bool,
@@ -90,6 +91,8 @@ pub(crate) struct Setup {
     /// What spares are to have; `None` decides by the size of batches.
     pub(crate) blocks: Option<Blocks>,
     pub(crate) depth: usize,
+    /// No two operations that sync a file may be in flight.
+    pub(crate) one_sync: bool,
     pub(crate) durable_seq: u64,
     /// Appenders may complete their own batch.
     pub(crate) inline: bool,
@@ -125,12 +128,14 @@ pub(crate) struct Committer {
     /// Batches are large, or were a moment ago.
     in_burst: bool,
     last_batch_at: Option<Instant>,
+    /// The watermark is noted, so the ring thread sleeps without a timer.
+    pub(crate) is_noted: bool,
     news: News,
 }
 
 impl Committer {
     pub(crate) fn new(setup: Setup) -> Committer {
-        let pipeline = Pipeline::new(setup.depth, setup.durable_seq);
+        let pipeline = Pipeline::new(setup.depth, setup.durable_seq).one_sync(setup.one_sync);
         Committer {
             choice: Choice::new(setup.strategy, setup.strategy_is_fixed),
             setup,
@@ -145,6 +150,7 @@ impl Committer {
             usual_batch_bytes: 0,
             in_burst: false,
             last_batch_at: None,
+            is_noted: false,
             news: News::default(),
         }
     }
@@ -159,12 +165,13 @@ impl Committer {
             self.act();
             let mut inbox = shared.inbox();
             let request = self.spare_request(&mut inbox);
-            let taken = match self.pipeline.has_slot() {
+            let has_slot = self.has_slot_for_next(&inbox);
+            let taken = match has_slot {
                 true => inbox.take(now()),
                 false => Taken::Nothing,
             };
             let batch_left = matches!(taken, Taken::Batch(_));
-            let asleep = self.pipeline.has_slot() && !batch_left;
+            let asleep = has_slot && !batch_left;
             if mutated("handover_fall_asleep_late") {
                 drop(inbox);
                 inbox = shared.inbox();
@@ -186,6 +193,12 @@ impl Committer {
         }
     }
 
+    /// Whether the oldest batch of the inbox may be submitted, or one that is still to come.
+    fn has_slot_for_next(&self, inbox: &Inbox) -> bool {
+        let to_sync = inbox.front_file().filter(|_| inbox.front_syncs());
+        self.pipeline.has_slot() && to_sync.is_none_or(|file| self.pipeline.may_sync(file))
+    }
+
     /// Seals a batch and enters it into the pipeline. The operation writes it.
     fn begin(&mut self, shared: &Shared, mut fill: Fill) -> (Task, Op) {
         let now = now();
@@ -199,6 +212,7 @@ impl Committer {
             records: fill.records,
             payload_bytes: (fill.end - HEADER_SIZE) as u32,
         };
+        let place = Place { log: Some(self.setup.log_tag), segment: fill.segment };
         let strategy = fill.sync.then(|| self.choice.next());
         let head_bytes = u64::from(fill.records) * RECORD_HEAD_SIZE as u64;
         let figures = Figures {
@@ -219,7 +233,7 @@ impl Committer {
             gate: Arc::clone(&fill.gate),
         });
         // Only now: whatever goes wrong from here on, the pipeline knows whom to tell.
-        format::seal(&mut fill.buf, &header, &fill.heads);
+        format::seal(&mut fill.buf, Some(&place), &header, &fill.heads);
         let mut metrics = shared.metrics();
         metrics.queue_micros.record_micros(now - fill.opened);
         metrics.in_flight = self.pipeline.writing();

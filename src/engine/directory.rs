@@ -44,7 +44,7 @@ pub(crate) fn make_dir(options: &Options) -> Result<()> {
         return Err(Error::NotALog { path: dir.clone(), reason });
     }
     if names.iter().any(|n| *n == state || name::parse_segment(shard, n).is_some()) {
-        return if names.contains(&state) { Ok(()) } else { sync_parent(dir) };
+        return Ok(());
     }
     // A log would begin here: the directory must not be somebody else's.
     let foreign = names.iter().find(|n| !name::is_expected(n));
@@ -53,7 +53,7 @@ pub(crate) fn make_dir(options: &Options) -> Result<()> {
         let reason = format!("it has other files, such as {foreign:?}, and no segment");
         return Err(Error::NotALog { path: dir.clone(), reason });
     }
-    sync_parent(dir)
+    Ok(())
 }
 
 /// Whether a log may have left this lock file: it is empty or has the number of a process.
@@ -67,29 +67,4 @@ fn is_lock(storage: &StdStorage, name: &str) -> bool {
         }
         _ => false,
     }
-}
-
-/// Makes the directory's own name durable, whoever made it: a log that begins there must be found
-/// after a loss of power. Where the one above may not be opened, that was for whoever could. The
-/// name of a mount point is not the log's.
-fn sync_parent(dir: &Path) -> Result<()> {
-    if is_mount_point(dir) {
-        return Ok(());
-    }
-    match StdStorage::new(dir.join("..")).sync_dir() {
-        Err(Error::Io { source, .. }) if source.kind() == ErrorKind::PermissionDenied => Ok(()),
-        synced => synced,
-    }
-}
-
-#[cfg(unix)]
-fn is_mount_point(dir: &Path) -> bool {
-    use std::os::unix::fs::MetadataExt;
-    let devices = [dir, &dir.join("..")].map(|path| fs::metadata(path).map(|found| found.dev()));
-    matches!(devices, [Ok(own), Ok(above)] if own != above)
-}
-
-#[cfg(not(unix))]
-fn is_mount_point(_dir: &Path) -> bool {
-    false
 }

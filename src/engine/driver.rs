@@ -9,14 +9,16 @@
 //! Threading: one thread owns the driver and with it the queue. It holds the committer's lock
 //! except while it waits for the queue and while it wakes others.
 
+pub(crate) mod note;
 mod standstill;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::engine::committer::Committer;
 use crate::engine::control::Control;
+use crate::engine::driver::note::Notes;
 use crate::engine::shared::Shared;
 use crate::error::{Error, Result};
 use crate::gate::Waking;
@@ -24,10 +26,14 @@ use crate::io::{Completion, IoQueue, LockGuard};
 use crate::sync::channel::{Receiver, Sender, bounded};
 use crate::sync::now;
 
+/// When to look again whether there is a pause, if one is over before it began.
+const BUSY: Duration = Duration::from_millis(100);
+
 pub(crate) struct Driver<Q> {
     shared: Arc<Shared>,
     queue: Q,
     controls: Receiver<Control>,
+    notes: Notes,
     /// It runs on a thread of its own, which may block.
     has_thread: bool,
     quiescing: Vec<Sender<Result<()>>>,
@@ -43,12 +49,14 @@ impl<Q: IoQueue> Driver<Q> {
         shared: Arc<Shared>,
         queue: Q,
         controls: Receiver<Control>,
+        notes: Notes,
         has_thread: bool,
     ) -> Driver<Q> {
         Driver {
             shared,
             queue,
             controls,
+            notes,
             has_thread,
             quiescing: Vec::new(),
             queue_lost: false,
@@ -86,6 +94,12 @@ impl<Q: IoQueue> Driver<Q> {
             let left = not_before.saturating_duration_since(now());
             timeout = Some(timeout.map_or(left, |timeout| timeout.min(left)));
         }
+        let note_at = self.note_at(&mut committer);
+        let due = note_at.is_some_and(|at| at <= now());
+        if let (Some(at), false) = (note_at, due) {
+            let left = at.saturating_duration_since(now());
+            timeout = Some(timeout.map_or(left, |timeout| timeout.min(left)));
+        }
         self.answer_quiesced(&mut committer);
         committer.hand_over(&mut self.queue);
         let ended = committer.has_ended();
@@ -100,6 +114,10 @@ impl<Q: IoQueue> Driver<Q> {
         }
         if self.queue_lost {
             return self.wait_for_control();
+        }
+        if due {
+            self.notes.write(&shared);
+            return true;
         }
         let mut done = std::mem::take(&mut self.done);
         let waited = self.queue.wait(timeout, &mut done);
@@ -126,6 +144,17 @@ impl<Q: IoQueue> Driver<Q> {
             self.lose_queue(error);
         }
         true
+    }
+
+    /// When the durable watermark is to be noted, unless something is going on.
+    fn note_at(&mut self, committer: &mut Committer) -> Option<Instant> {
+        if !self.has_thread || committer.is_stopping() || self.queue_lost {
+            return None;
+        }
+        let now = now();
+        let at = self.notes.due_at(committer.durable_seq(), now);
+        committer.is_noted = at.is_none();
+        at.map(|at| if committer.is_busy() { at.max(now + BUSY) } else { at })
     }
 
     /// The queue is gone: what was in flight will not complete.

@@ -17,6 +17,7 @@ use crate::engine::Log;
 use crate::engine::commit::RecordRef;
 use crate::engine::reader::{Reader, Record, Segments};
 use crate::engine::recovery::SegmentInfo;
+use crate::engine::watch::Truncation;
 use crate::error::{Corruption, CorruptionKind, Error, Result, Witness};
 use crate::format::{RECORD_HEAD_SIZE, RecordHead};
 use crate::io::{Access, Storage, StorageFile};
@@ -30,6 +31,8 @@ const FILES_MAX: usize = 64;
 /// Segments that are open, by their first record.
 pub(crate) struct Files {
     pub(crate) storage: Arc<dyn Storage>,
+    /// The log's tag, where it is known.
+    pub(crate) log_tag: Option<u64>,
     open: RwLock<Vec<(Seq, Arc<dyn StorageFile>)>>,
     /// How often files were let go of.
     releases: AtomicU64,
@@ -37,8 +40,8 @@ pub(crate) struct Files {
 
 impl Files {
     /// Opens segments as they are asked for, and keeps the last few.
-    pub(crate) fn new(storage: Arc<dyn Storage>) -> Files {
-        Files { storage, open: RwLock::default(), releases: AtomicU64::new(0) }
+    pub(crate) fn new(storage: Arc<dyn Storage>, log_tag: Option<u64>) -> Files {
+        Files { storage, log_tag, open: RwLock::default(), releases: AtomicU64::new(0) }
     }
 
     /// The file of a segment. It is kept only if `is_live` says so once it is open: else it was
@@ -56,7 +59,7 @@ impl Files {
             return Ok(file);
         }
         let releases = self.releases.load(Ordering::Acquire);
-        let file: Arc<dyn StorageFile> = self.storage.open(&segment.name, Access::Read)?.into();
+        let file: Arc<dyn StorageFile> = self.open(&segment.name)?.into();
         let first_seq = segment.first_seq;
         {
             let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
@@ -73,6 +76,22 @@ impl Files {
             self.retain(|kept| kept != first_seq);
         }
         Ok(file)
+    }
+
+    /// Opens a file, if need be with the descriptors of those that are only kept.
+    fn open(&self, name: &str) -> Result<Box<dyn StorageFile>> {
+        match self.storage.open(name, Access::Read) {
+            Err(error) if error.is_shortage() => {
+                let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
+                if open.is_empty() {
+                    return Err(error);
+                }
+                open.clear();
+                drop(open);
+                self.storage.open(name, Access::Read)
+            }
+            opened => opened,
+        }
     }
 
     /// Lets go of the files that `is_live` does not know.
@@ -94,8 +113,24 @@ impl Files {
         };
         let Some(segment) = find() else { return Err(gone()) };
         let mut data = vec![0; RECORD_HEAD_SIZE + place.bytes as usize];
-        let file = self.get(&segment, || find().is_some());
-        let read = file.and_then(|file| file.read_at(&mut data, place.offset));
+        let (file, read) = match self.get(&segment, || find().is_some()) {
+            Ok(file) => {
+                let read = file.read_at(&mut data, place.offset);
+                (Some(file), read)
+            }
+            Err(error) => (None, Err(error)),
+        };
+        let watched = segments.truncated_elsewhere(seq, read.is_err())?;
+        if let Some(Truncation { first_seq, is_cut }) = watched {
+            // As long as it has its name, or when it was removed, it was not recycled.
+            let is_kept = match &file {
+                Some(file) => !is_cut && !file.is_renamed()?,
+                None => false,
+            };
+            if read.is_err() || !is_kept {
+                return Err(Error::Truncated { seq, first_seq });
+            }
+        }
         let is_whole = matches!(&read, Ok(bytes) if *bytes == data.len());
         // A file is recycled only after its segment is gone from the list.
         let lives = find().is_some() || mutated("read_without_a_second_look");

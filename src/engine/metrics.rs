@@ -31,6 +31,10 @@ pub struct Metrics {
     pub batches: u64,
     /// Of those, the ones that an appender wrote itself, without the ring thread.
     pub inline_batches: u64,
+    /// How often the watermark was noted after a pause ([`Builder::note_after`]).
+    ///
+    /// [`Builder::note_after`]: crate::Builder::note_after
+    pub notes: u64,
     /// Bytes handed to the disk for them: headers, heads, records and padding.
     pub written_bytes: u64,
     /// Bytes of padding in that.

@@ -42,6 +42,7 @@ pub(crate) mod state_file;
 mod still;
 #[cfg(test)]
 pub(crate) mod tests;
+pub(crate) mod watch;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -209,6 +210,11 @@ impl Log {
     pub(crate) fn may_close(&self) -> Result<()> {
         may_block()?;
         self.shared().require_own_process()
+    }
+
+    /// An error if the log is poisoned or closed, or belongs to another process.
+    pub(crate) fn check(&self) -> Result<()> {
+        self.shared().check()
     }
 
     fn shared(&self) -> &Shared {

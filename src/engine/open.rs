@@ -7,10 +7,12 @@
 use std::sync::{Arc, PoisonError};
 
 use crate::engine::Log;
+use crate::engine::checkpoint::Checkpoint;
 use crate::engine::committer::{Committer, Setup};
 use crate::engine::control::Control;
 use crate::engine::directory::make_dir;
 use crate::engine::driver::Driver;
+use crate::engine::driver::note::Notes;
 use crate::engine::files::Files;
 use crate::engine::group_commit::inbox::{Ended, Inbox, Limits};
 use crate::engine::options::{Builder, Options};
@@ -30,6 +32,7 @@ use crate::io::{
 #[cfg(any(test, feature = "sim"))]
 use crate::io::{SimDisk, SimQueue};
 use crate::segment::name;
+use crate::seq::Seq;
 use crate::sync::channel::{Receiver, bounded, unbounded};
 use crate::sync::thread::{self, JoinHandle};
 use crate::sync::{Mutex, MutexGuard};
@@ -49,7 +52,9 @@ pub(crate) struct Inner {
     pub(crate) recovery: Recovery,
     /// Also serialises everything that changes `state` or the list of segments from outside of
     /// the commit path: truncation, rotation, checkpoints, closing.
-    state: Mutex<StateFile>,
+    state: Arc<Mutex<StateFile>>,
+    /// What `state` has, for whoever must not wait for a truncation.
+    pub(crate) last_checkpoint: Mutex<Option<Checkpoint>>,
     life: Mutex<Life>,
     /// Runs the driver where there is no ring thread.
     #[cfg(any(test, feature = "sim"))]
@@ -68,7 +73,8 @@ impl Builder {
     ///
     /// # Errors
     ///
-    /// [`Error::Option`], [`Error::NotALog`] and [`Error::Locked`] change nothing on disk.
+    /// [`Error::Option`], [`Error::NotALog`] and [`Error::Locked`] change nothing on disk, but
+    /// that a file `lock` which somebody deleted is there again.
     /// [`Error::UnsupportedVersion`], and [`Error::Corrupt`] for damage that the
     /// [`RecoveryPolicy`](crate::RecoveryPolicy) does not tolerate, change nothing but the lock
     /// file. [`Error::BackendRefused`] changes nothing if the kernel refuses to set a ring up; what
@@ -108,11 +114,12 @@ impl Builder {
     ) -> Result<Log> {
         let options = self.options;
         let (lock, recovered) = lock_and_recover(&options, &*storage, replay)?;
-        let Recovered { state, segments, next_seq, report } = recovered;
+        let Recovered { state, segments, next_seq, report, .. } = recovered;
         let Some(state) = state else { return Err(Error::Closed) };
-        let durable_seq = next_seq.get() - 1;
+        let resume = Resume::of(state, segments, next_seq);
+        let state = Arc::clone(&resume.state);
 
-        let (started, thread) = start(&options, &storage, make_queue, segments, durable_seq)?;
+        let (started, thread) = start(&options, &storage, make_queue, resume)?;
         let (shared, backend) = match started.recv() {
             Ok(Ok(started)) => started,
             Ok(Err(error)) => {
@@ -137,12 +144,13 @@ impl Builder {
         let options = self.options;
         let storage: Arc<dyn Storage> = Arc::new(disk.clone());
         let (lock, recovered) = lock_and_recover(&options, &*storage, replay)?;
-        let Recovered { state, segments, next_seq, report } = recovered;
+        let Recovered { state, segments, next_seq, report, .. } = recovered;
         let Some(state) = state else { return Err(Error::Closed) };
         let (queue, backend) = SimQueue::new(disk, &queue_options(&options));
         let sleep = queue.sleep();
-        let durable_seq = next_seq.get() - 1;
-        let (shared, driver) = assemble(&options, queue, &backend, segments, durable_seq, false);
+        let resume = Resume::of(state, segments, next_seq);
+        let state = Arc::clone(&resume.state);
+        let (shared, driver) = assemble(&options, queue, &backend, resume, false);
         let life = Life { thread: None, lock: Some(lock) };
         let mut inner = Inner::new(shared, options, storage, backend, report, state, life);
         inner.stepped = Some(Stepped::new(driver, sleep));
@@ -190,13 +198,30 @@ pub(crate) type Queue = Result<(Box<dyn IoQueue>, Backend)>;
 
 type Started = Result<(Arc<Shared>, Backend)>;
 
+/// From where a log goes on.
+struct Resume {
+    state: Arc<Mutex<StateFile>>,
+    log_tag: u64,
+    /// The last record that `state` knows of.
+    noted_seq: u64,
+    segments: Vec<recovery::SegmentInfo>,
+    durable_seq: u64,
+}
+
+impl Resume {
+    fn of(state: StateFile, segments: Vec<recovery::SegmentInfo>, next_seq: Seq) -> Resume {
+        let (log_tag, noted_seq) = (state.current().log_tag(), state.current().last_seq);
+        let state = Arc::new(Mutex::new(state));
+        Resume { state, log_tag, noted_seq, segments, durable_seq: next_seq.get() - 1 }
+    }
+}
+
 /// Starts the ring thread, which answers with what it shares once its queue stands.
 fn start(
     options: &Options,
     storage: &Arc<dyn Storage>,
     make_queue: impl FnOnce(Arc<dyn Storage>, &QueueOptions, &str) -> Queue + Send + 'static,
-    segments: Vec<recovery::SegmentInfo>,
-    durable_seq: u64,
+    resume: Resume,
 ) -> Result<(Receiver<Started>, JoinHandle<()>)> {
     let queue_options = queue_options(options);
     let (options, storage) = (options.clone(), Arc::clone(storage));
@@ -207,7 +232,7 @@ fn start(
             Ok(opened) => opened,
             Err(error) => return drop(answer.send(Err(error))),
         };
-        let (shared, driver) = assemble(&options, queue, &backend, segments, durable_seq, true);
+        let (shared, driver) = assemble(&options, queue, &backend, resume, true);
         if answer.send(Ok((shared, backend))).is_ok() {
             driver.run();
         }
@@ -224,10 +249,11 @@ fn assemble<Q: IoQueue>(
     options: &Options,
     queue: Q,
     backend: &Backend,
-    segments: Vec<recovery::SegmentInfo>,
-    durable_seq: u64,
+    resume: Resume,
     has_thread: bool,
 ) -> (Arc<Shared>, Driver<Q>) {
+    let Resume { state, log_tag, noted_seq, segments, durable_seq } = resume;
+    let notes = Notes::new(state, options.note_after, noted_seq);
     // A linked sync needs the ring. One that was not asked for may be given up later.
     let linked = backend.strategy == Strategy::LinkedFsync;
     let inline = options.inline && !(linked && options.strategy.is_some());
@@ -245,11 +271,13 @@ fn assemble<Q: IoQueue>(
     };
     let setup = Setup {
         shard: options.shard,
+        log_tag,
         strategy: backend.strategy,
         strategy_is_fixed: options.strategy.is_some() || !has_thread,
         unit: backend.unit_bytes,
         blocks: backend.blocks,
         depth: options.queue_depth,
+        one_sync: !backend.direct_io,
         durable_seq,
         inline,
     };
@@ -260,7 +288,7 @@ fn assemble<Q: IoQueue>(
     let committer = Committer::new(setup);
     let shared = Arc::new(Shared::new(dir, committer, inbox, segments, sender, wake));
     shared.metrics().strategy = Some(backend.strategy);
-    let driver = Driver::new(Arc::clone(&shared), queue, controls, has_thread);
+    let driver = Driver::new(Arc::clone(&shared), queue, controls, notes, has_thread);
     (shared, driver)
 }
 
@@ -285,8 +313,23 @@ fn lock_and_recover(
         .map_err(|error| error.or_no_space(storage.dir().join(&lock_name), 0))?;
     let visit = &mut |visited: Visited<'_>| replay::show(replay, &visited);
     let (shard, policy) = (options.shard, options.policy);
-    let recovered = recovery::recover(storage, shard, policy, Mode::Repair, visit)?;
-    Ok((lock, recovered))
+    let mut recovered = recovery::recover(storage, shard, policy, Mode::Repair, visit)?;
+    let of_state = recovered.state.as_mut().and_then(StateFile::take_lock);
+    Ok((Box::new(Locks { _of_state: of_state, _of_name: lock }), recovered))
+}
+
+/// The lock of `state`, which nobody can delete and keep a log, and that of the file `lock`, which
+/// says who has it. It is the last to be released: whoever has it finds the other one free.
+#[derive(Debug)]
+struct Locks {
+    _of_state: Option<Box<dyn LockGuard>>,
+    _of_name: Box<dyn LockGuard>,
+}
+
+impl LockGuard for Locks {}
+
+fn lock(state: &Mutex<StateFile>) -> MutexGuard<'_, StateFile> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Inner {
@@ -296,10 +339,12 @@ impl Inner {
         storage: Arc<dyn Storage>,
         backend: Backend,
         mut recovery: Recovery,
-        state: StateFile,
+        state: Arc<Mutex<StateFile>>,
         life: Life,
     ) -> Inner {
-        let files = Arc::new(Files::new(Arc::clone(&storage)));
+        let log_tag = lock(&state).current().log_tag();
+        let last_checkpoint = Mutex::new(Checkpoint::of(lock(&state).current()));
+        let files = Arc::new(Files::new(Arc::clone(&storage), Some(log_tag)));
         recovery.backend = Some(format!("{}, {}", backend.kind, backend.strategy));
         Inner {
             shared,
@@ -308,7 +353,8 @@ impl Inner {
             files,
             backend,
             recovery,
-            state: Mutex::new(state),
+            state,
+            last_checkpoint,
             life: Mutex::new(life),
             #[cfg(any(test, feature = "sim"))]
             stepped: None,
@@ -316,7 +362,7 @@ impl Inner {
     }
 
     pub(crate) fn state(&self) -> MutexGuard<'_, StateFile> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 
     /// Takes no records until the guard is dropped, and makes everything so far durable in sealed

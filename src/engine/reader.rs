@@ -5,6 +5,8 @@
 //!   where records were truncated says [`Error::Truncated`].
 //! - One over records that are cut off at the end ([`Log::truncate_after`]) says so where they
 //!   began: it shows nothing of what came in their place, and calls nothing of that damage.
+//! - So does one that was opened to read only, beside a writer in another process: before it tells
+//!   an error it looks at `state` once more ([`watch`](crate::engine::watch)).
 //! - A reader over a damaged log has the damage as its last item.
 //! - After an error it yields nothing more.
 //! - A record is a slice of the memory that its part of the file was read into; nothing is copied
@@ -20,8 +22,9 @@ use crate::engine::Log;
 use crate::engine::commit::RecordRef;
 use crate::engine::cuts::Mark;
 use crate::engine::files::Files;
-use crate::engine::recovery::{Recovery, SegmentInfo, Verdict};
+use crate::engine::recovery::{Recovered, Recovery, SegmentInfo, Verdict};
 use crate::engine::shared::Shared;
+use crate::engine::watch::{Truncation, Watch};
 use crate::error::{Corruption, CorruptionKind, Error, Result, Witness};
 use crate::format::{RECORD_HEAD_SIZE, Walk};
 use crate::mutation::mutated;
@@ -101,8 +104,8 @@ impl Eq for Record {}
 /// Where a reader learns which segments there are.
 #[derive(Clone)]
 pub(crate) enum Segments {
-    /// As they were when the log was looked at.
-    Fixed(Arc<[SegmentInfo]>),
+    /// As they were when the log was looked at, and what tells what happened since.
+    Fixed(Arc<[SegmentInfo]>, Option<Arc<Watch>>),
     /// Of the log that is open.
     Live(Arc<Shared>),
 }
@@ -119,7 +122,7 @@ impl Segments {
             Some((segment, last))
         };
         match self {
-            Segments::Fixed(segments) => find(segments),
+            Segments::Fixed(segments, _) => find(segments),
             Segments::Live(shared) => find(&shared.segments()),
         }
     }
@@ -127,7 +130,7 @@ impl Segments {
     /// What had been cut off when somebody begins to read.
     pub(crate) fn mark(&self) -> Mark {
         match self {
-            Segments::Fixed(_) => Mark::default(),
+            Segments::Fixed(..) => Mark::default(),
             Segments::Live(shared) => shared.cuts.mark(),
         }
     }
@@ -135,16 +138,30 @@ impl Segments {
     /// The last record that is left of those that were there at `mark`.
     pub(crate) fn left_since(&self, mark: Mark) -> Seq {
         let left = match self {
-            Segments::Fixed(_) => None,
+            Segments::Fixed(..) => None,
             Segments::Live(shared) => shared.cuts.left_since(mark),
         };
         Seq::new(left.unwrap_or(u64::MAX))
     }
 
+    /// What a writer elsewhere truncated since, if `seq` is of it.
+    pub(crate) fn truncated_elsewhere(
+        &self,
+        seq: Seq,
+        after_error: bool,
+    ) -> Result<Option<Truncation>> {
+        match self {
+            Segments::Fixed(_, Some(watch)) if !mutated("never_look_at_state_again") => {
+                watch.truncated(seq, after_error)
+            }
+            _ => Ok(None),
+        }
+    }
+
     pub(crate) fn first_seq(&self) -> Seq {
         let first = |segments: &[SegmentInfo]| segments.first().map(|s| s.first_seq);
         let first = match self {
-            Segments::Fixed(segments) => first(segments),
+            Segments::Fixed(segments, _) => first(segments),
             Segments::Live(shared) => first(&shared.segments()),
         };
         first.unwrap_or(Seq::FIRST)
@@ -206,13 +223,14 @@ impl Reader {
     pub(crate) fn of_segments(
         files: Files,
         shard: ShardId,
-        segments: Vec<SegmentInfo>,
-        recovery: Recovery,
+        watch: Option<Arc<Watch>>,
+        recovered: Recovered,
     ) -> Reader {
+        let (segments, recovery) = (recovered.segments, recovered.report);
         let end = segments.last().map_or(Seq::NONE, |segment| segment.last_seq);
         let first_seq = recovery.first_seq;
         let next = segments.first().map_or(Seq::FIRST, |first| first.first_seq.max(first_seq));
-        let segments = Segments::Fixed(segments.into());
+        let segments = Segments::Fixed(segments.into(), watch);
         let recovery = Some(Box::new(recovery));
         let mark = Mark::default();
         Reader { recovery, ..Reader::new(Arc::new(files), shard, segments, next, end, mark) }
@@ -320,7 +338,8 @@ impl Reader {
                 return Err(error);
             }
         };
-        let scanner = SegmentScanner::new(file, self.shard.get(), first_seq.get())?;
+        let (shard, log_tag) = (self.shard.get(), self.files.log_tag);
+        let scanner = SegmentScanner::new(file, shard, log_tag, first_seq.get())?;
         Ok(Position { segment: first_seq, last_seq, scanner, batch: None })
     }
 
@@ -342,6 +361,11 @@ impl Reader {
     /// An error if the segment is not part of the log any more.
     fn check_live(&self, segment: Seq) -> Result<()> {
         self.check_cut()?;
+        if let Some(Truncation { first_seq, .. }) =
+            self.segments.truncated_elsewhere(self.next, true)?
+        {
+            return Err(Error::Truncated { seq: self.next, first_seq });
+        }
         match self.segments.find(segment) {
             Some((found, _)) if found.first_seq == segment => Ok(()),
             _ => Err(self.truncated()),

@@ -5,7 +5,8 @@
 //! 1. The *survey* lists the directory, loads `state`, and scans the segments in order. It changes
 //!    nothing. What it finds goes through the tables ([`table`]).
 //! 2. If a table refuses, that is the error and the directory is as it was.
-//! 3. The *repair* does what the survey planned, each step durable before the next: create a
+//! 3. The *repair* does what the survey planned, each step durable before the next: keep what
+//!    tolerated damage takes ([`Loss`]); create a
 //!    missing `state`, or overwrite what a torn write left in it; remove spares, what was truncated
 //!    before, and what was truncated after; trim segments to their last batch; remove a last
 //!    segment without a batch; note in `state` what was finished or tolerated. A crash in between
@@ -21,6 +22,7 @@
 //!
 //! It does not look for records behind damage; that is for a salvage on request.
 
+mod lost;
 pub(crate) mod repair;
 mod report;
 mod survey;
@@ -37,6 +39,7 @@ use crate::replication::ShardId;
 use crate::segment::reader::ScannedBatch;
 use crate::seq::Seq;
 
+pub use lost::Loss;
 pub use report::{Recovery, RecoveryPolicy, Verdict};
 
 pub(crate) use survey::known;
@@ -57,6 +60,8 @@ pub(crate) enum Mode {
 pub(crate) struct Recovered {
     /// The `state` file, if there is one; read-only it cannot be written.
     pub(crate) state: Option<StateFile>,
+    /// The log's tag: as `state` has it, else as the first batch says.
+    pub(crate) log_tag: Option<u64>,
     /// The segments that have at least one batch, ascending.
     pub(crate) segments: Vec<SegmentInfo>,
     /// The number that the next record gets.
@@ -108,6 +113,12 @@ pub(crate) fn recover(
     let survey = Survey::new(storage, shard, policy, mode, names)?;
     let (plan, mut recovered) = survey.run(visit)?;
     if mode == Mode::Repair {
+        if let Some(keep) = &plan.keep {
+            let kept = lost::keep(storage, shard, keep)?;
+            if !recovered.report.losses.contains(&kept) {
+                recovered.report.losses.push(kept);
+            }
+        }
         repair::apply(storage, shard, &plan, &mut recovered.state)?;
     }
     recovered.report.elapsed = start.elapsed();

@@ -14,6 +14,7 @@ use crate::engine::options::Builder;
 use crate::engine::reader::Reader;
 use crate::engine::recovery::{self, Mode, Visit, Visited};
 use crate::engine::still::{Still, look_again};
+use crate::engine::watch::Watch;
 use crate::error::Result;
 use crate::io::{StdStorage, Storage};
 use crate::seq::Seq;
@@ -138,8 +139,10 @@ impl Builder {
     }
 
     /// [`read_only`](Self::read_only) that shows every record to `replay`, in order. The reader
-    /// holds all segments open and looks at them as they were at one moment, so what a live writer
-    /// truncates meanwhile stays readable, unless it recycles the files.
+    /// looks at the log as it was at one moment, and holds its oldest segments open, with up to a
+    /// quarter of the descriptors that the process may have: so what a live writer truncates
+    /// meanwhile stays readable, unless it recycles the files. A segment beyond those that is gone
+    /// when it is read is an error that says so.
     ///
     /// # Errors
     ///
@@ -149,14 +152,15 @@ impl Builder {
         mut replay: impl FnMut(RecordRef, &[u8]) -> Result<()>,
     ) -> Result<Reader> {
         let storage = Arc::new(StdStorage::new(&self.options.dir));
+        let watch = Watch::open(&*storage, self.options.shard)?;
         let storage = Arc::new(Still::of(storage, self.options.shard)?);
         let replay: &mut Replay<'_> = &mut |record| replay(record.record_ref(), record.data());
         // What it looks at stands still, so one look is enough.
         let (shard, policy) = (self.options.shard, self.options.policy);
         let visit: &mut Visit<'_> = &mut |visited| show(replay, &visited);
         let recovered = recovery::recover(&*storage, shard, policy, Mode::ReadOnly, visit)?;
-        let files = Files::new(storage);
-        Ok(Reader::of_segments(files, shard, recovered.segments, recovered.report))
+        let files = Files::new(storage, recovered.log_tag);
+        Ok(Reader::of_segments(files, shard, watch, recovered))
     }
 
     /// [`read_only`](Self::read_only) that shows every record to `replay`, in order; where it looks
@@ -180,13 +184,14 @@ impl Builder {
         visit: &mut Visit<'_>,
     ) -> Result<Reader> {
         let (shard, policy) = (self.options.shard, self.options.policy);
-        let recovered = look_again(storage.dir(), || {
+        let (recovered, watch) = look_again(storage.dir(), || {
             begin();
+            let watch = Watch::open(&*storage, shard)?;
             let recovered = recovery::recover(&*storage, shard, policy, Mode::ReadOnly, visit)?;
             let damage = recovered.report.corruption.clone();
-            Ok((recovered, damage))
+            Ok(((recovered, watch), damage))
         })?;
-        let files = Files::new(storage);
-        Ok(Reader::of_segments(files, shard, recovered.segments, recovered.report))
+        let files = Files::new(storage, recovered.log_tag);
+        Ok(Reader::of_segments(files, shard, watch, recovered))
     }
 }

@@ -115,12 +115,14 @@ impl Log {
     /// # Errors
     ///
     /// [`Error::OutOfRange`] when `seq` is beyond the first sequence number to come after the
-    /// durable watermark; then nothing changes. Else as [`append`](Self::append).
+    /// durable watermark, [`Error::StatesUsedUp`]; then nothing changes. Else as
+    /// [`append`](Self::append).
     pub fn truncate_before(&self, seq: Seq) -> Result<Truncated> {
         self.shared().require_own_process()?;
         may_block()?;
         let mut file = self.inner.state();
         self.shared().check()?;
+        file.require_generations()?;
         let max = self.durable_seq().next();
         if seq > max {
             let min = Seq::FIRST;
@@ -185,7 +187,8 @@ impl Log {
         if let Some(last) = kept.last_mut().filter(|last| last.last_seq > seq) {
             let file = Arc::from(storage.open(&last.name, Access::Read)?);
             let shard = self.options().shard.get();
-            let mut scanner = SegmentScanner::new(file, shard, last.first_seq.get())?;
+            let log_tag = Some(state.current().log_tag());
+            let mut scanner = SegmentScanner::new(file, shard, log_tag, last.first_seq.get())?;
             while scanner.expected_seq() <= seq.get() {
                 match scanner.next_batch()? {
                     Scan::Batch(batch) => {
@@ -216,12 +219,13 @@ impl Log {
     /// # Errors
     ///
     /// [`Error::OutOfRange`] when `seq` lies beyond what was appended, before what is still
-    /// there, or before the last checkpoint; then nothing changes. Else as
+    /// there, or before the last checkpoint, [`Error::StatesUsedUp`]; then nothing changes. Else as
     /// [`append`](Self::append).
     pub fn truncate_after(&self, seq: Seq) -> Result<()> {
         self.shared().require_own_process()?;
         may_block()?;
         let mut file = self.inner.state();
+        file.require_generations()?;
         let frozen = self.inner.quiesce()?;
         let checkpoint = file.current().checkpoint.as_ref().map_or(0, |last| last.seq);
         let min = self.first_seq().prev().max(Seq::new(checkpoint));

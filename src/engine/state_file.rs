@@ -7,15 +7,24 @@
 //!    a slot that announces a cut which was finished: if it counted again, because the newer slot
 //!    went bad, it would take the records that came after the cut.
 //! 2. The file comes into being whole: made under another name, synced, renamed, directory synced.
+//!    The directory's own name is durable before that, whoever made it.
+//! 3. Whoever writes it has it locked, from before it is believed until the log is closed. A file
+//!    called `lock` can be deleted under an open log; without `state` there is no log. It is locked
+//!    under its first name already, and the one that it replaces as well.
 
 use std::io;
 
 use crate::error::{Error, Result};
-use crate::format::{SLOT_BYTES, State, StateError, VERSION, newest};
-use crate::io::{Access, Storage, StorageFile};
+use crate::format::{
+    SLOT_BYTES, SLOT_DISTANCE, STATE_BYTES, State, StateError, VERSION, newest, slot_of, state_file,
+};
+use crate::io::{Access, LockGuard, Storage, StorageFile};
 use crate::mutation::mutated;
 use crate::replication::ShardId;
 use crate::segment::name::{state_name, state_temp_name};
+
+/// More than any change, its recovery and the close after it take.
+const GENERATIONS_KEPT: u64 = 64;
 
 /// A log's `state` file.
 #[derive(Debug)]
@@ -27,6 +36,8 @@ pub(crate) struct StateFile {
     is_torn: bool,
     /// The other slot holds what must never count: a torn write, or a cut that was finished.
     is_unsettled: bool,
+    /// Of a file that is written, where the platform has such locks.
+    lock: Option<Box<dyn LockGuard>>,
 }
 
 /// What was found under the name of the `state` file.
@@ -52,17 +63,17 @@ impl StateFile {
         }
         let access = if to_write { Access::Write } else { Access::Read };
         let file = storage.open(&name, access)?;
+        let lock = if to_write { lock(&*file)? } else { None };
         if to_write {
             file.sync()?;
             file.drop_cache();
         }
-        let mut bytes = vec![0; 2 * SLOT_BYTES];
+        let mut bytes = vec![0; STATE_BYTES];
         let len = file.read_at(&mut bytes, 0)?;
         match newest(&bytes[..len]) {
             Ok((current, _)) if current.shard != shard.get() => Ok(Found::Unreadable),
             Ok((current, slot)) => {
-                let other = bytes[..len].get((1 - slot) * SLOT_BYTES..).unwrap_or(&[]);
-                let other = &other[..other.len().min(SLOT_BYTES)];
+                let other = slot_of(&bytes[..len], 1 - slot);
                 let (is_torn, is_unsettled) = match State::decode(other) {
                     Ok(other) => (false, other.cutting && !current.cutting),
                     Err(_) => {
@@ -71,9 +82,9 @@ impl StateFile {
                         (is_torn, is_torn)
                     }
                 };
-                Ok(Found::Valid(StateFile { file, current, slot, is_torn, is_unsettled }))
+                Ok(Found::Valid(StateFile { file, current, slot, is_torn, is_unsettled, lock }))
             }
-            Err(StateError::NewerVersion(version)) => Err(Error::UnsupportedVersion {
+            Err(StateError::OtherVersion(version)) => Err(Error::UnsupportedVersion {
                 path: storage.dir().join(&name),
                 version,
                 newest: VERSION,
@@ -82,31 +93,54 @@ impl StateFile {
         }
     }
 
-    /// Makes the shard's `state` file, durably. What lies under its temporary name is replaced.
+    /// Makes the shard's `state` file, durably, for a log with this tag or a new one. What lies
+    /// under its temporary name is replaced.
     pub(crate) fn create(
         storage: &dyn Storage,
         shard: ShardId,
+        log_tag: Option<u64>,
         first_seq: u64,
     ) -> Result<StateFile> {
         let (name, temp) = (state_name(shard), state_temp_name(shard));
-        if storage.list()?.contains(&temp) {
+        let names = storage.list()?;
+        if names.contains(&temp) {
+            let _nobody_makes_it = lock(&*storage.open(&temp, Access::Write)?)?;
             storage.remove(&temp)?;
         }
         let mut log_id = [0; 16];
         getrandom::fill(&mut log_id).map_err(|error| {
             Error::io("get random bytes", storage.dir(), io::Error::other(error.to_string()))
         })?;
+        if let Some(tag) = log_tag {
+            log_id[..8].copy_from_slice(&tag.to_le_bytes());
+        }
         let current = State { generation: 1, ..State::new(log_id, shard.get(), first_seq) };
-        let mut bytes = vec![0; 2 * SLOT_BYTES];
-        bytes[..SLOT_BYTES].copy_from_slice(current.encode().as_slice());
-        let file = storage.open(&temp, Access::Create)?;
-        file.write_at(&bytes, 0)?;
+        let file = storage.open(&temp, Access::Create).map_err(|error| match error {
+            Error::Io { source, .. } if source.kind() == io::ErrorKind::AlreadyExists => {
+                Error::Locked { path: storage.dir().join(&temp), pid: None }
+            }
+            error => error,
+        })?;
+        let guard = lock(&*file)?;
+        // From here on nobody else makes one; but somebody may just have made it.
+        let _replaced = lock_unreadable(storage, shard)?;
+        file.write_at(&state_file(&current, None), 0)?;
         file.sync()?;
+        // Whoever finds a `state` need not ask for the name of its directory.
+        if !mutated("skip_parent_sync") {
+            storage.sync_parent()?;
+        }
         storage.rename(&temp, &name)?;
         storage.sync_dir()?;
         // By the name that errors should tell.
         let file = storage.open(&name, Access::Write)?;
-        Ok(StateFile { file, current, slot: 0, is_torn: false, is_unsettled: false })
+        let (is_torn, is_unsettled) = (false, false);
+        Ok(StateFile { file, current, slot: 0, is_torn, is_unsettled, lock: guard })
+    }
+
+    /// Whoever holds this has the file to itself.
+    pub(crate) fn take_lock(&mut self) -> Option<Box<dyn LockGuard>> {
+        self.lock.take()
     }
 
     /// The state that counts.
@@ -114,12 +148,22 @@ impl StateFile {
         &self.current
     }
 
+    /// That there are generations left for a change, and for what it takes to finish it and to
+    /// close the log. To be asked before anything is begun.
+    pub(crate) fn require_generations(&self) -> Result<()> {
+        let is_near_end = self.current.generation > u64::MAX - GENERATIONS_KEPT;
+        if is_near_end { Err(Error::StatesUsedUp) } else { Ok(()) }
+    }
+
     /// Makes `state` the one that counts, durably; its generation is set here. After an error
     /// either of the two may count at the next open, and nothing may be written any more.
     pub(crate) fn write(&mut self, state: State) -> Result<()> {
-        let state = State { generation: self.current.generation.saturating_add(1), ..state };
+        let Some(generation) = self.current.generation.checked_add(1) else {
+            return Err(Error::StatesUsedUp);
+        };
+        let state = State { generation, ..state };
         let slot = if mutated("state_in_place") { self.slot } else { 1 - self.slot };
-        self.file.write_at(state.encode().as_slice(), (slot * SLOT_BYTES) as u64)?;
+        self.file.write_at(state.encode().as_slice(), (slot * SLOT_DISTANCE) as u64)?;
         if !mutated("skip_state_sync") {
             self.file.sync()?;
         }
@@ -145,6 +189,24 @@ impl StateFile {
     }
 }
 
+/// Locks a `state` file, whatever name it has yet.
+fn lock(file: &dyn StorageFile) -> Result<Option<Box<dyn LockGuard>>> {
+    if mutated("leave_state_unlocked") { Ok(None) } else { file.lock() }
+}
+
+/// Locks the file that a new one is to replace, if there is one: it holds no state, or another
+/// writer was faster.
+fn lock_unreadable(storage: &dyn Storage, shard: ShardId) -> Result<Option<Box<dyn LockGuard>>> {
+    let name = state_name(shard);
+    if !storage.list()?.contains(&name) {
+        return Ok(None);
+    }
+    match StateFile::open(storage, shard, &[name.clone()], true)? {
+        Found::Valid(_) => Err(Error::Locked { path: storage.dir().join(name), pid: None }),
+        Found::Missing | Found::Unreadable => lock(&*storage.open(&name, Access::Write)?),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -161,12 +223,12 @@ mod tests {
     #[test]
     fn every_write_goes_into_the_slot_that_does_not_count() {
         let memory = Memory::default();
-        let mut file = StateFile::create(&memory, ShardId::SINGLE, 1).unwrap();
+        let mut file = StateFile::create(&memory, ShardId::SINGLE, None, 1).unwrap();
         for last_seq in 1..6 {
             let before = memory.get("state").unwrap();
             file.write(State { last_seq, ..file.current().clone() }).unwrap();
             let after = memory.get("state").unwrap();
-            let kept = usize::from(last_seq % 2 == 0) * SLOT_BYTES..;
+            let kept = usize::from(last_seq % 2 == 0) * SLOT_DISTANCE..;
             assert_eq!(before[kept.start..][..SLOT_BYTES], after[kept.start..][..SLOT_BYTES]);
             assert_eq!(reopen(&memory).current(), file.current());
         }
@@ -175,12 +237,12 @@ mod tests {
     #[test]
     fn a_write_torn_anywhere_leaves_the_state_before_it() {
         let memory = Memory::default();
-        let mut file = StateFile::create(&memory, ShardId::SINGLE, 1).unwrap();
+        let mut file = StateFile::create(&memory, ShardId::SINGLE, None, 1).unwrap();
         let before = file.current().clone();
         file.write(State { last_seq: 9, ..before.clone() }).unwrap();
         for len in [0, 1, 512, 4095] {
             let torn = memory.copy();
-            torn.edit("state", |bytes| bytes[SLOT_BYTES + len..].fill(0));
+            torn.edit("state", |bytes| bytes[SLOT_DISTANCE + len..].fill(0));
             let counts = if len < 80 + 16 { &before } else { file.current() };
             assert_eq!(reopen(&torn).current(), counts, "torn after {len} bytes");
         }
@@ -190,9 +252,9 @@ mod tests {
     fn a_torn_write_is_not_completed_by_a_later_torn_write() {
         const SECTOR: usize = 512;
         let memory = Memory::default();
-        let mut file = StateFile::create(&memory, ShardId::SINGLE, 1).unwrap();
+        let mut file = StateFile::create(&memory, ShardId::SINGLE, None, 1).unwrap();
         file.write(State { last_seq: 9, ..file.current().clone() }).unwrap();
-        memory.edit("state", |bytes| bytes[SLOT_BYTES + SECTOR..].fill(0xff));
+        memory.edit("state", |bytes| bytes[SLOT_DISTANCE + SECTOR..].fill(0xff));
         for settled in [false, true] {
             let memory = memory.copy();
             let mut file = reopen(&memory);
@@ -202,7 +264,7 @@ mod tests {
                 file.settle().unwrap();
             }
             let before = memory.get("state").unwrap();
-            let slot = (1 - file.slot) * SLOT_BYTES;
+            let slot = (1 - file.slot) * SLOT_DISTANCE;
             file.write(State { last_seq: 3, ..file.current().clone() }).unwrap();
             memory.edit("state", |bytes| {
                 bytes[slot..][..SECTOR].copy_from_slice(&before[slot..][..SECTOR]);
@@ -215,7 +277,7 @@ mod tests {
     #[test]
     fn a_cut_that_was_finished_does_not_begin_again_when_the_newer_slot_goes_bad() {
         let memory = Memory::default();
-        let mut file = StateFile::create(&memory, ShardId::SINGLE, 1).unwrap();
+        let mut file = StateFile::create(&memory, ShardId::SINGLE, None, 1).unwrap();
         let cutting = State { cut: Some(4), cutting: true, ..file.current().clone() };
         file.write(cutting.clone()).unwrap();
         file.write(State { cutting: false, ..cutting }).unwrap();
@@ -225,7 +287,7 @@ mod tests {
         for memory in [memory, crashed_before] {
             for slot in [0, 1] {
                 let memory = memory.copy();
-                memory.edit("state", |bytes| bytes[slot * SLOT_BYTES + 40] ^= 1);
+                memory.edit("state", |bytes| bytes[slot * SLOT_DISTANCE + 40] ^= 1);
                 let left = reopen(&memory);
                 assert_eq!((left.current().cut, left.current().cutting), (Some(4), false));
                 assert!(left.was_torn());
@@ -237,7 +299,7 @@ mod tests {
     fn the_file_gets_its_name_when_it_is_durable() {
         let memory = Memory::default();
         memory.put("state.tmp", vec![1; 100]);
-        StateFile::create(&memory, ShardId::SINGLE, 1).unwrap();
+        StateFile::create(&memory, ShardId::SINGLE, None, 1).unwrap();
         assert_eq!(
             memory.changes(),
             [
@@ -252,9 +314,51 @@ mod tests {
     }
 
     #[test]
+    fn a_state_that_cannot_be_counted_is_not_written() {
+        let memory = Memory::default();
+        let mut file = StateFile::create(&memory, ShardId::SINGLE, None, 1).unwrap();
+        assert!(file.require_generations().is_ok());
+        file.current.generation = u64::MAX - GENERATIONS_KEPT;
+        file.write(file.current.clone()).unwrap();
+        assert!(matches!(file.require_generations(), Err(Error::StatesUsedUp)));
+        while file.current.generation < u64::MAX {
+            file.write(file.current.clone()).unwrap();
+        }
+        let before = memory.get("state");
+        let next = State { last_seq: 9, ..file.current.clone() };
+        assert!(matches!(file.write(next), Err(Error::StatesUsedUp)));
+        assert_eq!(memory.get("state"), before);
+        assert_eq!(reopen(&memory).current(), file.current());
+    }
+
+    /// Two that begin a log at the same time, with a file called `lock` deleted between them.
+    #[cfg(unix)]
+    #[test]
+    fn only_one_makes_the_file_and_whoever_was_slower_is_told_that_it_is_locked() {
+        use crate::io::StdStorage;
+        let dir = tempfile::tempdir().unwrap();
+        let storage = StdStorage::new(dir.path());
+        let create = || StateFile::create(&storage, ShardId::SINGLE, None, 1);
+        let is_locked = |made: Result<StateFile>| matches!(made, Err(Error::Locked { .. }));
+        {
+            let begun = storage.open("state.tmp", Access::Create).unwrap();
+            let _guard = begun.lock().unwrap();
+            assert!(is_locked(create()), "it is being made");
+        }
+        let file = create().unwrap();
+        assert!(is_locked(create()), "it was made a moment ago");
+        let open = || StateFile::open(&storage, ShardId::SINGLE, &storage.list().unwrap(), true);
+        assert!(matches!(open(), Err(Error::Locked { .. })));
+        drop(file);
+        assert!(matches!(open().unwrap(), Found::Valid(_)));
+        storage.open("state", Access::Write).unwrap().set_bytes(0).unwrap();
+        create().unwrap();
+    }
+
+    #[test]
     fn the_state_of_another_shard_is_unreadable() {
         let memory = Memory::default();
-        StateFile::create(&memory, ShardId(3), 1).unwrap();
+        StateFile::create(&memory, ShardId(3), None, 1).unwrap();
         memory.put("state", memory.get("s00003-state").unwrap());
         let found = StateFile::open(&memory, ShardId::SINGLE, &memory.names(), false).unwrap();
         assert!(matches!(found, Found::Unreadable), "{found:?}");

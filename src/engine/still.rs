@@ -3,8 +3,10 @@
 //! 1. The `state` file is read before the names are listed and again after all segments are open.
 //!    If it is the same, nothing was truncated in between, so what was listed is a whole log: it
 //!    does not lack the end of one whose beginning was truncated because of that end.
-//! 2. From then on names, `state` and segments are those of that moment. Segments stay open, so
-//!    removing them takes nothing away. The last one may still grow.
+//! 2. From then on names, `state` and segments are those of that moment. The oldest segments, which
+//!    are removed first, stay open, up to a part of the descriptors that the process may have
+//!    ([`HELD_PART`]): so removing them takes nothing away. The others are opened when they are
+//!    read; one that was removed by then is told as missing. The last one may still grow.
 //! 3. Nothing can be changed through it.
 
 use std::collections::BTreeMap;
@@ -17,9 +19,21 @@ use crate::io::{Access, Storage, StorageFile};
 use crate::mutation::mutated;
 use crate::replication::ShardId;
 use crate::segment::name::{segments_among, state_name};
+use crate::sys;
 
 /// How often it is tried beside a writer that truncates all the time.
 const TRIES_MAX: u32 = 100;
+
+/// Of the descriptors that the process may have, this part holds segments open: a quarter.
+const HELD_PART: u64 = 4;
+/// How many segments are held open where it is not known how many descriptors there may be.
+const HELD_DEFAULT: usize = 128;
+
+/// How many segments are held open at most.
+fn held_max() -> usize {
+    let part = sys::descriptors_max().map(|most| most / HELD_PART);
+    part.map_or(HELD_DEFAULT, |most| usize::try_from(most).unwrap_or(usize::MAX))
+}
 
 /// Looks at a log without its lock, and again before damage or a missing file is told: beside a
 /// writer, a file is read while it is written, and one that was listed is removed before it is
@@ -62,6 +76,12 @@ fn changes_all_the_time(dir: &Path) -> Error {
     Error::io("look at", dir, source)
 }
 
+fn removed_meanwhile(dir: &Path, name: &str) -> Error {
+    let what = "a writer removed it after this reader began, which had too many segments to hold \
+                all of them open; open the log again";
+    Error::io("open", dir.join(name), std::io::Error::new(ErrorKind::NotFound, what))
+}
+
 #[derive(Debug)]
 pub(crate) struct Still {
     storage: Arc<dyn Storage>,
@@ -81,7 +101,7 @@ impl Still {
         let mut tries = 0;
         loop {
             tries += 1;
-            match Still::look(&storage, shard) {
+            match Still::look(&storage, shard, held_max()) {
                 Ok(Some(still)) => return Ok(still),
                 Ok(None) if tries < TRIES_MAX => {}
                 Ok(None) => return Err(changes_all_the_time(storage.dir())),
@@ -91,14 +111,21 @@ impl Still {
     }
 
     /// `None` if something was truncated meanwhile.
-    fn look(storage: &Arc<dyn Storage>, shard: ShardId) -> Result<Option<Still>> {
+    fn look(storage: &Arc<dyn Storage>, shard: ShardId, held_max: usize) -> Result<Option<Still>> {
         let state = content(&**storage, &state_name(shard))?;
         let names = crate::engine::recovery::list(&**storage)?;
         let mut files = BTreeMap::new();
-        for (_, name) in segments_among(shard, names.clone()) {
+        for (_, name) in segments_among(shard, names.clone()).into_iter().take(held_max) {
             match storage.open(&name, Access::Read) {
                 Ok(file) => files.insert(name, StillFile::Open(file.into())),
                 Err(error) if is_missing(&error) => return Ok(None),
+                Err(error) if error.is_shortage() && !files.is_empty() => {
+                    // Half of what there is, for whoever reads, and for the rest of the process.
+                    for _ in 0..files.len().div_ceil(2) {
+                        files.pop_last();
+                    }
+                    break;
+                }
                 Err(error) => return Err(error),
             };
         }
@@ -142,7 +169,10 @@ impl Storage for Still {
     fn open(&self, name: &str, access: Access) -> Result<Box<dyn StorageFile>> {
         match (self.files.get(name), access) {
             (Some(file), Access::Read) => Ok(Box::new(file.clone())),
-            (None, Access::Read) => self.storage.open(name, Access::Read),
+            (None, Access::Read) => self.storage.open(name, Access::Read).map_err(|error| {
+                let was_there = is_missing(&error) && self.names.iter().any(|was| was == name);
+                if was_there { removed_meanwhile(self.storage.dir(), name) } else { error }
+            }),
             _ => Err(Error::ReadOnly),
         }
     }
@@ -156,6 +186,13 @@ impl StorageFile for StillFile {
         }
     }
 
+    fn next_data(&self, from: u64) -> Result<Option<u64>> {
+        match self {
+            StillFile::Open(file) => file.next_data(from),
+            StillFile::Content(_) => Ok(Some(from)),
+        }
+    }
+
     fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<usize> {
         let content = match self {
             StillFile::Open(file) => return file.read_at(buf, offset),
@@ -165,6 +202,13 @@ impl StorageFile for StillFile {
         let len = from.len().min(buf.len());
         buf[..len].copy_from_slice(&from[..len]);
         Ok(len)
+    }
+
+    fn is_renamed(&self) -> Result<bool> {
+        match self {
+            StillFile::Open(file) => file.is_renamed(),
+            StillFile::Content(_) => Ok(true),
+        }
     }
 }
 
@@ -208,6 +252,30 @@ mod tests {
             Ok(((), Some(damage(offset))))
         });
         assert!(never.unwrap_err().to_string().contains("all the time"));
+    }
+
+    #[test]
+    fn it_holds_the_oldest_segments_and_says_so_of_others_that_are_gone() {
+        let (memory, shard) = (Memory::default(), ShardId::SINGLE);
+        let names: Vec<_> = (1..=1200).map(|first| segment_filename(shard, first)).collect();
+        names.iter().for_each(|name| memory.put(name, name.clone().into_bytes()));
+        let storage: Arc<dyn Storage> = Arc::new(memory.clone());
+        let still = Still::look(&storage, shard, HELD_DEFAULT).unwrap().unwrap();
+        assert_eq!(still.files.len(), HELD_DEFAULT);
+        assert_eq!(still.list().unwrap().len(), names.len());
+        let read = |name: &str| {
+            let mut bytes = vec![0; name.len()];
+            still.open(name, Access::Read)?.read_at(&mut bytes, 0)?;
+            Ok::<_, Error>(bytes)
+        };
+        assert!(names.iter().all(|name| read(name).unwrap() == name.as_bytes()));
+        let (held, other) = (&names[HELD_DEFAULT - 1], &names[HELD_DEFAULT]);
+        [held, other].into_iter().for_each(|name| memory.remove(name).unwrap());
+        assert_eq!(read(held).unwrap(), held.as_bytes());
+        let told = read(other).unwrap_err().to_string();
+        assert!(told.contains(other.as_str()) && told.contains("open the log again"), "{told}");
+        let absent = still.open("absent", Access::Read).unwrap_err().to_string();
+        assert!(!absent.contains("open the log again"), "{absent}");
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! The engine on queues that fail on demand.
 
+mod page_cache;
+
 use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};

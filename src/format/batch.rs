@@ -7,6 +7,7 @@
 
 mod header;
 mod heads;
+mod place;
 
 use std::fmt;
 
@@ -15,6 +16,8 @@ pub use crate::format::batch::header::BatchHeader;
 pub(crate) use crate::format::batch::heads::HeadDigest;
 pub use crate::format::batch::heads::digest;
 use crate::format::batch::heads::{Heads, is_filled};
+pub use crate::format::batch::place::Place;
+pub(crate) use crate::format::batch::place::{PlaceKey, log_of};
 use crate::mutation::mutated;
 
 /// Lays a record into a frame at `at` and returns where the next one goes.
@@ -31,7 +34,8 @@ pub fn push_record(frame: &mut [u8], at: usize, head: RecordHead, bytes: &[u8]) 
 }
 
 /// Closes a frame whose records were laid from byte 64 on: writes the header with its digest and
-/// zeroes the padding. `heads` are the heads of all records, in order.
+/// zeroes the padding. `heads` are the heads of all records, in order. A batch with a salt needs
+/// its place, a stand-alone one has none.
 ///
 /// ```
 /// use ringwal::format::{BatchHeader, HEADER_SIZE, RecordHead, decode, push_record, seal};
@@ -53,18 +57,20 @@ pub fn push_record(frame: &mut [u8], at: usize, head: RecordHead, bytes: &[u8]) 
 ///     records: 2,
 ///     payload_bytes: (at - HEADER_SIZE) as u32,
 /// };
-/// seal(&mut frame, &header, &heads);
-/// assert!(decode(&frame)?.records().map(|record| record.bytes).eq(records));
+/// seal(&mut frame, None, &header, &heads);
+/// assert!(decode(&frame, None)?.records().map(|record| record.bytes).eq(records));
 /// # Ok::<(), ringwal::format::BatchError>(())
 /// ```
 ///
 /// # Panics
 ///
-/// If the header does not describe records with these heads. That they are the heads in the frame
+/// If the header does not describe records with these heads, or has a salt and no place with a
+/// log, or a place and no salt. That they are the heads in the frame
 /// is for the caller to see to, and looked at only in debug builds: with others, the batch is not
 /// valid.
-pub fn seal(frame: &mut [u8], header: &BatchHeader, heads: &[u8]) {
+pub fn seal(frame: &mut [u8], place: Option<&Place>, header: &BatchHeader, heads: &[u8]) {
     header.check().expect("a header that can be read again");
+    assert_eq!(header.salt != 0, place.is_some(), "a place if and only if there is a salt");
     assert!(is_filled(header, heads), "the records fill the payload exactly");
     let (end, padded) = (to_index(header.end_bytes()), to_index(header.frame_bytes()));
     debug_assert!(
@@ -74,25 +80,27 @@ pub fn seal(frame: &mut [u8], header: &BatchHeader, heads: &[u8]) {
         "the heads are those in the frame"
     );
     let unsigned = header.encode([0; DIGEST_SIZE]);
-    let signed = header.encode(digest(&unsigned[..DIGEST_AT], heads));
+    let signed = header.encode(digest(place, &unsigned[..DIGEST_AT], heads));
     frame[..HEADER_SIZE].copy_from_slice(&signed);
     frame[end..padded].fill(0);
 }
 
-/// Verifies the batch at the start of `bytes`, wholly: the digest and every CRC. What follows its
-/// payload is not looked at, so the padding may be missing.
+/// Verifies the batch at the start of `bytes`, which lie at `place`, wholly: the digest and every
+/// CRC. What follows its payload is not looked at, so the padding may be missing. Without a place
+/// only a stand-alone batch can hold.
 ///
 /// # Errors
 ///
 /// The first thing that is wrong.
-pub fn decode(bytes: &[u8]) -> Result<VerifiedBatch<'_>, BatchError> {
+pub fn decode<'a>(bytes: &'a [u8], place: Option<&Place>) -> Result<VerifiedBatch<'a>, BatchError> {
     let (header, stated) = BatchHeader::parse(bytes)?;
+    let key = PlaceKey::of(&header, place, &stated)?;
     let needed = header.end_bytes();
     if (bytes.len() as u64) < needed && !mutated("trust_length") {
         return Err(BatchError::Short { needed });
     }
     let payload = &bytes[HEADER_SIZE..to_index(needed)];
-    let mut digest = HeadDigest::new(&bytes[..DIGEST_AT]);
+    let mut digest = HeadDigest::new(key, &bytes[..DIGEST_AT]);
     let mut walk = Heads::new(payload, header.records);
     for (head, _) in &mut walk {
         digest.push(&head);
@@ -133,7 +141,7 @@ fn check_records(header: &BatchHeader, payload: &[u8]) -> Result<(), BatchError>
 /// use ringwal::format::{decode, encode_stand_alone};
 ///
 /// let bytes = encode_stand_alone([&b"one"[..], b"two"], 1, 0, 0)?;
-/// let batch = decode(&bytes)?;
+/// let batch = decode(&bytes, None)?;
 /// let records: Vec<_> = batch.records().map(|record| (record.seq, record.bytes)).collect();
 /// assert_eq!(records, [(1, &b"one"[..]), (2, b"two")]);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -229,7 +237,7 @@ impl Walk {
 /// use ringwal::format::{decode, encode_stand_alone};
 ///
 /// let bytes = encode_stand_alone([b"one".as_slice(), b"two"], 1, 0, 0)?;
-/// let batch = decode(&bytes)?;
+/// let batch = decode(&bytes, None)?;
 /// assert_eq!(batch.records().map(|record| record.bytes).collect::<Vec<_>>(), [b"one", b"two"]);
 /// # Ok::<(), ringwal::format::BatchError>(())
 /// ```
@@ -265,7 +273,7 @@ pub fn encode_stand_alone<'a>(
         payload_bytes,
     };
     header.check()?;
-    seal(&mut frame, &header, &heads);
+    seal(&mut frame, None, &header, &heads);
     Ok(frame)
 }
 
@@ -282,8 +290,8 @@ pub enum BatchError {
     Blank,
     /// It does not begin as a batch does.
     Magic,
-    /// It was written by a newer version.
-    NewerVersion(
+    /// It was written in another version of the format.
+    OtherVersion(
         /// The version that it states.
         u8,
     ),
@@ -295,7 +303,9 @@ pub enum BatchError {
     Count,
     /// Its lengths contradict each other.
     Length,
-    /// The digest does not hold.
+    /// Another log wrote it.
+    OtherLog,
+    /// The digest does not hold: the batch is damaged, or it does not belong to where it lies.
     Digest,
     /// A record's checksum does not hold.
     Record {
@@ -310,14 +320,15 @@ impl fmt::Display for BatchError {
             BatchError::Short { needed } => write!(f, "the batch needs {needed} bytes"),
             BatchError::Blank => write!(f, "nothing was written here"),
             BatchError::Magic => write!(f, "not the beginning of a batch"),
-            BatchError::NewerVersion(version) => {
-                write!(f, "the batch has format version {version}, newer than {VERSION}")
+            BatchError::OtherVersion(version) => {
+                write!(f, "the batch has format version {version}, not {VERSION}")
             }
             BatchError::Flags => write!(f, "the batch has unknown flags"),
             BatchError::Unit => write!(f, "the padding unit is out of range"),
             BatchError::Count => write!(f, "the record count or sequence number is out of range"),
             BatchError::Length => write!(f, "the lengths in the batch contradict each other"),
-            BatchError::Digest => write!(f, "the batch digest does not hold"),
+            BatchError::OtherLog => write!(f, "the batch was written by another log"),
+            BatchError::Digest => write!(f, "the batch digest does not hold at this place"),
             BatchError::Record { index } => {
                 write!(f, "the checksum of record {index} of the batch does not hold")
             }

@@ -20,7 +20,12 @@
 //!  32    8  durable watermark known when the batch was sealed
 //!  40    4  records
 //!  44    4  payload bytes
-//!  48   16  digest: BLAKE3, cut to 16 bytes, over bytes 0..48 and all record heads
+//!  48    8  the log's tag, the first 8 bytes of its id
+//!  56    8  digest: BLAKE3, cut to 8 bytes, over bytes 0..48 and all record heads, keyed by the
+//!           place: the tag, the segment's first sequence number, zeros
+//!
+//! in a stand-alone batch, which has no place:
+//!  48   16  digest: plain BLAKE3, cut to 16 bytes, over the same
 //!
 //! record head, little-endian
 //!   0    4  length of the bytes
@@ -33,7 +38,7 @@
 //! 2. the unit is none or 512 bytes to 16 MiB;
 //! 3. it has at least one record, the first number is at least 1 and the last one fits;
 //! 4. the records fill the payload exactly;
-//! 5. the digest holds, which covers every length and every CRC;
+//! 5. the digest holds, which covers every length, every CRC, and the place where it lies;
 //! 6. every CRC holds, which covers every byte of the payload.
 //!
 //! The zeros after the payload are covered by nothing and matter to nobody. Whether a valid frame
@@ -50,19 +55,23 @@ mod record;
 mod state;
 
 pub use batch::{
-    BatchError, BatchHeader, RecordView, Records, VerifiedBatch, decode, digest,
+    BatchError, BatchHeader, Place, RecordView, Records, VerifiedBatch, decode, digest,
     encode_stand_alone, push_record, seal,
 };
 pub use record::{RecordCrc, RecordHead};
-pub use state::{Checkpoint, PAYLOAD_MAX, SLOT_BYTES, State, StateError, newest};
+pub use state::{
+    Checkpoint, PAYLOAD_MAX, SLOT_BYTES, SLOT_DISTANCE, STATE_BYTES, State, StateError, newest,
+    slot_of, state_file,
+};
 
-pub(crate) use batch::{HeadDigest, Walk, decode_digested};
+pub(crate) use batch::{HeadDigest, PlaceKey, Walk, decode_digested, log_of};
 
 /// The first bytes of every batch.
 pub const MAGIC: [u8; 4] = *b"RWAL";
 
-/// The format version that this crate writes, and the newest one it reads.
-pub const VERSION: u8 = 1;
+/// The format version of batches that this crate writes, and the only one that it reads: version 1
+/// was never published.
+pub const VERSION: u8 = 2;
 
 /// The size of a batch header in bytes.
 pub const HEADER_SIZE: usize = 64;
@@ -75,6 +84,9 @@ pub const DIGEST_SIZE: usize = 16;
 
 /// Where the version lies in the header.
 pub(crate) const VERSION_AT: usize = MAGIC.len();
+
+/// Where the salt lies in the header.
+pub(crate) const SALT_AT: usize = 24;
 
 /// Where the digest lies in the header; it covers what is before it.
 pub(crate) const DIGEST_AT: usize = HEADER_SIZE - DIGEST_SIZE;

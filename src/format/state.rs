@@ -1,7 +1,7 @@
 //! The `state` file: two slots, written alternately, of which the newest valid one counts.
 //!
 //! ```text
-//! | slot 0, 4096 | slot 1, 4096 |
+//! | slot 0, 4096 | zeros, 61440 | slot 1, 4096 |
 //!
 //! slot, little-endian
 //!  at bytes
@@ -22,7 +22,9 @@
 //!  96    n  checkpoint: payload; zeros up to the end
 //! ```
 //!
-//! A slot is never written while it is the one that counts, so a torn write costs nothing.
+//! A slot is never written while it is the one that counts, so a torn write costs nothing. They are
+//! so far apart that no page of memory and no block of a file system has parts of both: whatever
+//! is written with a slot, it is not the other one.
 
 use std::fmt;
 
@@ -30,6 +32,12 @@ use super::{DIGEST_SIZE, array_at, u16_at, u32_at, u64_at};
 
 /// The size of a slot in bytes; the file has two.
 pub const SLOT_BYTES: usize = 4096;
+
+/// From the beginning of the one slot to that of the other, in bytes.
+pub const SLOT_DISTANCE: usize = 64 << 10;
+
+/// The size of the file in bytes.
+pub const STATE_BYTES: usize = SLOT_DISTANCE + SLOT_BYTES;
 
 /// The most bytes that a checkpoint's payload may have.
 pub const PAYLOAD_MAX: usize = 3072;
@@ -93,6 +101,12 @@ impl State {
         }
     }
 
+    /// The log's tag: the first 8 bytes of its id, little-endian. Its batches state it
+    /// ([`Place::log`](crate::format::Place::log)).
+    pub fn log_tag(&self) -> u64 {
+        u64_at(&self.log_id, 0)
+    }
+
     /// The slot as it lies on disk.
     ///
     /// # Panics
@@ -139,13 +153,13 @@ impl State {
         if slot[..4] != MAGIC || slot[4] == 0 {
             return Err(StateError::Magic);
         }
-        if slot[4] > VERSION {
+        if slot[4] != VERSION {
             // A slot that would hold if it stated our version is a damaged one.
             let mut ours = *slot;
             ours[4] = VERSION;
             let is_ours = slot[DIGEST_AT..PAYLOAD_AT] == slot_digest(&ours);
-            let newer = StateError::NewerVersion(slot[4]);
-            return Err(if is_ours { StateError::Digest } else { newer });
+            let other = StateError::OtherVersion(slot[4]);
+            return Err(if is_ours { StateError::Digest } else { other });
         }
         if slot[DIGEST_AT..PAYLOAD_AT] != slot_digest(slot) {
             return Err(StateError::Digest);
@@ -199,17 +213,50 @@ fn slot_digest(slot: &[u8; SLOT_BYTES]) -> [u8; DIGEST_SIZE] {
     array_at(hasher.finalize().as_bytes(), 0)
 }
 
+/// The slot with this index, 0 or 1, of a `state` file, or what the file has of it.
+///
+/// ```
+/// use ringwal::format::{SLOT_BYTES, SLOT_DISTANCE, STATE_BYTES, slot_of};
+///
+/// assert_eq!(slot_of(&[7; STATE_BYTES], 1).len(), SLOT_BYTES);
+/// assert_eq!(slot_of(&[7; SLOT_DISTANCE + 9], 1), [7; 9]);
+/// assert!(slot_of(&[7; SLOT_BYTES], 1).is_empty());
+/// ```
+pub fn slot_of(file: &[u8], index: usize) -> &[u8] {
+    let rest = file.get(index.saturating_mul(SLOT_DISTANCE)..).unwrap_or(&[]);
+    rest.get(..SLOT_BYTES).unwrap_or(rest)
+}
+
+/// A `state` file with these slots, the first one and the second.
+///
+/// ```
+/// use ringwal::format::{State, newest, state_file};
+///
+/// let old = State { generation: 1, ..State::new([7; 16], 0, 1) };
+/// let new = State { generation: 2, last_seq: 9, ..old.clone() };
+/// assert_eq!(newest(&state_file(&old, Some(&new))), Ok((new, 1)));
+/// assert_eq!(newest(&state_file(&old, None)), Ok((old, 0)));
+/// ```
+pub fn state_file(first: &State, second: Option<&State>) -> Vec<u8> {
+    let mut file = vec![0; STATE_BYTES];
+    file[..SLOT_BYTES].copy_from_slice(first.encode().as_slice());
+    if let Some(second) = second {
+        file[SLOT_DISTANCE..].copy_from_slice(second.encode().as_slice());
+    }
+    file
+}
+
 /// Of the slots in a `state` file, the state that counts and the index of its slot.
 ///
 /// # Errors
 ///
-/// [`StateError::NewerVersion`] if either slot has one; else, if neither is valid, what is wrong
+/// [`StateError::OtherVersion`] if either slot has one; else, if neither is valid, what is wrong
 /// with the first.
-pub fn newest(slots: &[u8]) -> Result<(State, usize), StateError> {
-    let decoded = [0, 1].map(|index| State::decode(slots.get(index * SLOT_BYTES..).unwrap_or(&[])));
+pub fn newest(file: &[u8]) -> Result<(State, usize), StateError> {
+    let decoded = [0, 1].map(|index| State::decode(slot_of(file, index)));
     for slot in &decoded {
-        if let Err(newer @ StateError::NewerVersion(_)) = slot {
-            return Err(*newer);
+        if let Err(other @ StateError::OtherVersion(_)) = slot {
+            return Err(*other);
         }
     }
     match decoded {
@@ -228,8 +275,8 @@ pub enum StateError {
     Short,
     /// It does not begin as a slot does.
     Magic,
-    /// It was written by a newer version.
-    NewerVersion(
+    /// It was written in another version of the format.
+    OtherVersion(
         /// The version that it states.
         u8,
     ),
@@ -247,8 +294,8 @@ impl fmt::Display for StateError {
         match self {
             StateError::Short => write!(f, "the state slot ends early"),
             StateError::Magic => write!(f, "not the beginning of a state slot"),
-            StateError::NewerVersion(version) => {
-                write!(f, "the state slot has format version {version}, newer than {VERSION}")
+            StateError::OtherVersion(version) => {
+                write!(f, "the state slot has format version {version}, not {VERSION}")
             }
             StateError::Digest => write!(f, "the digest of the state slot does not hold"),
             StateError::Field(name) => write!(f, "the {name} in the state slot is out of range"),
@@ -259,7 +306,7 @@ impl fmt::Display for StateError {
 impl std::error::Error for StateError {}
 
 const MAGIC: [u8; 4] = *b"RWST";
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 const DIGEST_AT: usize = 80;
 const PAYLOAD_AT: usize = DIGEST_AT + DIGEST_SIZE;
 const FLAG_CLEAN: u8 = 1;
@@ -268,6 +315,7 @@ const FLAG_CUT: u8 = 4;
 const FLAG_CHECKPOINT: u8 = 8;
 const FLAGS: u8 = FLAG_CLEAN | FLAG_CUTTING | FLAG_CUT | FLAG_CHECKPOINT;
 
+const _: () = assert!(SLOT_BYTES <= SLOT_DISTANCE);
 const _: () = assert!(PAYLOAD_AT + PAYLOAD_MAX <= SLOT_BYTES, "a checkpoint fits its slot");
 
 #[cfg(test)]
@@ -281,7 +329,18 @@ mod tests {
     }
 
     fn slots(first: &State, second: &State) -> Vec<u8> {
-        [first.encode().as_slice(), second.encode().as_slice()].concat()
+        state_file(first, Some(second))
+    }
+
+    #[test]
+    fn whatever_is_written_with_a_slot_the_other_one_is_not() {
+        let (one, other) = (state_file(&state(4), None), slots(&state(4), &state(5)));
+        for unit in [512, 4096, 16 << 10, 64 << 10] {
+            let differ = |(a, b): (&[u8], &[u8])| a != b;
+            let units = one.chunks(unit).zip(other.chunks(unit)).map(differ);
+            let changed: Vec<_> = units.enumerate().filter(|it| it.1).map(|it| it.0).collect();
+            assert!(!changed.is_empty() && !changed.contains(&0), "{unit}: {changed:?}");
+        }
     }
 
     #[test]
@@ -293,29 +352,29 @@ mod tests {
     #[test]
     fn a_torn_slot_leaves_the_other_one() {
         let mut bytes = slots(&state(4), &state(5));
-        bytes[SLOT_BYTES + 100] ^= 1;
+        bytes[SLOT_DISTANCE + 100] ^= 1;
         assert_eq!(newest(&bytes), Ok((state(4), 0)));
         assert_eq!(newest(&bytes[..SLOT_BYTES]), Ok((state(4), 0)));
         bytes[40] ^= 1;
         assert_eq!(newest(&bytes), Err(StateError::Digest));
         assert_eq!(newest(&[]), Err(StateError::Short));
-        assert_eq!(newest(&[0; 2 * SLOT_BYTES]), Err(StateError::Magic));
+        assert_eq!(newest(&[0; STATE_BYTES]), Err(StateError::Magic));
     }
 
     #[test]
-    fn a_newer_version_in_either_slot_is_not_overruled() {
-        for at in [4, SLOT_BYTES + 4] {
+    fn another_version_in_either_slot_is_not_overruled() {
+        for at in [4, SLOT_DISTANCE + 4] {
             let mut bytes = slots(&state(4), &state(5));
-            bytes[at] = 2;
+            bytes[at] = 3;
             bytes[at - 4 + DIGEST_AT] ^= 1;
-            assert_eq!(newest(&bytes), Err(StateError::NewerVersion(2)));
+            assert_eq!(newest(&bytes), Err(StateError::OtherVersion(3)));
         }
     }
 
     #[test]
-    fn a_flipped_bit_in_the_version_is_damage_and_not_a_newer_version() {
+    fn a_flipped_bit_in_the_version_is_damage_and_not_another_version() {
         let mut bytes = slots(&state(4), &state(5));
-        bytes[SLOT_BYTES + 4] ^= 0x10;
+        bytes[SLOT_DISTANCE + 4] ^= 0x10;
         assert_eq!(newest(&bytes), Ok((state(4), 0)));
     }
 

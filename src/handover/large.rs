@@ -91,6 +91,7 @@ impl Life {
             .queue_depth(1 + roll(3) as usize)
             .gather(!rarely(3))
             .inline(!rarely(3))
+            .note_after((!rarely(3)).then_some(Duration::from_millis(10)))
             .strategy(Some(strategy));
         Life {
             disk: SimDisk::new(roll(u64::MAX)),

@@ -154,6 +154,9 @@ fn appends_of_two(inline: bool, spares: usize) {
         .queue_bytes(4096)
         .spare_segments(spares)
         .inline(inline)
+        // Loom blocks a thread that only tries to take a lock until its holder lets go, also if
+        // the holder waits for that thread, as one that closes the log does.
+        .note_after(None)
         .strategy(Some(Strategy::Dsync));
     let log = super::open(builder, &disk).unwrap();
     let other = log.clone();

@@ -54,6 +54,19 @@ impl Dir {
         }
     }
 
+    /// Makes its own name durable. Where the directory above may not be opened, that was for
+    /// whoever could make it; and the name of a mount point is nobody's here.
+    pub(crate) fn sync_parent(&self) -> io::Result<()> {
+        let parent = self.base.join("..");
+        if is_other_device(&self.base, &parent) {
+            return Ok(());
+        }
+        match sync_dir(&parent) {
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+            synced => synced,
+        }
+    }
+
     /// Whether its path still leads to it.
     pub(crate) fn leads_here(&self) -> io::Result<bool> {
         let Some(open) = &self.open else { return Ok(true) };
@@ -97,11 +110,24 @@ fn is_same(_open: &File, _path: &Path) -> io::Result<bool> {
 }
 
 #[cfg(unix)]
+fn is_other_device(dir: &Path, parent: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let devices = [dir, parent].map(|path| std::fs::metadata(path).map(|found| found.dev()));
+    matches!(devices, [Ok(own), Ok(above)] if own != above)
+}
+
+#[cfg(not(unix))]
+fn is_other_device(_dir: &Path, _parent: &Path) -> bool {
+    false
+}
+
+#[cfg(unix)]
 fn sync_dir(dir: &Path) -> io::Result<()> {
     File::open(dir)?.sync_all()
 }
 
-/// Windows has no sync of a directory; its file systems journal names by themselves.
+/// Windows has no sync of a directory; a file is synced under its new name instead
+/// ([`Storage::rename`](crate::io::Storage::rename) of `StdStorage`).
 #[cfg(not(unix))]
 fn sync_dir(_dir: &Path) -> io::Result<()> {
     Ok(())
@@ -128,6 +154,7 @@ mod tests {
             assert_eq!(std::fs::read(dir.base().join("mine")).unwrap(), b"1");
         }
         dir.sync().unwrap();
+        dir.sync_parent().unwrap();
     }
 
     #[test]
@@ -137,6 +164,7 @@ mod tests {
         assert!(dir.sync().is_err());
         std::fs::create_dir(dir.base()).unwrap();
         dir.sync().unwrap();
+        dir.sync_parent().unwrap();
         assert!(dir.leads_here().unwrap());
     }
 }

@@ -260,8 +260,11 @@ fn prepare<F>(
         }
         None => storage.open(name, Access::Create).map_err(not_made)?,
     };
-    if blocks != Blocks::AsTheyCome {
-        let had = file.bytes().map_err(made)?;
+    let had = file.bytes().map_err(made)?;
+    if blocks == Blocks::AsTheyCome && had == 0 {
+        file.set_bytes(bytes.min(NAMED_BYTES)).map_err(made)?;
+        file.sync().map_err(made)?;
+    } else if blocks != Blocks::AsTheyCome {
         if had > bytes {
             file.set_bytes(bytes).map_err(made)?;
         }
@@ -297,6 +300,10 @@ struct Attempt {
     // Whether there is a file of the spare's name to remove.
     made: bool,
 }
+
+// So many bytes a segment has at least before it gets its name: one that has none is a copy that
+// failed, and recovery says so.
+const NAMED_BYTES: u64 = 512;
 
 // Between two steps the filler looks whether it should stop. Steps end at multiples of it, so that
 // only the first can begin inside of a block.

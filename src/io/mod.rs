@@ -17,6 +17,9 @@
 //!    was moved in, unless the buffer cannot be known to be free (then it is leaked, never freed).
 //! 2. `Ok` for a [`Op::Write`] with a [`Strategy`] means that all `len` bytes are on stable
 //!    storage; without one, that the operating system has all of them. A short write is an error.
+//!    That holds through the page cache only while no other operation that syncs the file is in
+//!    flight: the system tells the failed writeback of a page to one of them. The engine sees to
+//!    it.
 //! 3. `Ok` for [`Op::Sync`] means that every write to that file that had *completed* before the
 //!    sync was submitted is on stable storage. (A strategy that syncs the whole file gives the
 //!    same for the other writes; [`Strategy::syncs_file`] tells.)
@@ -123,6 +126,12 @@ pub trait Storage: Send + Sync + fmt::Debug {
         Err(Error::ReadOnly)
     }
 
+    /// Makes the directory's own name durable, whoever made it: what is in it must be found after
+    /// a loss of power.
+    fn sync_parent(&self) -> Result<()> {
+        Ok(())
+    }
+
     /// Takes the exclusive lock `name` until the returned guard is dropped, or says who has it
     /// ([`Error::Locked`]). Never waits.
     fn lock(&self, name: &str) -> Result<Box<dyn LockGuard>> {
@@ -156,6 +165,12 @@ pub trait StorageFile: Send + Sync + fmt::Debug {
     /// end of the file.
     fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<usize>;
 
+    /// Where, from `from` on, the next bytes are that may be other than zeros; `None` if there are
+    /// none up to the end of the file. It need not know, and may say `from`.
+    fn next_data(&self, from: u64) -> Result<Option<u64>> {
+        Ok(Some(from))
+    }
+
     /// Writes all of `data` at `offset`.
     fn write_at(&self, data: &[u8], offset: u64) -> Result<()> {
         let _refused = (data, offset);
@@ -182,6 +197,14 @@ pub trait StorageFile: Send + Sync + fmt::Debug {
         Err(Error::ReadOnly)
     }
 
+    /// Takes the exclusive lock of the file until the returned guard is dropped, or says that
+    /// somebody has it ([`Error::Locked`]), or that its name has gone to another file, which is the
+    /// same. Never waits, and keeps nobody away who only reads. `None` where a file cannot be
+    /// locked like that.
+    fn lock(&self) -> Result<Option<Box<dyn LockGuard>>> {
+        Ok(None)
+    }
+
     /// Makes content and length durable.
     fn sync(&self) -> Result<()> {
         Err(Error::ReadOnly)
@@ -192,6 +215,12 @@ pub trait StorageFile: Send + Sync + fmt::Debug {
     /// alone. `None` where that is not to be had or not worth it.
     fn read_ahead(&self) -> Option<Arc<dyn StorageFile>> {
         None
+    }
+
+    /// Whether the file has got another name since it was opened, and perhaps other content. One
+    /// that was removed has no name. True where that cannot be told.
+    fn is_renamed(&self) -> Result<bool> {
+        Ok(true)
     }
 
     /// Forgets what the operating system has cached of the file, as far as it can, so that the

@@ -182,6 +182,10 @@ impl<F: StorageFile> StorageFile for ReadAhead<F> {
         Ok(filled + rest)
     }
 
+    fn next_data(&self, from: u64) -> Result<Option<u64>> {
+        self.file.next_data(from)
+    }
+
     fn drop_cache(&self) {
         self.file.drop_cache();
     }

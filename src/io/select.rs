@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::error::{Error, Result};
-use crate::io::{BUF_ALIGN, Blocks, IoQueue, StdQueue, Storage, Strategy};
+use crate::io::{Blocks, IoQueue, StdQueue, Storage, Strategy};
 use crate::sys;
 
 /// Which backend to run.
@@ -224,7 +224,7 @@ pub fn open_queue(
         kind: BackendKind::Std,
         strategy: Strategy::WriteThenSync,
         direct_io: false,
-        unit_bytes: BUF_ALIGN as u64,
+        unit_bytes: filesystem.cached_unit(),
         blocks,
         fill: fills(blocks),
         filesystem: filesystem.name,
@@ -328,7 +328,7 @@ mod tests {
             open_queue(Arc::new(StdStorage::new(dir.path())), &options, "spare-trial.tmp").unwrap();
         assert_eq!((backend.kind, backend.strategy), (BackendKind::Std, Strategy::WriteThenSync));
         assert!(backend.refused.is_empty());
-        assert_eq!(backend.unit_bytes, 4096);
+        assert_eq!(backend.unit_bytes, sys::filesystem(dir.path()).cached_unit());
         let text = backend.to_string();
         for part in ["backend: std", "strategy: write-then-sync", "file system: "] {
             assert!(text.contains(part), "{text}");

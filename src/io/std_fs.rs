@@ -3,6 +3,8 @@
 //! What it promises beyond the contract of [`Storage`]:
 //! 1. A refused [`lock`](Storage::lock) changes nothing: the lock file is never truncated before
 //!    the lock is held.
+//!    A file is locked with `flock`, where that exists: it belongs to the file and not to a name,
+//!    and whoever reads need not ask. (Windows keeps readers out of what is locked.)
 //! 2. [`sync`](StorageFile::sync) is the cheaper fdatasync only while this handle did not change
 //!    the length of the file.
 //! 3. [`write_zeros`](StorageFile::write_zeros) touches exactly the bytes it is asked to; bytes
@@ -10,7 +12,7 @@
 //!
 //! Threading: everything may be shared between threads.
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{File, Metadata, OpenOptions, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 #[cfg(target_os = "linux")]
@@ -100,8 +102,13 @@ impl Storage for StdStorage {
     }
 
     fn rename(&self, from: &str, to: &str) -> Result<()> {
-        std::fs::rename(self.real_path(from), self.real_path(to))
-            .map_err(|source| Error::io("rename", self.path(from), source))
+        let new = self.real_path(to);
+        std::fs::rename(self.real_path(from), &new)
+            .map_err(|source| Error::io("rename", self.path(from), source))?;
+        match NAMES_GO_WITH_FILES {
+            true => sync_name(&new).map_err(|source| Error::io("sync", self.path(to), source)),
+            false => Ok(()),
+        }
     }
 
     fn remove(&self, name: &str) -> Result<()> {
@@ -114,10 +121,17 @@ impl Storage for StdStorage {
         self.dir.sync().map_err(failed)
     }
 
+    fn sync_parent(&self) -> Result<()> {
+        let failed = |source| Error::io("sync the directory above", self.dir.shown(), source);
+        self.dir.sync_parent().map_err(failed)
+    }
+
     fn lock(&self, name: &str) -> Result<Box<dyn LockGuard>> {
         let path = self.path(name);
         let mut options = regular();
         options.read(true).write(true).create(true).truncate(false);
+        #[cfg(windows)]
+        std::os::windows::fs::OpenOptionsExt::share_mode(&mut options, SHARED_AND_KEPT);
         let (file, _) = open_regular(&options, &self.real_path(name))
             .map_err(|source| Error::io("open", &path, source))?;
         match file.try_lock() {
@@ -139,6 +153,20 @@ impl Storage for StdStorage {
             _ => Ok(Box::new(lock)),
         }
     }
+}
+
+/// Others may read and write it, but not delete it.
+#[cfg(windows)]
+const SHARED_AND_KEPT: u32 = 1 | 2;
+
+/// Where a directory cannot be synced, its file system journals names in order, and a file that is
+/// synced under its new name takes that along. For a removed name nothing can be done; it may come
+/// back, and recovery expects that.
+const NAMES_GO_WITH_FILES: bool = cfg!(windows);
+
+/// Makes the name of a file durable, as far as a sync of the file does that.
+fn sync_name(path: &Path) -> io::Result<()> {
+    OpenOptions::new().write(true).open(path)?.sync_all()
 }
 
 /// Holds the lock of an open file. The lock belongs to the open file, which every child process
@@ -198,7 +226,7 @@ struct StdFile {
     file: File,
     path: PathBuf,
     /// Where the operating system finds it.
-    #[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "not opened again there"))]
+    #[cfg_attr(not(unix), allow(dead_code, reason = "not looked at again there"))]
     real: PathBuf,
     bytes: AtomicU64,
     resized: AtomicBool,
@@ -272,6 +300,11 @@ impl StorageFile for StdFile {
         read_at(&self.file, buf, offset).map_err(self.failed("read"))
     }
 
+    #[cfg(target_os = "linux")]
+    fn next_data(&self, from: u64) -> Result<Option<u64>> {
+        sys::next_data(&self.file, from).map_err(self.failed("seek in"))
+    }
+
     fn write_at(&self, data: &[u8], offset: u64) -> Result<()> {
         self.wrote_to(offset + data.len() as u64);
         write_all_at(&self.file, data, offset).map_err(self.failed("write"))
@@ -310,6 +343,17 @@ impl StorageFile for StdFile {
         Ok(())
     }
 
+    #[cfg(unix)]
+    fn is_renamed(&self) -> Result<bool> {
+        use std::os::unix::fs::MetadataExt;
+        let own = || self.file.metadata().map_err(self.failed("stat"));
+        let same = |a: &Metadata, b: &Metadata| (a.dev(), a.ino()) == (b.dev(), b.ino());
+        let before = own()?;
+        let is_named = std::fs::metadata(&self.real).is_ok_and(|named| same(&named, &before));
+        // Removed files have no links; this one may have been removed just now.
+        Ok(!is_named && own()?.nlink() > 0)
+    }
+
     fn sync(&self) -> Result<()> {
         // Nothing is retried after a failed sync, so the flag need not survive one.
         let synced = if self.resized.swap(false, Ordering::AcqRel) {
@@ -328,6 +372,31 @@ impl StorageFile for StdFile {
         let (path, real) = (self.path.clone(), self.real.clone());
         let again = StdFile { file, path, real, bytes: AtomicU64::new(bytes), resized };
         Some(Arc::new(ReadAhead::new(again, &direct, bytes)?))
+    }
+
+    #[cfg(unix)]
+    fn lock(&self) -> Result<Option<Box<dyn LockGuard>>> {
+        use std::os::unix::fs::MetadataExt;
+        let locked = || Error::Locked { pid: None, path: self.path.clone() };
+        // The same open file once more: the guard may outlive this one.
+        let file = self.file.try_clone().map_err(self.failed("lock"))?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(locked()),
+            Err(TryLockError::Error(source)) => return Err(self.failed("lock")(source)),
+        }
+        let lock = StdLock { file, forks: sys::watch_forks() };
+        let mine = lock.file.metadata().map_err(self.failed("stat"))?;
+        match std::fs::symlink_metadata(&self.real) {
+            Ok(found) if (found.dev(), found.ino()) == (mine.dev(), mine.ino()) => {
+                Ok(Some(Box::new(lock)))
+            }
+            Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                Err(self.failed("stat")(source))
+            }
+            // Whoever had it replaced it, and has the other one.
+            _ => Err(locked()),
+        }
     }
 
     fn drop_cache(&self) {
@@ -450,12 +519,56 @@ mod tests {
     }
 
     #[test]
+    fn holes_are_found_where_the_file_system_knows_them_and_nothing_else_is_taken_for_one() {
+        const FAR: u64 = 1 << 30;
+        let (_dir, storage) = storage();
+        let file = storage.open("a", Access::Create).unwrap();
+        file.write_at(b"here", 100).unwrap();
+        file.write_at(b"there", FAR).unwrap();
+        file.set_bytes(2 * FAR).unwrap();
+        assert_eq!(file.next_data(100).unwrap(), Some(100));
+        let next = file.next_data(1 << 20).unwrap().unwrap();
+        assert!((1 << 20..=FAR).contains(&next), "{next}");
+        let last = file.next_data(FAR + (1 << 20)).unwrap();
+        assert!(last.is_none_or(|at| at >= FAR + (1 << 20)), "{last:?}");
+        assert!(file.next_data(u64::MAX).unwrap().is_none_or(|at| at == u64::MAX));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn an_open_file_is_locked_by_one_and_only_while_its_name_leads_to_it() {
+        let (_dir, storage) = storage();
+        let file = storage.open("a", Access::Create).unwrap();
+        let again = || storage.open("a", Access::Write).unwrap();
+        let guard = file.lock().unwrap().unwrap();
+        assert!(matches!(again().lock(), Err(Error::Locked { .. })));
+        assert!(again().write_at(b"x", 0).is_ok(), "it is a matter of asking");
+        // The file is closed, and its lock stays.
+        drop(file);
+        assert!(matches!(again().lock(), Err(Error::Locked { .. })));
+        drop(guard);
+        let (replaced, new) = (again(), storage.open("b", Access::Create).unwrap());
+        let guard = again().lock().unwrap();
+        storage.rename("b", "a").unwrap();
+        drop(guard);
+        assert!(matches!(replaced.lock(), Err(Error::Locked { .. })));
+        assert!(matches!(new.lock(), Err(Error::Locked { .. })), "opened by another name");
+        assert!(again().lock().unwrap().is_some());
+        let removed = again();
+        storage.remove("a").unwrap();
+        assert!(matches!(removed.lock(), Err(Error::Locked { .. })));
+    }
+
+    #[test]
     fn create_refuses_a_taken_name_and_read_a_missing_one() {
         let (_dir, storage) = storage();
         storage.open("a", Access::Create).unwrap();
         assert!(storage.open("a", Access::Create).is_err());
         assert!(storage.open("b", Access::Read).is_err());
         storage.rename("a", "b").unwrap();
+        // As where directories cannot be synced.
+        sync_name(&storage.real_path("b")).unwrap();
+        assert!(sync_name(&storage.real_path("a")).is_err());
         storage.sync_dir().unwrap();
         assert_eq!(storage.list().unwrap(), ["b"]);
         storage.remove("b").unwrap();

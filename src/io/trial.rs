@@ -59,7 +59,7 @@ pub(super) fn uring(
         kind: BackendKind::Uring,
         strategy,
         direct_io: unit.is_some(),
-        unit_bytes: unit.unwrap_or(BUF_ALIGN as u64),
+        unit_bytes: unit.unwrap_or_else(|| filesystem.cached_unit()),
         blocks,
         fill,
         filesystem: filesystem.name.clone(),
@@ -93,7 +93,7 @@ fn untried(
         kind: BackendKind::Uring,
         strategy: Strategy::WriteThenSync,
         direct_io: false,
-        unit_bytes: BUF_ALIGN as u64,
+        unit_bytes: filesystem.cached_unit(),
         blocks,
         fill: fills(blocks),
         filesystem: filesystem.name.clone(),
@@ -464,6 +464,7 @@ mod tests {
             name: name.to_owned(),
             copy_on_write: false,
             direct_known: true,
+            block_bytes: 4096,
         };
         let mut refused = Vec::new();
         let dsync = Some(Strategy::Dsync);

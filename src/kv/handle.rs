@@ -128,11 +128,13 @@ impl DataWal {
     /// [`Error::Closed`] or [`Error::Poisoned`].
     pub fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<Vec<u8>>> {
         let store = &self.store;
-        get(&store.index, |place| store.log.read(place), store.log.dir(), key.as_ref())
+        let read = |place| store.log.read(place);
+        get(&store.index, || store.check(), read, store.log.dir(), key.as_ref())
     }
 
     /// Deletes a key. Returns whether it was there; if not, nothing is written unless
-    /// [`DataWalBuilder::delete_missing`] asks for it.
+    /// [`DataWalBuilder::delete_missing`] asks for it. Either way, when it returns, that the key
+    /// is not there has the durability of the store.
     ///
     /// # Errors
     ///
@@ -176,17 +178,54 @@ impl DataWal {
     /// As [`write`](Self::write); [`Error::Option`] for [`Durability::Queued`].
     pub fn write_with(&self, batch: &WriteBatch, durability: Durability) -> Result<()> {
         check_durability(durability)?;
-        let done = if batch.is_empty() { Ok(()) } else { self.store.write(batch, durability) };
+        let done = match batch.is_empty() {
+            true => self.store.check(),
+            false => self.store.write(batch, durability),
+        };
         self.nudge();
         done
     }
 
-    /// Whether a key is there. Reads nothing from disk.
+    /// Whether the store still stands. After a failure of the log, or when it is closed, memory
+    /// may not have what the log has: then [`contains_key`](Self::contains_key),
+    /// [`len`](Self::len) and the [figures](Self::stats), which cannot fail, mean nothing. All
+    /// that can fail asks this by itself.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Closed`], or [`Error::Poisoned`] with the first failure of the log.
+    pub fn check(&self) -> Result<()> {
+        self.store.check()
+    }
+
+    /// [`contains_key`](Self::contains_key) that can fail.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::KeyLength`], and as [`check`](Self::check).
+    pub fn try_contains_key(&self, key: impl AsRef<[u8]>) -> Result<bool> {
+        record::check_key(key.as_ref())?;
+        let found = self.contains_key(key);
+        self.check().map(|()| found)
+    }
+
+    /// [`len`](Self::len) that can fail.
+    ///
+    /// # Errors
+    ///
+    /// As [`check`](Self::check).
+    pub fn try_len(&self) -> Result<usize> {
+        let len = self.len();
+        self.check().map(|()| len)
+    }
+
+    /// Whether a key is there. Reads nothing from disk, and cannot tell that the log has failed;
+    /// see [`check`](Self::check).
     pub fn contains_key(&self, key: impl AsRef<[u8]>) -> bool {
         self.store.index.get(self.store.index.hash(key.as_ref())).is_some()
     }
 
-    /// How many keys there are.
+    /// How many keys there are, as far as memory knows; see [`check`](Self::check).
     pub fn len(&self) -> usize {
         self.store.index.sums.keys.load(Ordering::Relaxed) as usize
     }
@@ -234,9 +273,9 @@ impl DataWal {
     ///
     /// # Errors
     ///
-    /// [`Error::Closed`].
+    /// [`Error::Closed`] or [`Error::Poisoned`].
     pub fn snapshot(&self) -> Result<Snapshot> {
-        self.store.check_open()?;
+        self.store.check()?;
         Ok(Snapshot::of(Source::Live(Store::pin(&self.store)), || {
             let _alone = self.store.writing.write().unwrap_or_else(PoisonError::into_inner);
             (self.store.index.slots(), self.store.log.appended_seq())
@@ -312,6 +351,15 @@ impl DataWal {
     /// What opening found.
     pub fn recovery(&self) -> &Recovery {
         self.store.log.recovery()
+    }
+
+    /// Acknowledges what [`Recovery::losses`] reports; see [`Log::acknowledge_loss`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Log::acknowledge_loss`].
+    pub fn acknowledge_loss(&self) -> Result<usize> {
+        self.store.log.acknowledge_loss()
     }
 
     /// The store's directory.

@@ -86,6 +86,8 @@ mod snapshot;
 mod sort;
 mod stats;
 mod store;
+#[cfg(all(test, feature = "sim"))]
+mod tests;
 
 pub use batch::WriteBatch;
 pub use builder::DataWalBuilder;

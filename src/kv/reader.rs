@@ -71,7 +71,8 @@ impl DataReader {
     /// [`Error::KeyLength`]; [`Error::Corrupt`], which names the place, when the value is damaged;
     /// [`Error::Io`].
     pub fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<Vec<u8>>> {
-        get(&self.index, |place| self.reader.read(place), self.dir(), key.as_ref())
+        let read = |place| self.reader.read(place);
+        get(&self.index, || Ok(()), read, self.dir(), key.as_ref())
     }
 
     /// Whether a key is there. Reads nothing from disk.

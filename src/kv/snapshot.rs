@@ -213,9 +213,10 @@ impl fmt::Debug for Items {
     }
 }
 
-/// The value under a key, through an index.
+/// The value under a key, through an index; that it is not there counts if `stands`.
 pub(crate) fn get(
     index: &Index,
+    stands: impl Fn() -> Result<()>,
     read: impl Fn(RecordRef) -> Result<Record>,
     dir: &Path,
     key: &[u8],
@@ -224,7 +225,7 @@ pub(crate) fn get(
     let hash = index.hash(key);
     let mut last = None;
     loop {
-        let Some(slot) = index.get(hash) else { return Ok(None) };
+        let Some(slot) = index.get(hash) else { return stands().map(|()| None) };
         match read(slot.place()) {
             Ok(record) => {
                 let Some(at) = record::value_at(record.data(), key) else {

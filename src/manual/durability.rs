@@ -21,11 +21,16 @@
 //! 2. A write in flight at a loss of power leaves each 512-byte sector old, new or garbage, in any
 //!    order. Nothing is assumed about larger units.
 //! 3. Sectors that are not being written keep their content. That is why an acknowledged block is
-//!    never written again: batches are padded to whole blocks, and every opening of the log begins
-//!    a segment of its own. The file system itself may write the last block of a trimmed segment
-//!    once more, with the same bytes and zeros behind them.
-//! 4. A new name survives once its directory was synced, and not before.
-//! 5. After a failed write or sync nothing is known about what the kernel holds; a second sync may
+//!    never written again: batches are padded to whole blocks (through the page cache to whole
+//!    pages, if those are larger, up to 64 KiB), and every opening of the log begins a segment of
+//!    its own. The two slots of `state` are as far apart. The file system itself may write the last
+//!    block of a trimmed segment once more, with the same bytes and zeros behind them.
+//! 4. A new name survives once its directory was synced, and not before. Windows cannot sync a
+//!    directory. There a file is synced once more under its new name, and it is assumed of the file
+//!    system that it journals names in order, as NTFS does; a removed name may come back.
+//! 5. A failed write-back of the page cache is told to the next sync of the open file, and of two
+//!    at the same time to one. So without direct I/O only one sync of a file is in flight.
+//! 6. After a failed write or sync nothing is known about what the kernel holds; a second sync may
 //!    say yes without the data. So the first failure is final for the open log
 //!    ([`Error::Poisoned`](crate::Error::Poisoned)), nothing is retried, and opening it again reads
 //!    what the disk has.
@@ -42,11 +47,19 @@
 //! there is room. io_uring cannot be tried then, so with `auto` the log runs on std until it is
 //! opened again. A new log on a full disk says `NoSpace`.
 //!
+//! A file-size limit of the process (`ulimit -f`) is told in the same way, but only to a process
+//! that ignores SIGXFSZ, which would end it without a word. The library changes no signals.
+//!
 //! A reflink copy of a log that is open (`cp --reflink`) shares its blocks, so the next write to
 //! each allocates again, although it was written beforehand: a full disk can then show as a failed
 //! write.
 //!
 //! # Processes
+//!
+//! One writer has a log at a time. It holds two locks: that of the file `lock`, which also has its
+//! process number, and that of the `state` file itself, so that a cleaner which deletes `lock` lets
+//! nobody in. (Windows has the first one only: there a locked file cannot be read, and this one is
+//! opened so that it cannot be deleted.) Readers take no lock.
 //!
 //! A log belongs to the process that opened it. In a child that was forked from it, a log does no
 //! I/O, says [`Error::Forked`](crate::Error::Forked), and is dropped without waiting; a child that

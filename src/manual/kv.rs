@@ -73,9 +73,11 @@
 //! # Other processes
 //!
 //! One process has a store open to write. A [`DataReader`](crate::kv::DataReader) of another one
-//! takes no lock and sees the store as it was when it was opened, for as long as it likes: it has
-//! all segments open, one descriptor for each, so compaction takes nothing away from it. It also
-//! sees what was only `Written`. To see more, open another.
+//! takes no lock and sees the store as it was when it was opened, for as long as it likes: it
+//! holds segments open, so compaction takes nothing away from it. The oldest ones, which go first,
+//! are held with up to a quarter of the descriptors that its process may have; a value in a segment
+//! beyond those that was compacted away is an error that says so. It also sees what was only
+//! `Written`. To see more, open another.
 //!
 //! # JSON lines
 //!

@@ -20,10 +20,12 @@
 //! - a later batch of the same segment, whose header carries the durable watermark of its time;
 //! - the name of a later segment, because a segment gets its name only when everything before it
 //!   is durable;
-//! - the checkpoint, or the last durable number in `state`, such as a clean close leaves;
+//! - the checkpoint, or the last durable number in `state`, which a clean close or a pause leaves;
 //! - a valid batch where no crash can have left it: of another life of the file with numbers that
 //!   only a later one could have, or in the segment before with the numbers of a segment that has
-//!   no valid batch.
+//!   no valid batch;
+//! - a last segment that is there and has no bytes at all: each has some, durably, before it gets
+//!   its name, so this is what a copy left that copied nothing.
 //!
 //! | verdict | meaning | what opening does |
 //! |---|---|---|
@@ -32,8 +34,10 @@
 //! | `TornTail` | what follows was never acknowledged | cuts it off and says where |
 //! | `Corrupt` | a witness proves that something acknowledged is damaged or gone | refuses |
 //!
-//! Damage to the very last records of a log that was not closed has no witness and is taken for a
-//! torn tail: no log on one disk can tell the two apart without a second place to write to.
+//! Damage to the very last records of a log that was killed has no witness and is taken for a torn
+//! tail: no log on one disk can tell the two apart without a second place to write to. It has one,
+//! `state`, but to write there for each batch would double the syncs. So it is written after a
+//! pause ([`Builder::note_after`](crate::Builder::note_after)): what has no witness is younger.
 //! [`damage`](super::damage) has how often that is, and what else is noticed and what not.
 //!
 //! A slot of `state` that is torn or went bad leaves the other one, which is one step older. That

@@ -51,8 +51,8 @@
 //! What is expected is kept as a digest for each key, so its memory does not grow either.
 //!
 //! Exit code 0: all of it held, and the store is removed. 1: something did not; the message says
-//! what, with the operation or the keys, and the store stays. 2: the run could not begin. SIGINT
-//! and SIGTERM end a run early, with all comparisons.
+//! what, with the operation or the keys, and the store stays. 2: what was asked for cannot be done,
+//! so the run did not begin. SIGINT, SIGTERM and SIGHUP end a run early, with all comparisons.
 //!
 //! It does not cut the power. [`testing`](super::testing) says what does.
 //!

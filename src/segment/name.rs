@@ -5,6 +5,7 @@
 //! segment      wal-00000000000000000042.seg    s00007-wal-00000000000000000042.seg
 //! spare        spare-00000000000000000003.tmp  s00007-spare-00000000000000000003.tmp
 //! state, lock  state, lock                     s00007-state, s00007-lock
+//! lost         lost-{first}-{last}-{count}.bin s00007-lost-{first}-{last}-{count}.bin
 //! ```
 //!
 //! 1. No name of one shard parses as a name of another one.
@@ -63,6 +64,45 @@ pub(crate) fn is_spare(shard: ShardId, name: &str) -> bool {
     number.is_some_and(|number| parse_number(number).is_some())
 }
 
+/// The name of a file that keeps what tolerated damage took.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct LostName {
+    /// The records that are lost.
+    pub(crate) first_seq: u64,
+    pub(crate) last_seq: u64,
+    /// Tells losses of the same records apart.
+    pub(crate) count: u32,
+    /// Somebody has acknowledged it.
+    pub(crate) seen: bool,
+}
+
+impl LostName {
+    pub(crate) fn name(&self, shard: ShardId) -> String {
+        let LostName { first_seq, last_seq, count, seen } = self;
+        let ending = if *seen { "seen" } else { "bin" };
+        format!("{}lost-{first_seq:020}-{last_seq:020}-{count:03}.{ending}", prefix(shard))
+    }
+
+    /// What `name` says, if it is such a name of this shard.
+    pub(crate) fn parse(shard: ShardId, name: &str) -> Option<LostName> {
+        let (numbers, ending) = own_part(shard, name)?.strip_prefix("lost-")?.split_once('.')?;
+        let mut numbers = numbers.split('-');
+        let lost = LostName {
+            first_seq: parse_number(numbers.next()?)?,
+            last_seq: parse_number(numbers.next()?)?,
+            count: numbers.next()?.parse().ok()?,
+            seen: ending == "seen",
+        };
+        // The same number can be written in several ways, and only one is the name.
+        (lost.name(shard) == name).then_some(lost)
+    }
+}
+
+/// The name under which a lost file is made before it gets its own.
+pub(crate) fn lost_temp_name(shard: ShardId) -> String {
+    format!("{}lost.tmp", prefix(shard))
+}
+
 /// Whether a log of any shard may have put a file of this name there, or the file system itself.
 pub(crate) fn is_expected(name: &str) -> bool {
     let shard = match name.strip_prefix('s').and_then(|rest| rest.split_once('-')) {
@@ -71,6 +111,8 @@ pub(crate) fn is_expected(name: &str) -> bool {
     };
     name == "lost+found"
         || [state_name(shard), state_temp_name(shard), lock_name(shard)].iter().any(|n| n == name)
+        || name == lost_temp_name(shard)
+        || LostName::parse(shard, name).is_some()
         || is_spare(shard, name)
         || parse_segment(shard, name).is_some()
 }
@@ -141,6 +183,13 @@ mod tests {
             assert!(is_expected(name), "{name}");
         }
         assert!(is_expected(&spare_name(ShardId(9), 1)));
+        let lost = LostName { first_seq: 1, last_seq: 2, count: 3, seen: false };
+        for lost in [lost, LostName { seen: true, ..lost }] {
+            let name = lost.name(ShardId(9));
+            assert!(is_expected(&name) && parse_segment(ShardId(9), &name).is_none());
+            assert_eq!(LostName::parse(ShardId(9), &name), Some(lost));
+            assert_eq!(LostName::parse(ShardId::SINGLE, &name), None);
+        }
         for name in ["statement", "s7-state", "src", "s-x", "Cargo.toml", "s00000-state"] {
             assert!(!is_expected(name), "{name}");
         }

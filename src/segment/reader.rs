@@ -1,8 +1,8 @@
 //! A forward scan over one segment file: batch after batch, and where and why it stops.
 //!
-//! 1. A batch counts only if it is valid by itself ([`crate::format`]), lies at a multiple of its
-//!    unit, has the shard, begins with the sequence number that is expected next, and has the
-//!    salt of the file's first batch.
+//! 1. A batch counts only if it is valid ([`crate::format`]) and belongs to this log and this
+//!    segment, lies at a multiple of its unit, has the shard, begins with the sequence number that
+//!    is expected next, and has the salt of the file's first batch.
 //! 2. Nothing is allocated by what a damaged length says: lengths are held against the file's
 //!    length first, and a frame larger than the window is taken in piece by piece, only as far as
 //!    its record heads lead.
@@ -14,6 +14,10 @@
 //!
 //! Threading: a scanner has one owner; the file may be written meanwhile.
 //!
+//! 5. What a user may have written is never structure. What a search finds counts only with the
+//!    log's tag or the segment's salt, which nobody knows who only appends records. That is looked
+//!    at before anything is hashed, so a search takes one pass, whatever the bytes are.
+//!
 //! It does not judge whether a stop is the end of the log or damage; that is for recovery.
 
 use std::fmt;
@@ -21,19 +25,26 @@ use std::sync::Arc;
 
 use crate::error::Result;
 use crate::format::{
-    BatchError, BatchHeader, DIGEST_AT, DIGEST_SIZE, HEADER_SIZE, HeadDigest, MAGIC,
-    RECORD_HEAD_SIZE, RecordHead, Records, VERSION, VERSION_AT, VerifiedBatch, decode,
-    decode_digested,
+    BatchError, BatchHeader, DIGEST_AT, DIGEST_SIZE, HEADER_SIZE, HeadDigest, MAGIC, Place,
+    PlaceKey, RECORD_HEAD_SIZE, RecordHead, Records, VERSION, VERSION_AT, VerifiedBatch, decode,
+    decode_digested, log_of,
 };
 use crate::io::StorageFile;
 use crate::mutation::mutated;
 use crate::segment::window::{Slice, WINDOW_BYTES, Window};
+
+/// So much is read within a second; of more, holes are left out.
+const HOLES_FROM_BYTES: u64 = 256 << 20;
 
 /// A scan over one segment.
 pub(crate) struct SegmentScanner {
     file: Arc<dyn StorageFile>,
     file_bytes: u64,
     shard: u16,
+    /// The log's tag, where `state` tells it.
+    log: Option<u64>,
+    /// The first sequence number in the segment's name.
+    segment: u64,
     salt: Option<u64>,
     unit: Option<u64>,
     offset: u64,
@@ -92,12 +103,14 @@ pub(crate) enum StopKind {
     EndOfFile,
     /// Only zeros, up to the end of the file.
     Blank,
-    /// A valid batch of an earlier life of the file.
+    /// What says of itself that it is a batch of this log from an earlier life of the file.
     Stale,
     /// No valid batch, or one that cannot follow.
     Damaged,
-    /// A batch of this newer version, at the beginning of the file.
-    NewerVersion(u8),
+    /// A whole batch that another log wrote, at the beginning of the file; its last record.
+    OtherLog(u64),
+    /// A batch in this other version of the format, at the beginning of the file.
+    OtherVersion(u8),
 }
 
 /// A valid batch behind a stop.
@@ -111,54 +124,44 @@ pub(crate) struct LaterBatch {
     pub(crate) last_seq: u64,
     /// What was known to be durable when it was written.
     pub(crate) durable_seq: u64,
-    /// No crash can have left it there: it belongs to another life of the file, which would have
-    /// to be an earlier one, but has a number that only a later one could have.
-    pub(crate) is_misplaced: bool,
-}
-
-impl LaterBatch {
-    pub(crate) fn of(header: &BatchHeader, offset: u64, is_misplaced: bool) -> LaterBatch {
-        LaterBatch {
-            offset,
-            first_seq: header.first_seq,
-            last_seq: header.last_seq(),
-            durable_seq: header.durable_seq,
-            is_misplaced,
-        }
-    }
-
-    fn proves_more_than(&self, other: &LaterBatch) -> bool {
-        (self.is_misplaced, self.durable_seq) > (other.is_misplaced, other.durable_seq)
-    }
 }
 
 impl SegmentScanner {
-    /// A scan of a whole segment, whose name says that it begins with `first_seq`.
+    /// A scan of a segment of the log with this tag, where that is known; the segment's name says
+    /// that it begins with `first_seq`.
     pub(crate) fn new(
         file: Arc<dyn StorageFile>,
         shard: u16,
+        log: Option<u64>,
         first_seq: u64,
     ) -> Result<SegmentScanner> {
-        SegmentScanner::resume(file, shard, None, 0, first_seq)
+        Ok(SegmentScanner {
+            file_bytes: file.bytes()?,
+            file,
+            shard,
+            log,
+            segment: first_seq,
+            salt: None,
+            unit: None,
+            offset: 0,
+            expected_seq: first_seq,
+            window: Window::default(),
+        })
     }
 
-    /// A scan from a frame in the middle on; `salt` is that of the batches before, where known.
-    pub(crate) fn resume(
-        file: Arc<dyn StorageFile>,
-        shard: u16,
-        salt: Option<u64>,
-        offset: u64,
-        expected_seq: u64,
-    ) -> Result<SegmentScanner> {
-        let file_bytes = file.bytes()?;
-        let window = Window::default();
-        let unit = None;
-        Ok(SegmentScanner { file, file_bytes, shard, salt, unit, offset, expected_seq, window })
+    /// Where its batches belong.
+    fn place(&self) -> Place {
+        Place { log: self.log, segment: self.segment }
     }
 
     /// The file's length when it was last looked at.
     pub(crate) fn file_bytes(&self) -> u64 {
         self.file_bytes
+    }
+
+    /// The log's tag, as it was told or as the first batch says.
+    pub(crate) fn log(&self) -> Option<u64> {
+        self.log
     }
 
     /// The sequence number that the next batch has to begin with.
@@ -198,6 +201,10 @@ impl SegmentScanner {
                 return Ok(Scan::End(Stop { offset, expected_seq: self.expected_seq, kind }));
             }
         };
+        if header.salt != 0 && self.log.is_none() {
+            let digest = self.window.after(offset + DIGEST_AT as u64).first_chunk();
+            self.log = digest.map(log_of);
+        }
         self.salt = Some(header.salt);
         self.unit = Some(header.unit());
         self.offset += header.frame_bytes();
@@ -208,41 +215,44 @@ impl SegmentScanner {
     }
 
     /// Searches what is behind a stop for batches that were written after the one that is not
-    /// there. Of those it returns the one whose durable watermark is the greatest, or a misplaced
-    /// one. The salt does not matter: what an earlier life left has lower numbers.
+    /// there. Of those it returns the one whose durable watermark is the greatest.
     pub(crate) fn later_witness(&mut self, stop: &Stop) -> Result<Option<LaterBatch>> {
         let step = self.unit.unwrap_or(1);
         let mut best: Option<LaterBatch> = None;
         let mut at = stop.offset;
         while let Some(candidate) = self.find_magic(at, step)? {
             at = candidate + step;
-            // The header is judged before the batch is read: what is no later batch by its own
-            // words costs nothing, however often it occurs.
-            let Ok((header, _)) = BatchHeader::parse(self.window.after(candidate)) else {
+            let Ok((header, stated)) = BatchHeader::parse(self.window.after(candidate)) else {
                 continue;
             };
-            // A stand-alone batch among others can only be what a user stored.
-            let is_foreign = header.salt == 0 && self.salt.is_some_and(|salt| salt != 0);
-            let is_misplaced =
-                self.salt.is_some_and(|salt| salt != header.salt) && !mutated("trust_another_life");
-            let is_later = header.first_seq > stop.expected_seq
-                || is_misplaced && header.first_seq == stop.expected_seq;
             if header.shard != self.shard
-                || is_foreign && !mutated("trust_stand_alone")
-                || !is_later
+                || !self.is_ours(&header, &stated)
+                || header.first_seq <= stop.expected_seq
                 || !candidate.is_multiple_of(header.unit())
                 || self.verify(candidate)?.is_err()
             {
                 continue;
             }
             at = (candidate + header.frame_bytes()).next_multiple_of(step);
-            let found = LaterBatch::of(&header, candidate, is_misplaced);
-            if best.is_none_or(|best| found.proves_more_than(&best)) {
-                best = Some(found);
+            let (first_seq, last_seq) = (header.first_seq, header.last_seq());
+            // Anybody can make a stand-alone batch, so what it says of others proves nothing.
+            let durable_seq = if header.salt == 0 { 0 } else { header.durable_seq };
+            if best.is_none_or(|best| durable_seq > best.durable_seq) {
+                best = Some(LaterBatch { offset: candidate, first_seq, last_seq, durable_seq });
             }
         }
         self.window.forget();
         Ok(best)
+    }
+
+    /// Whether a header says what nobody knows who only appends records: the log's tag or, where
+    /// that is lost, the segment's salt. A stand-alone batch is only among its like.
+    fn is_ours(&self, header: &BatchHeader, stated: &[u8; DIGEST_SIZE]) -> bool {
+        match (header.salt, self.log) {
+            (0, _) => self.salt == Some(0) || mutated("trust_stand_alone"),
+            (_, Some(log)) => log == log_of(stated),
+            (salt, None) => self.salt == Some(salt),
+        }
     }
 
     /// Whether the batch at the current offset counts, and what is there if not.
@@ -253,28 +263,49 @@ impl SegmentScanner {
         let header = match self.verify(self.offset)? {
             Ok(header) => header,
             // Anywhere else such bytes may be what a user stored: a version writes whole segments.
-            Err(BatchError::NewerVersion(version))
+            Err(BatchError::OtherVersion(version))
                 if self.offset == 0 || mutated("newer_version_anywhere") =>
             {
-                return Ok(Err(StopKind::NewerVersion(version)));
+                return Ok(Err(StopKind::OtherVersion(version)));
             }
             Err(BatchError::Blank | BatchError::Short { .. }) => {
                 let blank = self.is_blank_from(self.offset)?;
                 return Ok(Err(if blank { StopKind::Blank } else { StopKind::Damaged }));
             }
+            Err(BatchError::OtherLog) if self.offset == 0 && !mutated("cut_other_logs") => {
+                let found = self.verify_of_any_log(0)?;
+                let kind = found.map_or(StopKind::Damaged, |h| StopKind::OtherLog(h.last_seq()));
+                return Ok(Err(kind));
+            }
+            Err(_) if self.is_stale() => return Ok(Err(StopKind::Stale)),
             Err(_) => return Ok(Err(StopKind::Damaged)),
         };
         if header.shard != self.shard {
             return Ok(Err(StopKind::Damaged));
         }
         let again = header.first_seq < self.expected_seq && !mutated("accept_lower_sequence");
-        if again || self.salt.is_some_and(|s| s != header.salt) {
+        if again {
             return Ok(Err(StopKind::Stale));
         }
-        if header.first_seq > self.expected_seq || !self.offset.is_multiple_of(header.unit()) {
+        if header.first_seq > self.expected_seq
+            || self.salt.is_some_and(|salt| salt != header.salt)
+            || !self.offset.is_multiple_of(header.unit())
+        {
             return Ok(Err(StopKind::Damaged));
         }
         Ok(Ok(header))
+    }
+
+    /// Whether what is at the current offset says of itself that it was written before what is
+    /// expected there. In its earlier life the file was another segment, so nothing vouches for
+    /// that, and nothing follows from it but how the end of the log is called.
+    fn is_stale(&self) -> bool {
+        BatchHeader::parse(self.window.after(self.offset)).is_ok_and(|(header, stated)| {
+            header.shard == self.shard
+                && header.salt != 0
+                && self.log.is_none_or(|log| log == log_of(&stated))
+                && header.first_seq < self.expected_seq
+        })
     }
 
     /// Verifies the batch at `at`; if it holds, the window has all of it.
@@ -283,7 +314,7 @@ impl SegmentScanner {
         self.load(at, left.min(HEADER_SIZE as u64) as usize)?;
         let (header, stated) = match BatchHeader::parse(self.window.after(at)) {
             Ok(parsed) => parsed,
-            Err(BatchError::NewerVersion(_)) if self.is_version_damaged(at, left)? => {
+            Err(BatchError::OtherVersion(_)) if self.is_version_damaged(at, left)? => {
                 return Ok(Err(BatchError::Digest));
             }
             Err(error) => return Ok(Err(error)),
@@ -297,7 +328,7 @@ impl SegmentScanner {
             let Some(&bytes) = self.window.after(at).first_chunk() else {
                 return Ok(Err(BatchError::Short { needed }));
             };
-            let digest = self.digest_of_heads(at, &bytes, &header)?;
+            let digest = self.digest_of_heads(at, &bytes, &header, &stated)?;
             if digest != Ok(stated) {
                 return Ok(Err(digest.err().unwrap_or(BatchError::Digest)));
             }
@@ -306,10 +337,20 @@ impl SegmentScanner {
         }
         self.load(at, len)?;
         let bytes = self.window.after(at);
-        Ok(decode(&bytes[..bytes.len().min(len)]).map(|batch| *batch.header()))
+        let place = self.place();
+        Ok(decode(&bytes[..bytes.len().min(len)], Some(&place)).map(|batch| *batch.header()))
     }
 
-    /// Whether the batch at `at`, which states a newer version, would hold if it stated ours: then
+    /// [`verify`](Self::verify), but for the log. No record's bytes lie where a segment begins, so
+    /// what holds there was a segment's first batch.
+    fn verify_of_any_log(&mut self, at: u64) -> Result<Result<BatchHeader, BatchError>> {
+        let known = self.log.take();
+        let found = self.verify(at);
+        self.log = known;
+        found
+    }
+
+    /// Whether the batch at `at`, which states another version, would hold if it stated ours: then
     /// the version is what is damaged.
     fn is_version_damaged(&mut self, at: u64, left: u64) -> Result<bool> {
         let Some(&bytes) = self.window.after(at).first_chunk::<HEADER_SIZE>() else {
@@ -319,7 +360,7 @@ impl SegmentScanner {
         bytes[VERSION_AT] = VERSION;
         match BatchHeader::parse(&bytes) {
             Ok((header, stated)) if header.end_bytes() <= left => {
-                Ok(self.digest_of_heads(at, &bytes, &header)? == Ok(stated))
+                Ok(self.digest_of_heads(at, &bytes, &header, &stated)? == Ok(stated))
             }
             _ => Ok(false),
         }
@@ -333,8 +374,13 @@ impl SegmentScanner {
         at: u64,
         bytes: &[u8; HEADER_SIZE],
         header: &BatchHeader,
+        stated: &[u8; DIGEST_SIZE],
     ) -> Result<Result<[u8; DIGEST_SIZE], BatchError>> {
-        let mut digest = HeadDigest::new(&bytes[..DIGEST_AT]);
+        let key = match PlaceKey::of(header, Some(&self.place()), stated) {
+            Ok(key) => key,
+            Err(error) => return Ok(Err(error)),
+        };
+        let mut digest = HeadDigest::new(key, &bytes[..DIGEST_AT]);
         let end = at + header.end_bytes();
         let mut head_at = at + HEADER_SIZE as u64;
         for _ in 0..header.records {
@@ -357,6 +403,11 @@ impl SegmentScanner {
     fn find_magic(&mut self, from: u64, step: u64) -> Result<Option<u64>> {
         let mut at = from.next_multiple_of(step);
         while at + HEADER_SIZE as u64 <= self.file_bytes {
+            let data = self.behind_hole(at)?;
+            if data > at {
+                at = data.next_multiple_of(step);
+                continue;
+            }
             self.load(at, HEADER_SIZE)?;
             let bytes = self.window.after(at);
             if bytes.len() < HEADER_SIZE {
@@ -378,13 +429,24 @@ impl SegmentScanner {
         self.window.load(&*self.file, at, len, left)
     }
 
+    /// `at`, or the end of the hole that it is in: a file may be grown to any length for nothing.
+    /// Where little is left, that is read, whatever a file system thinks of it.
+    fn behind_hole(&self, at: u64) -> Result<u64> {
+        if self.file_bytes.saturating_sub(at) < HOLES_FROM_BYTES {
+            return Ok(at);
+        }
+        let data = self.file.next_data(at)?;
+        Ok(data.unwrap_or(self.file_bytes).clamp(at, self.file_bytes))
+    }
+
     /// Whether the file is all zeros from `at` on.
     fn is_blank_from(&mut self, mut at: u64) -> Result<bool> {
         while at < self.file_bytes {
+            at = self.behind_hole(at)?;
             self.load(at, 1)?;
             let bytes = self.window.after(at);
             if bytes.is_empty() || bytes.iter().any(|&byte| byte != 0) {
-                // A file that became shorter meanwhile has nothing more to say.
+                // A file that ends here, or became shorter meanwhile, has nothing more to say.
                 return Ok(bytes.is_empty());
             }
             at += bytes.len() as u64;

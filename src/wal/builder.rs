@@ -109,6 +109,16 @@ impl WalBuilder {
         self
     }
 
+    /// What opening does about damage to acknowledged events: by default
+    /// [`RecoveryPolicy::TolerateTail`], which cuts them off at the end of the log, keeps what it
+    /// cut off beside it and reports it until
+    /// [`acknowledge_loss`](WalHandle::acknowledge_loss); [`RecoveryPolicy::Strict`] makes it an
+    /// error that changes nothing.
+    pub fn recovery(mut self, policy: RecoveryPolicy) -> WalBuilder {
+        self.engine = self.engine.recovery(policy);
+        self
+    }
+
     /// Opens the log; see [`WalHandle::open`].
     ///
     /// # Errors

@@ -8,7 +8,7 @@ use crate::wal::format::EventRecord;
 use crate::wal::replay::Replay;
 use crate::wal::ticket::Waits;
 use crate::wal::{EventCommit, SignalEvent, WalBuilder, WalConfig, WalReport};
-use crate::{Backend, Batch, Error, Log, Metrics, Result, Seq, Truncated};
+use crate::{Backend, Batch, Error, Log, Loss, Metrics, Result, Seq, Truncated};
 
 /// What opening an event log gives: the handle, the events after the checkpoint in order, and a
 /// report.
@@ -66,16 +66,13 @@ impl WalHandle {
         let Replay { window, events, .. } = replay;
         let checkpoint_seq = log.last_checkpoint().map_or(Seq::NONE, |last| last.seq);
         let recovery = log.recovery().clone();
-        let lost = recovery.tolerated.as_ref();
         let report = WalReport {
             checkpoint_seq: checkpoint_seq.get(),
             replayed_from: log.first_seq().max(checkpoint_seq.next()).get(),
             events_replayed: events.len() as u64,
             events_remembered: window.as_ref().map_or(0, |window| window.len() as u64),
             bytes_cut: recovery.bytes_cut,
-            events_lost: lost.map_or(0, |lost| {
-                lost.last_seq.get().saturating_add(1).saturating_sub(lost.first_seq.get())
-            }),
+            events_lost: recovery.losses.iter().map(Loss::records).fold(0, u64::saturating_add),
             recovery,
         };
         (WalHandle { log, window }, events, report)
@@ -231,6 +228,16 @@ impl WalHandle {
     /// As [`truncate_before`](Self::truncate_before).
     pub fn discard_before(&self, seq: u64) -> Result<Truncated> {
         self.log.truncate_before(Seq::new(seq))
+    }
+
+    /// Acknowledges that events were lost ([`WalReport::events_lost`]): later openings do not
+    /// report them any more. Returns how many losses there were; see [`Log::acknowledge_loss`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Log::acknowledge_loss`].
+    pub fn acknowledge_loss(&self) -> Result<usize> {
+        self.log.acknowledge_loss()
     }
 
     /// Makes everything durable and closes the log.

@@ -17,8 +17,9 @@
 //! 2. Of equal events that arrive within `dedup_window`, one gets a number; the others get 0, once
 //!    that one is durable. This holds across threads, a close and a crash.
 //! 3. Opening returns the events after the checkpoint, each once, in order. Damage at the end of
-//!    the log is cut back and reported ([`RecoveryPolicy::TolerateTail`]); anywhere else it is an
-//!    error.
+//!    the log is cut back, kept in `lost-*` files beside the log and reported until that is
+//!    acknowledged ([`RecoveryPolicy::TolerateTail`], unless [`WalBuilder::recovery`] says
+//!    `Strict`); anywhere else it is an error.
 //!
 //! A handle may be used from any number of threads. It does not follow the log of another process.
 //!
@@ -156,7 +157,9 @@ pub struct WalReport {
     pub events_remembered: u64,
     /// How many bytes behind the last batch were cut off.
     pub bytes_cut: u64,
-    /// How many events that had been acknowledged are gone with them, as far as that is known.
+    /// How many events that had been acknowledged are gone, now or at an earlier opening, as far
+    /// as that is known and was not acknowledged ([`WalHandle::acknowledge_loss`]); where they
+    /// went is in [`Recovery::losses`].
     pub events_lost: u64,
 }
 

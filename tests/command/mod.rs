@@ -83,6 +83,20 @@ pub(crate) fn segments(dir: &Path) -> Vec<PathBuf> {
     paths
 }
 
+/// Flips a bit of a record in the middle of a log that has a batch for each record; the batches
+/// behind it prove that it was acknowledged. Gives how many records are before it.
+pub(crate) fn damage_the_middle(dir: &Path) -> u64 {
+    const BLOCK: usize = 4096;
+    // The header of the batch, and the head of its record.
+    const HEADS: usize = 64 + 8;
+    let segment = segments(dir).remove(0);
+    let mut bytes = fs::read(&segment).unwrap();
+    let batch = bytes.len() / 2 / BLOCK;
+    bytes[batch * BLOCK + HEADS + 1] ^= 1;
+    fs::write(&segment, &bytes).unwrap();
+    batch as u64
+}
+
 /// A process that appends and can be talked to. It ends with its pipes at the latest.
 pub(crate) struct Writer {
     pub(crate) child: Child,
@@ -91,7 +105,10 @@ pub(crate) struct Writer {
 
 impl Writer {
     pub(crate) fn start(args: &[&str], dir: &Path) -> Writer {
-        let mut command = ringwal(args, dir);
+        Writer::spawn(ringwal(args, dir))
+    }
+
+    pub(crate) fn spawn(mut command: Command) -> Writer {
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let stdout = BufReader::new(child.stdout.take().unwrap());

@@ -16,7 +16,9 @@ use ringwal::{
 use tempfile::TempDir;
 
 use crate::kinds::{Edit, keeps_names};
-use crate::model::{Files, SLOT, Shape, Unit, lay_out, scratch, segment_name, segment_number};
+use crate::model::{
+    Files, SLOT, Shape, Unit, lay_out, scratch, segment_name, segment_number, slots,
+};
 
 /// What became of a damaged log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,18 +34,10 @@ pub(crate) enum Outcome {
     Told,
     /// The same with a whole `state` file of an earlier time, which nothing contradicts.
     Older,
-    /// Valid batches of another log, with the same numbers, were taken for this log's.
-    Mistaken,
 }
 
-pub(crate) const OUTCOMES: [Outcome; 6] = [
-    Outcome::Refused,
-    Outcome::Told,
-    Outcome::Harmless,
-    Outcome::TornTail,
-    Outcome::Older,
-    Outcome::Mistaken,
-];
+pub(crate) const OUTCOMES: [Outcome; 5] =
+    [Outcome::Refused, Outcome::Told, Outcome::Harmless, Outcome::TornTail, Outcome::Older];
 
 type Records = Vec<(u64, Vec<u8>)>;
 type Check<T> = Result<T, String>;
@@ -197,7 +191,7 @@ impl<'a> Checker<'a> {
         let known = [self.shape, self.sister].map(|shape| &shape.slots);
         let is_known = |slot: &[u8]| known.into_iter().flatten().any(|write| write.bytes == slot);
         let is_blank = |slot: &[u8]| slot.len() == SLOT && slot.iter().all(|&byte| byte == 0);
-        let slots = [&state[..state.len().min(SLOT)], state.get(SLOT..2 * SLOT).unwrap_or(&[])];
+        let slots = slots(state);
         if slots.into_iter().any(is_blank) {
             // The second slot of a new log is blank.
             return true;
@@ -217,12 +211,8 @@ impl<'a> Checker<'a> {
                 continue;
             }
             let was_once = self.shape.ever.get(seq).is_some_and(|ever| ever.contains(data));
-            let is_sisters = self.sister.ever.get(seq).is_some_and(|ever| ever.contains(data));
-            outcome = match case.edit {
-                _ if was_once && case.is_older => Outcome::Older,
-                Edit::CopyOfSister { .. } if is_sisters => Outcome::Mistaken,
-                _ => return Err(format!("record {seq} is made up")),
-            };
+            ensure(was_once && case.is_older, || format!("record {seq} is made up"))?;
+            outcome = Outcome::Older;
         }
         let last = shown.last().map_or(0, |(seq, _)| *seq);
         let is_shown =
@@ -240,7 +230,7 @@ impl<'a> Checker<'a> {
             first >= *unit.live.start() && *missing.last().unwrap() == self.shape.last_seq(),
             || format!("{missing:?} vanished, but the damage begins with {}", unit.live.start()),
         )?;
-        Ok(if outcome == Outcome::Mistaken { outcome } else { Outcome::TornTail })
+        Ok(Outcome::TornTail)
     }
 
     /// An error that names what is lost, and only for a reason.
@@ -372,6 +362,7 @@ fn disk_of(files: &Files) -> SimDisk {
         file.sync().unwrap();
     }
     disk.sync_dir().unwrap();
+    disk.sync_parent().unwrap();
     disk
 }
 

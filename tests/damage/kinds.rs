@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::model::{BLOCK, Files, HEAD, HEADER, SECTOR, SLOT, Shape, segment_name, segment_number};
+use crate::model::{
+    BLOCK, Files, HEAD, HEADER, SECOND, SECTOR, SLOT, Shape, segment_name, segment_number,
+};
 
 /// The kinds, as the table names them.
 pub(crate) const KINDS: [&str; 16] = [
@@ -104,7 +106,8 @@ pub(crate) fn edits(shape: &Shape, kind: &str) -> Vec<Edit> {
         | "bit in a record head"
         | "bit in record data"
         | "bit in padding" => flips(shape, kind),
-        "bit in state" => (0..shape.files["state"].len())
+        "bit in state" => (0..SLOT)
+            .chain(SECOND..SECOND + SLOT)
             .map(|at| Edit::Flip { file: "state".to_owned(), at })
             .collect(),
         "zeroed" => fills(shape, Fill::Zeros),
@@ -238,16 +241,16 @@ fn names(shape: &Shape, kind: &str) -> Vec<Edit> {
 fn states(shape: &Shape) -> Vec<Edit> {
     let state = || "state".to_owned();
     let mut edits = vec![Edit::Remove { file: state() }, Edit::StateOfSister];
-    edits.push(Edit::Swap { one: (state(), 0), other: (state(), SLOT) });
-    edits.push(Edit::Copy { from: (state(), 0), to: (state(), SLOT) });
-    edits.push(Edit::Copy { from: (state(), SLOT), to: (state(), 0) });
+    edits.push(Edit::Swap { one: (state(), 0), other: (state(), SECOND) });
+    edits.push(Edit::Copy { from: (state(), 0), to: (state(), SECOND) });
+    edits.push(Edit::Copy { from: (state(), SECOND), to: (state(), 0) });
     for with in [Fill::Zeros, Fill::Garbage] {
-        for (from, bytes) in [(0, SLOT), (SLOT, SLOT), (0, 2 * SLOT)] {
+        for (from, bytes) in [(0, SLOT), (SECOND, SLOT), (0, SECOND + SLOT)] {
             edits.push(Edit::Fill { file: state(), from, bytes, with });
         }
-        edits.push(Edit::Length { file: state(), bytes: 3 * SLOT, with });
+        edits.push(Edit::Length { file: state(), bytes: SECOND + 2 * SLOT, with });
     }
-    for bytes in [0, 1, 100, SLOT - 1, SLOT, SLOT + 50, 2 * SLOT - 1] {
+    for bytes in [0, 1, 100, SLOT - 1, SLOT, SECOND, SECOND + 50, SECOND + SLOT - 1] {
         edits.push(Edit::Length { file: state(), bytes, with: Fill::Zeros });
     }
     edits.extend((0..shape.states.len()).map(|step| Edit::OlderState { step }));

@@ -14,8 +14,8 @@ use ringwal::{BackendKind, Batch, Log, Seq, Strategy};
 use tempfile::TempDir;
 
 use crate::model::{
-    BLOCK, HEAD, HEADER, SLOT, Shape, SlotWrite, Unit, builder, collect, lay_out, scratch,
-    segment_name, segment_number,
+    BLOCK, HEAD, HEADER, Shape, SlotWrite, Unit, builder, collect, lay_out, scratch, segment_name,
+    segment_number, slots,
 };
 
 /// A log that is being made, and its model.
@@ -128,7 +128,7 @@ impl Making {
     /// Learns what was written to `state` since the last call.
     fn note_state(&mut self) {
         let Ok(state) = fs::read(self.dir.path().join("state")) else { return };
-        for slot in state.chunks(SLOT) {
+        for slot in slots(&state) {
             let is_known = self.shape.slots.iter().any(|write| write.bytes == slot);
             if !is_known && slot.iter().any(|&byte| byte != 0) {
                 let generation = u64::from_le_bytes(slot[8..16].try_into().unwrap());

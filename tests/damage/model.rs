@@ -14,11 +14,18 @@ use tempfile::TempDir;
 pub(crate) const BLOCK: usize = 4096;
 pub(crate) const SECTOR: usize = 512;
 pub(crate) const SLOT: usize = 4096;
+/// Where the second slot of `state` begins.
+pub(crate) const SECOND: usize = 64 << 10;
 pub(crate) const HEADER: usize = 64;
 pub(crate) const HEAD: usize = 8;
 
 /// The files of a directory.
 pub(crate) type Files = BTreeMap<String, Arc<Vec<u8>>>;
+
+/// The slots of a `state` file, or what it has of them.
+pub(crate) fn slots(state: &[u8]) -> [&[u8]; 2] {
+    [0, SECOND].map(|at| &state[at.min(state.len())..(at + SLOT).min(state.len())])
+}
 
 /// A batch that was acknowledged as one.
 #[derive(Clone, Debug)]
@@ -73,7 +80,7 @@ impl Shape {
     /// The write of `state` that counts in these bytes of the file.
     pub(crate) fn counting(&self, state: Option<&Arc<Vec<u8>>>) -> Option<&SlotWrite> {
         let known = |slot: &[u8]| self.slots.iter().find(|write| write.bytes == slot);
-        let slots = state?.chunks(SLOT).take(2).filter_map(known);
+        let slots = slots(state?).into_iter().filter_map(known);
         slots.max_by_key(|write| write.generation)
     }
 }

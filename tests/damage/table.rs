@@ -38,14 +38,14 @@ impl Table {
 
 /// One line: how many places, each outcome, and how much of what did harm was noticed.
 fn line(f: &mut fmt::Formatter<'_>, name: &str, counts: [u64; OUTCOMES.len()]) -> fmt::Result {
-    let [refused, told, harmless, torn, older, mistaken] = counts;
+    let [refused, told, harmless, torn, older] = counts;
     let places: u64 = counts.iter().sum();
     let harmful = places - harmless;
     let share = if harmful == 0 { "-".to_owned() } else { percent(refused + told, harmful) };
     writeln!(
         f,
         "{name:<26} {places:>7} {refused:>7} {told:>7} {harmless:>8} {torn:>7} {older:>5} \
-         {mistaken:>8} {share:>8}"
+         {share:>8}"
     )
 }
 
@@ -59,8 +59,8 @@ impl fmt::Display for Table {
         let mut shapes: Vec<_> = self.counts.keys().map(|(shape, _)| shape.clone()).collect();
         shapes.dedup();
         let head = format!(
-            "{:>7} {:>7} {:>7} {:>8} {:>7} {:>5} {:>8} {:>8}",
-            "places", "refused", "told", "harmless", "torn", "older", "mistaken", "detected"
+            "{:>7} {:>7} {:>7} {:>8} {:>7} {:>5} {:>8}",
+            "places", "refused", "told", "harmless", "torn", "older", "detected"
         );
         writeln!(f, "{:<26} {head}", "by kind")?;
         for kind in KINDS {

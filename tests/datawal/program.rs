@@ -51,8 +51,8 @@ fn log(dir: &Path) -> Result<Vec<Record>> {
     reader.scan_iter()?.collect()
 }
 
-fn is_send_and_sync<T: Send + Sync>() -> bool {
-    true
+fn send_and_sync<T: Send + Sync>(value: T) -> T {
+    value
 }
 
 #[test]
@@ -63,8 +63,11 @@ fn a_program_of_datawal_compiles_and_runs_unchanged() {
     assert_eq!(log(&dir.path().join("log")).unwrap().len(), 2);
     assert_eq!((WIRE_VERSION, MAX_KEY_LEN, MAX_PAYLOAD_LEN), (1, 64 << 10, 64 << 20));
     assert_eq!(RecordType::Delete.as_byte(), 2);
-    assert!(is_send_and_sync::<DataWal>() && is_send_and_sync::<RecordLog>());
-    assert!(is_send_and_sync::<RecordIter<'_>>() && is_send_and_sync::<RecordLogReader>());
+    let store = send_and_sync(DataWal::open(&dir.path().join("store")).unwrap());
+    let records: RecordIter<'_> = send_and_sync(store.log().scan_iter().unwrap());
+    assert_eq!(records.count(), 2);
+    let log: RecordLog = send_and_sync(RecordLog::open(&dir.path().join("log")).unwrap());
+    send_and_sync(RecordLogReader::open(log.dir()).unwrap());
 }
 
 #[test]

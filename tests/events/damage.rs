@@ -8,10 +8,10 @@ use ringwal::wal::WalHandle;
 use ringwal::wal::format::{EventRecord, encode_batch};
 use ringwal::wal::reader::recover;
 use ringwal::wal::segment::{list_segments, segment_filename};
-use ringwal::{Error, Verdict};
+use ringwal::{Error, RecoveryPolicy, Verdict};
 
-use crate::common::variants;
-use crate::{config, copy_log, event, events, open};
+use crate::common::{self, variants};
+use crate::{builder, config, copy_log, event, events, open};
 
 /// Batches of 1, 2, 3, 4 and 5 events, and where each ends.
 fn batches() -> (Vec<u8>, Vec<(usize, u64)>) {
@@ -168,4 +168,63 @@ fn damage_before_the_end_is_an_error_and_loses_nothing_more() {
     let before = found.events.len() as u64;
     assert!(before > 0 && found.recovery.corruption.is_some(), "{:?}", found.recovery);
     assert_eq!(found.events, events(0..before));
+}
+
+/// A closed log of 40 events whose last batches have one flipped bit; returns the last number
+/// before it.
+fn flipped(variant: common::Variant, dir: &Path) -> u64 {
+    let (wal, _, _) = open(variant, dir);
+    for n in 0..40 {
+        wal.append(event(n)).unwrap();
+    }
+    wal.shutdown().unwrap();
+    let (_, path) = list_segments(&dir.join("wal")).unwrap().pop().unwrap();
+    let mut bytes = fs::read(&path).unwrap();
+    let at = bytes.len() - 1;
+    bytes[at] ^= 1;
+    fs::write(&path, bytes).unwrap();
+    recover(&dir.join("wal")).unwrap().events.len() as u64
+}
+
+#[test]
+fn what_tolerance_cuts_away_is_kept_and_reported_until_it_is_acknowledged() {
+    for variant in variants("kept_and_reported") {
+        let dir = tempfile::tempdir().unwrap();
+        let left = flipped(variant, dir.path());
+        let mut kept = None;
+        for life in 0..3 {
+            let (wal, _, report) = open(variant, dir.path());
+            assert_eq!(report.events_lost, 40 - left, "life {life}");
+            let [loss] = &report.recovery.losses[..] else { panic!("{report}") };
+            assert_eq!((loss.first_seq.get(), loss.last_seq.get()), (left + 1, 40));
+            assert!(report.to_string().contains(loss.path.to_str().unwrap()), "{report}");
+            let bytes = fs::read(&loss.path).unwrap();
+            let last = event(39).entity_id.to_le_bytes();
+            let found = bytes.windows(8).any(|window| window == last);
+            assert!(found, "the last event is in what was kept");
+            assert_eq!(*kept.get_or_insert(bytes.clone()), bytes);
+            wal.append(event(100 + life)).unwrap();
+            if life == 2 {
+                assert_eq!(wal.acknowledge_loss().unwrap(), 1);
+                assert_eq!(wal.acknowledge_loss().unwrap(), 0);
+            }
+        }
+        let (_wal, replayed, report) = open(variant, dir.path());
+        assert_eq!((report.events_lost, report.recovery.losses.len()), (0, 0));
+        assert_eq!(replayed.len() as u64, left + 3);
+        let names = common::files(&dir.path().join("wal"));
+        assert_eq!(names.iter().filter(|name| name.ends_with(".seen")).count(), 1, "{names:?}");
+    }
+}
+
+#[test]
+fn an_event_log_can_be_told_to_tolerate_nothing() {
+    for variant in variants("tolerate_nothing") {
+        let dir = tempfile::tempdir().unwrap();
+        flipped(variant, dir.path());
+        let before = common::files(&dir.path().join("wal"));
+        let strict = builder(variant, config(dir.path())).recovery(RecoveryPolicy::Strict).open();
+        assert!(matches!(strict, Err(Error::Corrupt(_))), "{strict:?}");
+        assert_eq!(common::files(&dir.path().join("wal")), before);
+    }
 }

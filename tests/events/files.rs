@@ -3,6 +3,7 @@
 use std::fs;
 
 use ringwal::Verdict;
+use ringwal::format::{Place, decode};
 use ringwal::replication::ShardId;
 use ringwal::wal::format::{EventRecord, HEADER_SIZE, encode_batch};
 use ringwal::wal::reader::recover;
@@ -45,10 +46,11 @@ fn after_a_clean_close_every_segment_ends_with_its_last_batch() {
             wal.append(event(n)).unwrap();
         }
         wal.shutdown().unwrap();
-        for (_, path) in list_segments(&dir.path().join("wal")).unwrap() {
+        for (segment, path) in list_segments(&dir.path().join("wal")).unwrap() {
             let bytes = fs::read(&path).unwrap();
             let mut end = 0;
-            while let Ok(batch) = ringwal::format::decode(&bytes[end..]) {
+            let place = Place { log: None, segment };
+            while let Ok(batch) = decode(&bytes[end..], Some(&place)) {
                 let header = *batch.header();
                 let next = end as u64 + header.frame_bytes();
                 if next >= bytes.len() as u64 {

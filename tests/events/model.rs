@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 
 use proptest::prelude::*;
+use ringwal::format::{BatchHeader, Place, decode};
 use ringwal::wal::reader::recover;
 use ringwal::wal::segment::list_segments;
 use ringwal::wal::{WalConfig, WalHandle};
@@ -171,8 +172,10 @@ fn crash(acked: u64, queued: u64, checkpoint: u64, cut: f64, uring: bool) {
 fn end_of(path: &std::path::Path) -> u64 {
     let bytes = fs::read(path).unwrap();
     let (mut at, mut end) = (0, 0);
+    let segment = BatchHeader::parse(&bytes).map_or(1, |(header, _)| header.first_seq);
+    let place = Place { log: None, segment };
     while let Some(rest) = bytes.get(at..) {
-        let Ok(batch) = ringwal::format::decode(rest) else { break };
+        let Ok(batch) = decode(rest, Some(&place)) else { break };
         end = at as u64 + batch.header().end_bytes();
         at += batch.header().frame_bytes() as usize;
     }

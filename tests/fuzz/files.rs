@@ -10,7 +10,9 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use ringwal::format::{HEADER_SIZE, RECORD_HEAD_SIZE, RecordHead, SLOT_BYTES, digest};
+use ringwal::format::{
+    HEADER_SIZE, Place, RECORD_HEAD_SIZE, RecordHead, SLOT_BYTES, SLOT_DISTANCE, digest, slot_of,
+};
 use tempfile::TempDir;
 
 /// The files of a directory.
@@ -46,10 +48,13 @@ pub(crate) fn unpack(input: &[u8]) -> Files {
         let (bytes, after) = after.split_at(len);
         let mut bytes = bytes.to_vec();
         let called = NAMES[usize::from(name & !SIGNED) % NAMES.len()];
-        if name & SIGNED != 0 && called.ends_with("state") {
-            sign_slots(&mut bytes);
+        if called.ends_with("state") {
+            if name & SIGNED != 0 {
+                sign_slots(&mut bytes);
+            }
+            bytes = spread(&bytes);
         } else if name & SIGNED != 0 {
-            sign_frames(&mut bytes);
+            sign_frames(&mut bytes, segment_of(called));
         }
         files.insert(called.to_owned(), bytes);
         rest = after;
@@ -64,6 +69,7 @@ pub(crate) fn pack(files: &[(&str, &[u8])], is_signed: bool) -> Vec<u8> {
     for (name, bytes) in files {
         let index = NAMES.iter().position(|other| other == name).expect("a name of NAMES");
         input.push(index as u8 | if is_signed { SIGNED } else { 0 });
+        let bytes = if name.ends_with("state") { gathered(bytes) } else { bytes.to_vec() };
         let bytes = &bytes[..bytes.len().min(usize::from(u16::MAX))];
         input.extend((bytes.len() as u16).to_le_bytes());
         input.extend(bytes);
@@ -71,8 +77,24 @@ pub(crate) fn pack(files: &[(&str, &[u8])], is_signed: bool) -> Vec<u8> {
     input
 }
 
-/// Makes the checksums of batches that lie end to end hold, as far as their lengths go.
-pub(crate) fn sign_frames(bytes: &mut [u8]) {
+/// The id of the log that the files are of, where their checksums are made to hold: as in the
+/// golden corpus.
+pub(crate) const LOG_ID: [u8; 16] = *b"0123456789abcdef";
+
+/// A segment of that log.
+pub(crate) fn place(segment: u64) -> Place {
+    Place { log: Some(u64::from_le_bytes(*b"01234567")), segment }
+}
+
+/// The first number of the segment with this name; 1 if it is the name of something else.
+pub(crate) fn segment_of(name: &str) -> u64 {
+    let digits = name.strip_prefix("wal-").and_then(|rest| rest.strip_suffix(".seg"));
+    digits.and_then(|digits| digits.parse().ok()).unwrap_or(1)
+}
+
+/// Makes the checksums of batches that lie end to end hold, as far as their lengths go, as if they
+/// were the segment that begins with this number.
+pub(crate) fn sign_frames(bytes: &mut [u8], segment: u64) {
     let mut start = 0;
     while let Some(frame) = bytes.get_mut(start..).filter(|frame| frame.len() >= HEADER_SIZE) {
         let u32_at = |frame: &[u8], at| array_at(frame, at).map_or(0, u32::from_le_bytes) as usize;
@@ -87,18 +109,38 @@ pub(crate) fn sign_frames(bytes: &mut [u8]) {
             heads.extend(head);
             at = body + len;
         }
-        let digest = digest(&frame[..HEADER_SIZE - 16], &heads);
+        let is_placed = frame[24..32] != [0; 8];
+        let place = is_placed.then(|| place(segment));
+        let digest = digest(place.as_ref(), &frame[..HEADER_SIZE - 16], &heads);
         frame[HEADER_SIZE - 16..HEADER_SIZE].copy_from_slice(&digest);
         let unit = 1 << (frame[5] & 0x1f);
         start += (HEADER_SIZE + payload).max(at).next_multiple_of(unit);
     }
 }
 
+/// The `state` file whose slots an input has one behind the other: what is between them is nothing
+/// to try.
+pub(crate) fn spread(slots: &[u8]) -> Vec<u8> {
+    let (first, second) = slots.split_at(slots.len().min(SLOT_BYTES));
+    let mut file = first.to_vec();
+    if !second.is_empty() {
+        file.resize(SLOT_DISTANCE, 0);
+        file.extend(second);
+    }
+    file
+}
+
+/// The other way round.
+#[allow(dead_code, reason = "the fuzzer only reads")]
+pub(crate) fn gathered(file: &[u8]) -> Vec<u8> {
+    [slot_of(file, 0), slot_of(file, 1)].concat()
+}
+
 /// Makes the digests of the slots of a `state` file hold.
 pub(crate) fn sign_slots(bytes: &mut [u8]) {
     const DIGEST: std::ops::Range<usize> = 80..96;
     for slot in bytes.chunks_exact_mut(SLOT_BYTES).take(2) {
-        let digest = digest(&slot[..DIGEST.start], &slot[DIGEST.end..]);
+        let digest = digest(None, &slot[..DIGEST.start], &slot[DIGEST.end..]);
         slot[DIGEST].copy_from_slice(&digest);
     }
 }

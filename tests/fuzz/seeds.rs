@@ -4,10 +4,10 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use ringwal::format::State;
+use ringwal::format::{State, state_file};
 use ringwal::wal::format::{EventRecord, encode_batch};
 
-use crate::files::{SEGMENT, pack};
+use crate::files::{LOG_ID, SEGMENT, gathered, pack};
 
 /// The inputs to begin with, with their names.
 pub(crate) fn seeds(target: &str) -> Vec<(String, Vec<u8>)> {
@@ -17,6 +17,7 @@ pub(crate) fn seeds(target: &str) -> Vec<(String, Vec<u8>)> {
     };
     let with_how = |prefix: &str| {
         let input = |(name, how, bytes): (String, u8, Vec<u8>)| {
+            let bytes = if prefix == "state_" { gathered(&bytes) } else { bytes };
             (format!("{name}-{how}"), [&[how][..], &bytes].concat())
         };
         plain(prefix).map(input).collect()
@@ -53,8 +54,8 @@ fn read_all(dir: &Path, prefix: &str) -> Vec<(String, Vec<u8>)> {
 /// and two segments in a row.
 fn directories() -> Vec<(String, Vec<u8>)> {
     let mut found = vec![("empty".to_owned(), vec![0])];
-    let slot = State { generation: 1, ..State::new([7; 16], 0, 1) }.encode();
-    let new = ("new".to_owned(), [slot.as_slice(), &[0; 4096]].concat());
+    let state = State { generation: 1, ..State::new(LOG_ID, 0, 1) };
+    let new = ("new".to_owned(), state_file(&state, None));
     let states: Vec<_> = golden("state_").into_iter().chain([new]).collect();
     let batch = golden("batch_padded").remove(0).1;
     for (name, segment) in golden("segment_") {

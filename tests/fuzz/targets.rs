@@ -7,15 +7,17 @@
 use std::collections::BTreeSet;
 
 use ringwal::format::{
-    HEADER_SIZE, RecordHead, SLOT_BYTES, State, decode, encode_stand_alone, newest, push_record,
-    seal,
+    HEADER_SIZE, Place, RecordHead, State, VERSION, decode, encode_stand_alone, newest,
+    push_record, seal, slot_of, state_file,
 };
 use ringwal::io::{Access, SimDisk, Storage};
 use ringwal::wal::format::EventRecord;
 use ringwal::wal::reader::recover;
 use ringwal::{Error, Log, RecoveryPolicy, Verdict};
 
-use crate::files::{Files, SEGMENT, sign_frames, sign_slots, unpack};
+use crate::files::{
+    Files, LOG_ID, SEGMENT, place, segment_of, sign_frames, sign_slots, spread, unpack,
+};
 
 /// A target: its name and its function.
 pub(crate) type Target = (&'static str, fn(&[u8]));
@@ -41,8 +43,9 @@ fn split(input: &[u8], sign: fn(&mut [u8])) -> Option<(u8, Vec<u8>)> {
 
 /// The batch decoder: what it accepts is what encoding gives, and nothing else.
 pub(crate) fn batch(input: &[u8]) {
-    let Some((how, bytes)) = split(input, sign_frames) else { return };
-    if let Ok(batch) = decode(&bytes) {
+    let Some((how, bytes)) = split(input, |bytes| sign_frames(bytes, 1)) else { return };
+    let here = place(1);
+    if let Ok(batch) = decode(&bytes, Some(&here)) {
         let header = *batch.header();
         let mut frame = vec![0; header.frame_bytes() as usize];
         let (mut at, mut heads) = (HEADER_SIZE, Vec::new());
@@ -52,46 +55,46 @@ pub(crate) fn batch(input: &[u8]) {
             heads.extend(head.to_bytes());
             at = push_record(&mut frame, at, head, record.bytes);
         }
-        seal(&mut frame, &header, &heads);
+        let sealed_at = (header.salt != 0).then_some(&here);
+        seal(&mut frame, sealed_at, &header, &heads);
         let end = header.end_bytes() as usize;
         assert_eq!(frame[..end], bytes[..end], "what decodes is encoded to the same bytes");
-        assert!(decode(&bytes[..end - 1]).is_err(), "a batch that lacks a byte");
+        assert!(decode(&bytes[..end - 1], Some(&here)).is_err(), "a batch that lacks a byte");
         let mut damaged = bytes[..end].to_vec();
         damaged[usize::from(how) * 31 % end] ^= 1 << (how % 8);
-        assert!(decode(&damaged).is_err(), "a flipped bit");
+        assert!(decode(&damaged, Some(&here)).is_err(), "a flipped bit");
     }
     let records: Vec<&[u8]> = bytes.chunks(usize::from(how) + 1).collect();
     let first_seq = 1 + u64::from(how);
     let Ok(encoded) = encode_stand_alone(records.iter().copied(), first_seq, 7, 0) else {
         return assert!(records.is_empty());
     };
-    let decoded = decode(&encoded).expect("a batch that was just encoded");
+    let decoded = decode(&encoded, None).expect("a batch that was just encoded");
     assert!(decoded.records().map(|record| record.bytes).eq(records));
 }
 
 /// The `state` file: what counts is read again as it was.
 pub(crate) fn state(input: &[u8]) {
     let Some((how, bytes)) = split(input, sign_slots) else { return };
+    let bytes = spread(&bytes);
     let Ok((state, slot)) = newest(&bytes) else { return };
-    let counts = &bytes[slot * SLOT_BYTES..(slot + 1) * SLOT_BYTES];
+    let counts = slot_of(&bytes, slot);
     assert_eq!(State::decode(counts).as_ref(), Ok(&state));
     let encoded = state.encode();
     assert_eq!(State::decode(encoded.as_slice()).as_ref(), Ok(&state));
     if how & 1 == 0 {
         assert!(encoded.as_slice() == counts, "what decodes is encoded to the same bytes");
     }
-    if let Ok(other) = State::decode(bytes.get((1 - slot) * SLOT_BYTES..).unwrap_or(&[])) {
+    if let Ok(other) = State::decode(slot_of(&bytes, 1 - slot)) {
         assert!(other.generation <= state.generation);
     }
 }
 
 /// The segment reader, beside a plain one: as a log of one segment with a new `state`.
 pub(crate) fn segment(input: &[u8]) {
-    let Some((_, bytes)) = split(input, sign_frames) else { return };
+    let Some((_, bytes)) = split(input, |bytes| sign_frames(bytes, 1)) else { return };
     let (expected, next_seq) = plain_scan(&bytes);
-    let mut state = vec![0; 2 * SLOT_BYTES];
-    let slot = State { generation: 1, ..State::new([7; 16], 0, 1) }.encode();
-    state[..SLOT_BYTES].copy_from_slice(slot.as_slice());
+    let state = state_file(&State { generation: 1, ..State::new(LOG_ID, 0, 1) }, None);
     let files = Files::from([("state".to_owned(), state), (SEGMENT.to_owned(), bytes.clone())]);
     let report = Log::builder("sim").verify_sim(&disk_of(&files));
     match open(&files, RecoveryPolicy::Strict) {
@@ -104,9 +107,9 @@ pub(crate) fn segment(input: &[u8]) {
             assert_eq!(found.first_seq.get(), next_seq, "{found}");
             assert_eq!(report.expect("damage is in the report").corruption, Some(found));
             let later = valid_batches(&bytes).into_iter().any(|first_seq| first_seq >= next_seq);
-            assert!(later, "damage without a witness");
+            assert!(later || bytes.is_empty(), "damage without a witness");
         }
-        Err(Error::UnsupportedVersion { version, .. }) => assert!(version > 1),
+        Err(Error::UnsupportedVersion { version, .. }) => assert!(version != VERSION),
         Err(error) => panic!("{error}"),
     }
 }
@@ -118,7 +121,7 @@ type Records = Vec<(u64, Vec<u8>)>;
 fn plain_scan(bytes: &[u8]) -> (Records, u64) {
     let (mut at, mut next_seq, mut salt) = (0, 1, None);
     let mut records = Vec::new();
-    while let Some(Ok(batch)) = bytes.get(at..).map(decode) {
+    while let Some(Ok(batch)) = bytes.get(at..).map(|rest| decode(rest, Some(&place(1)))) {
         let header = batch.header();
         let follows = header.shard == 0
             && header.first_seq == next_seq
@@ -135,10 +138,11 @@ fn plain_scan(bytes: &[u8]) -> (Records, u64) {
     (records, next_seq)
 }
 
-/// The first numbers of all valid batches, wherever they lie.
+/// The first numbers of all batches that are valid where they lie in the first segment.
 fn valid_batches(bytes: &[u8]) -> Vec<u64> {
     let starts = (0..bytes.len()).filter(|&at| bytes[at..].starts_with(b"RWAL"));
-    starts.filter_map(|at| Some(decode(&bytes[at..]).ok()?.header().first_seq)).collect()
+    let valid = starts.filter_map(|at| decode(&bytes[at..], Some(&place(1))).ok());
+    valid.map(|batch| batch.header().first_seq).collect()
 }
 
 /// Recovery of a whole directory.
@@ -168,9 +172,14 @@ pub(crate) fn directory(input: &[u8]) {
 /// The records of all valid batches in all files, wherever they lie.
 fn valid_records(files: &Files) -> BTreeSet<(u64, Vec<u8>)> {
     let mut valid = BTreeSet::new();
-    for bytes in files.values() {
+    // Where `state` is lost, the batches are taken at their word.
+    for (name, bytes) in files {
+        let segment = segment_of(name);
         let starts = (0..bytes.len()).filter(|&at| bytes[at..].starts_with(b"RWAL"));
-        for batch in starts.filter_map(|at| decode(&bytes[at..]).ok()) {
+        for batch in starts.filter_map(|at| {
+            let here = Place { log: None, ..place(segment) };
+            decode(&bytes[at..], Some(&here)).ok()
+        }) {
             valid.extend(batch.records().map(|record| (record.seq, record.bytes.to_vec())));
         }
     }
@@ -228,6 +237,7 @@ fn disk_of(files: &Files) -> SimDisk {
         file.sync().expect("a disk that works");
     }
     disk.sync_dir().expect("a disk that works");
+    disk.sync_parent().expect("a disk that works");
     disk
 }
 

@@ -1,5 +1,6 @@
 //! What may be done to a log, step by step, and what each must come to.
 
+use ringwal::io::Storage;
 use ringwal::{Batch, Durability, Error, Log, Seq, SimFault};
 
 use crate::model::{Broken, ensure};
@@ -27,6 +28,8 @@ pub(crate) enum Act {
     Fail,
     /// Lets the driver run until it sleeps.
     Settle,
+    /// The lock file goes away, and another writer comes.
+    Intrude,
 }
 
 impl World {
@@ -65,6 +68,19 @@ impl World {
                 Ok(())
             }
             Act::Settle => self.check_settled(&log),
+            Act::Intrude => self.intrude(),
+        }
+    }
+
+    fn intrude(&mut self) -> Result<(), Broken> {
+        // What is due to fail is to hit the log.
+        if self.faulty || self.fault.is_some() {
+            return Ok(());
+        }
+        self.disk.remove("lock").map_err(|error| error.to_string())?;
+        match Log::builder("sim").open_sim(&self.disk) {
+            Err(Error::Locked { .. }) => Ok(()),
+            other => Err(format!("a second writer: {other:?}")),
         }
     }
 
@@ -74,6 +90,7 @@ impl World {
             2 | 3 => SimFault::Cancelled,
             4 | 5 => SimFault::CutChain,
             6 => SimFault::Enter(libc::EBADF),
+            8 | 9 => SimFault::NoDescriptor,
             7 => SimFault::Enter(self.rng.pick(&[libc::EAGAIN, libc::EBUSY, libc::EINTR])),
             _ => SimFault::Errno(self.rng.pick(&ERRNOS)),
         };

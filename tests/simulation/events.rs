@@ -176,6 +176,7 @@ impl Events {
                 .dedup_entries(1000)
                 .queue_depth(self.rng.pick(&[1, 2, 8]) as usize)
                 .strategy(Some(self.rng.pick(&Strategy::ALL)))
+                .direct_io(self.rng.percent(60))
                 .spare_segments(self.rng.pick(&[0, 1, 2]) as usize);
             self.faulty = false;
             if self.may() && self.rng.percent(30) {

@@ -7,11 +7,12 @@ use crate::life::Steps;
 use crate::model::{Broken, ensure};
 use crate::world::World;
 
-pub(crate) const FAULTS: [SimFault; 12] = [
+pub(crate) const FAULTS: [SimFault; 13] = [
     SimFault::Errno(libc::EIO),
     SimFault::Errno(libc::ENOSPC),
     SimFault::Errno(libc::EDQUOT),
     SimFault::Errno(libc::EINTR),
+    SimFault::NoDescriptor,
     SimFault::PowerCut,
     SimFault::ShortWrite,
     SimFault::Cancelled,
@@ -106,6 +107,7 @@ impl World {
             Some(SimFault::Errno(errno) | SimFault::Enter(errno)) => {
                 source.raw_os_error() == Some(errno)
             }
+            Some(SimFault::NoDescriptor) => source.raw_os_error() == Some(libc::EMFILE),
             Some(SimFault::PowerCut) => says("power"),
             Some(SimFault::ShortWrite) => says("only a part"),
             Some(SimFault::Cancelled | SimFault::CutChain) => says("cancelled"),

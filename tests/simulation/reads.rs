@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use ringwal::format::decode;
+use ringwal::format::{Place, decode};
 use ringwal::{Error, Log, RecoveryPolicy, SimDisk, SimFault};
 
 use crate::faults::{SCENARIOS, Scenario};
@@ -50,7 +50,9 @@ impl LastSegment {
     fn stated_outside(&self, bytes: Range<usize>) -> u64 {
         let (mut at, mut stated, mut salt) = (0, 0, None);
         let mut next_seq = self.first_seq;
-        while let Some(Ok(batch)) = self.content.get(at..).map(decode) {
+        let place = Place { log: None, segment: self.first_seq };
+        while let Some(rest) = self.content.get(at..) {
+            let Ok(batch) = decode(rest, Some(&place)) else { break };
             let header = batch.header();
             let end = at + header.frame_bytes() as usize;
             // What follows is of an earlier life of the file.

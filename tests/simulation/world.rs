@@ -181,13 +181,14 @@ impl World {
             92..95 => Act::Read,
             95..97 => Act::Fill,
             97 => Act::Fail,
+            98 => Act::Intrude,
             _ => Act::Settle,
         }
     }
 
     pub(crate) fn builder(&mut self) -> Builder {
         let rng = &mut self.rng;
-        self.disk.set_unit(rng.pick(&[512, 512, 1024, 4096]));
+        self.disk.set_unit(rng.pick(&[512, 512, 1024, 4096, 65_536]));
         let blocks = rng.pick(&[Blocks::Written, Blocks::Reserved, Blocks::AsTheyCome]);
         self.filled = blocks != Blocks::AsTheyCome;
         let batch_bytes = rng.pick(&[4096, 4096, 8192, 16384]);
@@ -203,7 +204,8 @@ impl World {
             .record_bytes_max(10_000)
             .recovery(rng.pick(&[RecoveryPolicy::Strict, RecoveryPolicy::TolerateTail]))
             .strategy(Some(self.strategy.unwrap_or(strategy)))
-            .preallocate(Some(blocks));
+            .preallocate(Some(blocks))
+            .direct_io(rng.percent(60));
         if self.telling {
             self.story.push(format!("{builder:?}"));
         }

@@ -3,12 +3,12 @@
 //! 1. The log is closed whatever happens, and the first failure decides the exit code.
 //! 2. Nothing is read before the log is open: a refused option costs no input.
 
-use std::io;
 use std::process::ExitCode;
 use std::thread;
 use std::time::Instant;
 
 use crossbeam_channel::{Receiver, bounded};
+use ringwal::Verdict;
 
 use crate::args::AppendArgs;
 use crate::exit::Failure;
@@ -16,14 +16,28 @@ use crate::generate::generate_records;
 use crate::input::{CHUNKS_PER_WORKER, Message, read_records};
 use crate::progress::Progress;
 use crate::signal::{Stop, stop_on_signals};
+use crate::stream::{say, stdin};
 use crate::summary::Summary;
 use crate::worker::{self, Shared, Tally};
 
 /// Runs it.
 pub(crate) fn run(args: &AppendArgs) -> Result<ExitCode, Failure> {
+    if args.acks && !args.engine.is_written() {
+        return Err(Failure::Request(
+            "--acks tells what is durable, and --durability queued waits for nothing to be \
+             written: leave one of them out, or take --durability written"
+                .to_owned(),
+        ));
+    }
     let stop = Stop::new();
     stop_on_signals(&stop).map_err(|error| Failure::Setup("signal handlers", error))?;
     let log = args.engine.builder(&args.dir).open()?;
+    // What opening cut off is told before anything is added to what is left.
+    let found = log.recovery();
+    let told = match found.verdict {
+        Verdict::Clean | Verdict::Stale => Ok(()),
+        _ => say(found),
+    };
     let progress = Progress::new(args.generate, args.acks);
     let shared = Shared {
         log: &log,
@@ -40,11 +54,14 @@ pub(crate) fn run(args: &AppendArgs) -> Result<ExitCode, Failure> {
     let closed = log.close();
     progress.clear();
     let (metrics, backend) = (&log.metrics(), log.backend());
-    let summary = Summary { tally: &tally, metrics, backend, elapsed, stopped: stop.reason() };
-    eprintln!("{summary}");
+    let (stopped, is_written) = (stop.reason(), args.engine.is_written());
+    let summary = Summary { tally: &tally, metrics, backend, elapsed, stopped, is_written };
+    let said = say(summary);
     appended?;
     flushed?;
     closed?;
+    told?;
+    said?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -60,7 +77,7 @@ fn start_input(args: &AppendArgs) -> Result<Receiver<Message>, Failure> {
         }
         None => {
             let framing = args.framing;
-            input.spawn(move || read_records(io::stdin().lock(), framing, &sender))
+            input.spawn(move || read_records(stdin(), framing, &sender))
         }
     };
     started.map_err(|error| Failure::Setup("thread for the input", error))?;

@@ -16,8 +16,15 @@ use crate::bench::BenchArgs;
 use crate::soak::{SoakArgs, WriterArgs};
 
 const EXIT_CODES: &str = "\
-Exit codes: 0 done; 1 failed (damaged log, failing or full disk, refused backend, log in use, \
-closed standard output); 2 the request is wrong (option out of range, not a log, unreadable).";
+Exit codes, the same for every command:
+  0  Done. Also: a torn tail, which was never acknowledged; a signal that ended append or soak
+     early; standard output or error that nobody reads any more.
+  1  Failed. Damaged log; failing or full disk; refused backend; log in use; input that cannot
+     be read or is not framed as stated; standard output or error that fails; acknowledgements
+     that nobody reads any more; a broken invariant of soak; a bench that a signal ended.
+  2  The request is wrong, and nothing was changed: option unknown or out of range; not a log, a
+     shard that is not there, or a log of a newer version; a path that is not there or may not
+     be read.";
 
 /// A write-ahead log from the shell: append, dump, recover, verify, import, bench, soak.
 #[derive(Debug, Parser)]
@@ -36,8 +43,7 @@ pub(crate) enum Command {
     Dump(DumpArgs),
     /// Open a log as a service would, which recovers it (or makes a new one), and print the report.
     Recover(RecoverArgs),
-    /// Read everything, change nothing, print the report: 0 clean or torn tail, 1 corrupt, 2 not a
-    /// log or unreadable.
+    /// Read everything, change nothing, print the report.
     Verify(VerifyArgs),
     /// Move the records of another crate's log to a new directory; the old one stays as it is.
     Import(ImportArgs),
@@ -76,9 +82,10 @@ pub(crate) enum Format {
 /// `ringwal append`.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "SIGINT and SIGTERM stop reading, make durable and acknowledge what was appended, \
-close the log and exit 0; a second signal ends the process at once, as SIGKILL would. If standard \
-output closes while acknowledgements are printed, it stops in the same way and exits 1."
+    after_help = "SIGINT, SIGTERM and SIGHUP stop reading, make durable and acknowledge what was \
+appended, close the log and exit 0; a second SIGINT or SIGTERM ends the process at once, as \
+SIGKILL would. If standard output closes while acknowledgements are printed, it stops in the same \
+way and exits 1."
 )]
 pub(crate) struct AppendArgs {
     /// The log's directory; made if it is not there.
@@ -100,7 +107,8 @@ pub(crate) struct AppendArgs {
     /// it before it takes the next.
     #[arg(long, value_name = "N", default_value = "1024")]
     pub(crate) window: NonZeroUsize,
-    /// Print `SEQ DIGEST` for each record the moment it is durable, one flushed line each.
+    /// Print `SEQ DIGEST` for each record the moment it is durable, as --durability says, one
+    /// flushed line each. Not with --durability queued, which waits for nothing.
     #[arg(long)]
     pub(crate) acks: bool,
     #[command(flatten)]
@@ -149,7 +157,8 @@ pub(crate) struct RecoverArgs {
 pub(crate) struct VerifyArgs {
     /// The log's directory, or that of an event log, which has its log in `wal/`.
     pub(crate) dir: PathBuf,
-    /// Print the report as one JSON object on standard output.
+    /// Print the report as one JSON object on standard output, also where there is none to give
+    /// but the reason.
     #[arg(long)]
     pub(crate) json: bool,
     /// Which log of the directory.
@@ -310,6 +319,11 @@ enum RecoveryArg {
 }
 
 impl EngineArgs {
+    /// Whether an acknowledgement says that a record was written.
+    pub(crate) fn is_written(&self) -> bool {
+        !matches!(self.durability, DurabilityArg::Queued)
+    }
+
     /// Whether an acknowledged record survives a loss of power.
     pub(crate) fn is_synced(&self) -> bool {
         matches!(self.durability, DurabilityArg::Synced)

@@ -1,24 +1,41 @@
 //! `ringwal dump`: the records of a log in order, without touching it.
+//!
+//! What is before damage is printed, and the damage is told, however little of the log was asked
+//! for: a backup that lacks records must not look like a whole one.
 
 use std::process::ExitCode;
 
 use ringwal::replication::ShardId;
-use ringwal::{Log, Seq};
+use ringwal::{Error, Log, Seq, Verdict};
 
 use crate::args::DumpArgs;
 use crate::exit::Failure;
 use crate::output::print_records;
-use crate::verify::{log_dir, refuse_empty_dir};
+use crate::place::{log_dir, require_log};
+use crate::stream::say_also;
 
 /// Runs it.
 pub(crate) fn run(args: &DumpArgs) -> Result<ExitCode, Failure> {
     let dir = log_dir(&args.dir);
-    refuse_empty_dir(&dir)?;
-    let mut reader = Log::builder(&dir).shard(ShardId::new(args.shard)).read_only()?;
+    let shard = ShardId::new(args.shard);
+    require_log(&dir, shard)?;
+    let mut reader = Log::builder(&dir).shard(shard).read_only()?;
     if let Some(from) = args.from {
         reader.seek(Seq::new(from));
     }
+    let found = reader.recovery();
+    let damage = found.filter(|found| found.verdict == Verdict::Corrupt);
+    let damage = damage.and_then(|found| found.corruption.clone());
     let limit = usize::try_from(args.limit.unwrap_or(u64::MAX)).unwrap_or(usize::MAX);
-    print_records(reader.take(limit), &dir, args.format, args.framing)?;
-    Ok(ExitCode::SUCCESS)
+    let printed = print_records(reader.take(limit), &dir, args.format, args.framing);
+    // Also where the reader was not asked as far as that, or its output failed before.
+    match (printed, damage.map(|damage| Failure::Log(Error::Corrupt(damage)))) {
+        (Ok(()), None) => Ok(ExitCode::SUCCESS),
+        (Ok(()), Some(damage)) => Err(damage),
+        (Err(failure), Some(damage)) if !failure.is_evidence() => {
+            say_also(format_args!("ringwal: {damage}"));
+            Err(failure)
+        }
+        (Err(failure), _) => Err(failure),
+    }
 }

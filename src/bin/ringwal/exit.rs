@@ -1,9 +1,11 @@
 //! How the command ends when it fails: a message and an exit code.
 //!
-//! 1. 1 is a failure of the data or the machine: corruption, a failing or full disk, a refused
-//!    backend, a log that is in use, a closed standard output.
+//! 1. 1 is a failure of the data or the machine: damage, a failing or full disk, a refused
+//!    backend, a log that is in use, a standard stream that fails.
 //! 2. 2 is a failure of the request: an unknown option, a value out of range, a path that is not
-//!    a log or cannot be read. (clap uses it too.)
+//!    a log, may not be read, or is a log of a newer version. (clap uses it too.)
+//! 3. The code follows from the failure alone, whatever command has it. The table for users is in
+//!    the help ([`crate::args`]) and in the manual's chapter on the command.
 
 use std::fmt;
 use std::io;
@@ -11,6 +13,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use ringwal::Error;
+
+use crate::stream::say_also;
+use crate::system::{Limit, answer, is_answer, soft_limit};
 
 /// Exit code of a failure of the data or the machine.
 pub(crate) const FAILED: u8 = 1;
@@ -26,6 +31,8 @@ pub(crate) enum Failure {
     Input(io::Error),
     /// Standard output could not be written.
     Output(io::Error),
+    /// Standard error could not be written.
+    Messages(io::Error),
     /// A part of the command itself could not be had.
     Setup(&'static str, io::Error),
     /// A raw file could not be read or written.
@@ -45,7 +52,7 @@ pub(crate) enum Failure {
 impl Failure {
     /// Prints the cause on standard error and gives the exit code for it.
     pub(crate) fn report(&self) -> ExitCode {
-        eprintln!("ringwal: {self}");
+        say_also(format_args!("ringwal: {self}"));
         ExitCode::from(self.code())
     }
 
@@ -62,10 +69,8 @@ impl Failure {
     /// The exit code for it.
     pub(crate) fn code(&self) -> u8 {
         match self {
-            Failure::Log(error) => match error.root_cause() {
-                Error::Option { .. } | Error::NotALog { .. } | Error::NotEmpty { .. } => USAGE,
-                _ => FAILED,
-            },
+            Failure::Log(error) => code_of(error),
+            Failure::Raw(_, error) => code_of_path(error),
             Failure::Request(_) => USAGE,
             Failure::Passed { code, .. } => *code,
             _ => FAILED,
@@ -76,24 +81,91 @@ impl Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Failure::Log(error) => {
-                error.root_cause().fmt(f)?;
-                match error.root_cause() {
-                    Error::Option { name, .. } => write!(f, " ({})", flag(name)),
-                    Error::Import { .. } => write!(f, " (--up-to-damage takes them)"),
-                    _ => Ok(()),
-                }
-            }
-            Failure::Input(error) => write!(f, "standard input: {error}"),
-            Failure::Output(error) => write!(f, "standard output: {error}"),
-            Failure::Setup(what, error) => write!(f, "{what}: {error}"),
-            Failure::Raw(path, error) => write!(f, "{}: {error}", path.display()),
+            Failure::Log(error) => fmt_error(error.root_cause(), f),
+            Failure::Input(error) => write!(f, "standard input: {error}{}", Short(error)),
+            Failure::Output(error) => write!(f, "standard output: {error}{}", Short(error)),
+            Failure::Messages(error) => write!(f, "standard error: {error}{}", Short(error)),
+            Failure::Setup(what, error) => write!(f, "{what}: {error}{}", Short(error)),
+            Failure::Raw(path, error) => write!(f, "{}: {error}{}", path.display(), Short(error)),
             Failure::Mismatch(what) => write!(f, "the log is not what it acknowledged: {what}"),
             Failure::Invariant(what) => write!(f, "an invariant failed: {what}"),
             Failure::Stopped(reason) => write!(f, "stopped by {reason}"),
             Failure::Request(what) => f.write_str(what),
             Failure::Passed { message, .. } => f.write_str(message),
         }
+    }
+}
+
+/// The exit code for an error of a log.
+pub(crate) fn code_of(error: &Error) -> u8 {
+    match error.root_cause() {
+        Error::Option { .. }
+        | Error::NotALog { .. }
+        | Error::NotEmpty { .. }
+        | Error::UnsupportedVersion { .. } => USAGE,
+        Error::Io { source, .. } => code_of_io(source),
+        _ => FAILED,
+    }
+}
+
+/// The exit code for an answer of the operating system: whether another request would help.
+fn code_of_io(error: &io::Error) -> u8 {
+    use io::ErrorKind::{InvalidFilename, IsADirectory, NotADirectory, PermissionDenied};
+    match error.kind() {
+        PermissionDenied | NotADirectory | IsADirectory | InvalidFilename => USAGE,
+        _ if is_answer(error, answer::CIRCLE) => USAGE,
+        _ => FAILED,
+    }
+}
+
+/// The exit code for a path of the caller's that the command could not use.
+fn code_of_path(error: &io::Error) -> u8 {
+    match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::AlreadyExists => USAGE,
+        _ => code_of_io(error),
+    }
+}
+
+/// An error of a log, in the words of who uses the command: with the flags that it has.
+fn fmt_error(error: &Error, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    match error {
+        Error::Option { name, .. } => write!(f, "{error} ({})", flag(name)),
+        Error::Import { .. } => write!(f, "{error} (--up-to-damage takes them)"),
+        Error::RecordTooLarge { .. } | Error::BatchTooLarge { .. } => {
+            let option = "record_bytes_max";
+            f.write_str(&error.to_string().replace(option, &flag(option)))
+        }
+        Error::Io { source, .. } => write!(f, "{error}{}", Short(source)),
+        Error::NoSpace { source, .. } => write!(f, "{error}{}", Short(source)),
+        other => write!(f, "{other}"),
+    }
+}
+
+/// Which limit of the process it is that an answer of the operating system means, if it is one.
+struct Short<'a>(&'a io::Error);
+
+impl fmt::Display for Short<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // A write over the limit is cut short before the next one is refused.
+        let is_cut = self.0.kind() == io::ErrorKind::WriteZero;
+        if (is_cut || self.0.kind() == io::ErrorKind::FileTooLarge)
+            && let Some(most) = soft_limit(Limit::FileBytes)
+        {
+            return write!(
+                f,
+                "; the file-size limit of this process is {most} bytes: raise it (ulimit -f, \
+                 LimitFSIZE=)"
+            );
+        }
+        if is_answer(self.0, answer::NO_DESCRIPTOR)
+            && let Some(most) = soft_limit(Limit::Descriptors)
+        {
+            return write!(
+                f,
+                "; this process may have {most} files open: raise it (ulimit -n, LimitNOFILE=)"
+            );
+        }
+        Ok(())
     }
 }
 

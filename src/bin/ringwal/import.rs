@@ -6,6 +6,7 @@ use ringwal::datawal::{import, import_up_to_damage};
 
 use crate::args::{ImportArgs, Source};
 use crate::exit::Failure;
+use crate::stream::say;
 
 /// Runs it.
 pub(crate) fn run(args: &ImportArgs) -> Result<ExitCode, Failure> {
@@ -13,6 +14,6 @@ pub(crate) fn run(args: &ImportArgs) -> Result<ExitCode, Failure> {
         Source::Datawal if args.up_to_damage => import_up_to_damage,
         Source::Datawal => import,
     };
-    eprintln!("{}", import(&args.dir, &args.new_dir)?);
+    say(import(&args.dir, &args.new_dir)?)?;
     Ok(ExitCode::SUCCESS)
 }

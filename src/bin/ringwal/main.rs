@@ -14,6 +14,8 @@
 //! 2. `dump` and `verify` change nothing and take no lock: they work beside a live writer.
 //! 3. Standard output carries data, standard error everything for people.
 //!
+//! 4. They are read and written in `stream` alone: see there what becomes of their errors.
+//!
 //! It uses the public API of the crate and nothing else.
 
 mod append;
@@ -24,23 +26,36 @@ mod exit;
 mod generate;
 mod import;
 mod input;
+mod json;
 mod output;
+mod place;
 mod process;
 mod progress;
 mod recover;
+mod refused;
 mod signal;
 mod soak;
+mod stream;
 mod summary;
+mod system;
 mod verify;
 mod worker;
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 
 fn main() -> ExitCode {
-    let args = args::Args::parse();
-    let result = match args.command {
+    system::ignore_file_size_signal();
+    let result = match args::Args::try_parse() {
+        Ok(args) => run(args),
+        Err(error) => refused::tell(&error, args::Args::command()).map(ExitCode::from),
+    };
+    result.unwrap_or_else(|failure| failure.report())
+}
+
+fn run(args: args::Args) -> Result<ExitCode, exit::Failure> {
+    match args.command {
         args::Command::Append(args) => append::run(&args),
         args::Command::Dump(args) => dump::run(&args),
         args::Command::Recover(args) => recover::run(&args),
@@ -49,9 +64,5 @@ fn main() -> ExitCode {
         args::Command::Bench(args) => bench::run(&args),
         args::Command::Soak(args) => soak::run(&args),
         args::Command::SoakWriter(args) => soak::run_writer(&args),
-    };
-    match result {
-        Ok(code) => code,
-        Err(failure) => failure.report(),
     }
 }

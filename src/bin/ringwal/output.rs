@@ -9,6 +9,8 @@ use ringwal::{Record, Result};
 
 use crate::args::{Format, Framing};
 use crate::exit::Failure;
+use crate::json::{Integer, Weight};
+use crate::stream::{say_also, stdout, unless_closed};
 
 /// The first 16 hex digits of the BLAKE3 hash of a record: what acknowledgements and `--format
 /// digest` show of it.
@@ -42,7 +44,7 @@ pub(crate) fn print_records(
     format: Format,
     framing: Framing,
 ) -> Result<(), Failure> {
-    let mut out = BufWriter::with_capacity(BUFFER_BYTES, io::stdout().lock());
+    let mut out = BufWriter::with_capacity(BUFFER_BYTES, stdout());
     for record in records {
         let event = |record: Record| match format {
             Format::Events => {
@@ -56,23 +58,17 @@ pub(crate) fn print_records(
             Ok((record, None)) => write_record(&mut out, &record, format, framing),
             Err(error) => {
                 // What is before the damage is shown even if the error is what matters.
-                let _ = out.flush();
+                if let Err(error) = unless_closed(out.flush()) {
+                    say_also(format_args!("ringwal: {}", Failure::Output(error)));
+                }
                 return Err(error.into());
             }
         };
-        if ended(written)? {
+        if !unless_closed(written).map_err(Failure::Output)? {
             return Ok(());
         }
     }
-    ended(out.flush()).map(|_| ())
-}
-
-fn ended(written: io::Result<()>) -> Result<bool, Failure> {
-    match written {
-        Ok(()) => Ok(false),
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(true),
-        Err(error) => Err(Failure::Output(error)),
-    }
+    unless_closed(out.flush()).map(drop).map_err(Failure::Output)
 }
 
 fn write_record(
@@ -98,7 +94,7 @@ fn write_record(
 }
 
 fn write_json(out: &mut impl Write, seq: u64, data: &[u8]) -> io::Result<()> {
-    write!(out, r#"{{"seq":{seq},"bytes":{},"#, data.len())?;
+    write!(out, r#"{{"seq":{},"bytes":{},"#, Integer(seq), data.len())?;
     match std::str::from_utf8(data) {
         Ok(text) => {
             out.write_all(br#""text":"#)?;
@@ -115,12 +111,12 @@ fn write_json(out: &mut impl Write, seq: u64, data: &[u8]) -> io::Result<()> {
 
 fn write_event(out: &mut impl Write, seq: u64, event: &EventRecord) -> io::Result<()> {
     let EventRecord { entity_id, signal_type, weight, timestamp_nanos } = event;
-    // JSON has no number for the others.
-    let quote = if weight.is_finite() { "" } else { "\"" };
+    let (seq, entity_id, weight) = (Integer(seq), Integer(*entity_id), Weight(*weight));
+    let timestamp_nanos = Integer(*timestamp_nanos);
     writeln!(
         out,
         "{{\"seq\":{seq},\"entity_id\":{entity_id},\"signal_type\":{signal_type},\
-         \"weight\":{quote}{weight}{quote},\"timestamp_nanos\":{timestamp_nanos}}}"
+         \"weight\":{weight},\"timestamp_nanos\":{timestamp_nanos}}}"
     )
 }
 
@@ -151,7 +147,7 @@ mod tests {
 
     #[test]
     fn an_event_is_json_also_when_its_weight_is_no_number() {
-        for (weight, json) in [(0.5, "0.5"), (f32::NAN, "\"NaN\""), (-0.0, "-0")] {
+        for (weight, json) in [(0.5, "0.5"), (f32::NAN, "\"NaN\""), (-0.0, "-0.0")] {
             let event = EventRecord { entity_id: 1, signal_type: 2, weight, timestamp_nanos: 3 };
             let mut line = Vec::new();
             write_event(&mut line, 9, &event).unwrap();

@@ -1,9 +1,10 @@
 //! A progress bar on standard error, for people: nothing is shown when it is not a terminal.
 
 use std::fmt;
-use std::io::{self, IsTerminal};
 
 use indicatif::{ProgressBar, ProgressState, ProgressStyle};
+
+use crate::stream::{stderr_is_terminal, stdout_is_terminal};
 
 /// How far the records are.
 #[derive(Debug)]
@@ -13,7 +14,7 @@ impl Progress {
     /// Of `total` records, if that is known. With `acks` on the same terminal there is no bar: the
     /// lines show the progress, and a bar would cut them up.
     pub(crate) fn new(total: Option<u64>, acks: bool) -> Progress {
-        if !io::stderr().is_terminal() || (acks && io::stdout().is_terminal()) {
+        if !stderr_is_terminal() || (acks && stdout_is_terminal()) {
             return Progress(None);
         }
         let (bar, template) = match total {
@@ -35,7 +36,7 @@ impl Progress {
 
     /// Of so many measurements of logs.
     pub(crate) fn of_measurements(total: u64) -> Progress {
-        if !io::stderr().is_terminal() {
+        if !stderr_is_terminal() {
             return Progress(None);
         }
         let style = ProgressStyle::with_template("{bar:30} {pos}/{len} measured, {eta} left");

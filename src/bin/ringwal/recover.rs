@@ -5,18 +5,20 @@ use std::process::ExitCode;
 use crate::args::RecoverArgs;
 use crate::exit::Failure;
 use crate::output::print_records;
-use crate::verify::log_dir;
+use crate::place::log_dir;
+use crate::stream::say;
 
 /// Runs it.
 pub(crate) fn run(args: &RecoverArgs) -> Result<ExitCode, Failure> {
     let dir = log_dir(&args.dir);
     let log = args.engine.builder(&dir).open()?;
-    eprintln!("{}", log.recovery());
+    let said = say(log.recovery());
     let printed = match args.format {
         Some(format) => print_records(log.reader()?, &dir, format, args.framing),
         None => Ok(()),
     };
     log.close()?;
     printed?;
+    said?;
     Ok(ExitCode::SUCCESS)
 }

@@ -1,6 +1,7 @@
 //! Stopping: one switch that a signal or the first failure turns, and that everybody watches.
 //!
-//! The first SIGINT or SIGTERM turns it; a second one does what the signal does by default.
+//! The first SIGINT, SIGTERM or SIGHUP turns it; a second SIGINT or SIGTERM does what the signal
+//! does by default.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -56,17 +57,26 @@ impl Stop {
     }
 }
 
-/// Lets SIGINT and SIGTERM turn `stop`, for as long as the process lives.
+/// Lets SIGINT, SIGTERM and SIGHUP turn `stop`, for as long as the process lives. A SIGHUP that was
+/// ignored when it started, as `nohup` has it, stays so.
 #[cfg(unix)]
 pub(crate) fn stop_on_signals(stop: &Stop) -> io::Result<()> {
-    use signal_hook::consts::{SIGINT, SIGTERM};
+    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
     let stop = stop.clone();
     let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM])?;
+    if !crate::system::is_ignored(SIGHUP) {
+        signals.add_signal(SIGHUP)?;
+    }
     std::thread::Builder::new().name("signals".into()).spawn(move || {
         for signal in signals.forever() {
-            let name = if signal == SIGINT { "SIGINT" } else { "SIGTERM" };
-            if !stop.stop(name) {
+            let name = match signal {
+                SIGINT => "SIGINT",
+                SIGHUP => "SIGHUP",
+                _ => "SIGTERM",
+            };
+            // A terminal that is closed may send its signal more than once.
+            if !stop.stop(name) && signal != SIGHUP {
                 // It ends the process; if it could not, there would be nothing else to try.
                 let _ = signal_hook::low_level::emulate_default_handler(signal);
             }

@@ -16,6 +16,8 @@ pub(crate) struct Summary<'a> {
     pub(crate) elapsed: Duration,
     /// Why it ended before the input did.
     pub(crate) stopped: Option<&'static str>,
+    /// Whether an acknowledgement said that a record was written.
+    pub(crate) is_written: bool,
 }
 
 impl fmt::Display for Summary<'_> {
@@ -28,8 +30,9 @@ impl fmt::Display for Summary<'_> {
         }
         writeln!(
             f,
-            "records:  {} acknowledged, {} bytes, in {seconds:.3} s: {:.0} records/s, {:.2} MiB/s",
+            "records:  {} {}, {} bytes, in {seconds:.3} s: {:.0} records/s, {:.2} MiB/s",
             tally.records,
+            if self.is_written { "acknowledged" } else { "queued" },
             tally.bytes,
             rate(tally.records),
             rate(tally.bytes) / MIB,

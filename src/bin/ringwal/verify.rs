@@ -1,11 +1,9 @@
 //! `ringwal verify`: read everything, change nothing, say how the log stands.
 //!
-//! Exit codes: 0 for a clean log or a torn tail, 1 for a corrupt one, 2 for what is no log or
-//! cannot be read.
+//! Exit codes: 0 for a clean log or a torn tail, 1 for a corrupt one or a failing disk, 2 for what
+//! is no log or cannot be read. With `--json` there is an object for each of them.
 
-use std::fs;
-use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 
 use ringwal::replication::ShardId;
@@ -13,51 +11,48 @@ use ringwal::{Corruption, Error, Log, Recovery, Verdict};
 use serde_json::json;
 
 use crate::args::VerifyArgs;
-use crate::exit::{FAILED, Failure, USAGE};
+use crate::exit::{FAILED, Failure};
+use crate::json::exact;
+use crate::place::{log_dir, require_log};
+use crate::stream::{print, say_also};
 
 /// Runs it.
 pub(crate) fn run(args: &VerifyArgs) -> Result<ExitCode, Failure> {
     let dir = log_dir(&args.dir);
-    refuse_empty_dir(&dir)?;
-    let report = match Log::builder(&dir).shard(ShardId::new(args.shard)).verify() {
+    let shard = ShardId::new(args.shard);
+    let looked = require_log(&dir, shard).and_then(|()| Log::builder(&dir).shard(shard).verify());
+    let report = match looked {
         Ok(report) => report,
-        Err(error @ Error::Corrupt(_)) => return Err(error.into()),
         Err(error) => {
-            eprintln!("ringwal: {error}");
-            return Ok(ExitCode::from(USAGE));
+            let failure = Failure::from(error);
+            if args.json {
+                let printed = print(format_args!("{}\n", refusal_to_json(&dir, &failure)));
+                if let Err(unprinted) = printed {
+                    say_also(format_args!("ringwal: {unprinted}"));
+                }
+            }
+            return Err(failure);
         }
     };
-    let mut out = io::stdout().lock();
-    let printed =
-        if args.json { writeln!(out, "{}", to_json(&report)) } else { writeln!(out, "{report}") };
-    printed.map_err(Failure::Output)?;
+    match args.json {
+        true => print(format_args!("{}\n", exact(to_json(&report))))?,
+        false => print(format_args!("{report}\n"))?,
+    }
     Ok(match report.verdict {
         Verdict::Corrupt => ExitCode::from(FAILED),
         _ => ExitCode::SUCCESS,
     })
 }
 
-/// Where the log is that `dir` means: an event log has it in `wal/`. A log with segments has no
-/// directories of its own, so the two cannot be confused.
-pub(crate) fn log_dir(dir: &Path) -> PathBuf {
-    let inner = dir.join("wal");
-    let is_segment = |entry: io::Result<fs::DirEntry>| {
-        entry.is_ok_and(|entry| entry.path().extension().is_some_and(|end| end == "seg"))
+/// Why there is no report.
+fn refusal_to_json(dir: &Path, failure: &Failure) -> serde_json::Value {
+    let verdict = match failure {
+        Failure::Log(Error::NotALog { .. }) => "not-a-log",
+        Failure::Log(Error::UnsupportedVersion { .. }) => "unsupported-version",
+        Failure::Log(Error::Corrupt(_)) => "corrupt",
+        _ => "unreadable",
     };
-    let is_log = fs::read_dir(dir).is_ok_and(|mut entries| entries.any(is_segment));
-    if inner.is_dir() && !is_log { inner } else { dir.to_path_buf() }
-}
-
-/// An empty directory would do for a new log, but someone who asks to see a log has probably named
-/// another directory than they meant, or one where nothing is mounted.
-pub(crate) fn refuse_empty_dir(dir: &Path) -> Result<(), Error> {
-    // What cannot be listed is the engine's to report.
-    let is_empty = fs::read_dir(dir).is_ok_and(|mut entries| entries.next().is_none());
-    if is_empty {
-        let reason = "the directory is empty".to_owned();
-        return Err(Error::NotALog { path: dir.to_path_buf(), reason });
-    }
-    Ok(())
+    json!({ "verdict": verdict, "path": show(dir), "message": failure.to_string() })
 }
 
 fn to_json(report: &Recovery) -> serde_json::Value {
@@ -71,6 +66,7 @@ fn to_json(report: &Recovery) -> serde_json::Value {
     let cut_at = report.cut_at.as_ref();
     json!({
         "verdict": verdict,
+        "rule": report.rule,
         "segments": report.segments,
         "batches": report.batches,
         "records": report.records,
@@ -82,6 +78,7 @@ fn to_json(report: &Recovery) -> serde_json::Value {
         "cut_at": cut_at.map(|(path, offset)| json!({ "path": show(path), "offset": offset })),
         "corruption": report.corruption.as_ref().map(damage_to_json),
         "state_missing": report.state_missing,
+        "state_torn": report.state_torn,
         "elapsed_seconds": report.elapsed.as_secs_f64(),
     })
 }

@@ -8,7 +8,7 @@
 //!    appended and acknowledges what became durable.
 
 use std::collections::VecDeque;
-use std::io::{self, Write};
+use std::io::Write;
 use std::num::NonZeroUsize;
 use std::time::Instant;
 
@@ -21,6 +21,7 @@ use crate::input::{Chunk, Message};
 use crate::output::Digest;
 use crate::progress::Progress;
 use crate::signal::Stop;
+use crate::stream::stdout;
 
 /// What all workers share.
 #[derive(Debug)]
@@ -188,13 +189,12 @@ impl Worker<'_> {
     }
 }
 
-/// Prints one acknowledgement. Standard output is line buffered, so the newline sends the line as
-/// one write.
+/// Prints one acknowledgement, as one write. That nobody reads it any more is a failure here.
 fn print_ack(seq: Seq, digest: Digest) -> Result<(), Failure> {
     let mut line = Vec::with_capacity(40);
     digest
         .write_line(&mut line, seq)
-        .and_then(|()| io::stdout().lock().write_all(&line))
+        .and_then(|()| stdout().write_all(&line))
         .map_err(Failure::Output)
 }
 

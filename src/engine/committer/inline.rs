@@ -71,8 +71,10 @@ impl Shared {
         let news = committer.settle(self, completed_at);
         let inbox = self.inbox();
         // A batch that makes batches small again lets spares be prepared.
-        let more =
-            !committer.outbox.is_empty() || !inbox.is_empty() || committer.wants_spare(&inbox);
+        let more = !committer.outbox.is_empty()
+            || !inbox.is_empty()
+            || committer.wants_spare(&inbox)
+            || std::mem::take(&mut committer.is_noted);
         drop(inbox);
         drop(committer);
         self.metrics().inline_batches += completed;

@@ -45,6 +45,16 @@ impl Committer {
         shared.watermarks.reset(seq);
     }
 
+    /// Up to where everything is durable.
+    pub(crate) fn durable_seq(&self) -> u64 {
+        self.pipeline.durable_seq()
+    }
+
+    /// Whether anything is in flight.
+    pub(crate) fn is_busy(&self) -> bool {
+        !self.tasks.is_empty()
+    }
+
     /// Whether any operation is in flight that changes a segment.
     fn moves(&self) -> bool {
         let moving = |task: &Task| !matches!(task, Task::Prepare { .. } | Task::Discard);

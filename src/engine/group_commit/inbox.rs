@@ -210,7 +210,7 @@ pub(crate) struct Inbox {
 impl Inbox {
     pub(crate) fn new(limits: Limits, next_seq: u64) -> Inbox {
         assert!(limits.unit.is_power_of_two());
-        let pool = BufPool::new(limits.batch_bytes, limits.queue_bytes);
+        let pool = BufPool::new(limits.batch_bytes, limits.queue_bytes, limits.unit as usize);
         let gather = Gather::new(limits.gather);
         Inbox {
             limits,
@@ -373,6 +373,11 @@ impl Inbox {
     /// The file of the oldest batch.
     pub(crate) fn front_file(&self) -> Option<FileId> {
         self.fills.front().map(|fill| fill.file)
+    }
+
+    /// Whether the oldest batch asks for stable storage, as far as it goes.
+    pub(crate) fn front_syncs(&self) -> bool {
+        self.fills.front().is_some_and(|fill| fill.sync)
     }
 
     /// Takes the memory of a finished batch back.

@@ -15,6 +15,9 @@
 //!   none is started: that thread could not take its end in before, and the batch that waits grows.
 //! - P6 A segment is sealed when it has a successor or was retired, and all its batches are
 //!   durable.
+//! - P7 Where writes go through the page cache, at most one operation that syncs a file is in
+//!   flight: the system tells the failed writeback of a page to one sync of an open file, and to no
+//!   other beside it.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -88,6 +91,8 @@ pub(crate) type Acknowledgement = (Arc<Gate>, Level);
 #[derive(Debug)]
 pub(crate) struct Pipeline {
     depth: usize,
+    /// P7 holds.
+    one_sync: bool,
     clock: u64,
     next_id: u64,
     writing: usize,
@@ -105,6 +110,7 @@ impl Pipeline {
     pub(crate) fn new(depth: usize, durable_seq: u64) -> Pipeline {
         Pipeline {
             depth,
+            one_sync: false,
             clock: 0,
             next_id: 0,
             writing: 0,
@@ -117,6 +123,11 @@ impl Pipeline {
         }
     }
 
+    /// Whether P7 is to hold.
+    pub(crate) fn one_sync(self, one_sync: bool) -> Pipeline {
+        Pipeline { one_sync: one_sync && !mutated("syncs_side_by_side"), ..self }
+    }
+
     fn tick(&mut self) -> u64 {
         self.clock += 1;
         self.clock
@@ -127,9 +138,21 @@ impl Pipeline {
         self.writing < self.depth && self.blocking == 0
     }
 
+    /// Whether that may be one for `file` that syncs it (P7).
+    pub(crate) fn may_sync(&self, file: FileId) -> bool {
+        !self.one_sync || !self.is_syncing(file)
+    }
+
+    fn is_syncing(&self, file: FileId) -> bool {
+        let syncs = |flight: &Flight| flight.strategy.is_some() && flight.written_at.is_none();
+        self.segment(file).is_some_and(|segment| segment.syncing_since.is_some())
+            || self.flights.iter().any(|flight| flight.file == file && syncs(flight))
+    }
+
     /// A batch was submitted; returns the number under which its completion is reported.
     pub(crate) fn submitted(&mut self, batch: Submission) -> u64 {
         debug_assert!(self.has_slot());
+        debug_assert!(batch.strategy.is_none() || self.may_sync(batch.file));
         let submitted_at = self.tick();
         if self.segments.back().is_none_or(|segment| segment.file != batch.file) {
             self.segments.push_back(Segment {
@@ -328,7 +351,8 @@ impl Pipeline {
             let flight = &self.flights[at];
             let wanted = first_of(&self.flights, at) <= target || active != Some(flight.file);
             let later_sync = self.flights.range(at + 1..).any(|later| later.strategy.is_some());
-            let running = self.segment(flight.file).is_some_and(|s| s.syncing_since.is_some());
+            let running = self.segment(flight.file).is_some_and(|s| s.syncing_since.is_some())
+                || !self.may_sync(flight.file);
             let Some(written_at) = flight.written_at else { return false };
             !flight.synced && !running && (wanted || later_sync) && !self.covers(at, written_at)
         })?;

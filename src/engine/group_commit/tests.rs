@@ -1,5 +1,7 @@
 //! The two state machines on their own, and together against a plain model of a disk.
 
+mod one_sync;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 

@@ -1,8 +1,9 @@
 //! The changes that a survey planned, in an order in which a crash between any two is harmless.
 
+use super::lost::Keep;
 use crate::engine::state_file::StateFile;
 use crate::error::{Error, Result};
-use crate::format::{SLOT_BYTES, State};
+use crate::format::{STATE_BYTES, State};
 use crate::io::{Access, Storage};
 use crate::mutation::mutated;
 use crate::replication::ShardId;
@@ -11,8 +12,12 @@ use crate::segment::name::state_name;
 /// What a survey wants changed.
 #[derive(Debug, Default)]
 pub(crate) struct Plan {
+    /// First, keep these bytes of acknowledged records, which the rest cuts off.
+    pub(crate) keep: Option<Keep>,
     /// Make a `state` whose first live record is this.
     pub(crate) create_state: Option<u64>,
+    /// With the tag that the batches have which are there.
+    pub(crate) log_tag: Option<u64>,
     /// Remove these files, in this order.
     pub(crate) remove: Vec<String>,
     /// Cut these files to these lengths.
@@ -32,9 +37,10 @@ pub(crate) fn apply(
 ) -> Result<()> {
     if let Some(first_seq) = plan.create_state {
         let no_space = |error: Error| {
-            error.or_no_space(storage.dir().join(state_name(shard)), 2 * SLOT_BYTES as u64)
+            error.or_no_space(storage.dir().join(state_name(shard)), STATE_BYTES as u64)
         };
-        *state = Some(StateFile::create(storage, shard, first_seq).map_err(no_space)?);
+        *state =
+            Some(StateFile::create(storage, shard, plan.log_tag, first_seq).map_err(no_space)?);
     }
     if let Some(file) = state {
         file.settle()?;

@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::lost::Loss;
 use crate::error::Corruption;
 use crate::seq::Seq;
 
@@ -24,7 +25,8 @@ pub enum RecoveryPolicy {
     #[default]
     Strict,
     /// At the end of the log, with nothing valid behind it, it is cut back and reported as
-    /// [`Recovery::tolerated`]; anywhere else it is an error.
+    /// [`Recovery::tolerated`]; what is cut off is kept beside the log ([`Recovery::losses`]).
+    /// Anywhere else it is an error.
     TolerateTail,
 }
 
@@ -96,6 +98,9 @@ pub struct Recovery {
     pub corruption: Option<Corruption>,
     /// Damage to acknowledged records that [`RecoveryPolicy::TolerateTail`] let pass.
     pub tolerated: Option<Corruption>,
+    /// What was tolerated, now or by an earlier opening, and not acknowledged since
+    /// ([`Log::acknowledge_loss`](crate::Log::acknowledge_loss)).
+    pub losses: Vec<Loss>,
     /// Whether there were segments, but no `state` file.
     pub state_missing: bool,
     /// Whether one slot of `state` was torn or went bad, so that the other one counted. The log is
@@ -143,6 +148,9 @@ impl fmt::Display for Recovery {
                 tolerated.path.display(),
                 tolerated.offset
             )?;
+        }
+        for loss in &self.losses {
+            writeln!(f, "lost:     not acknowledged: {loss}")?;
         }
         if self.state_missing {
             writeln!(f, "state:    there was no state file")?;

@@ -6,14 +6,17 @@ use std::sync::Arc;
 
 use crate::engine::state_file::{Found, StateFile};
 use crate::error::{Corruption, CorruptionKind, Error, Result, Witness};
-use crate::format::{BatchHeader, HEADER_SIZE, State, VERSION};
+use crate::format::{HEADER_SIZE, MAGIC, SALT_AT, State, VERSION};
 use crate::io::{Access, Storage, StorageFile};
 use crate::mutation::mutated;
 use crate::replication::ShardId;
-use crate::segment::name::{is_expected, is_spare, segments_among, state_name, state_temp_name};
+use crate::segment::name::{
+    is_expected, is_spare, lost_temp_name, segments_among, state_name, state_temp_name,
+};
 use crate::segment::reader::{LaterBatch, Scan, SegmentScanner, Stop, StopKind};
 use crate::seq::Seq;
 
+use super::lost::{Keep, losses_among};
 use super::repair::{Plan, ended_at};
 use super::table::{Action, DirAction, DirFacts, End, Later, SegmentsSeen, StateSeen, TailFacts};
 use super::{Mode, Recovered, Recovery, RecoveryPolicy, SegmentInfo, Verdict, Visit, Visited};
@@ -28,6 +31,8 @@ pub(crate) struct Survey<'a> {
     /// What is known: the state that counts, after a cut that it announces; without a `state`
     /// file one that testifies to nothing.
     state: State,
+    /// The log's tag: as `state` has it, else as the first batch says.
+    log_tag: Option<u64>,
     segments: Vec<(u64, String)>,
     plan: Plan,
     recovered: Vec<SegmentInfo>,
@@ -45,9 +50,10 @@ impl<'a> Survey<'a> {
     ) -> Result<Survey<'a>> {
         let found = StateFile::open(storage, shard, &names, mode == Mode::Repair)?;
         let foreign = names.iter().find(|name| !is_expected(name)).cloned();
-        let temp = state_temp_name(shard);
-        let is_left = |name: &&String| is_spare(shard, name) || **name == temp;
+        let temps = [state_temp_name(shard), lost_temp_name(shard)];
+        let is_left = |name: &&String| is_spare(shard, name) || temps.contains(name);
         let left: Vec<_> = names.iter().filter(is_left).cloned().collect();
+        let losses = losses_among(storage.dir(), shard, &names);
         let mut survey = Survey {
             storage,
             shard,
@@ -55,10 +61,11 @@ impl<'a> Survey<'a> {
             mode,
             file: None,
             state: State::new([0; 16], shard.get(), 1),
+            log_tag: None,
             segments: segments_among(shard, names),
             plan: Plan { remove: left, ..Plan::default() },
             recovered: Vec::new(),
-            report: Recovery::default(),
+            report: Recovery { losses, ..Recovery::default() },
         };
         survey.decide(found, foreign)?;
         survey.leave_out_truncated();
@@ -97,7 +104,9 @@ impl<'a> Survey<'a> {
         self.report.segments = self.recovered.len() as u64;
         self.report.bytes = self.recovered.iter().map(|segment| segment.bytes).sum();
         let (state, segments, report) = (self.file, self.recovered, self.report);
-        Ok((self.plan, Recovered { state, segments, next_seq, report }))
+        let log_tag = self.log_tag;
+        self.plan.log_tag = log_tag;
+        Ok((self.plan, Recovered { state, log_tag, segments, next_seq, report }))
     }
 
     /// The sync before the scan makes the scan see what the disk has, not what a cache has. But
@@ -156,6 +165,7 @@ impl<'a> Survey<'a> {
             let temp = state_temp_name(self.shard);
             self.plan.remove.retain(|name| *name != temp);
         }
+        self.log_tag = file.as_ref().map(|file| file.current().log_tag());
         self.file = file;
         Ok(())
     }
@@ -165,9 +175,11 @@ impl<'a> Survey<'a> {
         for (_, name) in &self.segments {
             let mut bytes = [0; HEADER_SIZE];
             let len = self.storage.open(name, Access::Read)?.read_at(&mut bytes, 0)?;
-            match BatchHeader::parse(&bytes[..len]) {
-                Ok((header, _)) if header.salt != 0 => return Ok(SegmentsSeen::Salted),
-                _ => seen = SegmentsSeen::StandAlone,
+            // Not whether the rest is plausible: a damaged batch of an engine is one, too.
+            let is_batch = bytes[..len].starts_with(&MAGIC);
+            match is_batch && bytes[SALT_AT..][..8] != [0; 8] {
+                true => return Ok(SegmentsSeen::Salted),
+                false => seen = SegmentsSeen::StandAlone,
             }
         }
         Ok(seen)
@@ -197,7 +209,7 @@ impl<'a> Survey<'a> {
             let is_void = next.is_none() && !tail.has_batch;
             if is_void && !mutated("void_by_name") {
                 // Its name alone does not void records that the segment before it has.
-                tail.later = tail.later.or(beyond);
+                tail.voids = beyond;
             }
             beyond = tail.beyond;
             next_seq = tail.next_seq;
@@ -230,7 +242,7 @@ impl<'a> Survey<'a> {
     ) -> Result<Tail> {
         let bound = self.bound(first_seq, next);
         let file = self.open(name, next.is_none())?;
-        let mut scanner = SegmentScanner::new(file, self.shard.get(), first_seq)?;
+        let mut scanner = SegmentScanner::new(file, self.shard.get(), self.log_tag, first_seq)?;
         let mut tail = Tail {
             name: Some(name.to_owned()),
             file_bytes: scanner.file_bytes(),
@@ -243,7 +255,14 @@ impl<'a> Survey<'a> {
                 Scan::Batch(batch) => batch,
                 Scan::End(stop) => {
                     tail.end = self.end_of(&stop, name)?;
+                    // Where there was no engine, a file without bytes is one without events.
+                    if tail.file_bytes == 0 && self.file.is_some() && !mutated("trust_emptied") {
+                        tail.end = End::Emptied;
+                    }
                     tail.offset = stop.offset.min(tail.file_bytes);
+                    if let StopKind::OtherLog(last_seq) = stop.kind {
+                        tail.others = last_seq;
+                    }
                     let looks = !mutated("skip_later_witness");
                     if matches!(tail.end, End::Damaged | End::Stale) && next.is_none() && looks {
                         tail.later = scanner.later_witness(&stop)?;
@@ -263,12 +282,13 @@ impl<'a> Survey<'a> {
             let was_last = header.last_seq() == u64::MAX;
             tail.next_seq = header.last_seq().min(bound).saturating_add(1);
             if header.last_seq() > bound {
-                tail.beyond = Some(LaterBatch::of(header, batch.offset(), true));
+                tail.beyond = Some(header.last_seq());
             }
             if !counts.is_empty() {
                 let (segment, checkpoint_seq) = (Seq::new(first_seq), self.checkpoint_seq());
                 visit(Visited { segment, batch, counts, checkpoint_seq })?;
             }
+            self.log_tag = scanner.log();
             if was_last {
                 break;
             }
@@ -277,7 +297,7 @@ impl<'a> Survey<'a> {
         if bound == self.cut(first_seq) {
             tail.beyond = None;
         } else if let (None, Scan::Batch(batch)) = (tail.beyond, scanner.next_batch()?) {
-            tail.beyond = Some(LaterBatch::of(batch.header(), batch.offset(), true));
+            tail.beyond = Some(batch.header().last_seq());
         }
         Ok(tail)
     }
@@ -317,9 +337,10 @@ impl<'a> Survey<'a> {
             StopKind::Blank => End::Blank,
             StopKind::Stale => End::Stale,
             StopKind::Damaged => End::Damaged,
+            StopKind::OtherLog(_) => End::OtherLog,
             // Opening would not have come this far: the damage before it is what is reported.
-            StopKind::NewerVersion(_) if self.report.corruption.is_some() => End::Damaged,
-            StopKind::NewerVersion(version) => {
+            StopKind::OtherVersion(_) if self.report.corruption.is_some() => End::Damaged,
+            StopKind::OtherVersion(version) => {
                 let path = self.path(name);
                 return Err(Error::UnsupportedVersion { path, version, newest: VERSION });
             }
@@ -332,14 +353,13 @@ impl<'a> Survey<'a> {
         // What is before the first live record may be missing.
         let missing = tail.next_seq.max(self.state.first_seq);
         let checkpoint = self.checkpoint_seq().get();
-        let later_proves =
-            tail.later.is_some_and(|later| later.is_misplaced || later.durable_seq >= missing);
+        let later_proves = tail.later.is_some_and(|later| later.durable_seq >= missing);
         let facts = TailFacts {
             end: tail.end,
             later_batch: match tail.later {
-                None => Later::None,
-                Some(_) if later_proves => Later::Proves,
+                _ if later_proves || tail.voids.is_some() => Later::Proves,
                 Some(_) => Later::Unproven,
+                None => Later::None,
             },
             later_segment: next.is_some(),
             checkpoint_proves: checkpoint >= missing,
@@ -358,17 +378,27 @@ impl<'a> Survey<'a> {
             return Ok(true);
         };
         let of_batch = tail.later.filter(|_| later_proves);
-        let last = match (next, of_batch) {
-            (Some(next), _) => next - 1,
-            (None, Some(later)) if later.is_misplaced => later.last_seq.min(tail.bound),
-            (None, Some(later)) => later.durable_seq.min(later.first_seq - 1).min(tail.bound),
-            (None, None) => checkpoint.max(self.state.last_seq),
+        let last = match (next, of_batch, tail.voids) {
+            (Some(next), _, _) => next - 1,
+            (None, Some(later), _) => later.durable_seq.min(later.first_seq - 1).min(tail.bound),
+            (None, None, Some(voided)) => voided.min(tail.bound),
+            (None, None, None) => checkpoint.max(self.state.last_seq).max(tail.others).max(missing),
         };
         let corruption = self.corruption(tail, (missing, last), witness, next.is_some());
         if let Action::Tolerate(_) = row.action {
             if tail.end == End::Damaged || tail.end == End::Stale {
                 self.count_cut(tail);
             }
+            let has_bytes = !matches!(tail.end, End::OfFile | End::Blank);
+            let name = tail.name.clone().filter(|_| has_bytes);
+            // What an earlier attempt left is replaced.
+            let temp = lost_temp_name(self.shard);
+            self.plan.remove.retain(|name| *name != temp);
+            self.plan.keep = Some(Keep {
+                bytes: name.map(|name| (name, tail.offset, tail.file_bytes)),
+                first_seq: missing,
+                last_seq: last,
+            });
             self.report.tolerated = Some(corruption);
             self.plan.end_at = Some(missing - 1);
             return Ok(true);
@@ -394,6 +424,7 @@ impl<'a> Survey<'a> {
             _ if tail.name.is_none() => (path, offset, CorruptionKind::SegmentMissing),
             _ if ends_whole && tail.has_batch => (dir, 0, CorruptionKind::SegmentMissing),
             End::Damaged => (path, offset, CorruptionKind::Damaged),
+            End::OtherLog => (path, offset, CorruptionKind::OtherLog),
             _ => (path, offset, CorruptionKind::Missing),
         };
         Corruption::new(path, offset, (Seq::new(first), Seq::new(last)), kind, witness)
@@ -443,8 +474,12 @@ struct Tail {
     bound: u64,
     has_batch: bool,
     later: Option<LaterBatch>,
-    /// A batch here with records that the name of the next segment says are there instead.
-    beyond: Option<LaterBatch>,
+    /// The last record here, where the name of the next segment says that it is there instead.
+    beyond: Option<u64>,
+    /// The last record in the segment before, where nothing but this one's name voids it.
+    voids: Option<u64>,
+    /// The last record of the batch that another log has here; else 0.
+    others: u64,
 }
 
 impl Tail {
@@ -460,6 +495,8 @@ impl Tail {
             has_batch: false,
             later: None,
             beyond: None,
+            voids: None,
+            others: 0,
         }
     }
 }

@@ -16,10 +16,14 @@
 //! R-C2   any        proves       no          any           any        Corrupt   refuse
 //! R-C3   any        not proves   no          checkpoint    (*)        Corrupt   refuse
 //! R-C4   any        not proves   no          only close    (*)        Corrupt   refuse
+//! R-C5   OtherLog   not proves   no          no            any        Corrupt   refuse
+//! R-C6   Emptied    not proves   no          no            (*)        Corrupt   refuse
 //! R-D1   any        none         no          checkpoint    Tolerate   Corrupt   tolerate
 //! R-D2   any        none         no          only close    Tolerate   Corrupt   tolerate
+//! R-D3   Emptied    none         no          no            Tolerate   Corrupt   tolerate
 //!
-//! (*) Strict, or an unproven later batch: there is something valid behind the damage.
+//! (*) Strict, or there is something valid: an unproven later batch behind the damage, or a
+//!     segment of another log. `any` end of R-B3 is any but OtherLog.
 //! ```
 
 use crate::error::Witness;
@@ -35,10 +39,14 @@ pub(crate) enum End {
     OfFile,
     /// In zeros up to the end of the file.
     Blank,
+    /// The file is there and has no bytes at all, though a segment has some before it is named.
+    Emptied,
     /// In a batch of an earlier life of the file.
     Stale,
     /// In bytes that are no batch which could follow.
     Damaged,
+    /// Before they begin: the segment is another log's.
+    OtherLog,
 }
 
 /// Valid batches behind the end, in the same file.
@@ -97,7 +105,16 @@ impl TailFacts {
     }
 
     fn is_unproven(&self) -> bool {
+        self.end != End::Emptied && self.only_end_proves()
+    }
+
+    /// If anything does.
+    fn only_end_proves(&self) -> bool {
         !self.later_segment && self.later_batch != Later::Proves && !self.state_proves()
+    }
+
+    fn is_emptied(&self) -> bool {
+        self.end == End::Emptied && self.only_end_proves()
     }
 
     fn state_proves(&self) -> bool {
@@ -113,7 +130,9 @@ impl TailFacts {
     }
 
     fn may_tolerate(&self) -> bool {
-        self.policy == RecoveryPolicy::TolerateTail && self.later_batch == Later::None
+        self.policy == RecoveryPolicy::TolerateTail
+            && self.later_batch == Later::None
+            && self.end != End::OtherLog
     }
 }
 
@@ -126,14 +145,14 @@ const fn row(
     Row { name, matches, verdict, action }
 }
 
-const TAIL_ROWS: [Row; 12] = [
+const TAIL_ROWS: [Row; 15] = [
     row("R-A1", Verdict::Clean, Action::Keep, |f| f.ends_last(End::OfFile)),
     row("R-A2", Verdict::Clean, Action::Keep, |f| f.ends_last(End::Blank)),
     row("R-A3", Verdict::Clean, Action::Keep, |f| f.ends_last(End::Bound)),
     row("R-B1", Verdict::Stale, Action::Cut, |f| f.ends_last(End::Stale)),
     row("R-B2", Verdict::TornTail, Action::Cut, |f| f.ends_last(End::Damaged)),
     row("R-B3", Verdict::TornTail, Action::Cut, |f| {
-        f.later_batch == Later::Unproven && f.is_unproven()
+        f.later_batch == Later::Unproven && f.end != End::OtherLog && f.is_unproven()
     }),
     row("R-C1", Verdict::Corrupt, Action::Refuse(Witness::LaterSegment), |f| f.later_segment),
     row("R-C2", Verdict::Corrupt, Action::Refuse(Witness::LaterBatch), |f| {
@@ -145,11 +164,20 @@ const TAIL_ROWS: [Row; 12] = [
     row("R-C4", Verdict::Corrupt, Action::Refuse(Witness::CleanClose), |f| {
         f.is_for_state() && !f.checkpoint_proves && !f.may_tolerate()
     }),
+    row("R-C5", Verdict::Corrupt, Action::Refuse(Witness::Itself), |f| {
+        f.end == End::OtherLog && f.is_unproven()
+    }),
+    row("R-C6", Verdict::Corrupt, Action::Refuse(Witness::Itself), |f| {
+        f.is_emptied() && !f.may_tolerate()
+    }),
     row("R-D1", Verdict::Corrupt, Action::Tolerate(Witness::Checkpoint), |f| {
         f.is_for_state() && f.checkpoint_proves && f.may_tolerate()
     }),
     row("R-D2", Verdict::Corrupt, Action::Tolerate(Witness::CleanClose), |f| {
         f.is_for_state() && !f.checkpoint_proves && f.may_tolerate()
+    }),
+    row("R-D3", Verdict::Corrupt, Action::Tolerate(Witness::Itself), |f| {
+        f.is_emptied() && f.may_tolerate()
     }),
 ];
 
@@ -236,7 +264,15 @@ mod tests {
     use super::*;
 
     const POLICIES: [RecoveryPolicy; 2] = [RecoveryPolicy::Strict, RecoveryPolicy::TolerateTail];
-    const ENDS: [End; 5] = [End::Bound, End::OfFile, End::Blank, End::Stale, End::Damaged];
+    const ENDS: [End; 7] = [
+        End::Bound,
+        End::OfFile,
+        End::Blank,
+        End::Emptied,
+        End::Stale,
+        End::Damaged,
+        End::OtherLog,
+    ];
     const LATERS: [Later; 3] = [Later::None, Later::Unproven, Later::Proves];
 
     fn all_tails() -> Vec<TailFacts> {
@@ -262,7 +298,8 @@ mod tests {
 
     /// Said apart from the rows: what of these facts proves that something acknowledged is gone.
     fn is_proven(facts: &TailFacts) -> bool {
-        facts.later_segment
+        matches!(facts.end, End::Emptied | End::OtherLog)
+            || facts.later_segment
             || facts.later_batch == Later::Proves
             || facts.checkpoint_proves
             || facts.close_proves
@@ -270,7 +307,7 @@ mod tests {
 
     #[test]
     fn exactly_one_row_matches_every_tail() {
-        assert_eq!(all_tails().len(), 5 * 3 * 2 * 8);
+        assert_eq!(all_tails().len(), 7 * 3 * 2 * 8);
         for facts in all_tails() {
             let rows: Vec<_> =
                 TAIL_ROWS.iter().filter(|row| (row.matches)(&facts)).map(|r| r.name).collect();
@@ -304,7 +341,9 @@ mod tests {
     #[test]
     fn nothing_with_valid_data_behind_it_is_tolerated() {
         for facts in all_tails() {
-            let is_last = facts.later_batch == Later::None && !facts.later_segment;
+            let is_last = facts.later_batch == Later::None
+                && !facts.later_segment
+                && facts.end != End::OtherLog;
             let tolerates = matches!(facts.judge().action, Action::Tolerate(_));
             let asked = facts.policy == RecoveryPolicy::TolerateTail;
             assert_eq!(tolerates, asked && is_last && is_proven(&facts), "{facts:?}");
@@ -321,7 +360,7 @@ mod tests {
                     Witness::LaterBatch => facts.later_batch == Later::Proves,
                     Witness::Checkpoint => facts.checkpoint_proves,
                     Witness::CleanClose => facts.close_proves,
-                    Witness::Itself => false,
+                    Witness::Itself => matches!(facts.end, End::Emptied | End::OtherLog),
                 },
             };
             assert!(testifies, "{facts:?}");

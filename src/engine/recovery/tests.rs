@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::error::{Corruption, CorruptionKind, Witness};
-use crate::format::{Checkpoint, SLOT_BYTES, State};
-use crate::memory::{Memory, SegmentBytes, record};
+use crate::format::{Checkpoint, State, state_file};
+use crate::memory::{LOG_ID, Memory, SegmentBytes, record};
 use crate::segment::name::segment_filename;
 
 mod crash;
@@ -16,9 +16,9 @@ const UNIT: u64 = 4096;
 /// A directory with the state that `edit` makes of a new one, and these segments.
 fn log(edit: impl FnOnce(&mut State), segments: &[(u64, Vec<u8>)]) -> Memory {
     let memory = Memory::default();
-    let mut state = State { generation: 1, ..State::new([7; 16], 0, 1) };
+    let mut state = State { generation: 1, ..State::new(LOG_ID, 0, 1) };
     edit(&mut state);
-    memory.put("state", [state.encode().as_slice(), &[0; SLOT_BYTES]].concat());
+    memory.put("state", state_file(&state, None));
     for (first_seq, bytes) in segments {
         memory.put(&segment_filename(ShardId::SINGLE, *first_seq), bytes.clone());
     }

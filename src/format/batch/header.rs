@@ -51,8 +51,8 @@ impl BatchHeader {
         if bytes[..4] != MAGIC || bytes[4] == 0 {
             return Err(BatchError::Magic);
         }
-        if bytes[4] > VERSION {
-            return Err(BatchError::NewerVersion(bytes[4]));
+        if bytes[4] != VERSION {
+            return Err(BatchError::OtherVersion(bytes[4]));
         }
         let unit_log2 = bytes[5] & UNIT_MASK;
         if bytes[5] & !UNIT_MASK != 0 {

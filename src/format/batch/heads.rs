@@ -1,13 +1,21 @@
 //! The heads of the records of a batch: a walk over those in a payload, and the digest over all.
 
-use crate::format::{BatchHeader, DIGEST_SIZE, RECORD_HEAD_SIZE, RecordHead, array_at};
+use crate::format::batch::place::PlaceKey;
+use crate::format::{BatchHeader, DIGEST_SIZE, Place, RECORD_HEAD_SIZE, RecordHead};
 
-/// The digest of a batch: over the header before the digest, then all record heads.
-pub fn digest(header: &[u8], heads: &[u8]) -> [u8; DIGEST_SIZE] {
-    let mut hasher = blake3::Hasher::new();
+/// The digest of a batch: over the header before the digest, then all record heads. With a place,
+/// the hash is keyed by it, and the digest is the log's tag and 8 bytes of the hash; without, it
+/// is 16 bytes of the plain hash.
+///
+/// # Panics
+///
+/// If the place lacks the log.
+pub fn digest(place: Option<&Place>, header: &[u8], heads: &[u8]) -> [u8; DIGEST_SIZE] {
+    let key = place.map(|place| PlaceKey::new(place.log.expect("the log's tag"), place));
+    let mut hasher = PlaceKey::hasher(key.as_ref());
     hasher.update(header);
     hasher.update(heads);
-    array_at(hasher.finalize().as_bytes(), 0)
+    PlaceKey::digest(key.as_ref(), &hasher.finalize())
 }
 
 /// Whether these are as many heads as the header says, and their records fill its payload exactly.
@@ -60,6 +68,7 @@ impl<'a> Iterator for Heads<'a> {
 /// for each would cost more than the hash.
 #[derive(Debug)]
 pub(crate) struct HeadDigest {
+    key: Option<PlaceKey>,
     hasher: blake3::Hasher,
     run: [u8; HEAD_RUN_BYTES],
     used: usize,
@@ -67,10 +76,10 @@ pub(crate) struct HeadDigest {
 
 impl HeadDigest {
     /// The digest of a batch whose header begins with these 48 bytes.
-    pub(crate) fn new(header: &[u8]) -> HeadDigest {
-        let mut hasher = blake3::Hasher::new();
+    pub(crate) fn new(key: Option<PlaceKey>, header: &[u8]) -> HeadDigest {
+        let mut hasher = PlaceKey::hasher(key.as_ref());
         hasher.update(header);
-        HeadDigest { hasher, run: [0; HEAD_RUN_BYTES], used: 0 }
+        HeadDigest { key, hasher, run: [0; HEAD_RUN_BYTES], used: 0 }
     }
 
     /// Takes the next record's head in.
@@ -86,7 +95,7 @@ impl HeadDigest {
     /// The digest of all heads so far.
     pub(crate) fn finish(mut self) -> [u8; DIGEST_SIZE] {
         self.hasher.update(&self.run[..self.used]);
-        array_at(self.hasher.finalize().as_bytes(), 0)
+        PlaceKey::digest(self.key.as_ref(), &self.hasher.finalize())
     }
 }
 

@@ -3,6 +3,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::format::array_at;
 
+const PLACE: Place = Place { log: Some(0xfeed), segment: 41 };
+
 fn header(records: u32, payload_bytes: u32) -> BatchHeader {
     BatchHeader {
         unit_log2: 12,
@@ -27,7 +29,7 @@ fn padded(records: &[Vec<u8>], unit_log2: u8) -> Vec<u8> {
         heads.extend(head.to_bytes());
         at = push_record(&mut frame, at, head, bytes);
     }
-    seal(&mut frame, &header, &heads);
+    seal(&mut frame, Some(&PLACE), &header, &heads);
     frame
 }
 
@@ -39,7 +41,7 @@ fn any_records() -> impl Strategy<Value = Vec<Vec<u8>>> {
 fn a_padded_frame_ends_in_zeros_at_a_multiple_of_its_unit() {
     let frame = padded(&[vec![1; 10], vec![2; 20]], 12);
     assert_eq!(frame.len(), 4096);
-    let batch = decode(&frame).unwrap();
+    let batch = decode(&frame, Some(&PLACE)).unwrap();
     let end = batch.header().end_bytes() as usize;
     assert_eq!(end, 64 + 8 + 10 + 8 + 20);
     assert!(frame[end..].iter().all(|&byte| byte == 0));
@@ -49,16 +51,16 @@ fn a_padded_frame_ends_in_zeros_at_a_multiple_of_its_unit() {
 #[test]
 fn a_frame_without_its_padding_is_valid_and_one_byte_less_is_short() {
     let frame = padded(&[vec![7; 100]], 12);
-    let end = decode(&frame).unwrap().header().end_bytes();
-    assert!(decode(&frame[..end as usize]).is_ok());
-    let cut = decode(&frame[..end as usize - 1]).unwrap_err();
+    let end = decode(&frame, Some(&PLACE)).unwrap().header().end_bytes();
+    assert!(decode(&frame[..end as usize], Some(&PLACE)).is_ok());
+    let cut = decode(&frame[..end as usize - 1], Some(&PLACE)).unwrap_err();
     assert_eq!(cut, BatchError::Short { needed: end });
 }
 
 #[test]
 fn a_record_knows_its_offset_in_the_frame() {
     let frame = padded(&[vec![1; 10], vec![2; 20]], 12);
-    let views: Vec<_> = decode(&frame).unwrap().records().collect();
+    let views: Vec<_> = decode(&frame, Some(&PLACE)).unwrap().records().collect();
     assert_eq!(views[1], RecordView { seq: 42, offset: 64 + 18, bytes: &[2; 20] });
     let head = array_at(&frame, views[1].offset as usize);
     assert!(RecordHead::from_bytes(head).matches(views[1].bytes));
@@ -86,7 +88,8 @@ fn every_implausible_header_is_named() {
     assert_eq!(BatchHeader::parse(&[0; 63]).unwrap_err(), BatchError::Short { needed: 64 });
     assert_eq!(with(0, b'X'), BatchError::Magic);
     assert_eq!(with(4, 0), BatchError::Magic);
-    assert_eq!(with(4, 2), BatchError::NewerVersion(2));
+    assert_eq!(with(4, 1), BatchError::OtherVersion(1));
+    assert_eq!(with(4, 3), BatchError::OtherVersion(3));
     assert_eq!(with(5, 0x2c), BatchError::Flags);
     assert_eq!(with(5, 8), BatchError::Unit);
     assert_eq!(with(5, 25), BatchError::Unit);
@@ -110,7 +113,8 @@ fn unsealed() -> (Vec<u8>, BatchHeader, Vec<u8>) {
 fn refusal(heads: &[u8], change: impl Fn(&mut BatchHeader)) -> Option<String> {
     let (mut frame, mut header, _) = unsealed();
     change(&mut header);
-    let panic = std::panic::catch_unwind(move || seal(&mut frame, &header, heads)).err()?;
+    let panic =
+        std::panic::catch_unwind(move || seal(&mut frame, Some(&PLACE), &header, heads)).err()?;
     panic.downcast_ref::<&str>().map(|message| (*message).to_owned())
 }
 
@@ -140,8 +144,8 @@ fn a_batch_sealed_with_other_heads_than_its_own_is_not_valid() {
         let why = refusal(&heads, |_| ());
         assert_eq!(why.as_deref(), Some("the heads are those in the frame"));
     } else {
-        seal(&mut frame, &header, &heads);
-        assert_eq!(decode(&frame).unwrap_err(), BatchError::Digest);
+        seal(&mut frame, Some(&PLACE), &header, &heads);
+        assert_eq!(decode(&frame, Some(&PLACE)).unwrap_err(), BatchError::Digest);
     }
 }
 
@@ -151,20 +155,55 @@ fn damage_is_named_by_what_notices_it() {
     let flipped = |at: usize| {
         let mut frame = frame.clone();
         frame[at] ^= 1;
-        decode(&frame).unwrap_err()
+        decode(&frame, Some(&PLACE)).unwrap_err()
     };
     assert_eq!(flipped(20), BatchError::Digest, "the time");
-    assert_eq!(flipped(50), BatchError::Digest, "the digest itself");
+    assert_eq!(flipped(50), BatchError::OtherLog, "the log's tag");
+    assert_eq!(flipped(60), BatchError::Digest, "the digest itself");
     assert_eq!(flipped(64), BatchError::Length, "a record's length");
     assert_eq!(flipped(68), BatchError::Digest, "a record's checksum");
     assert_eq!(flipped(90), BatchError::Record { index: 1 }, "a record's bytes");
 }
 
 #[test]
+fn a_batch_is_valid_at_its_place_and_nowhere_else() {
+    let frame = padded(&[vec![1; 10], vec![2; 20]], 12);
+    let at = |place| decode(&frame, place).map(|_| ());
+    assert_eq!(at(Some(&PLACE)), Ok(()));
+    assert_eq!(at(Some(&Place { segment: 42, ..PLACE })), Err(BatchError::Digest));
+    assert_eq!(at(Some(&Place { log: Some(1), ..PLACE })), Err(BatchError::OtherLog));
+    assert_eq!(at(Some(&Place { log: None, ..PLACE })), Ok(()), "it is taken at its word");
+    assert_eq!(at(None), Err(BatchError::Digest));
+    let mut claims = frame.clone();
+    claims[48] ^= 1;
+    let unknown = Place { log: None, ..PLACE };
+    assert_eq!(decode(&claims, Some(&unknown)).unwrap_err(), BatchError::Digest);
+}
+
+#[test]
+fn a_stand_alone_batch_is_valid_anywhere_and_its_digest_is_plain() {
+    let bytes = encode_stand_alone([b"x".as_slice()], 9, 0, 0).unwrap();
+    for place in [None, Some(&PLACE), Some(&Place { log: None, ..PLACE })] {
+        assert!(decode(&bytes, place).is_ok());
+    }
+    assert_eq!(digest(None, &bytes[..48], &bytes[64..72])[..], bytes[48..64]);
+}
+
+#[test]
+fn a_batch_with_a_salt_is_not_sealed_without_its_place() {
+    let (frame, header, heads) = unsealed();
+    for (salt, place) in [(0, Some(&PLACE)), (1, None)] {
+        let (mut frame, header) = (frame.clone(), BatchHeader { salt, ..header });
+        let sealed = || seal(&mut frame, place, &header, &heads);
+        assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(sealed)).is_err());
+    }
+}
+
+#[test]
 fn more_heads_than_one_run_of_the_hash_give_the_same_digest() {
     let records = vec![vec![5; 3]; 1000];
     let frame = padded(&records, 0);
-    assert_eq!(decode(&frame).unwrap().records().count(), 1000);
+    assert_eq!(decode(&frame, Some(&PLACE)).unwrap().records().count(), 1000);
 }
 
 proptest! {
@@ -172,7 +211,7 @@ proptest! {
     fn any_bytes_are_decoded_without_a_panic(
         bytes in prop::collection::vec(any::<u8>(), 0..300),
     ) {
-        let _ = decode(&bytes);
+        let _ = decode(&bytes, Some(&PLACE));
     }
 
     #[test]
@@ -185,7 +224,7 @@ proptest! {
             let at = at.index(frame.len());
             frame[at] = byte;
         }
-        let _ = decode(&frame);
+        let _ = decode(&frame, Some(&PLACE));
     }
 
     #[test]
@@ -194,7 +233,7 @@ proptest! {
         unit in prop::sample::select(vec![0u8, 9, 12, 16]),
     ) {
         let frame = padded(&records, unit);
-        let batch = decode(&frame).unwrap();
+        let batch = decode(&frame, Some(&PLACE)).unwrap();
         prop_assert_eq!(batch.header().unit_log2, unit);
         prop_assert_eq!(batch.header().salt, 0x0123_4567_89ab_cdef);
         let read: Vec<_> = batch.records().map(|record| record.bytes.to_vec()).collect();
@@ -225,7 +264,7 @@ proptest! {
         let mut frame = padded(&records, 0);
         let bit = flip.index(frame.len() * 8);
         frame[bit / 8] ^= 1 << (bit % 8);
-        prop_assert!(decode(&frame).is_err());
+        prop_assert!(decode(&frame, Some(&PLACE)).is_err());
     }
 
     #[test]
@@ -234,7 +273,7 @@ proptest! {
         cut in any::<prop::sample::Index>(),
     ) {
         let frame = padded(&records, 0);
-        let short = decode(&frame[..cut.index(frame.len())]).unwrap_err();
+        let short = decode(&frame[..cut.index(frame.len())], Some(&PLACE)).unwrap_err();
         let is_short = matches!(short, BatchError::Short { .. });
         prop_assert!(is_short);
     }

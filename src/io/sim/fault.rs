@@ -26,6 +26,9 @@ pub enum SimFault {
     /// Any call fails with this errno. What a write or a sync that failed was about is then as
     /// after a crash, and later syncs say that all is well.
     Errno(i32),
+    /// A call that needs a descriptor gets none, as all are in use. After the opening nothing that
+    /// leads to an acknowledgement may need one.
+    NoDescriptor,
     /// The power goes out in the middle of any call.
     PowerCut,
     /// A write ends short: its beginning is there, its end is not.
@@ -56,6 +59,7 @@ impl SimFault {
     fn hits(self, call: Call) -> bool {
         match self {
             SimFault::Errno(_) | SimFault::PowerCut => call != Call::Enter,
+            SimFault::NoDescriptor => call == Call::Open,
             SimFault::ShortWrite => matches!(call, Call::Write | Call::QueueWrite),
             SimFault::Cancelled => matches!(call, Call::QueueWrite | Call::QueueSync),
             SimFault::CutChain => call == Call::LinkedSync,
@@ -70,6 +74,7 @@ impl SimFault {
     pub(super) fn error(self) -> io::Error {
         match self {
             SimFault::Errno(errno) | SimFault::Enter(errno) => io::Error::from_raw_os_error(errno),
+            SimFault::NoDescriptor => io::Error::from_raw_os_error(libc::EMFILE),
             SimFault::PowerCut => io::Error::other("the power went out"),
             SimFault::ShortWrite => {
                 io::Error::new(io::ErrorKind::WriteZero, "only a part of the bytes was written")
@@ -85,6 +90,7 @@ impl fmt::Display for SimFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             SimFault::Errno(errno) => write!(f, "errno {errno}"),
+            SimFault::NoDescriptor => f.write_str("no descriptor"),
             SimFault::PowerCut => f.write_str("power cut"),
             SimFault::ShortWrite => f.write_str("short write"),
             SimFault::Cancelled => f.write_str("cancelled"),
@@ -100,6 +106,8 @@ impl fmt::Display for SimFault {
 /// The calls, as far as faults tell them apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Call {
+    /// It takes a descriptor.
+    Open,
     /// A read that gives bytes.
     Read,
     /// A write of the blocking plane.

@@ -211,7 +211,9 @@ impl Inode {
     /// Gives what is seen from `offset` on, but for sectors that are read wrong: for good, or
     /// `once`.
     pub(super) fn read(&self, offset: usize, buf: &mut [u8], once: Option<(usize, Vec<u8>)>) {
-        buf.copy_from_slice(&self.seen[offset..offset + buf.len()]);
+        // Nothing is read behind the end, wherever that begins.
+        let Some(seen) = self.seen.get(offset..offset.saturating_add(buf.len())) else { return };
+        buf.copy_from_slice(seen);
         let once = once.iter().map(|(sector, bytes)| (sector, bytes));
         for (sector, bytes) in self.wrong.iter().chain(once) {
             let start = sector * SECTOR_BYTES;

@@ -1,16 +1,16 @@
 //! A disk that is simulated, to be cut off at any moment: [`SimDisk`].
 //!
-//! It is one directory in memory, both planes of I/O, without threads, files or a clock. Everything
-//! that happens by chance follows from one seed. It keeps each file twice, as a reader sees it and
-//! as it is on stable storage; a [`crash`](SimDisk::crash) decides what became of the difference.
-//! What fails, and when, is said by [`SimFault`].
+//! It is one directory in memory, made a moment ago, and both planes of I/O, without threads, files
+//! or a clock. Everything that happens by chance follows from one seed. It keeps each file twice,
+//! as a reader sees it and as it is on stable storage; a [`crash`](SimDisk::crash) decides what
+//! became of the difference. What fails, and when, is said by [`SimFault`].
 //!
 //! What a log on it must **survive**, without losing what was acknowledged:
 //!
 //! - A power cut at any moment, also in the middle of a call and during recovery. Each 512-byte
 //!   sector that was written and not synced is then as it was, as it was written, or garbage;
 //!   unsynced lengths are there or not; unsynced creations, renames and removals have happened or
-//!   not, each on its own.
+//!   not, each on its own; and unless the directory above was synced, all of it may be gone.
 //! - The death of the process at any moment: what the operating system had stays, and is not
 //!   durable by that.
 //! - Completions that come late and in any order. A sync covers no more than the contract says.
@@ -18,7 +18,8 @@
 //!   write, or the sync that is linked to it. What a failed write or sync was about is as after a
 //!   crash, and a later sync says that all is well.
 //! - A kernel that takes nothing in just now (`EAGAIN`, `EBUSY`, `EINTR` from enter).
-//! - A full disk.
+//! - A full disk, and a process without descriptors for a while.
+//! - A file `lock` that vanishes, and another writer that comes then.
 //!
 //! What it must **detect**, which is to say an error that names the place, or the right bytes:
 //!
@@ -203,7 +204,7 @@ impl SimDisk {
         self.state().capacity_bytes = bytes;
     }
 
-    /// The unit of writes, a power of two from 512 to 4096; 512 at first.
+    /// The unit of writes, a power of two from 512 to 65,536; 512 at first.
     pub fn set_unit(&self, bytes: u64) {
         self.state().unit_bytes = bytes;
     }

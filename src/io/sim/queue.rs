@@ -12,8 +12,9 @@ use std::time::Duration;
 use super::SimDisk;
 use super::fault::{Call, SimFault};
 use super::inode::{Change, Pending, SECTOR_BYTES};
+use super::storage::SimFile;
 use crate::error::{Error, Result};
-use crate::io::housekeeper::{Done, Job, execute};
+use crate::io::housekeeper::{Cut, Done, Job, execute};
 use crate::io::select::fills;
 use crate::io::std_queue::not_open;
 use crate::io::{
@@ -30,6 +31,8 @@ pub(crate) struct SimQueue {
     disk: SimDisk,
     files: HashMap<FileId, Open>,
     flights: Vec<Flight>,
+    /// Around the page cache.
+    direct_io: bool,
     wake: Arc<SimWake>,
     /// How often in a row the kernel was busy.
     busy: u32,
@@ -47,6 +50,18 @@ struct Flight {
     token: u64,
     submitted: u64,
     work: Work,
+    /// It tells a failure that another sync of its file met.
+    owed: Option<Error>,
+}
+
+impl Flight {
+    /// The file that it syncs now.
+    fn syncs(&self) -> Option<usize> {
+        match &self.work {
+            Work::SyncOf { open, .. } | Work::Sync { open } => Some(open.inode),
+            _ => None,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -78,11 +93,12 @@ impl SimQueue {
         let (files, flights) = (HashMap::new(), Vec::new());
         let (disk, wake) = (disk.clone(), Arc::default());
         let unit_bytes = disk.state().unit_bytes;
-        let queue = SimQueue { disk, files, flights, wake, busy: 0, failure: None };
+        let direct_io = options.direct_io;
+        let queue = SimQueue { disk, files, flights, direct_io, wake, busy: 0, failure: None };
         let backend = Backend {
             kind: BackendKind::Std,
             strategy: options.strategy.unwrap_or(Strategy::LinkedFsync),
-            direct_io: options.direct_io,
+            direct_io,
             unit_bytes,
             blocks: options.blocks,
             fill: fills(options.blocks),
@@ -106,7 +122,7 @@ impl SimQueue {
 
     /// Lets one operation go on; returns it if it is done.
     fn advance(&mut self, at: usize) -> Option<Completion> {
-        let Flight { token, submitted, work } = self.flights.swap_remove(at);
+        let Flight { token, submitted, work, owed } = self.flights.swap_remove(at);
         let (result, buf) = match work {
             Work::Write { open, id, end, buf, sync } => {
                 let written = self.disk.finish_write(&open, id, end, sync);
@@ -114,7 +130,7 @@ impl SimQueue {
                     Some(strategy) if written.is_ok() && !is_own_sync(strategy) => {
                         let linked = strategy == Strategy::LinkedFsync;
                         let work = Work::SyncOf { open, id, buf, linked };
-                        self.flights.push(Flight { token, submitted, work });
+                        self.flights.push(Flight { token, submitted, work, owed });
                         return None;
                     }
                     _ => (written, Some(buf)),
@@ -123,16 +139,32 @@ impl SimQueue {
             Work::SyncOf { open, id, buf, linked } => {
                 let covered = |p: &Pending| p.id == id || p.completed < Some(submitted);
                 let call = if linked { Call::LinkedSync } else { Call::QueueSync };
-                (self.disk.finish_sync(&open, call, covered), Some(buf))
+                let synced = self.disk.finish_sync(&open, call, covered);
+                (self.share(open.inode, owed.map_or(synced, Err)), Some(buf))
             }
             Work::Sync { open } => {
                 let covered = |p: &Pending| p.completed < Some(submitted);
-                (self.disk.finish_sync(&open, Call::QueueSync, covered), None)
+                let synced = self.disk.finish_sync(&open, Call::QueueSync, covered);
+                (self.share(open.inode, owed.map_or(synced, Err)), None)
             }
             Work::Job(job) => (self.execute(job), None),
             Work::NotOpen(file, buf) => (Err(not_open(&self.disk, file)), buf),
         };
         Some(Completion { token, result, buf })
+    }
+
+    /// Through the page cache the failure of one sync is told by another one of the same file, if
+    /// there is one, and then by that one alone.
+    fn share(&mut self, inode: usize, synced: Result<()>) -> Result<()> {
+        let Err(error) = synced else { return Ok(()) };
+        let mut others = self.flights.iter_mut();
+        match others.find(|other| !self.direct_io && other.syncs() == Some(inode)) {
+            Some(other) => {
+                other.owed = Some(error);
+                Ok(())
+            }
+            None => Err(error),
+        }
     }
 
     /// Enters the kernel; true if it takes nothing in now. What does not end is a failure, which
@@ -197,8 +229,11 @@ impl SimQueue {
             }
             Op::Install { file, from, to } => Work::Job(Job::Install { file, from, to }),
             Op::Seal { file, name, bytes } => {
-                self.files.remove(&file);
-                Work::Job(Job::Seal { name, bytes, open: None })
+                let disk = self.disk.clone();
+                let open = self.files.remove(&file).map(|Open { inode, name }| {
+                    Arc::new(SimFile { disk, name, inode }) as Arc<dyn Cut>
+                });
+                Work::Job(Job::Seal { name, bytes, open })
             }
             Op::Discard { file, name } => {
                 self.files.remove(&file);
@@ -310,7 +345,7 @@ impl IoQueue for SimQueue {
     fn submit(&mut self, token: u64, op: Op) {
         let work = self.work(op);
         let submitted = self.disk.state().tick();
-        self.flights.push(Flight { token, submitted, work });
+        self.flights.push(Flight { token, submitted, work, owed: None });
     }
 
     fn wait(&mut self, timeout: Option<Duration>, done: &mut Vec<Completion>) -> Result<()> {

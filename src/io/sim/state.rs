@@ -16,10 +16,13 @@ pub(super) struct State {
     pub(super) dice: Dice,
     pub(super) inodes: Vec<Inode>,
     pub(super) names: BTreeMap<String, usize>,
+    /// The directory's own name is durable; without that, a power cut may take all of it.
+    pub(super) is_kept: bool,
     durable_names: BTreeMap<String, usize>,
     /// Changes of names since the directory was synced; one entry is one operation.
     name_changes: Vec<Vec<(String, Option<usize>)>>,
-    pub(super) locked: BTreeSet<String>,
+    /// Files, by number, whatever names they have.
+    pub(super) locked: BTreeSet<usize>,
     pub(super) now: u64,
     pub(super) calls: u64,
     pub(super) plans: Plans,
@@ -38,6 +41,7 @@ impl State {
             dice,
             inodes: Vec::new(),
             names: BTreeMap::new(),
+            is_kept: false,
             durable_names: BTreeMap::new(),
             name_changes: Vec::new(),
             locked: BTreeSet::new(),
@@ -117,6 +121,10 @@ impl State {
             if self.dice.percent(mood.names) {
                 apply_names(&mut self.durable_names, &changes);
             }
+        }
+        self.is_kept = self.is_kept || self.dice.percent(mood.names);
+        if !self.is_kept {
+            self.durable_names.clear();
         }
         self.names.clone_from(&self.durable_names);
         for inode in &mut self.inodes {

@@ -7,6 +7,7 @@ use super::fault::{Call, SimFault};
 use super::inode::{Change, Inode};
 use super::state::State;
 use crate::error::{Error, Result};
+use crate::io::housekeeper::Cut;
 use crate::io::{Access, LockGuard, Storage, StorageFile};
 
 impl Storage for SimDisk {
@@ -15,12 +16,12 @@ impl Storage for SimDisk {
     }
 
     fn list(&self) -> Result<Vec<String>> {
-        Ok(self.call("list", "", Call::Other)?.names.keys().cloned().collect())
+        Ok(self.call("list", "", Call::Open)?.names.keys().cloned().collect())
     }
 
     fn open(&self, name: &str, access: Access) -> Result<Box<dyn StorageFile>> {
         let op = if access == Access::Create { "create" } else { "open" };
-        let mut state = match self.call(op, name, Call::Other) {
+        let mut state = match self.call(op, name, Call::Open) {
             Ok(state) => state,
             Err(mut failed) => {
                 if failed.is(SimFault::PowerCut) && access == Access::Create {
@@ -65,20 +66,36 @@ impl Storage for SimDisk {
         Ok(())
     }
 
+    fn sync_parent(&self) -> Result<()> {
+        self.call("sync the directory above", "", Call::Open)?.is_kept = true;
+        Ok(())
+    }
+
     fn lock(&self, name: &str) -> Result<Box<dyn LockGuard>> {
-        let mut state = self.call("lock", name, Call::Other)?;
+        let mut state = self.call("lock", name, Call::Open)?;
         if !state.names.contains_key(name) {
             let inode = new_inode(&mut state);
             state.rename_all(vec![(name.to_owned(), Some(inode))]);
         }
-        if !state.locked.insert(name.to_owned()) {
-            return Err(Error::Locked { path: self.dir.join(name), pid: None });
-        }
-        Ok(Box::new(SimLock { disk: self.clone(), name: name.to_owned() }))
+        let inode = state.names.get(name).copied();
+        let inode = inode.ok_or_else(|| self.missing("lock", name))?;
+        self.lock_inode(&mut state, inode, name)
     }
 }
 
 impl SimDisk {
+    fn lock_inode(
+        &self,
+        state: &mut State,
+        inode: usize,
+        name: &str,
+    ) -> Result<Box<dyn LockGuard>> {
+        if !state.locked.insert(inode) {
+            return Err(Error::Locked { path: self.dir.join(name), pid: None });
+        }
+        Ok(Box::new(SimLock { disk: self.clone(), inode }))
+    }
+
     fn change_names(
         &self,
         op: &'static str,
@@ -111,23 +128,29 @@ fn new_inode(state: &mut State) -> usize {
 #[derive(Debug)]
 struct SimLock {
     disk: SimDisk,
-    name: String,
+    inode: usize,
 }
 
 impl LockGuard for SimLock {}
 
 impl Drop for SimLock {
     fn drop(&mut self) {
-        self.disk.state().locked.remove(&self.name);
+        self.disk.state().locked.remove(&self.inode);
     }
 }
 
 /// An open file.
 #[derive(Debug)]
-struct SimFile {
-    disk: SimDisk,
-    name: String,
-    inode: usize,
+pub(super) struct SimFile {
+    pub(super) disk: SimDisk,
+    pub(super) name: String,
+    pub(super) inode: usize,
+}
+
+impl Cut for SimFile {
+    fn cut(&self, bytes: u64) -> Result<()> {
+        self.set_bytes(bytes).and_then(|()| self.sync())
+    }
 }
 
 impl SimFile {
@@ -203,6 +226,11 @@ impl StorageFile for SimFile {
 
     fn set_bytes(&self, bytes: u64) -> Result<()> {
         self.change("cut", Change::Length(bytes as usize), 0)
+    }
+
+    fn lock(&self) -> Result<Option<Box<dyn LockGuard>>> {
+        let mut state = self.disk.call("lock", &self.name, Call::Open)?;
+        self.disk.lock_inode(&mut state, self.inode, &self.name).map(Some)
     }
 
     fn sync(&self) -> Result<()> {

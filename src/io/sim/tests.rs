@@ -14,6 +14,7 @@ fn disk_with_file(seed: u64) -> (SimDisk, Box<dyn StorageFile>) {
     file.write_at(&[1; 1024], 0).unwrap();
     file.sync().unwrap();
     disk.sync_dir().unwrap();
+    disk.sync_parent().unwrap();
     (disk, file)
 }
 
@@ -61,6 +62,27 @@ fn names_and_lengths_come_back_or_not_until_they_are_synced() {
     let expected = ["a", "a c", "b", "b c"].map(str::to_owned);
     assert_eq!(names, BTreeSet::from(expected));
     assert_eq!(lengths, BTreeSet::from([100, 1024]));
+}
+
+#[test]
+fn a_directory_whose_parent_was_not_synced_may_go_as_a_whole() {
+    for is_synced in [false, true] {
+        let after = (0..SEEDS).map(|seed| {
+            let disk = SimDisk::new(seed);
+            disk.open("a", Access::Create).unwrap();
+            disk.sync_dir().unwrap();
+            if is_synced {
+                disk.sync_parent().unwrap();
+            }
+            let after = disk.crash();
+            let names = after.names();
+            // What came back stays.
+            assert_eq!(after.crash().names(), names);
+            names.len()
+        });
+        let seen: BTreeSet<_> = after.collect();
+        assert_eq!(seen, if is_synced { BTreeSet::from([1]) } else { BTreeSet::from([0, 1]) });
+    }
 }
 
 #[test]
@@ -263,6 +285,31 @@ fn a_read_is_wrong_in_one_sector_once_or_until_it_is_written_again() {
         file.write_at(&[2; 1024], 0).unwrap();
         assert!(!is_wrong(&read()), "written again");
     }
+}
+
+#[test]
+fn a_read_behind_the_end_of_a_file_reads_nothing() {
+    let (_disk, file) = disk_with_file(1);
+    let mut bytes = [7; 100];
+    for offset in [1024, 1025, 5000, u64::MAX] {
+        assert_eq!(file.read_at(&mut bytes, offset).unwrap(), 0);
+    }
+    assert_eq!(bytes, [7; 100]);
+}
+
+#[test]
+fn without_descriptors_what_is_open_goes_on_and_nothing_else_is_opened() {
+    let (disk, file) = disk_with_file(1);
+    disk.fail_from(0, SimFault::NoDescriptor);
+    assert!(disk.open("a", Access::Read).unwrap_err().is_shortage());
+    assert!(disk.open("b", Access::Create).is_err() && disk.list().is_err());
+    assert!(disk.lock("lock").is_err() && file.lock().is_err());
+    file.write_at(&[2; 512], 0).unwrap();
+    file.sync().unwrap();
+    disk.rename("a", "c").unwrap();
+    disk.sync_dir().unwrap();
+    disk.heal();
+    assert_eq!(disk.names(), ["c"]);
 }
 
 #[test]

@@ -1,9 +1,12 @@
+mod holes;
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use proptest::prelude::*;
 
 use super::*;
 use crate::format::encode_stand_alone;
 use crate::io::{Access, Storage};
-use crate::memory::{Memory, SegmentBytes, record};
+use crate::memory::{LOG_TAG, Memory, SegmentBytes, record};
 
 const UNIT: usize = 4096;
 
@@ -15,7 +18,7 @@ fn scanner(bytes: &[u8], first_seq: u64) -> SegmentScanner {
 
 fn open(memory: &Memory, first_seq: u64) -> SegmentScanner {
     let file: Arc<dyn StorageFile> = Arc::from(memory.open("segment", Access::Read).unwrap());
-    SegmentScanner::new(file, 0, first_seq).unwrap()
+    SegmentScanner::new(file, 0, Some(LOG_TAG), first_seq).unwrap()
 }
 
 /// The records of all batches, and the stop.
@@ -74,33 +77,58 @@ fn a_batch_of_an_earlier_life_is_stale() {
     let bytes = [&new.bytes[..], &old.bytes[UNIT..]].concat();
     assert_eq!(stop_of(&bytes, 50).kind, StopKind::Stale);
     assert_eq!(stop_of(&old.bytes, 50).kind, StopKind::Stale, "not one batch of the new life");
-    let same_seq = SegmentBytes::new(51, 11).batch(1);
-    let bytes = [&new.bytes[..], &same_seq.bytes].concat();
-    assert_eq!(stop_of(&bytes, 50).kind, StopKind::Stale, "another salt alone");
+}
+
+#[test]
+fn a_batch_counts_in_its_segment_and_in_order_only() {
+    let segment = SegmentBytes::new(50, 22).batch(1).batch(1).batch(1).batch(1);
+    let block = |at: usize| &segment.bytes[at * UNIT..(at + 1) * UNIT];
+    let moved = [block(0), block(2), block(1), block(3)].concat();
+    let (seqs, stop) = scan(&mut scanner(&moved, 50));
+    assert_eq!((seqs, stop.kind), (vec![50], StopKind::Damaged));
+    assert_eq!(stop_of(&segment.bytes, 49).kind, StopKind::Damaged, "under another name");
+    let mut other_salt = SegmentBytes::new(50, 22).batch(1);
+    other_salt.salt = 23;
+    let (seqs, stop) = scan(&mut scanner(&other_salt.batch(1).bytes, 50));
+    assert_eq!((seqs, stop.kind), (vec![50], StopKind::Damaged));
+}
+
+#[test]
+fn without_the_tag_of_the_log_all_batches_must_have_the_same_one() {
+    let segment = SegmentBytes::new(1, 77).batch(2).batch(2);
+    let memory = Memory::default();
+    memory.put("segment", segment.bytes);
+    for (log, expected) in [(None, 5), (Some(LOG_TAG), 5), (Some(LOG_TAG + 1), 1)] {
+        let file: Arc<dyn StorageFile> = Arc::from(memory.open("segment", Access::Read).unwrap());
+        let mut scanner = SegmentScanner::new(file, 0, log, 1).unwrap();
+        assert_eq!(scan(&mut scanner).1.expected_seq, expected);
+        assert_eq!(scanner.log(), log.or(Some(LOG_TAG)));
+    }
 }
 
 #[test]
 fn a_batch_that_cannot_follow_is_damage() {
     let ahead = SegmentBytes::new(9, 77).batch(1);
     assert_eq!(stop_of(&ahead.bytes, 5).kind, StopKind::Damaged, "a gap");
-    let mut bytes = SegmentBytes::new(1, 77).batch(1).bytes;
-    bytes[500] = 0;
-    let unaligned = [encode_stand_alone([record(1).as_slice()], 1, 0, 0).unwrap(), bytes].concat();
-    let stop = stop_of(&unaligned, 1);
+    let first = encode_stand_alone([record(1).as_slice()], 1, 0, 0).unwrap();
+    let stop = stop_of(&[&first[..], &first].concat(), 1);
     assert_eq!((stop.expected_seq, stop.kind), (2, StopKind::Stale), "seq 1 again");
     let other_shard = encode_stand_alone([record(1).as_slice()], 1, 0, 9).unwrap();
     assert_eq!(stop_of(&other_shard, 1).kind, StopKind::Damaged);
 }
 
 #[test]
-fn a_newer_version_is_told_apart() {
+fn another_version_is_told_apart() {
     let mut bytes = SegmentBytes::new(1, 77).batch(1).batch(1).bytes;
     bytes[4] = 9;
     assert_eq!(stop_of(&bytes, 1).kind, StopKind::Damaged, "all but the version is of ours");
-    bytes[48] ^= 1;
-    assert_eq!(stop_of(&bytes, 1).kind, StopKind::NewerVersion(9));
+    for version in [1, 9] {
+        (bytes[4], bytes[60]) = (version, !bytes[60]);
+        assert_eq!(stop_of(&bytes, 1).kind, StopKind::OtherVersion(version));
+        bytes[60] = !bytes[60];
+    }
     let mut bytes = SegmentBytes::new(1, 77).batch(1).batch(1).bytes;
-    (bytes[UNIT + 4], bytes[UNIT + 48]) = (9, !bytes[UNIT + 48]);
+    (bytes[UNIT + 4], bytes[UNIT + 60]) = (9, !bytes[UNIT + 60]);
     assert_eq!(stop_of(&bytes, 1).kind, StopKind::Damaged, "what a user stored may state this");
 }
 
@@ -165,18 +193,6 @@ fn a_scan_goes_on_when_the_file_has_grown_or_was_overwritten() {
 }
 
 #[test]
-fn a_scan_resumes_in_the_middle() {
-    let segment = SegmentBytes::new(1, 77).batch(2).batch(2);
-    let memory = Memory::default();
-    memory.put("segment", segment.bytes);
-    for (salt, expected) in [(Some(77), vec![3, 4]), (None, vec![3, 4]), (Some(78), vec![])] {
-        let file: Arc<dyn StorageFile> = Arc::from(memory.open("segment", Access::Read).unwrap());
-        let mut scanner = SegmentScanner::resume(file, 0, salt, UNIT as u64, 3).unwrap();
-        assert_eq!(scan(&mut scanner).0, expected);
-    }
-}
-
-#[test]
 fn the_later_batch_with_the_greatest_watermark_is_found() {
     let segment = SegmentBytes::new(1, 77).batch(1).batch(2).durable(1).batch(1).durable(3);
     let mut bytes = segment.batch(2).durable(2).batch(1).bytes;
@@ -186,8 +202,7 @@ fn the_later_batch_with_the_greatest_watermark_is_found() {
     assert_eq!((seqs, stop.kind), (vec![1], StopKind::Damaged));
     let later = scanner.later_witness(&stop).unwrap();
     let offset = 3 * UNIT as u64;
-    let is_misplaced = false;
-    let found = LaterBatch { offset, first_seq: 5, last_seq: 6, durable_seq: 3, is_misplaced };
+    let found = LaterBatch { offset, first_seq: 5, last_seq: 6, durable_seq: 3 };
     assert_eq!(later, Some(found));
 }
 
@@ -199,6 +214,49 @@ fn leftovers_are_no_later_batches() {
     let mut scanner = scanner(&bytes, 50);
     let (_, stop) = scan(&mut scanner);
     assert_eq!(scanner.later_witness(&stop).unwrap(), None);
+}
+
+/// A file that counts the bytes which are read of it.
+#[derive(Debug)]
+struct Counted {
+    file: Box<dyn StorageFile>,
+    read: Arc<AtomicU64>,
+}
+
+impl StorageFile for Counted {
+    fn bytes(&self) -> Result<u64> {
+        self.file.bytes()
+    }
+
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<usize> {
+        let read = self.file.read_at(buf, offset)?;
+        self.read.fetch_add(read as u64, Ordering::Relaxed);
+        Ok(read)
+    }
+}
+
+#[test]
+fn a_search_reads_the_file_once_whatever_headers_users_have_stored() {
+    // Each says that it is a later batch of a megabyte or more.
+    let mut header = SegmentBytes { log_tag: 1, ..SegmentBytes::new(900, 5) }.batch(1).bytes;
+    header[44..48].copy_from_slice(&(3_u32 << 20).to_le_bytes());
+    let stored = header[..64].repeat((4 << 20) / 64);
+    let first = SegmentBytes::new(1, 77).batch(1).bytes;
+    for (torn, unit) in [(0, UNIT), (1, 1)] {
+        let mut bytes = [&first[..], &[0x77; 64], &stored].concat();
+        bytes[70] ^= torn;
+        let (len, memory) = (bytes.len() as u64, Memory::default());
+        memory.put("segment", bytes);
+        let read = Arc::new(AtomicU64::new(0));
+        let file = memory.open("segment", Access::Read).unwrap();
+        let counted = Counted { file, read: Arc::clone(&read) };
+        let mut scanner = SegmentScanner::new(Arc::new(counted), 0, Some(LOG_TAG), 1).unwrap();
+        let (_, stop) = scan(&mut scanner);
+        let before = read.load(Ordering::Relaxed);
+        assert_eq!(scanner.later_witness(&stop).unwrap(), None);
+        let searched = read.load(Ordering::Relaxed) - before;
+        assert!(searched <= len, "{searched} bytes of {len} read, at steps of {unit}");
+    }
 }
 
 #[test]
@@ -219,22 +277,28 @@ fn a_later_stand_alone_batch_is_found_at_any_byte() {
 
 #[test]
 fn the_segments_of_the_corpus_are_classified_for_ever() {
-    use StopKind::{Blank, Damaged, EndOfFile, NewerVersion, Stale};
+    use StopKind::{Blank, Damaged, EndOfFile, OtherVersion, Stale};
     let corpus = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/corpus");
     for (name, next_seq, kind) in [
         ("segment_clean.bin", 7, EndOfFile),
-        ("segment_stale_salt.bin", 4, Stale),
+        ("segment_other_salt.bin", 4, Damaged),
         ("segment_stale_seq.bin", 4, Stale),
+        ("segment_other_segment.bin", 4, Damaged),
         ("segment_blank_tail.bin", 4, Blank),
         ("segment_torn_tail.bin", 4, Damaged),
         ("batch_without_padding.bin", 4, EndOfFile),
         ("batch_empty_file.bin", 1, EndOfFile),
         ("batch_torn_in_header.bin", 1, Damaged),
-        ("batch_newer_version.bin", 1, NewerVersion(2)),
+        ("batch_newer_version.bin", 1, OtherVersion(3)),
+        ("batch_older_version.bin", 1, OtherVersion(1)),
         ("batch_bad_version.bin", 1, Damaged),
     ] {
         let bytes = std::fs::read(format!("{corpus}/{name}")).unwrap();
-        let mut scanner = scanner(&bytes, 1);
+        let memory = Memory::default();
+        memory.put("segment", bytes);
+        let file: Arc<dyn StorageFile> = Arc::from(memory.open("segment", Access::Read).unwrap());
+        let tag = u64::from_le_bytes(*b"01234567");
+        let mut scanner = SegmentScanner::new(file, 0, Some(tag), 1).unwrap();
         let stop = loop {
             if let Scan::End(stop) = scanner.next_batch().unwrap() {
                 break stop;

@@ -63,8 +63,10 @@ use crate::bench::ring::Ring;
 use crate::bench::sample::{Figure, Sample};
 use crate::bench::scratch::Scratch;
 use crate::exit::Failure;
+use crate::json::exact;
 use crate::progress::Progress;
 use crate::signal::{Stop, stop_on_signals};
+use crate::stream::{print, say_also};
 
 pub(crate) use args::BenchArgs;
 
@@ -99,7 +101,7 @@ pub(crate) fn run(args: &BenchArgs) -> Result<ExitCode, Failure> {
     drop(hogs);
     if measured.as_ref().is_err_and(Failure::is_evidence) {
         scratch.keep();
-        eprintln!("ringwal: the log stays in {}", scratch.path().display());
+        say_also(format_args!("ringwal: the log stays in {}", scratch.path().display()));
     }
     measured?;
     let Bench { results, files, filesystem, .. } = bench;
@@ -114,16 +116,23 @@ pub(crate) fn run(args: &BenchArgs) -> Result<ExitCode, Failure> {
         secs: args.secs.as_secs_f64(),
         hogs: args.hogs,
     };
-    write!(io::stdout().lock(), "{table}").map_err(Failure::Output)?;
+    let printed = print(table);
     if let (Some(path), Some(mut file)) = (&args.json, json) {
         let context =
             json::Context { args, device: &device, filesystem: &filesystem, not_direct, cold };
-        let text = format!("{:#}\n", json::to_json(&context, &results));
-        file.set_len(0)
-            .and_then(|()| file.write_all(text.as_bytes()))
-            .map_err(|error| Failure::Raw(path.clone(), error))?;
+        let text = format!("{:#}\n", exact(json::to_json(&context, &results)));
+        replace(&mut file, &text).map_err(|error| Failure::Raw(path.clone(), error))?;
     }
+    printed?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Writes `text` in place of what a file has; a stream has nothing to be replaced.
+fn replace(file: &mut File, text: &str) -> io::Result<()> {
+    if file.metadata()?.is_file() {
+        file.set_len(0)?;
+    }
+    file.write_all(text.as_bytes())
 }
 
 /// A run.

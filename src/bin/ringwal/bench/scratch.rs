@@ -1,9 +1,14 @@
 //! The directory that a run works in, below the one that it measures.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use crate::exit::Failure;
+use crate::stream::say_also;
+
+/// How many names are tried beyond the first.
+const NAMES_MAX: u32 = 1000;
 
 /// A directory that goes, with everything in it, when this is dropped.
 #[derive(Debug)]
@@ -16,10 +21,19 @@ impl Scratch {
     /// A new one in `parent`, or in the current directory.
     pub(crate) fn new(parent: Option<&Path>) -> Result<Scratch, Failure> {
         let parent = parent.unwrap_or(Path::new("."));
-        let path = parent.join(format!("ringwal-bench-{}", std::process::id()));
-        match fs::create_dir(&path) {
-            Ok(()) => Ok(Scratch { path, keep: false }),
-            Err(error) => Err(Failure::Raw(path, error)),
+        let own = format!("ringwal-bench-{}", std::process::id());
+        let mut number = 0;
+        loop {
+            // One that was killed leaves its directory, and process ids come again.
+            let again = if number == 0 { String::new() } else { format!("-{number}") };
+            let path = parent.join(format!("{own}{again}"));
+            match fs::create_dir(&path) {
+                Ok(()) => return Ok(Scratch { path, keep: false }),
+                Err(error) if error.kind() == ErrorKind::AlreadyExists && number < NAMES_MAX => {
+                    number += 1;
+                }
+                Err(error) => return Err(Failure::Raw(path, error)),
+            }
         }
     }
 
@@ -39,7 +53,26 @@ impl Drop for Scratch {
             return;
         }
         if let Err(error) = fs::remove_dir_all(&self.path) {
-            eprintln!("ringwal: {} could not be removed: {error}", self.path.display());
+            let path = self.path.display();
+            say_also(format_args!("ringwal: {path} could not be removed: {error}"));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_that_an_earlier_process_left_is_in_nobodys_way_and_stays() {
+        let parent = tempfile::tempdir().unwrap();
+        let left = Scratch::new(Some(parent.path())).unwrap();
+        fs::write(left.path().join("log"), "its").unwrap();
+        let path = {
+            let scratch = Scratch::new(Some(parent.path())).unwrap();
+            assert_ne!(scratch.path(), left.path());
+            scratch.path().to_path_buf()
+        };
+        assert!(!path.exists() && left.path().join("log").exists());
     }
 }

@@ -12,10 +12,9 @@ use crate::exit::Failure;
 /// `ringwal soak`.
 #[derive(Clone, Debug, clap::Args)]
 #[command(
-    after_help = "Exit codes: 0 everything held; 1 an invariant failed, which is said with a \
-sample, and the store stays; 2 the run could not be set up. SIGINT and SIGTERM end the run early, \
-with everything that a full one has at its end. The log directory gets soak.csv and soak.svg, in \
-place of those of an earlier run."
+    after_help = "SIGINT, SIGTERM and SIGHUP end the run early, with everything that a full one \
+has at its end. After a failure the store stays. The log directory gets soak.csv and soak.svg, in \
+place of those of an earlier run. A run goes on when standard output fails, and exits 1 in the end."
 )]
 pub(crate) struct SoakArgs {
     /// How long: seconds, or a number with s, m or h.

@@ -29,6 +29,7 @@ use crate::soak::args::{StoreArgs, WriterArgs};
 use crate::soak::expected::{Digest, Key};
 use crate::soak::script::Op;
 use crate::soak::writer::{Reply, Totals, Writer, open_store};
+use crate::stream::{stdin, stdout};
 
 const HEAD_BYTES: usize = 9;
 const REPLY_BYTES: usize = 56;
@@ -36,9 +37,9 @@ const REPLY_BYTES: usize = 56;
 /// Runs the writer: `ringwal soak-writer`.
 pub(crate) fn run(args: &WriterArgs) -> Result<ExitCode, Failure> {
     let mut writer = Writer::new(open_store(&args.dir, &args.store)?);
-    let mut input = BufReader::with_capacity(64 << 10, io::stdin().lock());
+    let mut input = BufReader::with_capacity(64 << 10, stdin());
     // A buffered one would hold an answer back until there are more.
-    let mut output = io::stdout().lock();
+    let mut output = stdout();
     while let Some(op) = read_op(&mut input).map_err(Failure::Input)? {
         let reply = writer.execute(&op)?;
         let written = output.write_all(&encode(&reply)).and_then(|()| output.flush());

@@ -40,9 +40,10 @@ mod writer;
 
 use std::fmt;
 use std::fs;
-use std::io::{self, Write};
+use std::io;
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::{Mutex, PoisonError};
 
 use crate::exit::Failure;
 use crate::signal::{Stop, stop_on_signals};
@@ -51,6 +52,7 @@ use crate::soak::run::Run;
 use crate::soak::script::Script;
 use crate::soak::stream::Streams;
 use crate::soak::writer::open_store;
+use crate::stream::{print, say_also};
 
 pub(crate) use args::{SoakArgs, WriterArgs};
 pub(crate) use child::run as run_writer;
@@ -60,25 +62,29 @@ pub(crate) fn run(args: &SoakArgs) -> Result<ExitCode, Failure> {
     args.check_rows()?;
     let streams = Streams::new(args.files()?)?;
     let stop = Stop::new();
-    stop_on_signals(&stop).map_err(|error| setup("signal handlers", &error))?;
+    stop_on_signals(&stop).map_err(|error| Failure::Setup("signal handlers", error))?;
     let seed = match args.seed {
         Some(seed) => seed,
-        None => getrandom::u64().map_err(|error| setup("a seed", &error))?,
+        None => getrandom::u64()
+            .map_err(|error| Failure::Setup("a seed", io::Error::other(error.to_string())))?,
     };
     let dir = args.work_dir.join("store");
-    fs::create_dir_all(&args.log_dir).map_err(|error| setup(args.log_dir.display(), &error))?;
-    fs::create_dir_all(&args.work_dir).map_err(|error| setup(args.work_dir.display(), &error))?;
+    for dir in [&args.log_dir, &args.work_dir] {
+        fs::create_dir_all(dir).map_err(|error| Failure::Raw(dir.clone(), error))?;
+    }
     fs::create_dir(&dir).map_err(|error| match error.kind() {
         io::ErrorKind::AlreadyExists => Failure::Request(format!(
             "{}: there is a store of an earlier run: remove it, or give another --work-dir",
             dir.display()
         )),
-        _ => setup(dir.display(), &error),
+        _ => Failure::Raw(dir.clone(), error),
     })?;
     let csv = args.log_dir.join("soak.csv");
-    let series = Series::create(csv.clone()).map_err(|error| setup(csv.display(), &error))?;
-    let store = open_store(&dir, &args.store);
-    let store = store.map_err(|error| setup(dir.display(), error.root_cause()))?;
+    let series = Series::create(csv.clone()).map_err(|error| Failure::Raw(csv, error))?;
+    let store = open_store(&dir, &args.store).inspect_err(|_| {
+        // A run that never began leaves nothing in the way of the next, unless there is something.
+        let _kept = fs::remove_dir(&dir);
+    })?;
     say(format_args!("soak of {} with --seed {seed}\n{}", dir.display(), store.backend()));
 
     let script = Script::new(seed, streams, args.compact_every);
@@ -92,10 +98,14 @@ pub(crate) fn run(args: &SoakArgs) -> Result<ExitCode, Failure> {
         Ok(keys) => {
             say(format_args!("clean: {keys} keys and their values are what they should be"));
             fs::remove_dir_all(&dir).map_err(|error| Failure::Raw(dir, error))?;
-            Ok(ExitCode::SUCCESS)
+            match OUTPUT_FAILURE.lock().unwrap_or_else(PoisonError::into_inner).take() {
+                Some(failure) => Err(failure),
+                None => Ok(ExitCode::SUCCESS),
+            }
         }
         Err(failure) => {
-            eprintln!("ringwal: the store stays in {}; the seed was {seed}", dir.display());
+            let dir = dir.display();
+            say_also(format_args!("ringwal: the store stays in {dir}; the seed was {seed}"));
             Err(failure)
         }
     }
@@ -122,13 +132,14 @@ fn finish(run: &mut Run<'_>, log_dir: &Path) -> Result<(), Failure> {
     if broken.is_empty() { Ok(()) } else { Err(Failure::Invariant(broken.join("; "))) }
 }
 
-/// What keeps a run from beginning.
-fn setup(what: impl fmt::Display, error: &dyn fmt::Display) -> Failure {
-    Failure::Request(format!("{what}: {error}"))
+/// Prints a line. A run of hours goes on when its standard output fails, and ends with that
+/// failure.
+fn say(line: fmt::Arguments<'_>) {
+    if let Err(failure) = print(format_args!("{line}\n")) {
+        let mut first = OUTPUT_FAILURE.lock().unwrap_or_else(PoisonError::into_inner);
+        first.get_or_insert(failure);
+    }
 }
 
-/// Prints a line. A run of hours goes on when nobody reads it any more.
-fn say(line: fmt::Arguments<'_>) {
-    let mut out = io::stdout().lock();
-    let _ = writeln!(out, "{line}").and_then(|()| out.flush());
-}
+/// The first failure of standard output.
+static OUTPUT_FAILURE: Mutex<Option<Failure>> = Mutex::new(None);

@@ -52,7 +52,7 @@ pub(crate) fn open_store(dir: &Path, args: &StoreArgs) -> ringwal::Result<DataWa
 
 /// What an error of the store is for a run: an invariant that failed.
 pub(crate) fn broken(what: impl fmt::Display) -> impl FnOnce(ringwal::Error) -> Failure {
-    move |error| Failure::Invariant(format!("{what}: {}", error.root_cause()))
+    move |error| Failure::Invariant(format!("{what}: {}", Failure::Log(error)))
 }
 
 /// An open store that operations are done on, in order, and at times a compaction beside them.

@@ -3,6 +3,7 @@
 use super::*;
 use crate::engine::recovery::table::{DirAction, DirFacts, SegmentsSeen, StateSeen};
 use crate::format::encode_stand_alone;
+use crate::memory::LOG_TAG;
 
 #[test]
 fn a_log_begins_in_an_empty_directory_s_3() {
@@ -75,7 +76,18 @@ fn segments_of_an_engine_without_their_state_are_adopted_if_asked_for_s_7() {
     let recovered = tolerate(&memory);
     assert_eq!(recovered.report.tolerated.unwrap().kind, CorruptionKind::StateUnreadable);
     assert_eq!(recovered.report.first_seq, Seq::new(3));
+    assert_eq!(recovered.state.unwrap().current().log_tag(), LOG_TAG, "it stays the same log");
     is_settled(&memory, 5);
+}
+
+#[test]
+fn segments_of_two_logs_are_not_adopted_as_one_s_7() {
+    let other = SegmentBytes { log_tag: 1, ..segment(5) }.batch(1).bytes;
+    let memory = log(no_state, &[(3, segment(3).batch(2).bytes), (5, other)]);
+    memory.remove("state").unwrap();
+    memory.forget_changes();
+    let damage = corruption(&memory, RecoveryPolicy::TolerateTail, "R-C5");
+    assert_eq!((damage.kind, damage.first_seq), (CorruptionKind::OtherLog, Seq::new(5)));
 }
 
 #[test]
@@ -111,16 +123,16 @@ fn a_stand_alone_file_cut_at_any_byte_is_read_up_to_there() {
 }
 
 #[test]
-fn files_of_a_newer_version_are_refused_by_name() {
+fn files_of_another_version_are_refused_by_name() {
     let state = log(no_state, &[]);
-    state.edit("state", |bytes| (bytes[4], bytes[80]) = (2, !bytes[80]));
+    state.edit("state", |bytes| (bytes[4], bytes[80]) = (1, !bytes[80]));
     let mut bytes = segment(1).batch(1).batch(1).bytes;
-    (bytes[4], bytes[48]) = (3, !bytes[48]);
+    (bytes[4], bytes[60]) = (3, !bytes[60]);
     let batch = log(no_state, &[(1, bytes)]);
-    for (memory, file, expected) in [(state, "state", 2), (batch, ".seg", 3)] {
+    for (memory, file, expected) in [(state, "state", 1), (batch, ".seg", 3)] {
         for mode in [Mode::Repair, Mode::ReadOnly] {
             match run(&memory, RecoveryPolicy::TolerateTail, mode) {
-                Err(Error::UnsupportedVersion { path, version, newest: 1 }) => {
+                Err(Error::UnsupportedVersion { path, version, newest: 2 }) => {
                     assert!(path.to_str().unwrap().ends_with(file));
                     assert_eq!(version, expected);
                 }
@@ -133,7 +145,7 @@ fn files_of_a_newer_version_are_refused_by_name() {
 #[test]
 fn a_newer_version_behind_damage_does_not_hide_the_damage() {
     let mut bytes = segment(6).batch(1).batch(1).bytes;
-    (bytes[UNIT as usize + 4], bytes[UNIT as usize + 48]) = (3, 0);
+    (bytes[UNIT as usize + 4], bytes[UNIT as usize + 60]) = (3, 0);
     let memory = log(no_state, &[(6, bytes)]);
     let seen = run(&memory, RecoveryPolicy::Strict, Mode::ReadOnly).unwrap().1.report;
     match run(&memory, RecoveryPolicy::Strict, Mode::Repair) {

@@ -150,13 +150,11 @@ fn the_name_of_a_segment_without_a_batch_voids_no_records_r_c2() {
 fn a_first_batch_of_another_life_is_noticed_by_those_behind_it_r_c2() {
     let ours = segment(1).batch(3).batch(2).batch(1).bytes;
     let other = SegmentBytes::new(1, 0xbad).batch(3).bytes;
-    for batches in [3, 2] {
-        let bytes = [&other[..], &ours[UNIT as usize..batches * UNIT as usize]].concat();
-        let memory = log(no_state, &[(1, bytes)]);
-        let (_, witness, at, first, _) = strict_corruption(&memory, "R-C2");
-        assert_eq!((witness, at, first), (Witness::LaterBatch, UNIT, 4));
-        corruption(&memory, RecoveryPolicy::TolerateTail, "R-C2");
-    }
+    let bytes = [&other[..], &ours[UNIT as usize..]].concat();
+    let memory = log(no_state, &[(1, bytes)]);
+    let (_, witness, at, first, _) = strict_corruption(&memory, "R-C2");
+    assert_eq!((witness, at, first), (Witness::LaterBatch, UNIT, 4));
+    corruption(&memory, RecoveryPolicy::TolerateTail, "R-C2");
 }
 
 #[test]
@@ -201,6 +199,47 @@ fn valid_batches_behind_damage_are_not_tolerated_away_r_c4() {
     bytes[UNIT as usize + 70] ^= 1;
     let memory = log(known_to(5), &[(1, bytes)]);
     corruption(&memory, RecoveryPolicy::TolerateTail, "R-C4");
+}
+
+#[test]
+fn a_segment_of_another_log_is_never_a_torn_tail_r_c5() {
+    let other = |first_seq| SegmentBytes { log_tag: 1, ..segment(first_seq) };
+    for policy in [RecoveryPolicy::Strict, RecoveryPolicy::TolerateTail] {
+        let memory = log(no_state, &[(1, other(1).batch(3).batch(2).bytes)]);
+        let damage = corruption(&memory, policy, "R-C5");
+        assert_eq!((damage.kind, damage.witness), (CorruptionKind::OtherLog, Witness::Itself));
+        assert_eq!((damage.first_seq, damage.last_seq), (Seq::new(1), Seq::new(3)));
+        let segments = [(1, segment(1).batch(3).bytes), (4, other(4).batch(2).bytes)];
+        corruption(&log(no_state, &segments), policy, "R-C5");
+        corruption(&log(known_to(5), &segments), policy, "R-C4");
+    }
+}
+
+#[test]
+fn batches_that_a_user_made_prove_nothing() {
+    // He knows the segment and every offset; the log's tag and the salt he has to guess.
+    let first = segment(1).batch(3);
+    let guess = SegmentBytes { log_tag: 1, salt: 5, ..first.clone() }.durable(7).batch(1);
+    for first_is_torn in [false, true] {
+        for policy in [RecoveryPolicy::Strict, RecoveryPolicy::TolerateTail] {
+            let stored = SegmentBytes { next_seq: 8, ..guess.clone() }.batch(2).batch(1).bytes;
+            let mut bytes = first.clone().bytes(&[0x77; UNIT as usize]).bytes;
+            bytes.extend(&stored[2 * UNIT as usize..]);
+            let last_seq = if first_is_torn { 0 } else { 3 };
+            bytes[70] ^= u8::from(first_is_torn);
+            let report = run(&log(no_state, &[(1, bytes)]), policy, Mode::Repair).unwrap().1.report;
+            assert_eq!((report.verdict, report.last_seq.get()), (Verdict::TornTail, last_seq));
+        }
+    }
+}
+
+#[test]
+fn bytes_of_a_user_that_look_like_another_log_are_a_torn_tail() {
+    let first = segment(1).batch(3);
+    let other = SegmentBytes { log_tag: 1, ..first.clone() }.batch(2).bytes;
+    let torn = first.bytes(&other[UNIT as usize..]).bytes;
+    let report = repair(&log(no_state, &[(1, torn)])).report;
+    assert_eq!((report.verdict, report.last_seq), (Verdict::TornTail, Seq::new(3)));
 }
 
 #[test]
@@ -257,4 +296,21 @@ fn a_stand_alone_batch_in_a_torn_record_proves_nothing() {
         let report = run(&memory, policy, Mode::Repair).unwrap().1.report;
         assert_eq!((report.verdict, report.last_seq), (Verdict::TornTail, Seq::new(3)));
     }
+}
+
+#[test]
+fn a_last_segment_without_any_bytes_is_a_copy_that_failed_and_no_new_segment() {
+    let first = segment(1).batch(3).bytes;
+    let memory = || log(no_state, &[(1, first.clone()), (4, Vec::new())]);
+    let expected = (CorruptionKind::Missing, Witness::Itself, 0, 4, 4);
+    assert_eq!(strict_corruption(&memory(), "R-C6"), expected);
+    let memory = memory();
+    let recovered = tolerate(&memory);
+    assert_eq!((recovered.next_seq.get(), recovered.report.rule), (4, "R-D3"));
+    assert_eq!(recovered.report.tolerated.unwrap().witness, Witness::Itself);
+    is_settled(&memory, 4);
+    // One that was only named has its blocks.
+    let memory = log(no_state, &[(1, first), (4, vec![0; 512])]);
+    assert_eq!(repair(&memory).next_seq.get(), 4);
+    is_settled(&memory, 4);
 }

@@ -6,7 +6,7 @@
 //! 3. It ends when its standard input does, and closes the log.
 
 use std::collections::VecDeque;
-use std::io::{self, BufRead, Write};
+use std::io::{BufRead, BufReader, Write};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -24,6 +24,7 @@ use crate::bench::content::Content;
 use crate::bench::machine::{Device, Mark};
 use crate::exit::Failure;
 use crate::process::{descriptors, resident_kib};
+use crate::stream::{stdin, stdout};
 
 /// After a truncation less than this many times of what the caller keeps is there: what is beyond
 /// it is a part of one segment, and a quarter of what is live has at least two.
@@ -33,8 +34,8 @@ const KEPT_MAX: u64 = 2;
 pub(crate) fn run(args: &BenchArgs, dir: &Path) -> Result<ExitCode, Failure> {
     let mut life = None;
     // A buffered one would hold an answer back until there are more.
-    let mut output = io::stdout().lock();
-    for line in io::stdin().lock().lines() {
+    let mut output = stdout();
+    for line in BufReader::new(stdin()).lines() {
         let answered = line.map_err(Failure::Input).and_then(|line| {
             let ask = line.parse()?;
             obey(args, dir, &mut life, ask)

@@ -1,0 +1,69 @@
+//! The durable note of the watermark after a pause.
+//!
+//! A batch is proven to have been acknowledged by what was written after it. The last one of a log
+//! that was not closed has nothing behind it, so damage to it looks like a torn write. When nothing
+//! became durable for a while, the ring thread therefore notes in `state` how far the log is. From
+//! then on damage to any record so far is noticed.
+//!
+//! It costs one write and one sync of one slot for each pause, by the ring thread while it has
+//! nothing else to do. While the note is up to date, that thread sleeps without a timer; so the
+//! next appender that commits by itself wakes it.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::engine::shared::Shared;
+use crate::engine::state_file::StateFile;
+use crate::format::State;
+use crate::mutation::mutated;
+use crate::sync::Mutex;
+
+/// What is known about the note of one log.
+pub(crate) struct Notes {
+    state: Arc<Mutex<StateFile>>,
+    /// How long nothing must have become durable; `None` is never.
+    after: Option<Duration>,
+    noted_seq: u64,
+    /// The watermark when it was last looked at, and since when it is known.
+    seen: Option<(u64, Instant)>,
+}
+
+impl Notes {
+    pub(crate) fn new(state: Arc<Mutex<StateFile>>, after: Option<Duration>, noted: u64) -> Notes {
+        Notes { state, after, noted_seq: noted, seen: None }
+    }
+
+    /// When the note is due, or `None` if `durable_seq` is noted already.
+    pub(crate) fn due_at(&mut self, durable_seq: u64, now: Instant) -> Option<Instant> {
+        let after = self.after?;
+        if durable_seq <= self.noted_seq {
+            // Records were cut off, or there are none.
+            self.noted_seq = self.noted_seq.min(durable_seq);
+            return None;
+        }
+        let (_, since) = *self.seen.insert(match self.seen {
+            Some((seq, since)) if seq == durable_seq => (seq, since),
+            _ => (durable_seq, now),
+        });
+        Some(since + after)
+    }
+
+    /// Notes the watermark. Whoever changes `state` meanwhile notes it, too, so then it is left.
+    pub(crate) fn write(&mut self, shared: &Shared) {
+        self.seen = None;
+        let Ok(mut file) = self.state.try_lock() else { return };
+        if shared.check().is_err() || file.require_generations().is_err() {
+            self.after = None;
+            return;
+        }
+        // Only now: whoever cuts records off holds `state` from before the cut until after it.
+        let durable_seq = shared.watermarks.durable();
+        let last_seq = file.current().last_seq.max(durable_seq);
+        let state = State { last_seq, clean: false, ..file.current().clone() };
+        if last_seq > file.current().last_seq && !mutated("forget_the_note") {
+            let written = shared.or_poison(file.write(state));
+            shared.metrics().notes += u64::from(written.is_ok());
+        }
+        self.noted_seq = last_seq;
+    }
+}

@@ -1,0 +1,218 @@
+//! What tolerated damage took from a log, kept beside it until somebody has seen it.
+//!
+//! ```text
+//! lost-{first record}-{last record}-{count}.bin    what was cut off, not yet acknowledged
+//! lost-{first record}-{last record}-{count}.seen   acknowledged; anybody may remove it
+//! ```
+//!
+//! 1. The file is durable before anything is cut, so a crash in between loses nothing, and the
+//!    next recovery finds the file and the damage again and does not keep it twice.
+//! 2. The name alone says what is lost: there may be no bytes of it, where a file was cut short.
+//! 3. No listing takes the name for a segment's.
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::engine::Log;
+use crate::error::{Error, Result};
+use crate::io::{Access, Storage, StorageFile};
+use crate::mutation::mutated;
+use crate::replication::ShardId;
+use crate::segment::name::{LostName, lost_temp_name};
+use crate::seq::Seq;
+use crate::wakers::may_block;
+
+/// The bytes that are copied at a time.
+const CHUNK_BYTES: usize = 1 << 20;
+/// How many losses of the same records there may be beside a log.
+const COUNT_MAX: u32 = 1000;
+
+/// Acknowledged records that recovery cut off because it was told to tolerate that, and where
+/// their bytes are kept. It is in the report of every opening until
+/// [`Log::acknowledge_loss`] is called.
+///
+/// ```
+/// use ringwal::{Log, RecoveryPolicy};
+///
+/// let dir = tempfile::tempdir()?;
+/// let path = dir.path().join("log");
+/// let log = Log::open(&path)?;
+/// log.append("one")?;
+/// log.append("two")?;
+/// log.close()?;
+/// let segment = path.join("wal-00000000000000000001.seg");
+/// let cut = std::fs::read(&segment)?;
+/// std::fs::write(&segment, &cut[..cut.len() - 1])?; // the last batch is not whole any more
+///
+/// let tolerant = || Log::builder(&path).recovery(RecoveryPolicy::TolerateTail).open();
+/// drop(tolerant()?);
+/// let log = tolerant()?; // it is told again
+/// let loss = &log.recovery().losses[0];
+/// assert_eq!((loss.first_seq.get(), loss.last_seq.get()), (2, 2));
+/// assert!(loss.path.exists());
+/// assert_eq!(log.acknowledge_loss()?, 1);
+/// drop(log);
+/// assert!(tolerant()?.recovery().losses.is_empty());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Loss {
+    /// The file with the bytes that were cut off, from the first damaged one on; empty if there
+    /// were none.
+    pub path: PathBuf,
+    /// The first record that is gone.
+    pub first_seq: Seq,
+    /// The last one, as far as that is known.
+    pub last_seq: Seq,
+}
+
+impl Loss {
+    /// How many records are gone.
+    pub fn records(&self) -> u64 {
+        self.last_seq.get().saturating_add(1).saturating_sub(self.first_seq.get())
+    }
+}
+
+impl fmt::Display for Loss {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Loss { path, first_seq, last_seq } = self;
+        write!(f, "records {first_seq} to {last_seq}; what was cut off is in {}", path.display())
+    }
+}
+
+/// What a survey wants kept before it is cut off.
+#[derive(Debug)]
+pub(crate) struct Keep {
+    /// From which file, from where to where; `None` if there are no bytes.
+    pub(crate) bytes: Option<(String, u64, u64)>,
+    pub(crate) first_seq: u64,
+    pub(crate) last_seq: u64,
+}
+
+/// The losses of a shard that were not acknowledged, by the names in its directory.
+pub(crate) fn losses_among(dir: &Path, shard: ShardId, names: &[String]) -> Vec<Loss> {
+    let lost = names.iter().filter_map(|name| LostName::parse(shard, name));
+    let mut lost: Vec<_> = lost.filter(|lost| !lost.seen).collect();
+    lost.sort_unstable();
+    lost.into_iter().map(|lost| loss(dir, shard, lost)).collect()
+}
+
+fn loss(dir: &Path, shard: ShardId, lost: LostName) -> Loss {
+    let (first_seq, last_seq) = (Seq::new(lost.first_seq), Seq::new(lost.last_seq));
+    Loss { path: dir.join(lost.name(shard)), first_seq, last_seq }
+}
+
+/// Keeps what is about to be cut off, durably, unless an attempt that crashed has done so.
+pub(crate) fn keep(storage: &dyn Storage, shard: ShardId, keep: &Keep) -> Result<Loss> {
+    let names = storage.list()?;
+    let temp = lost_temp_name(shard);
+    if names.contains(&temp) {
+        storage.remove(&temp)?;
+    }
+    let (first_seq, last_seq) = (keep.first_seq, keep.last_seq);
+    for count in 0..COUNT_MAX {
+        let lost = LostName { first_seq, last_seq, count, seen: false };
+        let seen = LostName { seen: true, ..lost };
+        let is_taken = names.contains(&lost.name(shard));
+        if is_taken && has_it(storage, &lost.name(shard), keep)? {
+            // The crash may have come before the name was durable.
+            storage.sync_dir()?;
+            return Ok(loss(storage.dir(), shard, lost));
+        }
+        if !is_taken && !names.contains(&seen.name(shard)) {
+            make(storage, shard, &lost.name(shard), keep)?;
+            return Ok(loss(storage.dir(), shard, lost));
+        }
+    }
+    let reason = format!("there are {COUNT_MAX} lost-* files for these records; move them away");
+    Err(Error::io("keep what is lost in", storage.dir(), io::Error::other(reason)))
+}
+
+fn make(storage: &dyn Storage, shard: ShardId, name: &str, keep: &Keep) -> Result<()> {
+    if mutated("keep_nothing_lost") {
+        return Ok(());
+    }
+    let temp = lost_temp_name(shard);
+    let bytes = keep.bytes.as_ref().map_or(0, |(_, from, to)| to - from);
+    let made = (|| {
+        let file = storage.open(&temp, Access::Create)?;
+        for_each_chunk(storage, keep, |chunk, at| {
+            // Blocks that were never written need no room here either.
+            if chunk.iter().any(|&byte| byte != 0) { file.write_at(chunk, at) } else { Ok(()) }
+        })?;
+        file.sync()?;
+        storage.rename(&temp, name)?;
+        storage.sync_dir()
+    })();
+    made.map_err(|error| error.or_no_space(storage.dir().join(name), bytes))
+}
+
+/// Whether a file has the bytes that are to be kept, or was made when they were still there.
+fn has_it(storage: &dyn Storage, name: &str, keep: &Keep) -> Result<bool> {
+    let file = storage.open(name, Access::Read)?;
+    let mut same = true;
+    let mut buf = Vec::new();
+    for_each_chunk(storage, keep, |chunk, at| {
+        buf.clear();
+        buf.resize(chunk.len(), 0);
+        let len = file.read_at(&mut buf, at)?;
+        // What it does not have is zeros.
+        buf[len..].fill(0);
+        same &= buf == chunk;
+        Ok(())
+    })?;
+    Ok(same)
+}
+
+fn for_each_chunk(
+    storage: &dyn Storage,
+    keep: &Keep,
+    mut see: impl FnMut(&[u8], u64) -> Result<()>,
+) -> Result<()> {
+    let Some((name, from, to)) = &keep.bytes else { return Ok(()) };
+    let source: Box<dyn StorageFile> = storage.open(name, Access::Read)?;
+    let mut buf = vec![0; CHUNK_BYTES.min((to - from) as usize)];
+    let mut at = *from;
+    while at < *to {
+        let len = buf.len().min((to - at) as usize);
+        let len = source.read_at(&mut buf[..len], at)?;
+        if len == 0 {
+            break;
+        }
+        see(&buf[..len], at - from)?;
+        at += len as u64;
+    }
+    Ok(())
+}
+
+impl Log {
+    /// Acknowledges that records were lost to damage that was tolerated
+    /// ([`Recovery::losses`](crate::Recovery::losses)): later openings do not report them any
+    /// more. The `lost-*.bin` files are renamed to `lost-*.seen`, and stay until somebody removes
+    /// them. Returns how many there were.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Closed`], [`Error::Poisoned`]; [`Error::Io`] when a file cannot be renamed: then
+    /// its loss is reported again.
+    pub fn acknowledge_loss(&self) -> Result<usize> {
+        may_block()?;
+        // One at a time.
+        let _state = self.inner.state();
+        self.shared().check()?;
+        let (storage, shard) = (&self.inner.storage, self.options().shard);
+        let names = storage.list()?;
+        let lost = names.iter().filter_map(|name| LostName::parse(shard, name));
+        let mut acknowledged = 0;
+        for lost in lost.filter(|lost| !lost.seen) {
+            storage.rename(&lost.name(shard), &LostName { seen: true, ..lost }.name(shard))?;
+            acknowledged += 1;
+        }
+        if acknowledged > 0 {
+            storage.sync_dir()?;
+        }
+        Ok(acknowledged)
+    }
+}
