@@ -287,11 +287,6 @@ impl fmt::Display for Error {
             Error::NotALog { path, reason } => {
                 write!(f, "{} is not a log: {reason}; nothing was changed", path.display())
             }
-            Error::NotEmpty { path, found } => write!(
-                f,
-                "{} is not empty, it has {found:?}; name a new or an empty directory",
-                path.display()
-            ),
             Error::Poisoned(cause) => {
                 write!(f, "the log stopped at its first failure and must be opened again: {cause}")
             }
@@ -330,6 +325,11 @@ impl Error {
             Error::KeyLength { bytes, limit } => {
                 write!(f, "a key of {bytes} bytes: expected 1 to {limit}")
             }
+            Error::NotEmpty { path, found } => write!(
+                f,
+                "{} is not empty, it has {found:?}; name a new or an empty directory",
+                path.display()
+            ),
             Error::Option { name, value, expected } => {
                 write!(f, "option {name} is {value}, expected {expected}")
             }
