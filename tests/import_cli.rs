@@ -51,7 +51,27 @@ fn an_import_says_what_it_moved_and_what_it_left_behind() {
     let output = import(&old, &new, &[]);
     assert_exit(&output, 2);
     assert!(stderr(&output).contains("is not empty"), "{}", stderr(&output));
-    assert_exit(&import(&new, &scratch.path().join("newer"), &[]), 2);
+}
+
+#[test]
+fn a_source_that_is_none_is_a_wrong_request() {
+    let scratch = tempfile::tempdir().unwrap();
+    let (dir, new) = (scratch.path().join("dir"), scratch.path().join("new"));
+    let refused = |what: &str| {
+        let output = import(&dir, &new, &[]);
+        assert_exit(&output, 2);
+        let said = stderr(&output);
+        assert!(said.contains(what) && said.contains(dir.to_str().unwrap()), "{said}");
+        assert!(!new.exists());
+    };
+    refused("os error");
+    fs::write(&dir, "a file").unwrap();
+    refused("os error");
+    fs::remove_file(&dir).unwrap();
+    fs::create_dir(&dir).unwrap();
+    refused("no file of the crate datawal");
+    ringwal::Log::open(&dir).unwrap().close().unwrap();
+    refused("no file of the crate datawal");
 }
 
 #[test]
@@ -66,7 +86,7 @@ fn a_damaged_source_is_refused_with_the_option_that_goes_on() {
     let output = import(&old, &new, &[]);
     assert_exit(&output, 1);
     let said = stderr(&output);
-    assert!(said.contains("byte 32 of") && said.contains("--up-to-damage takes them"), "{said}");
+    assert!(said.contains("byte 32 of") && said.contains("--up-to-damage takes what"), "{said}");
     assert!(!new.exists());
     let output = import(&old, &new, &["--up-to-damage"]);
     assert_exit(&output, 0);

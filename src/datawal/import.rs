@@ -2,6 +2,7 @@
 //!
 //! 1. Every record of the source that is valid by the rules of its format becomes one record here,
 //!    in the same order: raw ones, deletes, and puts that are outdated as well.
+//!    Where the source rotated is not kept: a key-value log has no place for it.
 //! 2. A record that is cut short or does not match its checksum ends the last file, as it does
 //!    there. In any other file, and whatever is no record at all, is damage: the crate datawal
 //!    refuses to open such a directory.

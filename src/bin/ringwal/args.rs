@@ -24,7 +24,7 @@ Exit codes, the same for every command:
      that nobody reads any more; a broken invariant of soak; a bench that a signal ended.
   2  The request is wrong, and nothing was changed: option unknown or out of range; not a log, a
      shard that is not there, or a log of a newer version; a path that is not there or may not
-     be read.";
+     be read; a new directory that is not empty.";
 
 /// A write-ahead log from the shell: append, dump, recover, verify, import, bench, soak.
 #[derive(Debug, Parser)]

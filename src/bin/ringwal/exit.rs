@@ -130,7 +130,7 @@ fn code_of_path(error: &io::Error) -> u8 {
 fn fmt_error(error: &Error, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     match error {
         Error::Option { name, .. } => write!(f, "{error} ({})", flag(name)),
-        Error::Import { .. } => write!(f, "{error} (--up-to-damage takes them)"),
+        Error::Import { .. } => write!(f, "{error} (--up-to-damage takes what comes before)"),
         Error::RecordTooLarge { .. } | Error::BatchTooLarge { .. } => {
             let option = "record_bytes_max";
             f.write_str(&error.to_string().replace(option, &flag(option)))
