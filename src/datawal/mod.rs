@@ -52,8 +52,8 @@
 //! crate ([`kv`](crate::kv)) has 42 to 85 bytes for each key, whatever its length. Values are on
 //! disk in both.
 //!
-//! A log that is open has files of 32 MiB prepared for what comes next, two as a rule, however small
-//! it is; closing it trims them. A file system with less room cannot have one.
+//! A log that is open has files of 32 MiB prepared for what comes next, two as a rule, however
+//! small it is; closing it trims them. A file system with less room cannot have one.
 //!
 //! A write that nobody shares a batch with fills a block of 4 KiB. One writer at a time is what
 //! these signatures allow; what the engine gains from many at once begins with `kv`.

@@ -46,7 +46,7 @@
 //!
 //! ```text
 //! imported 3 records of 2 files: 3 puts, 0 deletes, 0 raw
-//! left behind: 33 bytes of old/00000002.dwal, from byte 30 on: a record ends early, as a write that was cut off
+//! left behind: 33 bytes of old/00000002.dwal, from byte 30 on: a record ends early, as ...
 //! ```
 //!
 //! The rules are those of datawal: in the last file, a record that is cut short or does not match
