@@ -469,7 +469,8 @@ fn a_reader_without_the_lock_is_told_what_the_writer_truncated() {
                     log.rotate().unwrap();
                 }
             }
-            assert!(is_truncated(&fresh.next().unwrap().unwrap_err(), 21), "{recycles}");
+            let told = fresh.next().unwrap().unwrap_err();
+            assert!(is_truncated(&told, 21), "{recycles}: {told}");
             reader.seek(Seq::new(11));
             assert!(is_truncated(&reader.next().unwrap().unwrap_err(), 21), "{recycles}");
             match reader.read(first) {

@@ -191,8 +191,11 @@ fn the_largest_value_is_put_read_compacted_and_found_again() {
     store.write(&batch).unwrap();
     store.put("small", "1").unwrap();
     let done = store.compact().unwrap();
-    assert_eq!(done.copied.records, 3);
+    // The first one lies before what is dead. Behind that nothing is rewritten.
+    assert_eq!(done.copied.records, 1);
+    store.put("first", "2").unwrap();
     assert_eq!(store.compact().unwrap().copied.records, 3);
+    assert_eq!(store.compact().unwrap().copied.records, 0);
     assert!(store.get(&key).unwrap().unwrap() == value);
     store.close().unwrap();
     let store = DataWal::open(&path).unwrap();

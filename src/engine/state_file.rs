@@ -201,7 +201,7 @@ fn lock_unreadable(storage: &dyn Storage, shard: ShardId) -> Result<Option<Box<d
     if !storage.list()?.contains(&name) {
         return Ok(None);
     }
-    match StateFile::open(storage, shard, &[name.clone()], true)? {
+    match StateFile::open(storage, shard, std::slice::from_ref(&name), true)? {
         Found::Valid(_) => Err(Error::Locked { path: storage.dir().join(name), pid: None }),
         Found::Missing | Found::Unreadable => lock(&*storage.open(&name, Access::Write)?),
     }

@@ -8,11 +8,11 @@
 //!
 //! Threading: any. The lock is a leaf.
 
-use std::io::ErrorKind;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::error::{Error, Result};
-use crate::format::{SLOT_BYTES, State, newest};
+use crate::engine::recovery::list;
+use crate::error::Result;
+use crate::format::{SLOT_BYTES, SLOT_DISTANCE, STATE_BYTES, State, newest};
 use crate::io::{Access, Storage, StorageFile};
 use crate::replication::ShardId;
 use crate::segment::name::state_name;
@@ -28,34 +28,28 @@ pub(crate) struct Watch {
 impl Watch {
     /// Begins to watch, before anything else is looked at. `None` without a valid `state`.
     pub(crate) fn open(storage: &dyn Storage, shard: ShardId) -> Result<Option<Arc<Watch>>> {
-        let file = match storage.open(&state_name(shard), Access::Read) {
-            Ok(file) => file,
-            // Whether it is a log at all is for whoever looks at it next.
-            Err(Error::Io { source, .. })
-                if matches!(source.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) =>
-            {
-                return Ok(None);
-            }
-            Err(error) => return Err(error),
-        };
-        let bytes = read(&*file)?;
-        let Ok((first, _)) = newest(&bytes) else { return Ok(None) };
-        let last = Mutex::new((bytes, first.clone()));
+        let name = state_name(shard);
+        if !list(storage)?.contains(&name) {
+            return Ok(None);
+        }
+        let file = storage.open(&name, Access::Read)?;
+        let slots = read(&*file)?;
+        let Ok((first, _)) = newest(&slots) else { return Ok(None) };
+        let last = Mutex::new((slots, first.clone()));
         Ok(Some(Arc::new(Watch { file, first, last })))
     }
 
     /// If `seq` was truncated since, the first record that is left. `after_error` says that it
     /// could not be read.
     pub(crate) fn truncated(&self, seq: Seq, after_error: bool) -> Result<Option<Truncation>> {
-        let bytes = read(&*self.file)?;
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        if last.0 != bytes {
-            // What cannot be read is being written, and there is another look.
-            if let Ok((state, _)) = newest(&bytes) {
-                *last = (bytes, state);
-            }
+        let (slots, state) = &mut *last;
+        // What cannot be read is being written: then the other slot counts, or what was seen last.
+        if read_changes(&*self.file, slots)?
+            && let Ok((newest, _)) = newest(slots)
+        {
+            *state = newest;
         }
-        let state = &last.1;
         let is_new_cut = state.cut != self.first.cut
             || state.cutting
             || after_error && state.generation != self.first.generation;
@@ -75,8 +69,23 @@ pub(crate) struct Truncation {
 }
 
 fn read(file: &dyn StorageFile) -> Result<Vec<u8>> {
-    let mut bytes = vec![0; 2 * SLOT_BYTES];
+    let mut bytes = vec![0; STATE_BYTES];
     let len = file.read_at(&mut bytes, 0)?;
     bytes.truncate(len);
     Ok(bytes)
+}
+
+/// Reads both slots, and says whether one has changed. What lies between them does not matter.
+fn read_changes(file: &dyn StorageFile, known: &mut [u8]) -> Result<bool> {
+    let mut has_changed = false;
+    for index in 0..2 {
+        let mut slot = [0; SLOT_BYTES];
+        let at = index * SLOT_DISTANCE;
+        let len = file.read_at(&mut slot, at as u64)?;
+        if let Some(known) = known.get_mut(at..at + len).filter(|known| **known != slot[..len]) {
+            known.copy_from_slice(&slot[..len]);
+            has_changed = true;
+        }
+    }
+    Ok(has_changed)
 }

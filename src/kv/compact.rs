@@ -1,7 +1,8 @@
 //! The live records alone, in place, while everybody goes on.
 //!
-//! The active segment is sealed first, and every write that has a number by then is waited for.
-//! Then each sealed segment is done with in these steps, oldest first:
+//! First it is decided how far it pays ([`worth`](crate::kv::worth)); if that is to the active
+//! segment, it is sealed. Every write that has a number by then is waited for. Then each sealed
+//! segment is done with in these steps, oldest first:
 //!
 //! 1. Some of its records at a time, those that are the newest of their keys are appended again, as
 //!    one batch, while the turn of all of the keys is held: nobody can have put a number between
@@ -17,6 +18,9 @@
 //! happen. After 4 the copies stand alone; deletes went with their segment, but so did, before or
 //! with it, all that they delete, because segments go in order.
 //!
+//! Damage of a record that no key points to does not matter; that of one that a key points to ends
+//! the compaction, because segments go in order.
+//!
 //! Threading: one compaction at a time, on whichever thread asks for it.
 
 use std::collections::BTreeMap;
@@ -24,14 +28,15 @@ use std::fmt;
 use std::ops::AddAssign;
 use std::sync::{Arc, PoisonError};
 
-use crate::kv::Copied;
 #[cfg(doc)]
 use crate::kv::DataWal;
 use crate::kv::index::{KeyHash, Newest, Slot};
 use crate::kv::record::Entry;
 use crate::kv::store::Store;
+use crate::kv::worth::Worth;
+use crate::kv::{Copied, Stats};
 use crate::mutation::mutated;
-use crate::{Batch, Commit, Durability, Result, Segment, Seq, Truncated};
+use crate::{Batch, Commit, Durability, Error, Record, Result, Segment, Seq, Truncated};
 
 /// The records that are looked at and copied at a time: writers of their keys wait meanwhile.
 const GROUP_BYTES: u64 = 256 << 10;
@@ -136,18 +141,26 @@ impl Store {
         Pin { store: Arc::clone(store), before }
     }
 
-    pub(crate) fn compact(&self) -> Result<Compacted> {
+    pub(crate) fn compact(&self, worth: Worth) -> Result<Compacted> {
         let _alone = self.compacting.lock().unwrap_or_else(PoisonError::into_inner);
-        self.check_open()?;
-        self.log.rotate()?;
+        self.check()?;
         let before = self.retired().before;
         let mut done = Compacted::default();
+        let Some(last) = self.worth_until(before, worth) else {
+            // As after every compaction.
+            self.log.flush()?;
+            return Ok(done);
+        };
+        if last.last_seq.is_none() {
+            self.log.rotate()?;
+        }
         let segments = self.log.segments();
         // From here on, a record in flight is a later one than all of theirs.
         self.wait_for_writers();
         for segment in segments {
             match segment.last_seq {
                 Some(_) if segment.first_seq < before => {}
+                _ if segment.first_seq > last.first_seq => break,
                 Some(last_seq) => done += self.compact_segment(&segment, last_seq)?,
                 None => break,
             }
@@ -156,31 +169,20 @@ impl Store {
     }
 
     fn compact_segment(&self, segment: &Segment, last_seq: Seq) -> Result<Compacted> {
-        let (mut records, mut bytes) = (0, 0);
         let (mut group, mut copies) = (Group::default(), Copies::default());
         let first_seq = segment.first_seq.max(self.log.first_seq());
-        let mut reader = self.log.reader_from(first_seq)?;
-        while reader.next_seq() <= last_seq {
-            let Some(record) = reader.next().transpose()? else { break };
-            self.check_open()?;
-            let slot = self.slot_of(record.record_ref())?;
-            records += 1;
-            bytes += slot.record_bytes();
-            let Some(Entry { key, value: Some(_) }) = Entry::parse(record.data()) else { continue };
-            let hash = self.index.hash(key);
-            if self.index.get(hash) != Some(slot) {
-                // Outdated for good, also without the turn.
-                continue;
-            }
-            let is_full = group.bytes + slot.record_bytes() > GROUP_BYTES;
-            if is_full || group.records.len() >= GROUP_RECORDS {
-                // Before it is added: a record of the greatest size fills a batch alone.
+        let records = last_seq.next().get() - first_seq.get();
+        let bytes = match self.copy_all((first_seq, last_seq), &mut group, &mut copies) {
+            Ok(bytes) => bytes,
+            Err(Error::Corrupt(_)) => {
+                // It may be the damage of a dead record, and what is behind it is whole.
                 self.copy(&mut group, &mut copies)?;
+                self.settle(&mut copies)?;
+                self.copy_pointed_to(segment.first_seq, &mut group, &mut copies)?;
+                segment.bytes.min(Stats::of_sums(&self.index).dead_bytes)
             }
-            group.bytes += slot.record_bytes();
-            // A copy, because few live records among many dead ones would keep all of these.
-            group.records.push((hash, slot, record.into_data()));
-        }
+            Err(error) => return Err(error),
+        };
         self.copy(&mut group, &mut copies)?;
         self.settle(&mut copies)?;
         if !mutated("kv_free_unsynced") {
@@ -193,6 +195,74 @@ impl Store {
         let freed = self.free(&retired)?;
         let (freed_segments, freed_bytes) = (freed.segments, freed.bytes);
         Ok(Compacted { copied: copies.done, freed_segments, freed_bytes })
+    }
+
+    /// Copies the live records of a segment. Returns the bytes of all of its records.
+    fn copy_all(
+        &self,
+        (first_seq, last_seq): (Seq, Seq),
+        group: &mut Group,
+        copies: &mut Copies,
+    ) -> Result<u64> {
+        let mut bytes = 0;
+        let mut reader = self.log.reader_from(first_seq)?;
+        while reader.next_seq() <= last_seq {
+            let Some(record) = reader.next().transpose()? else { break };
+            bytes += self.slot_of(record.record_ref())?.record_bytes();
+            self.copy_live(record, group, copies)?;
+        }
+        Ok(bytes)
+    }
+
+    /// Copies the records of a segment that keys point to, past the damage of others. The first
+    /// damage of one that a key points to is the error, once the rest is copied.
+    fn copy_pointed_to(&self, segment: Seq, group: &mut Group, copies: &mut Copies) -> Result<()> {
+        let mut damaged = None;
+        for slot in self.index.slots_in(segment) {
+            match self.log.read(slot.place()) {
+                Ok(record) => self.copy_live(record, group, copies)?,
+                // The key may point elsewhere by now; then this one does not matter either.
+                Err(Error::Corrupt(_)) if !self.index.slots_in(segment).contains(&slot) => {}
+                Err(error @ Error::Corrupt(_)) => {
+                    damaged.get_or_insert(error);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        let Some(damaged) = damaged else { return Ok(()) };
+        self.copy(group, copies)?;
+        self.settle(copies)?;
+        Err(damaged)
+    }
+
+    /// Puts a record among those that are to be copied, if a key points to it.
+    fn copy_live(&self, record: Record, group: &mut Group, copies: &mut Copies) -> Result<()> {
+        self.check_open()?;
+        let slot = self.slot_of(record.record_ref())?;
+        let Some(Entry { key, value: Some(_) }) = Entry::parse(record.data()) else {
+            return Ok(());
+        };
+        let hash = self.index.hash(key);
+        if self.index.get(hash) != Some(slot) {
+            // Outdated for good, also without the turn.
+            return Ok(());
+        }
+        let is_full = group.bytes + slot.record_bytes() > GROUP_BYTES;
+        if is_full || group.records.len() >= GROUP_RECORDS {
+            // Before it is added: a record of the greatest size fills a batch alone.
+            self.copy(group, copies)?;
+        }
+        group.bytes += slot.record_bytes();
+        // A copy, because few live records among many dead ones would keep all of these.
+        group.records.push((hash, slot, record.into_data()));
+        Ok(())
+    }
+
+    /// The bytes of the segments that only snapshots need.
+    pub(crate) fn held_bytes(&self, segments: &[Segment]) -> u64 {
+        let before = self.retired().before;
+        let held = segments.iter().filter(|segment| segment.last_seq.is_some_and(|s| s < before));
+        held.map(|segment| segment.bytes).sum()
     }
 
     /// Waits until every record that has a number by now is in the index, or has failed.

@@ -1,7 +1,7 @@
 //! The live records alone, in another directory.
 
 use std::fs::{self, File};
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use crate::kv::builder::Options;
@@ -9,6 +9,9 @@ use crate::kv::builder::Options;
 use crate::kv::{DataWal, Stats};
 use crate::kv::{Snapshot, sort};
 use crate::{Batch, Durability, Error, Log, Result};
+
+/// How many unfinished copies of one name may lie about.
+const PARTIALS_MAX: u32 = 1000;
 
 /// What was written by [`DataWal::compact_to`] or [`DataWal::compact`].
 ///
@@ -46,16 +49,16 @@ impl Copied {
 impl Snapshot {
     pub(crate) fn compact_to(&self, dir: &Path, options: &Options) -> Result<Copied> {
         require_empty(dir)?;
-        let partial = partial_of(dir, ".partial");
-        remove_partial(&partial, options)?;
-        let copied = self.write_log(options.engine(&partial).open()?);
+        let partial = create_partial_dir(dir)?;
+        let copied = options.engine(&partial).open().and_then(|log| self.write_log(log));
         let copied = copied.and_then(|copied| {
-            fs::rename(&partial, dir).map_err(|e| Error::io("rename", &partial, e))?;
+            // Not onto what somebody else has put there meanwhile.
+            fs::rename(&partial, dir).map_err(|e| Error::io("rename a new store to", dir, e))?;
             sync_parent(dir)?;
             Ok(copied)
         });
         if copied.is_err() {
-            // As far as it goes: the next attempt removes what is left.
+            // As far as it goes. Nobody else knows the name, so nothing else is in it.
             let _ = fs::remove_dir_all(&partial);
         }
         copied
@@ -104,7 +107,7 @@ pub(crate) fn require_empty(dir: &Path) -> Result<()> {
 }
 
 /// Where a store or a file is made before it gets its name.
-pub(crate) fn partial_of(path: &Path, ending: &str) -> PathBuf {
+fn partial_of(path: &Path, ending: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     // A separator at the end would put it inside.
     if let Some(last) = path.file_name() {
@@ -114,15 +117,31 @@ pub(crate) fn partial_of(path: &Path, ending: &str) -> PathBuf {
     PathBuf::from(name)
 }
 
-/// Removes what an attempt that was cut off has left; one that is at work has it locked.
-fn remove_partial(partial: &Path, options: &Options) -> Result<()> {
-    match fs::read_dir(partial) {
-        Ok(_) => {}
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(Error::io("list", partial, error)),
+/// Makes something beside `path` under a name that nobody has, and returns that.
+pub(crate) fn create_beside<T>(
+    path: &Path,
+    mut create: impl FnMut(&Path) -> io::Result<T>,
+) -> Result<(T, PathBuf)> {
+    let process = std::process::id();
+    let mut number = 0;
+    loop {
+        let partial = partial_of(path, &format!(".{process}-{number}.partial"));
+        match create(&partial) {
+            Ok(created) => return Ok((created, partial)),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists && number < PARTIALS_MAX => {
+                number += 1;
+            }
+            Err(error) => return Err(Error::io("create something beside", path, error)),
+        }
     }
-    drop(options.engine(partial).open()?);
-    fs::remove_dir_all(partial).map_err(|error| Error::io("remove", partial, error))
+}
+
+/// A directory beside `dir` that is this attempt's alone.
+fn create_partial_dir(dir: &Path) -> Result<PathBuf> {
+    if let Some(parent) = dir.parent().filter(|parent| *parent != Path::new("")) {
+        fs::create_dir_all(parent).map_err(|error| Error::io("create", parent, error))?;
+    }
+    create_beside(dir, |partial| fs::create_dir(partial)).map(|((), partial)| partial)
 }
 
 /// Makes the name of a file or directory durable.

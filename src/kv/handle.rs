@@ -10,6 +10,7 @@ use crate::kv::index::Newest;
 use crate::kv::record;
 use crate::kv::snapshot::{Source, get};
 use crate::kv::store::{Store, new_index, replay};
+use crate::kv::worth::Worth;
 use crate::kv::{
     Compacted, Copied, DataReader, DataWalBuilder, Items, Snapshot, Stats, WriteBatch,
 };
@@ -296,13 +297,13 @@ impl DataWal {
     /// or an empty directory. This store does not change, and goes on meanwhile: what is written
     /// is the store as of the call.
     ///
-    /// It is made beside `dir`, under the same name with `.partial` added, and gets its name when
-    /// it is complete. What an earlier attempt left there is replaced.
+    /// It is made beside `dir`, under a name of its own that ends in `.partial`, and gets its name
+    /// when it is complete. A crash may leave it there; nothing of that kind is ever removed.
     ///
     /// # Errors
     ///
-    /// [`Error::NotEmpty`] changes nothing. [`Error::Locked`] when another attempt is at work,
-    /// [`Error::Corrupt`] when a value is damaged, [`Error::Io`], [`Error::NoSpace`].
+    /// [`Error::NotEmpty`] changes nothing. [`Error::Corrupt`] when a value is damaged,
+    /// [`Error::NoSpace`], [`Error::Io`], also when another attempt was faster.
     pub fn compact_to(&self, dir: impl AsRef<Path>) -> Result<Copied> {
         self.snapshot()?.compact_to(dir.as_ref(), &self.store.options)
     }
@@ -310,20 +311,24 @@ impl DataWal {
     /// Frees what dead records occupy, while readers and writers go on: segment by segment, oldest
     /// first, the live records are appended again, made durable, and the segment is removed. It
     /// needs room for the live records of one segment, and frees the padding of small batches as
-    /// well.
+    /// well. It goes as far as the last segment with a dead record, or with more padding than
+    /// records, and rewrites nothing if there is none. When it returns, everything so far is
+    /// durable.
     ///
     /// A crash at any moment leaves the same keys and values.
     ///
     /// # Errors
     ///
     /// [`Error::NoSpace`] when there is no room for the copies: what is done by then stays done.
-    /// [`Error::Corrupt`] when a record is damaged: its segment stays. [`Error::Closed`] or
+    /// [`Error::Corrupt`] when a record is damaged that a key needs: it names the file, and that
+    /// segment stays, with those behind it, until the key is put or deleted. [`Error::Closed`] or
     /// [`Error::Poisoned`].
     pub fn compact(&self) -> Result<Compacted> {
-        self.store.compact()
+        self.store.compact(Worth::Anything)
     }
 
-    /// How the last compaction in the background failed, if it did.
+    /// How the last compaction in the background failed, if it did. It is tried again after a
+    /// rest, which is a second at first and twice as long each time, up to about a minute.
     pub fn compaction_failure(&self) -> Option<Arc<Error>> {
         self.compactor.as_ref().and_then(Compactor::failure)
     }
@@ -334,6 +339,7 @@ impl DataWal {
         Stats {
             log_bytes: segments.iter().map(|segment| segment.bytes).sum(),
             segments: segments.len() as u64,
+            held_bytes: self.store.held_bytes(&segments),
             ..Stats::of(&self.store.index)
         }
     }

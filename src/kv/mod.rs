@@ -10,7 +10,8 @@
 //! | `record`, `batch` | the bytes of a put and of a delete; several of them, all or nothing |
 //! | `index` | where the last record of each key lies, and who may change that when |
 //! | `snapshot`, `sort` | the keys of one moment, in either order |
-//! | `compact`, `compactor` | the live records alone, in place; a thread for that |
+//! | `compact`, `worth` | the live records alone, in place; how far that pays |
+//! | `compactor` | a thread for that |
 //! | `copy` | the live records alone, somewhere else |
 //! | `jsonl`, `line` | to and from lines of JSON |
 //! | `reader` | a store seen from outside, without opening it |
@@ -86,8 +87,9 @@ mod snapshot;
 mod sort;
 mod stats;
 mod store;
-#[cfg(all(test, feature = "sim"))]
+#[cfg(test)]
 mod tests;
+mod worth;
 
 pub use batch::WriteBatch;
 pub use builder::DataWalBuilder;

@@ -32,6 +32,9 @@ pub struct Stats {
     /// The bytes of all segments up to the end of their last batches: records, the headers of
     /// batches, and their padding. Compaction frees all of it but the live records.
     pub log_bytes: u64,
+    /// How many of those are of segments that were compacted and that only snapshots still need:
+    /// they are freed when the snapshots are dropped. Their records are not counted above.
+    pub held_bytes: u64,
     /// The segments of the log.
     pub segments: u64,
     /// The memory of the index.

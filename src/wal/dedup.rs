@@ -10,8 +10,9 @@
 //!    (A BLAKE3 hash of them would be longer than they are, and costs six times the copy and
 //!    checksum of the append.)
 //! 2. An event is a duplicate when an equal one arrived at most the window before. Its time is
-//!    that of its arrival; after a reopen, that of its batch. Duplicates do not prolong it. A
-//!    clock that is set back does not shorten the window.
+//!    that of its arrival; after a reopen, that of its batch. Duplicates do not prolong it. While
+//!    the log is open, time is that of a clock that only runs ([`Clock`]): a wall clock that is
+//!    set neither shortens the window nor prolongs it.
 //! 3. Bounded: at the most entries, the oldest are forgotten before their time, and counted.
 //!    Events in flight are never forgotten, and come on top; the engine's queue bounds them.
 //! 4. An event is *reserved* while its append is about to get a sequence number, then *appended*
@@ -28,7 +29,7 @@ use std::collections::VecDeque;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::wal::format::EVENT_SIZE;
 use crate::wal::ticket::Ticket;
@@ -47,6 +48,34 @@ pub const ENTRIES_MAX: usize = 1 << 28;
 const STEPS_MAX: usize = 32;
 
 type Event = [u8; EVENT_SIZE];
+
+/// A clock that begins with the wall clock and only runs from then on, whatever becomes of that.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Clock {
+    /// Nanoseconds since the Unix epoch at its start.
+    base_nanos: u64,
+    start: Instant,
+}
+
+impl Clock {
+    pub(crate) fn start() -> Clock {
+        let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        Clock::start_at(since_epoch.map_or(0, nanos))
+    }
+
+    fn start_at(base_nanos: u64) -> Clock {
+        Clock { base_nanos, start: Instant::now() }
+    }
+
+    /// The time, in nanoseconds since the Unix epoch as it seemed at the start.
+    pub(crate) fn now_nanos(&self) -> u64 {
+        self.base_nanos.saturating_add(nanos(self.start.elapsed()))
+    }
+}
+
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
 
 /// A window of events by their time of arrival.
 ///
@@ -110,14 +139,17 @@ pub(crate) enum Admission {
 impl DedupWindow {
     /// An empty window that remembers at most `entries_max` events for `window` each.
     pub fn new(window: Duration, entries_max: usize) -> DedupWindow {
+        // Memory that is not used yet costs nothing, and growing would hold everybody up. Where
+        // so much is not to be had, it grows all the same.
+        let mut slots = VecDeque::new();
+        let _ = slots.try_reserve(entries_max.saturating_add(1));
         let state = State {
-            window_nanos: u64::try_from(window.as_nanos()).unwrap_or(u64::MAX),
+            window_nanos: nanos(window),
             entries_max,
             last_nanos: 0,
             hasher: RandomState::new(),
             table: Table::new(entries_max),
-            // Memory that is not used yet costs nothing, and growing would hold everybody up.
-            slots: VecDeque::with_capacity(entries_max.min(ENTRIES_DEFAULT)),
+            slots,
             first_stamp: 0,
             flights: VecDeque::new(),
             forgotten_early: 0,
@@ -133,7 +165,7 @@ impl DedupWindow {
         let (tag, place) = state.find(event);
         let is_new = state.known(place).is_none();
         if is_new {
-            state.insert(event, tag, place, None);
+            state.insert(event, (tag, place), None);
         }
         is_new
     }
@@ -160,8 +192,8 @@ impl DedupWindow {
         let time_nanos = time_nanos.min(now_nanos);
         if now_nanos - time_nanos <= state.window_nanos {
             state.advance(time_nanos);
-            let (tag, place) = state.find(event);
-            state.insert(event, tag, place, None);
+            let found = state.find(event);
+            state.insert(event, found, None);
         }
     }
 
@@ -204,7 +236,7 @@ impl State {
         match self.known(place) {
             Some(admission) => admission,
             None => {
-                self.insert(event, tag, place, Some(Flight::Reserved(None)));
+                self.insert(event, (tag, place), Some(Flight::Reserved(None)));
                 Admission::New
             }
         }
@@ -235,7 +267,10 @@ impl State {
         })
     }
 
-    fn insert(&mut self, event: &Event, tag: u32, place: Place, flight: Option<Flight>) {
+    /// Takes an event in that was found to be new, at the place that was found for it.
+    fn insert(&mut self, event: &Event, found: (u32, Place), flight: Option<Flight>) {
+        // Not before it is known that it is new: the oldest could be what it is a duplicate of.
+        let (tag, place) = if self.make_room() { self.find(event) } else { found };
         let stamp = self.next_stamp();
         self.table.put(place, tag, stamp as u32);
         self.slots.push_back(Slot { event: *event, time_nanos: self.last_nanos });
@@ -246,7 +281,32 @@ impl State {
         }
     }
 
-    /// Goes on to a time: settles what is done, forgets what is old or too much.
+    /// Forgets the oldest entries until there is room for one more, as far as they are not in
+    /// flight. Returns whether places may have changed.
+    fn make_room(&mut self) -> bool {
+        let mut steps = 0;
+        while self.slots.len() >= self.entries_max && steps < STEPS_MAX && self.forget_oldest() {
+            steps += 1;
+        }
+        steps > 0
+    }
+
+    /// Forgets the oldest entry, unless it is in flight.
+    fn forget_oldest(&mut self) -> bool {
+        if self.slots.len() == self.flights.len() {
+            return false;
+        }
+        let Some(slot) = self.slots.front() else { return false };
+        let (event, is_over) = (slot.event, self.is_over(slot));
+        if self.forget(&event, self.first_stamp) {
+            self.forgotten_early += u64::from(!is_over);
+        }
+        self.slots.pop_front();
+        self.first_stamp += 1;
+        true
+    }
+
+    /// Goes on to a time: settles what is done, forgets what is old.
     fn advance(&mut self, now_nanos: u64) {
         self.last_nanos = self.last_nanos.max(now_nanos);
         for _ in 0..STEPS_MAX {
@@ -258,18 +318,10 @@ impl State {
             self.flights.pop_front();
         }
         for _ in 0..STEPS_MAX {
-            let Some(slot) = self.slots.front() else { break };
-            let is_over = self.is_over(slot);
-            let is_full = self.slots.len() >= self.entries_max;
-            if !(is_over || is_full) || self.slots.len() == self.flights.len() {
+            let is_over = self.slots.front().is_some_and(|slot| self.is_over(slot));
+            if !is_over || !self.forget_oldest() {
                 break;
             }
-            let event = slot.event;
-            if self.forget(&event, self.first_stamp) {
-                self.forgotten_early += u64::from(!is_over);
-            }
-            self.slots.pop_front();
-            self.first_stamp += 1;
         }
     }
 
@@ -280,8 +332,8 @@ impl State {
     /// Removes an event from the table unless a later slot has it by now.
     fn forget(&mut self, event: &Event, stamp: u64) -> bool {
         match self.find(event) {
-            (_, Place::Found(at, low)) if low == stamp as u32 => {
-                self.table.remove(at);
+            (tag, Place::Found(at, low)) if low == stamp as u32 => {
+                self.table.remove(tag, at);
                 true
             }
             _ => false,

@@ -1,9 +1,8 @@
 //! The open event log.
 
 use std::path::Path;
-use std::time::SystemTime;
 
-use crate::wal::dedup::{Admission, DedupWindow};
+use crate::wal::dedup::{Admission, Clock, DedupWindow};
 use crate::wal::format::EventRecord;
 use crate::wal::replay::Replay;
 use crate::wal::ticket::Waits;
@@ -41,6 +40,8 @@ pub struct WalHandle {
     log: Log,
     /// `None` when no duplicates are to be told.
     window: Option<DedupWindow>,
+    /// What the window goes by.
+    clock: Clock,
 }
 
 impl WalHandle {
@@ -63,7 +64,8 @@ impl WalHandle {
 
     /// The handle of a log that is open, and what replay made of its records.
     pub(crate) fn of(log: Log, replay: Replay) -> Opened {
-        let Replay { window, events, .. } = replay;
+        let Replay { window, events, clock, .. } = replay;
+        let clock = clock.unwrap_or_else(Clock::start);
         let checkpoint_seq = log.last_checkpoint().map_or(Seq::NONE, |last| last.seq);
         let recovery = log.recovery().clone();
         let report = WalReport {
@@ -75,7 +77,7 @@ impl WalHandle {
             events_lost: recovery.losses.iter().map(Loss::records).fold(0, u64::saturating_add),
             recovery,
         };
-        (WalHandle { log, window }, events, report)
+        (WalHandle { log, window, clock }, events, report)
     }
 
     /// Appends an event and blocks until it, and every event before it, is durable. Returns its
@@ -90,7 +92,7 @@ impl WalHandle {
     pub fn append(&self, event: SignalEvent) -> Result<u64> {
         let bytes = EventRecord::from(event).to_bytes();
         let Some(window) = &self.window else { return self.log.append(bytes).map(u64::from) };
-        let (reservation, admission) = window.admit_one(&bytes, now_nanos());
+        let (reservation, admission) = window.admit_one(&bytes, self.clock.now_nanos());
         if let Some(waits) = Waits::of(admission) {
             return self.wait_for(&EventCommit { waits });
         }
@@ -116,7 +118,7 @@ impl WalHandle {
             let commit = self.log.append_async(bytes)?;
             return Ok(EventCommit { waits: Waits::First(commit) });
         };
-        let (reservation, admission) = window.admit_one(&bytes, now_nanos());
+        let (reservation, admission) = window.admit_one(&bytes, self.clock.now_nanos());
         if let Some(waits) = Waits::of(admission) {
             return Ok(EventCommit { waits });
         }
@@ -141,7 +143,7 @@ impl WalHandle {
     /// [`Error::BatchTooLarge`], and as [`append`](Self::append).
     pub fn append_batch(&self, events: &[SignalEvent]) -> Result<Vec<u64>> {
         let bytes: Vec<_> = events.iter().map(|&e| EventRecord::from(e).to_bytes()).collect();
-        let admitted = self.window.as_ref().map(|w| w.admit(bytes.iter(), now_nanos()));
+        let admitted = self.window.as_ref().map(|w| w.admit(bytes.iter(), self.clock.now_nanos()));
         let (reservation, admissions) = admitted.unzip();
         let is_new = |index: usize| {
             admissions.as_ref().is_none_or(|found| matches!(found[index], Admission::New))
@@ -279,10 +281,4 @@ impl WalHandle {
     pub fn metrics(&self) -> Metrics {
         self.log.metrics()
     }
-}
-
-/// The time, in nanoseconds since the Unix epoch.
-pub(crate) fn now_nanos() -> u64 {
-    let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    since_epoch.map_or(0, |t| u64::try_from(t.as_nanos()).unwrap_or(u64::MAX))
 }

@@ -9,16 +9,15 @@
 use std::path::PathBuf;
 
 use crate::wal::SignalEvent;
-use crate::wal::dedup::DedupWindow;
+use crate::wal::dedup::{Clock, DedupWindow};
 use crate::wal::format::{EventRecord, event_bytes};
-use crate::wal::handle::now_nanos;
 use crate::{Replayed, Result};
 
 #[derive(Debug)]
 pub(crate) struct Replay {
     dir: PathBuf,
-    /// The time of the first look. The log was locked before, so nothing in it is younger.
-    now_nanos: Option<u64>,
+    /// Started at the first look. The log was locked before, so nothing in it is younger.
+    pub(crate) clock: Option<Clock>,
     pub(crate) window: Option<DedupWindow>,
     pub(crate) events: Vec<SignalEvent>,
 }
@@ -26,7 +25,7 @@ pub(crate) struct Replay {
 impl Replay {
     /// For the log in `dir`, which messages name.
     pub(crate) fn new(dir: PathBuf, window: Option<DedupWindow>) -> Replay {
-        Replay { dir, now_nanos: None, window, events: Vec::new() }
+        Replay { dir, clock: None, window, events: Vec::new() }
     }
 
     /// Takes a record in.
@@ -36,8 +35,8 @@ impl Replay {
         }
         let bytes = event_bytes(record.seq(), record.data(), &self.dir)?;
         if let Some(window) = &self.window {
-            let now_nanos = *self.now_nanos.get_or_insert_with(now_nanos);
-            window.restore(bytes, record.time_nanos(), now_nanos);
+            let clock = self.clock.get_or_insert_with(Clock::start);
+            window.restore(bytes, record.time_nanos(), clock.now_nanos());
         }
         if !record.is_checkpointed() {
             self.events.push(EventRecord::from_bytes(*bytes).into());

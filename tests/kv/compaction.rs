@@ -38,7 +38,7 @@ fn compact_to_writes_the_live_records_sorted_and_leaves_the_source() {
 }
 
 #[test]
-fn compact_to_takes_an_empty_directory_and_replaces_a_partial_one() {
+fn compact_to_takes_an_empty_directory_and_leaves_what_others_call_partial() {
     let dir = tempfile::tempdir().unwrap();
     let store = DataWal::open(dir.path().join("store")).unwrap();
     store.put("k", "v").unwrap();
@@ -47,10 +47,12 @@ fn compact_to_takes_an_empty_directory_and_replaces_a_partial_one() {
     let partial = dir.path().join("target.partial");
     let at_work = DataWal::open(&partial).unwrap();
     at_work.put("other", "1").unwrap();
-    assert!(matches!(store.compact_to(&target), Err(Error::Locked { .. })));
-    drop(at_work);
+    fs::write(partial.join("notes"), "foreign").unwrap();
     store.compact_to(&target).unwrap();
-    assert!(!partial.exists());
+    at_work.close().unwrap();
+    assert_eq!(fs::read(partial.join("notes")).unwrap(), b"foreign");
+    assert_eq!(contents(&DataWal::open(&partial).unwrap()), map_of(&[(b"other", b"1")]));
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 3, "nothing is left over");
     assert_eq!(contents(&DataWal::open(&target).unwrap()), map_of(&[(b"k", b"v")]));
     let file = dir.path().join("file");
     fs::write(&file, "x").unwrap();
@@ -191,4 +193,105 @@ fn a_snapshot_that_came_later_does_not_hold_up_what_was_retired_before() {
     drop(early);
     assert!(store.stats().segments < held);
     assert_eq!(late.iter().map(Result::unwrap).count(), 10);
+}
+
+#[test]
+fn of_two_that_compact_to_one_directory_at_once_only_one_says_that_it_did() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = DataWal::open(dir.path().join("store")).unwrap();
+    store.put("k", "v").unwrap();
+    for round in 0..10 {
+        let target = dir.path().join(format!("target {round}"));
+        let start = std::sync::Barrier::new(2);
+        let compact = || {
+            start.wait();
+            store.compact_to(&target).is_ok()
+        };
+        let done = std::thread::scope(|scope| {
+            let other = scope.spawn(compact);
+            [compact(), other.join().unwrap()]
+        });
+        assert!(done[0] != done[1], "{done:?}");
+        assert_eq!(contents(&DataWal::open(&target).unwrap()), map_of(&[(b"k", b"v")]));
+    }
+}
+
+#[test]
+fn what_has_nothing_dead_is_not_rewritten() {
+    on_backends("what_has_nothing_dead_is_not_rewritten", |_, builder| {
+        let store = builder().open().unwrap();
+        for n in 0..300 {
+            store.put(key(n), vec![n as u8; 700]).unwrap();
+        }
+        // The padding of batches of one record is worth it.
+        assert_eq!(store.compact().unwrap().copied.records, 300);
+        let (before, seq) = (store.stats(), store.snapshot().unwrap().seq());
+        let done = store.compact().unwrap();
+        assert_eq!((done.copied.records, done.freed_segments), (0, 0));
+        assert_eq!((store.stats(), store.snapshot().unwrap().seq()), (before, seq));
+        assert!(store.delete(key(299)).unwrap());
+        assert!(store.compact().unwrap().copied.records >= 1);
+        assert_eq!(store.stats().dead_bytes, 0);
+    });
+}
+
+#[test]
+fn a_background_compaction_that_fails_is_not_tried_again_at_every_put() {
+    on_backends("not_tried_again_at_every_put", |path, builder| {
+        let store = builder().compact_above_percent(Some(10)).open().unwrap();
+        store.put("bad", "needle in the file").unwrap();
+        store.fsync().unwrap();
+        crate::damage(path, b"needle", b"nEEdle");
+        while store.compaction_failure().is_none() {
+            store.put("key", vec![1; 1000]).unwrap();
+        }
+        let failure = store.compaction_failure().unwrap();
+        assert!(matches!(&*failure, Error::Corrupt(_)), "{failure}");
+        let before = store.stats();
+        for _ in 0..50 {
+            store.put("key", vec![1; 100]).unwrap();
+        }
+        let segments = store.stats().segments - before.segments;
+        assert!(segments <= 50 * 4096 / (64 << 10) + 2, "{segments} segments for 50 puts");
+    });
+}
+
+#[test]
+fn the_damage_of_a_dead_record_does_not_keep_its_segment() {
+    on_backends("the_damage_of_a_dead_record", |path, builder| {
+        let store = builder().open().unwrap();
+        store.put("first", "1").unwrap();
+        store.put("bad", "needle in the file").unwrap();
+        store.put("last", "2").unwrap();
+        store.put("last", "3").unwrap();
+        store.fsync().unwrap();
+        crate::damage(path, b"needle", b"nEEdle");
+        assert!(matches!(store.compact(), Err(Error::Corrupt(_))));
+        assert_eq!(store.get("last").unwrap().unwrap(), b"3");
+        store.put("bad", "whole again").unwrap();
+        assert!(store.compact().unwrap().freed_segments >= 1);
+        let expected = map_of(&[(b"first", b"1"), (b"bad", b"whole again"), (b"last", b"3")]);
+        assert_eq!(contents(&store), expected);
+        store.close().unwrap();
+        assert_eq!(contents(&builder().open().unwrap()), expected);
+    });
+}
+
+#[test]
+fn figures_say_what_snapshots_hold_back() {
+    on_backends("figures_say_what_snapshots_hold_back", |_, builder| {
+        let store = builder().open().unwrap();
+        for _ in 0..100 {
+            store.put("key", vec![1; 1000]).unwrap();
+        }
+        let log_bytes = store.stats().log_bytes;
+        assert_eq!(store.stats().held_bytes, 0);
+        let snapshot = store.snapshot().unwrap();
+        store.compact().unwrap();
+        let held = store.stats();
+        assert!(held.held_bytes >= log_bytes / 10 * 9, "{held:?}");
+        assert!(held.log_bytes > held.held_bytes);
+        drop(snapshot);
+        assert_eq!(store.stats().held_bytes, 0);
+    });
 }

@@ -188,7 +188,7 @@ impl World {
 
     pub(crate) fn builder(&mut self) -> Builder {
         let rng = &mut self.rng;
-        self.disk.set_unit(rng.pick(&[512, 512, 1024, 4096, 65_536]));
+        self.disk.set_unit(rng.pick(&[512, 512, 1024, 4096, 16_384]));
         let blocks = rng.pick(&[Blocks::Written, Blocks::Reserved, Blocks::AsTheyCome]);
         self.filled = blocks != Blocks::AsTheyCome;
         let batch_bytes = rng.pick(&[4096, 4096, 8192, 16384]);

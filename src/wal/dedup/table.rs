@@ -8,21 +8,34 @@
 //!    cell in between. Removing moves cells back, so that this holds and nothing piles up.
 //! 2. Tags only lead to candidates: whether one is the event, its slot says.
 //! 3. Of stamps the low 32 bits are kept: fewer than 2^32 are live.
+//! 4. The table is cut into parts by the last bits of the tag, and each grows by itself: so no
+//!    step takes long, however many entries there are.
 
-/// The bits of a new table's places at most: 16 MiB, which the system hands out as it is used.
-const BITS_AT_FIRST_MAX: u32 = 21;
+/// The bits of a part's places when it is new, at most: 256 KiB, which the system hands out as
+/// they are used, and which are copied in a fraction of a millisecond.
+const BITS_AT_FIRST_MAX: u32 = 15;
 const BITS_MIN: u32 = 4;
-/// The most bits of places: what the tag has, but for the bit that is always set.
-const BITS_MAX: u32 = 31;
+/// The bits of the number of parts, at most.
+const PART_BITS_MAX: u32 = 13;
+/// The most bits of a part's places: what the tag has, but for the bit that is always set and
+/// those that name the part.
+const BITS_MAX: u32 = u32::BITS - 1 - PART_BITS_MAX;
 
 #[derive(Debug)]
 pub(super) struct Table {
+    /// A power of two.
+    parts: Vec<Part>,
+    len: usize,
+}
+
+#[derive(Debug)]
+struct Part {
     cells: Vec<u64>,
     len: usize,
     bits: u32,
 }
 
-/// Where an event is, or would be.
+/// Where in its part an event is, or would be.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Place {
     Found(usize, u32),
@@ -39,8 +52,10 @@ impl Table {
     /// A table for so many entries; it grows when there are more.
     pub(super) fn new(entries: usize) -> Table {
         let bits = entries.saturating_mul(2).next_power_of_two().trailing_zeros();
-        let bits = bits.clamp(BITS_MIN, BITS_AT_FIRST_MAX);
-        Table { cells: vec![0; 1 << bits], len: 0, bits }
+        let part_bits = bits.saturating_sub(BITS_AT_FIRST_MAX).min(PART_BITS_MAX);
+        let bits = (bits - part_bits).clamp(BITS_MIN, BITS_AT_FIRST_MAX);
+        let part = || Part { cells: vec![0; 1 << bits], len: 0, bits };
+        Table { parts: (0..1 << part_bits).map(|_| part()).collect(), len: 0 }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -49,6 +64,37 @@ impl Table {
 
     /// Looks for an entry with this tag whose stamp `is_it`.
     pub(super) fn find(&self, tag: u32, is_it: impl Fn(u32) -> bool) -> Place {
+        self.parts[self.part(tag)].find(tag, is_it)
+    }
+
+    /// Puts an entry where [`find`](Self::find) said, in place of what is there.
+    pub(super) fn put(&mut self, place: Place, tag: u32, stamp: u32) {
+        self.len += usize::from(matches!(place, Place::Free(_)));
+        let part = self.part(tag);
+        self.parts[part].put(place, tag, stamp);
+    }
+
+    /// Removes the entry of this tag at `at`, and closes the gap.
+    pub(super) fn remove(&mut self, tag: u32, at: usize) {
+        self.len -= 1;
+        let part = self.part(tag);
+        self.parts[part].remove(at);
+    }
+
+    /// The places of the part with the most.
+    #[cfg(test)]
+    pub(super) fn largest_part(&self) -> usize {
+        self.parts.iter().map(|part| part.cells.len()).max().unwrap_or(0)
+    }
+
+    fn part(&self, tag: u32) -> usize {
+        // The last bit is always set.
+        (tag >> 1) as usize & (self.parts.len() - 1)
+    }
+}
+
+impl Part {
+    fn find(&self, tag: u32, is_it: impl Fn(u32) -> bool) -> Place {
         let mut at = self.home(tag);
         loop {
             let cell = self.cells[at];
@@ -63,8 +109,7 @@ impl Table {
         }
     }
 
-    /// Puts an entry where [`find`](Self::find) said, in place of what is there.
-    pub(super) fn put(&mut self, place: Place, tag: u32, stamp: u32) {
+    fn put(&mut self, place: Place, tag: u32, stamp: u32) {
         let cell = u64::from(tag) << 32 | u64::from(stamp);
         match place {
             Place::Found(at, _) => self.cells[at] = cell,
@@ -78,8 +123,7 @@ impl Table {
         }
     }
 
-    /// Removes the entry at `at`, and closes the gap.
-    pub(super) fn remove(&mut self, at: usize) {
+    fn remove(&mut self, at: usize) {
         let (mut gap, mut next) = (at, self.after(at));
         while self.cells[next] != 0 {
             let home = self.home((self.cells[next] >> 32) as u32);

@@ -121,6 +121,51 @@ fn a_restored_time_in_the_future_counts_as_now() {
     assert!(window.remember(&event(1), 61));
 }
 
+#[test]
+fn a_window_of_so_many_entries_holds_so_many() {
+    for entries in 1..5 {
+        let window = window(u64::MAX, entries.into());
+        for number in 0..10 {
+            assert!(window.remember(&event(number), 1));
+            for held in number.saturating_sub(entries - 1)..=number {
+                assert!(!window.remember(&event(held), 1), "{held} of {entries} after {number}");
+            }
+            assert!(window.len() <= entries.into());
+        }
+    }
+}
+
+#[test]
+fn a_clock_runs_by_itself_and_keeps_a_wrong_time_to_its_own_life() {
+    const DAY: u64 = 24 * 3600 * 1_000_000_000;
+    let right = Clock::start();
+    let ahead = Clock::start_at(right.now_nanos() + DAY);
+    let window = window(1_000_000_000, 10);
+    // Stamped a day ahead by an earlier life: counts as now, so it is over when its second is.
+    window.restore(&event(1), ahead.now_nanos(), right.now_nanos());
+    assert!(window.remember(&event(1), right.now_nanos() + 2_000_000_000));
+    // What the wall clock does after the start is not asked.
+    let (before, after) = (ahead.now_nanos(), ahead.now_nanos());
+    assert!(before <= after && after - before < DAY);
+}
+
+#[test]
+fn no_part_of_a_table_is_large_when_it_has_all_entries_that_were_asked_for() {
+    // A part that grows is copied as a whole, while everybody waits.
+    for entries in [1, 1000, 1 << 20, 8_000_000] {
+        assert!(Table::new(entries).largest_part() <= 1 << 15, "{entries}");
+    }
+    assert_eq!(Table::new(1 << 20).largest_part(), 1 << 15);
+    let mut table = Table::new(100_000);
+    for n in 0..200_000_u32 {
+        let tag = table::tag(u64::from(n.wrapping_mul(0x9e37_79b1)) << 32);
+        let place = table.find(tag, |stamp| stamp == n);
+        table.put(place, tag, n);
+    }
+    assert_eq!(table.len(), 200_000);
+    assert!(table.largest_part() <= 1 << 16, "{}", table.largest_part());
+}
+
 proptest! {
     /// With tags from a few values, so that they collide and wrap around the end.
     #[test]
@@ -136,7 +181,7 @@ proptest! {
             prop_assert_eq!(matches!(place, Place::Found(..)), model.contains(&n));
             match place {
                 Place::Found(at, _) if !inserts => {
-                    table.remove(at);
+                    table.remove(tag_of(n), at);
                     model.remove(&n);
                 }
                 _ if inserts => {
