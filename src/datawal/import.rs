@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 
 use crate::datawal::format::{CRC_LEN, HEADER_LEN, Header, RecordType, crc_holds};
 use crate::datawal::{engine, entry, segment};
-use crate::kv::copy::{partial_of, require_empty, sync_parent};
+use crate::kv::copy::{create_partial_dir, require_empty, sync_parent};
 use crate::{BackendKind, Durability, Error, Log, Result};
 
 /// The lock file of the crate datawal.
@@ -97,8 +97,8 @@ impl fmt::Display for LeftBehind {
 }
 
 /// Imports a directory of the crate datawal, version 0.1, into a new one, which must be new or
-/// empty. It is made under the same name with `.partial` added, and gets its name when it is
-/// complete; what an earlier attempt left there is replaced.
+/// empty. It is made beside it, under a name of its own that ends in `.partial`, and gets its name
+/// when it is complete; an import that is killed leaves that.
 ///
 /// ```
 /// use ringwal::datawal::format::encode_record;
@@ -147,15 +147,15 @@ fn run(from: &Path, to: &Path, on_damage: OnDamage) -> Result<Imported> {
     }
     let _lock = lock(from)?;
     require_empty(to)?;
-    let partial = partial_of(to, ".partial");
-    remove_partial(&partial)?;
+    let partial = create_partial_dir(to)?;
     let imported = copy(from, &ids, &partial, on_damage).and_then(|imported| {
-        fs::rename(&partial, to).map_err(|error| Error::io("rename", &partial, error))?;
+        // Not onto what somebody else has put there meanwhile.
+        fs::rename(&partial, to).map_err(|e| Error::io("rename a new log to", to, e))?;
         sync_parent(to)?;
         Ok(imported)
     });
     if imported.is_err() {
-        // As far as it goes: the next attempt removes what is left.
+        // As far as it goes. Nobody else knows the name, so nothing else is in it.
         let _ = fs::remove_dir_all(&partial);
     }
     imported
@@ -179,17 +179,6 @@ fn lock(from: &Path) -> Result<Option<File>> {
         }
         Err(TryLockError::Error(error)) => Err(Error::io("lock", path, error)),
     }
-}
-
-/// Removes what an attempt that was cut off has left; one that is at work has it locked.
-fn remove_partial(partial: &Path) -> Result<()> {
-    match fs::metadata(partial) {
-        Ok(_) => {}
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(Error::io("look at", partial, error)),
-    }
-    drop(engine::builder(partial, BackendKind::Auto).open()?);
-    fs::remove_dir_all(partial).map_err(|error| Error::io("remove", partial, error))
 }
 
 fn copy(from: &Path, ids: &[u32], to: &Path, on_damage: OnDamage) -> Result<Imported> {

@@ -12,7 +12,7 @@ use base64::engine::general_purpose::STANDARD;
 use crate::datawal::entry::Entry;
 use crate::datawal::format::RecordType;
 use crate::datawal::{RecordLog, RecordRef};
-use crate::kv::copy::{partial_of, sync_parent};
+use crate::kv::copy::{create_beside, sync_parent};
 use crate::{BackendKind, Durability, Error};
 
 /// What [`DataWal::compact_to`] wrote.
@@ -216,8 +216,10 @@ impl DataWal {
             fs::create_dir_all(parent)
                 .with_context(|| format!("datawal: create the directory {}", parent.display()))?;
         }
-        let partial = partial_of(out_path, &format!(".{}.partial", std::process::id()));
-        let written = self.write_lines(&partial).and_then(|()| {
+        let failed = || format!("datawal: export to {}", out_path.display());
+        let created = create_beside(out_path, |partial| File::create_new(partial));
+        let (out, partial) = created.with_context(failed)?;
+        let written = self.write_lines(out).and_then(|()| {
             fs::rename(&partial, out_path)?;
             Ok(sync_parent(out_path)?)
         });
@@ -225,11 +227,11 @@ impl DataWal {
             // As far as it goes: it is in nobody's way.
             let _ = fs::remove_file(&partial);
         }
-        written.with_context(|| format!("datawal: export to {}", out_path.display()))
+        written.with_context(failed)
     }
 
-    fn write_lines(&mut self, path: &Path) -> Result<()> {
-        let mut out = BufWriter::new(File::create(path)?);
+    fn write_lines(&mut self, out: File) -> Result<()> {
+        let mut out = BufWriter::new(out);
         for key in self.sorted_keys() {
             let (key_b64, value) = (STANDARD.encode(&key), self.live_value(&key)?);
             let value_b64 = STANDARD.encode(value);

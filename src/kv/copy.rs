@@ -137,7 +137,7 @@ pub(crate) fn create_beside<T>(
 }
 
 /// A directory beside `dir` that is this attempt's alone.
-fn create_partial_dir(dir: &Path) -> Result<PathBuf> {
+pub(crate) fn create_partial_dir(dir: &Path) -> Result<PathBuf> {
     if let Some(parent) = dir.parent().filter(|parent| *parent != Path::new("")) {
         fs::create_dir_all(parent).map_err(|error| Error::io("create", parent, error))?;
     }

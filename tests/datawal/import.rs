@@ -86,7 +86,7 @@ fn an_imported_store_opens_as_a_key_value_log_and_as_a_datawal() {
     assert_eq!(found, items);
     assert_eq!(store.log().scan_iter().unwrap().count(), 5);
     assert_eq!(old.snapshot(), before);
-    assert!(!old.scratch.path().join("new.partial").exists());
+    assert_eq!(fs::read_dir(&old.scratch).unwrap().count(), 2);
 }
 
 #[test]
@@ -156,7 +156,7 @@ fn a_bad_checksum_ends_the_last_file_and_is_damage_in_any_other() {
             }
             other => panic!("{other:?}"),
         }
-        assert!(!old.new_dir().exists() && !old.scratch.path().join("new.partial").exists());
+        assert_eq!(fs::read_dir(&old.scratch).unwrap().count(), 1);
 
         let imported = import_up_to_damage(old.dir(), old.new_dir()).unwrap();
         assert_eq!(imported.records, 3);
@@ -238,9 +238,12 @@ fn an_import_wants_a_source_and_an_empty_target() {
     let error = import(old.dir(), scratch.path()).unwrap_err();
     assert!(matches!(error, Error::NotEmpty { .. }), "{error}");
     assert!(!old.new_dir().exists());
-    // What an attempt left that was cut off is replaced.
-    RecordLog::open(&old.scratch.path().join("new.partial")).unwrap().append(b"old").unwrap();
+    // What others have under such a name stays.
+    let partial = old.scratch.path().join(format!("new.{}-0.partial", std::process::id()));
+    fs::create_dir(&partial).unwrap();
+    fs::write(partial.join("notes.txt"), "of somebody else").unwrap();
     fs::create_dir(old.new_dir()).unwrap();
     assert_eq!(import(old.dir(), old.new_dir()).unwrap().records, 5);
     assert_eq!(kv_items(&old.new_dir()).len(), 2);
+    assert_eq!(fs::read_to_string(partial.join("notes.txt")).unwrap(), "of somebody else");
 }

@@ -52,7 +52,7 @@ struct Theirs {
 pub(crate) fn check(old: &Path, scratch: &Path, totals: &mut Totals) -> Result<(), Broken> {
     let theirs = read_copy(old, &scratch.join("copy"))?;
     let before = snapshot(old)?;
-    let (new, partial) = (scratch.join("new"), scratch.join("new.partial"));
+    let new = scratch.join("new");
     refused_while_open(old, scratch)?;
     let imported = match (import(old, &new), &theirs.report) {
         (Ok(imported), Some(report)) => {
@@ -65,7 +65,7 @@ pub(crate) fn check(old: &Path, scratch: &Path, totals: &mut Totals) -> Result<(
             imported
         }
         (Err(Error::Import { .. }), None) => {
-            same("what is there after a refusal", new.exists() || partial.exists(), false)?;
+            same("what is left of a refusal", has_partial(scratch)? || new.exists(), false)?;
             totals.damaged += 1;
             import_up_to_damage(old, &new).map_err(|error| format!("up to the damage: {error}"))?
         }
@@ -146,6 +146,14 @@ fn read_copy(old: &Path, copy: &Path) -> Result<Theirs, Broken> {
     // As it says itself, not as this does.
     let items = store.items().map_err(failed)?.into_iter().collect();
     Ok(Theirs { records, items, report })
+}
+
+fn has_partial(scratch: &Path) -> Result<bool, Broken> {
+    let is_partial = |name: std::ffi::OsString| name.to_string_lossy().ends_with(".partial");
+    match fs::read_dir(scratch) {
+        Ok(mut found) => Ok(found.any(|entry| entry.is_ok_and(|it| is_partial(it.file_name())))),
+        Err(error) => Err(format!("{}: {error}", scratch.display())),
+    }
 }
 
 /// A directory that a program of datawal has open is refused.
