@@ -12,7 +12,7 @@ use base64::engine::general_purpose::STANDARD;
 use crate::datawal::entry::Entry;
 use crate::datawal::format::RecordType;
 use crate::datawal::{RecordLog, RecordRef};
-use crate::kv::copy::{create_beside, sync_parent};
+use crate::kv::jsonl;
 use crate::{BackendKind, Durability, Error};
 
 /// What [`DataWal::compact_to`] wrote.
@@ -206,7 +206,8 @@ impl DataWal {
 
     /// Writes all keys and values to a file, one JSON object a line, sorted by key:
     /// `{"key_b64":"...","value_b64":"..."}`, in standard base64. The file appears, or is replaced,
-    /// when it is complete and durable; directories above it are made.
+    /// when it is complete and durable, and keeps its mode; directories above it are made. A pipe or
+    /// a device is not replaced but written to.
     ///
     /// # Errors
     ///
@@ -216,28 +217,18 @@ impl DataWal {
             fs::create_dir_all(parent)
                 .with_context(|| format!("datawal: create the directory {}", parent.display()))?;
         }
-        let failed = || format!("datawal: export to {}", out_path.display());
-        let created = create_beside(out_path, |partial| File::create_new(partial));
-        let (out, partial) = created.with_context(failed)?;
-        let written = self.write_lines(out).and_then(|()| {
-            fs::rename(&partial, out_path)?;
-            Ok(sync_parent(out_path)?)
-        });
-        if written.is_err() {
-            // As far as it goes: it is in nobody's way.
-            let _ = fs::remove_file(&partial);
-        }
-        written.with_context(failed)
+        jsonl::write_to(out_path, |out| self.write_lines(out))
+            .with_context(|| format!("datawal: export to {}", out_path.display()))
     }
 
-    fn write_lines(&mut self, out: File) -> Result<()> {
+    fn write_lines(&mut self, out: &File) -> Result<()> {
         let mut out = BufWriter::new(out);
         for key in self.sorted_keys() {
             let (key_b64, value) = (STANDARD.encode(&key), self.live_value(&key)?);
             let value_b64 = STANDARD.encode(value);
             writeln!(out, r#"{{"key_b64":"{key_b64}","value_b64":"{value_b64}"}}"#)?;
         }
-        Ok(out.into_inner().map_err(|error| error.into_error())?.sync_all()?)
+        Ok(out.flush()?)
     }
 
     /// [`dir`](Self::dir), as a value of its own.

@@ -123,35 +123,8 @@ impl Snapshot {
     /// As [`DataWal::export_jsonl`].
     pub fn export_jsonl(&self, path: impl AsRef<Path>) -> Result<u64> {
         let path = path.as_ref();
-        match Target::of(path)? {
-            Target::Stream(stream) => {
-                self.write_lines(&stream, path)?;
-            }
-            Target::File { path: file, permissions } => self.replace(path, &file, permissions)?,
-        }
+        write_to(path, |out| self.write_lines(out, path))?;
         Ok(self.len() as u64)
-    }
-
-    /// Writes the lines to a new file beside `file`, which gets its name when it is complete;
-    /// errors name the path that was given.
-    fn replace(&self, path: &Path, file: &Path, permissions: Option<Permissions>) -> Result<()> {
-        let failed = |op| move |error| Error::io(op, path, error);
-        let (out, partial) = create_beside(file, |partial| File::create_new(partial))?;
-        let written = (|| {
-            if let Some(permissions) = permissions {
-                // Before there is anything to be read.
-                out.set_permissions(permissions).map_err(failed("set the mode of"))?;
-            }
-            self.write_lines(&out, path)?;
-            out.sync_all().map_err(failed("sync"))?;
-            fs::rename(&partial, file).map_err(failed("replace"))?;
-            sync_parent(file)
-        })();
-        if written.is_err() {
-            // As far as it goes: it is in nobody's way.
-            let _ = fs::remove_file(&partial);
-        }
-        written
     }
 
     fn write_lines(&self, out: &File, path: &Path) -> Result<()> {
@@ -165,6 +138,45 @@ impl Snapshot {
         }
         out.flush().map_err(failed)
     }
+}
+
+/// Writes what an export is to a file that gets its name when it is complete, or to a pipe or a
+/// device.
+pub(crate) fn write_to<E: From<Error>>(
+    path: &Path,
+    write: impl FnOnce(&File) -> Result<(), E>,
+) -> Result<(), E> {
+    match Target::of(path)? {
+        Target::Stream(stream) => write(&stream),
+        Target::File { path: file, permissions } => replace(path, &file, permissions, write),
+    }
+}
+
+/// Writes to a new file beside `file`, which gets its name when it is complete; errors name the
+/// path that was given.
+fn replace<E: From<Error>>(
+    path: &Path,
+    file: &Path,
+    permissions: Option<Permissions>,
+    write: impl FnOnce(&File) -> Result<(), E>,
+) -> Result<(), E> {
+    let failed = |op| move |error| Error::io(op, path, error);
+    let (out, partial) = create_beside(file, |partial| File::create_new(partial))?;
+    let written = (|| {
+        if let Some(permissions) = permissions {
+            // Before there is anything to be read.
+            out.set_permissions(permissions).map_err(failed("set the mode of"))?;
+        }
+        write(&out)?;
+        out.sync_all().map_err(failed("sync"))?;
+        fs::rename(&partial, file).map_err(failed("replace"))?;
+        Ok(sync_parent(file)?)
+    })();
+    if written.is_err() {
+        // As far as it goes: it is in nobody's way.
+        let _ = fs::remove_file(&partial);
+    }
+    written
 }
 
 /// What an export is written to.

@@ -79,7 +79,7 @@ mod compactor;
 pub(crate) mod copy;
 mod handle;
 mod index;
-mod jsonl;
+pub(crate) mod jsonl;
 mod line;
 mod reader;
 mod record;

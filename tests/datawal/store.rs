@@ -141,6 +141,21 @@ fn an_export_is_sorted_and_without_spaces() {
 }
 
 #[test]
+#[cfg(unix)]
+fn an_export_leaves_a_device_in_its_place() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = store_in(&dir.path().join("store"), BackendKind::Std);
+    store.put(b"a", b"1").unwrap();
+    // A link to a device: if anything is replaced, it is the link.
+    let device = dir.path().join("device");
+    std::os::unix::fs::symlink("/dev/null", &device).unwrap();
+    store.export_jsonl(&device).unwrap();
+    assert!(std::fs::symlink_metadata(&device).unwrap().is_symlink());
+    let error = store.export_jsonl(dir.path()).unwrap_err();
+    assert!(error.to_string().contains("datawal: export to"), "{error:#}");
+}
+
+#[test]
 fn a_damaged_value_is_an_error_and_every_other_key_stays_readable() {
     on_backends("a_damaged_value_is_an_error_and_every_other_key_stays_readable", |dir, kind| {
         let mut store = store_in(dir, kind);
