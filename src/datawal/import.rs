@@ -6,7 +6,8 @@
 //! 2. A record that is cut short or does not match its checksum ends the last file, as it does
 //!    there. In any other file, and whatever is no record at all, is damage: the crate datawal
 //!    refuses to open such a directory.
-//! 3. What is left behind is told: which file, from which byte on, how many bytes, and why.
+//! 3. What is left behind is told: which file, from which byte on, how many bytes and whole
+//!    records, and why.
 //! 4. Nothing of the source changes. Its lock is held meanwhile, if it has one.
 //! 5. The new directory has its name only when everything is in it and durable.
 //!
@@ -18,6 +19,7 @@ use std::io::{BufReader, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
 use crate::datawal::format::{CRC_LEN, HEADER_LEN, Header, RecordType, crc_holds};
+use crate::datawal::leftover::whole_records;
 use crate::datawal::{engine, entry, segment};
 use crate::kv::copy::{create_partial_dir, require_empty, sync_parent};
 use crate::{BackendKind, Durability, Error, Log, Result};
@@ -62,16 +64,15 @@ pub struct LeftBehind {
     pub offset: u64,
     /// How many bytes, up to the end of the file.
     pub bytes: u64,
+    /// Whole records that lie in it: none in what a crash has torn, unless the crate datawal has
+    /// appended since. It does not show them, either.
+    pub records: u64,
     /// Why.
     pub reason: String,
 }
 
 impl fmt::Display for Imported {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let counted = |count: u64, what| match count {
-            1 => format!("1 {what}"),
-            _ => format!("{count} {what}s"),
-        };
         let Imported { files, records, puts, deletes, raws, .. } = *self;
         let (records, files) = (counted(records, "record"), counted(files, "file"));
         let (puts, deletes) = (counted(puts, "put"), counted(deletes, "delete"));
@@ -90,9 +91,19 @@ impl fmt::Display for Imported {
 
 impl fmt::Display for LeftBehind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let LeftBehind { path, offset, bytes, reason } = self;
-        write!(f, "left behind: {bytes} bytes of {}, from byte {offset} on: ", path.display())?;
-        f.write_str(reason)
+        let LeftBehind { path, offset, bytes, records, reason } = self;
+        write!(f, "left behind: {bytes} bytes of {}, from byte {offset} on", path.display())?;
+        if *records > 0 {
+            write!(f, ", with {}", counted(*records, "whole record"))?;
+        }
+        write!(f, ": {reason}")
+    }
+}
+
+fn counted(count: u64, what: &str) -> String {
+    match count {
+        1 => format!("1 {what}"),
+        _ => format!("{count} {what}s"),
     }
 }
 
@@ -189,7 +200,7 @@ fn copy(from: &Path, ids: &[u32], to: &Path, on_damage: OnDamage) -> Result<Impo
     for &id in ids {
         let mut file = Segment::open(segment::segment_path(from, id))?;
         if let Some(first) = &damaged {
-            imported.left_behind.push(file.rest(format!("it comes after the damage in {first}")));
+            imported.left_behind.push(file.rest(format!("it comes after the damage in {first}"))?);
             continue;
         }
         let stop = loop {
@@ -206,9 +217,10 @@ fn copy(from: &Path, ids: &[u32], to: &Path, on_damage: OnDamage) -> Result<Impo
         };
         let Some(Stop { is_torn, reason }) = stop else { continue };
         if is_torn && Some(&id) == ids.last() {
-            imported.left_behind.push(file.rest(format!("{reason}, as a write that was cut off")));
+            let reason = format!("{reason}, as after a write that was cut off");
+            imported.left_behind.push(file.rest(reason)?);
         } else if on_damage == OnDamage::Stop {
-            imported.left_behind.push(file.rest(reason));
+            imported.left_behind.push(file.rest(reason)?);
             damaged = Some(file.path.display().to_string());
         } else {
             let reason = format!("{reason}; records before it: {}", imported.records);
@@ -316,8 +328,10 @@ impl Segment {
     }
 
     /// What was not read as records.
-    fn rest(&self, reason: String) -> LeftBehind {
+    fn rest(&self, reason: String) -> Result<LeftBehind> {
         let (path, offset) = (self.path.clone(), self.offset);
-        LeftBehind { path, offset, bytes: self.bytes.saturating_sub(offset), reason }
+        let records = whole_records(&path, offset, self.bytes)?;
+        let bytes = self.bytes.saturating_sub(offset);
+        Ok(LeftBehind { path, offset, bytes, records, reason })
     }
 }

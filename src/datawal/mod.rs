@@ -27,7 +27,7 @@
 //! | `store` | keys and values over it |
 //! | `record`, `entry` | what a record is, for the caller and on disk |
 //! | `engine`, `lock` | how the engine is used: options, directories, locks |
-//! | `import`, `format`, `segment` | directories of the crate datawal, and what lies in them |
+//! | `import`, `leftover`, `format`, `segment` | directories of the crate datawal |
 //!
 //! # What is the same, and what is better
 //!
@@ -130,6 +130,7 @@ mod engine;
 mod entry;
 mod import;
 mod iter;
+mod leftover;
 mod reader;
 mod record;
 mod record_log;

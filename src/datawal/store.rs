@@ -206,8 +206,8 @@ impl DataWal {
 
     /// Writes all keys and values to a file, one JSON object a line, sorted by key:
     /// `{"key_b64":"...","value_b64":"..."}`, in standard base64. The file appears, or is replaced,
-    /// when it is complete and durable, and keeps its mode; directories above it are made. A pipe or
-    /// a device is not replaced but written to.
+    /// when it is complete and durable, and keeps its mode; directories above it are made. A pipe
+    /// or a device is not replaced but written to.
     ///
     /// # Errors
     ///

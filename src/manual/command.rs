@@ -46,13 +46,15 @@
 //!
 //! ```text
 //! imported 3 records of 2 files: 3 puts, 0 deletes, 0 raw
-//! left behind: 33 bytes of old/00000002.dwal, from byte 30 on: a record ends early, as ...
+//! left behind: 33 bytes of old/00000002.dwal, from byte 30 on: a record ends early, ...
 //! ```
 //!
 //! The rules are those of datawal: in the last file, a record that is cut short or does not match
 //! its checksum ends it, and the exit code is 0. Any other damage is refused, as datawal refuses to
 //! open there: exit code 1, with the file and the byte, and there is no NEWDIR. Asked again with
-//! `--up-to-damage`, it takes what comes before. Whatever is left behind is told, file by file.
+//! `--up-to-damage`, it takes what comes before. Whatever is left behind is told, file by file,
+//! with the whole records that lie in it. A crash leaves none of those, unless datawal has appended
+//! after a torn tail: it does not show them, either, so look at them before the old directory goes.
 //!
 //! # Numbers in JSON
 //!

@@ -171,6 +171,20 @@ fn a_bad_checksum_ends_the_last_file_and_is_damage_in_any_other() {
 }
 
 #[test]
+fn whole_records_in_what_is_left_behind_are_counted() {
+    let mut old = store();
+    let record = encode_record(RecordType::Put, 6, b"torn", b"by a crash").unwrap();
+    // Torn, and the crate datawal has appended to it.
+    old.add_bytes(3, &record[..record.len() - 3]);
+    old.add(3, RecordType::Put, b"a", b"lost there");
+    old.add(3, RecordType::Put, b"b", b"lost there");
+    let imported = import(old.dir(), old.new_dir()).unwrap();
+    let [part] = &imported.left_behind[..] else { panic!("{imported}") };
+    assert_eq!((imported.records, part.offset, part.records), (5, 30, 2));
+    assert!(part.to_string().contains("from byte 30 on, with 2 whole records: "), "{part}");
+}
+
+#[test]
 fn what_is_no_record_is_damage_in_every_file() {
     let record = encode_record(RecordType::Put, 6, b"k", b"v").unwrap();
     let changed = |at: usize, byte: u8| {
