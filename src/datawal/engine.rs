@@ -9,6 +9,7 @@ use crate::datawal::lock::{DirLock, LOCK_FILENAME};
 use crate::datawal::segment;
 use crate::kv::copy::sync_parent;
 use crate::kv::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
+use crate::mutation::mutated;
 use crate::{BackendKind, Builder, Durability, Error, Log};
 
 /// As in a key-value log, which may open the directory later on.
@@ -51,7 +52,9 @@ pub(crate) fn refuse_unimported(dir: &Path) -> Result<()> {
         // Then there is nothing to hide; opening says what is wrong.
         Err(_) => return Ok(()),
     };
-    if let Some(&id) = files.first() {
+    if let Some(&id) = files.first()
+        && !mutated("datawal_hide_old_files")
+    {
         let reason = format!(
             "it has {}, which the crate datawal wrote; `ringwal import --from datawal {} NEWDIR` \
              moves its records to a new directory",

@@ -55,8 +55,14 @@
 //! A log that is open has files of 32 MiB prepared for what comes next, two as a rule, however
 //! small it is; closing it trims them. A file system with less room cannot have one.
 //!
-//! A write that nobody shares a batch with fills a block of 4 KiB. One writer at a time is what
-//! these signatures allow; what the engine gains from many at once begins with `kv`.
+//! A write that nobody shares a batch with fills a block of 4 KiB, and one writer at a time is what
+//! these signatures allow: 20,000 puts of 100 bytes take 83 MB, and 2.7 MB in the crate datawal,
+//! until they are compacted. Nor is such a put a write to the page cache. In one run on ext4, it
+//! took 50 to 130 times as long with io_uring and 12 to 18 times with
+//! [`BackendKind::Std`](crate::BackendKind), while a put and an `fsync` took a twelfth to a
+//! thirtieth of the time with io_uring, and about the same with the other. Who puts much between
+//! two `fsync` gains from `kv`: a [`WriteBatch`](crate::kv::WriteBatch), or many threads, share
+//! blocks.
 //!
 //! # Moving on to `kv`
 //!

@@ -235,6 +235,32 @@ fn a_handle_that_failed_says_so_in_the_words_of_datawal_and_still_reads() {
 }
 
 #[test]
+#[cfg(unix)]
+fn the_first_failed_write_ends_the_handle_and_reopening_goes_on() {
+    on_backends("the_first_failed_write_ends_the_handle_and_reopening_goes_on", |dir, kind| {
+        // The next segment cannot have its name where the directory has lost its own.
+        let (path, moved) = (dir.join("log"), dir.join("moved"));
+        let mut log = log_in(&path, kind);
+        log.append(b"kept").unwrap();
+        log.fsync().unwrap();
+        std::fs::rename(&path, &moved).unwrap();
+        let payload = vec![7; 8 << 20];
+        let error = (0..8).find_map(|_| log.append(&payload).err()).unwrap();
+        assert!(format!("{error:#}").starts_with("datawal: append_record failed"), "{error:#}");
+        assert!(error.downcast_ref::<ringwal::Error>().is_some() && log.is_poisoned());
+        let expected = "datawal: writer poisoned: append_record failed; drop handle and reopen";
+        for error in [log.append(b"").unwrap_err(), log.fsync().unwrap_err()] {
+            assert_eq!(error.to_string(), expected);
+        }
+        assert_eq!((log.active_segment(), log.dir()), (1, &*path));
+        log.close().unwrap();
+        let mut log = log_in(&moved, kind);
+        assert_eq!(log.scan_iter().unwrap().next().unwrap().unwrap().payload, b"kept");
+        log.append(b"next").unwrap();
+    });
+}
+
+#[test]
 fn a_reader_has_the_segments_of_its_opening_and_takes_no_lock() {
     on_backends("a_reader_has_the_segments_of_its_opening_and_takes_no_lock", |dir, kind| {
         let empty = RecordLogReader::open(dir).unwrap();
