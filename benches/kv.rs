@@ -110,8 +110,8 @@ fn put(criterion: &mut Criterion) {
         let sides: [(&str, &dyn Fn(u64) -> Duration); 3] =
             [("put + fsync", &put_fsync), ("synced put", &put), ("append", &append)];
         by_turns(criterion, &format!("{threads} threads"), threads, &sides);
-        assert_eq!(synced.len() as u64, next[1].load(Ordering::Relaxed));
-        assert_eq!(fsynced.len() as u64, next[2].load(Ordering::Relaxed));
+        assert_eq!(synced.len().expect("a healthy store") as u64, next[1].load(Ordering::Relaxed));
+        assert_eq!(fsynced.len().expect("a healthy store") as u64, next[2].load(Ordering::Relaxed));
     }
 }
 
@@ -204,7 +204,9 @@ fn open(criterion: &mut Criterion) {
     );
     drop(store);
     let open = |rounds| {
-        timed(rounds, &|| DataWal::open(dir.path()).expect("a healthy store").len() as u64)
+        timed(rounds, &|| {
+            DataWal::open(dir.path()).expect("a healthy store").len().expect("it stands") as u64
+        })
     };
     let sides: [(&str, &dyn Fn(u64) -> Duration); 3] =
         [("open", &open), ("open read-only", &read_only), ("verify", &verify)];

@@ -6,7 +6,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 seconds="${1:-60}"
-targets=(batch segment state directory events)
+targets=(batch segment state directory events logs)
 [ $# -gt 1 ] && targets=("${@:2}")
 
 skip() { printf 'SKIPPED fuzz: %s\n' "$*"; exit 0; }

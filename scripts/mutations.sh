@@ -20,11 +20,11 @@ done
 started=$SECONDS
 mapfile -t binaries < <(
     CARGO_PROFILE_DEV_OPT_LEVEL=1 cargo test --features sim,datawal --lib --test simulation \
-        --test kv_simulation --test edges --test fork --test limits --test pauses --test datawal \
-        --no-run \
+        --test kv_simulation --test kv --test edges --test fork --test limits --test pauses \
+        --test datawal --no-run \
         --message-format=json | sed -n 's/.*"executable":"\([^"]*\)".*/\1/p'
 )
-[ ${#binaries[@]} -eq 8 ]
+[ ${#binaries[@]} -eq 9 ]
 facade=()
 for at in "${!binaries[@]}"; do
     if [[ ${binaries[at]##*/} == datawal-* ]]; then

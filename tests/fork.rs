@@ -95,11 +95,19 @@ fn a_child_leaves_events_and_keys_alone(dir: &Path) {
     let store = DataWal::builder(dir.join("store")).compact_above_percent(Some(50)).open().unwrap();
     store.put("apple", "green").unwrap();
     let (mut wal, mut store) = (Some(wal), Some(store));
+    let mut snapshot = Some(store.as_ref().unwrap().snapshot().unwrap());
     in_a_child(|| {
         let (wal, store) = (wal.take().unwrap(), store.take().unwrap());
+        drop(snapshot.take());
         let other = SignalEvent { entity_id: 2, ..event };
         let refused = is_forked(wal.append(other))
             && is_forked(store.put("pear", "yellow"))
+            && is_forked(store.get("apple"))
+            && is_forked(store.delete("pear"))
+            && is_forked(store.contains_key("apple"))
+            && is_forked(store.len())
+            && is_forked(store.snapshot())
+            && is_forked(store.compact())
             && is_forked(store.fsync())
             && is_forked(store.close());
         drop((wal, store));

@@ -44,7 +44,7 @@ fn an_import_says_what_it_moved_and_what_it_left_behind() {
     assert!(said.contains("left behind: 33 bytes of") && said.contains("cut off"), "{said}");
     let store = ringwal::kv::DataWal::open(&new).unwrap();
     assert_eq!(store.get("key").unwrap(), Some(vec![2]));
-    assert_eq!(store.len(), 2);
+    assert_eq!(store.len().unwrap(), 2);
     store.close().unwrap();
 
     // The new directory is not empty any more.

@@ -40,12 +40,12 @@ pub(crate) fn on_backends(test: &str, run: impl Fn(&Path, &dyn Fn() -> DataWalBu
 
 pub(crate) fn contents(store: &DataWal) -> Map {
     let map: Map = store.iter().unwrap().map(Result::unwrap).collect();
-    assert_eq!(map.len(), store.len());
+    assert_eq!(map.len(), store.len().unwrap());
     assert!(map.keys().eq(store.keys().unwrap().iter()), "keys are sorted");
     assert!(map.clone().into_iter().eq(store.items().unwrap()), "items are sorted");
     for (key, value) in &map {
         assert_eq!(store.get(key).unwrap().as_ref(), Some(value));
-        assert!(store.contains_key(key));
+        assert!(store.contains_key(key).unwrap());
     }
     map
 }
@@ -75,7 +75,7 @@ fn a_key_that_is_kept_does_not_keep_the_memory_of_its_value() {
 fn the_last_write_of_a_key_wins_also_after_reopening() {
     on_backends("the_last_write_of_a_key_wins_also_after_reopening", |path, builder| {
         let store = builder().open().unwrap();
-        assert!(store.is_empty());
+        assert!(store.is_empty().unwrap());
         assert_eq!(store.dir(), path);
         store.put("a", "1").unwrap();
         store.put("b", "2").unwrap();
@@ -85,7 +85,7 @@ fn the_last_write_of_a_key_wins_also_after_reopening() {
         let expected = map_of(&[(b"a", b"3"), (b"c", b"")]);
         assert_eq!(contents(&store), expected);
         assert_eq!(store.get("b").unwrap(), None);
-        assert!(!store.contains_key("b"));
+        assert!(!store.contains_key("b").unwrap());
         store.close().unwrap();
 
         let store = builder().open().unwrap();
@@ -134,7 +134,7 @@ fn what_is_outside_of_the_limits_is_an_error_and_changes_nothing() {
             is_right(store.delete(key).unwrap_err());
             is_right(WriteBatch::new().put(key, "v").map(drop).unwrap_err());
             is_right(WriteBatch::new().delete(key).map(drop).unwrap_err());
-            assert!(!store.contains_key(key));
+            assert!(!store.contains_key(key).unwrap());
         }
         let error = store.put("k", &large).unwrap_err();
         assert!(matches!(error, Error::ValueTooLarge { bytes: 67_108_865, .. }), "{error}");
@@ -189,18 +189,16 @@ fn the_largest_value_is_put_read_compacted_and_found_again() {
     let mut batch = WriteBatch::new();
     batch.put(&key, &value).unwrap();
     store.write(&batch).unwrap();
+    store.put("small", "0").unwrap();
     store.put("small", "1").unwrap();
     let done = store.compact().unwrap();
-    // The first one lies before what is dead. Behind that nothing is rewritten.
-    assert_eq!(done.copied.records, 1);
-    store.put("first", "2").unwrap();
-    assert_eq!(store.compact().unwrap().copied.records, 3);
-    assert_eq!(store.compact().unwrap().copied.records, 0);
+    assert_eq!(done.copied.records, 3);
+    assert_eq!(store.compact().unwrap().copied.records, 0, "all of it is live");
     assert!(store.get(&key).unwrap().unwrap() == value);
     store.close().unwrap();
     let store = DataWal::open(&path).unwrap();
     assert!(store.get(&key).unwrap().unwrap() == value);
-    assert_eq!(store.len(), 3);
+    assert_eq!(store.len().unwrap(), 3);
 }
 
 #[test]
@@ -217,7 +215,7 @@ fn deleting_what_is_not_there_writes_nothing_unless_asked() {
         let store = builder().delete_missing(true).open().unwrap();
         assert!(!store.delete("k").unwrap());
         assert_eq!(store.stats().records, 3);
-        assert!(store.is_empty());
+        assert!(store.is_empty().unwrap());
     });
 }
 
@@ -289,9 +287,11 @@ fn a_damaged_value_is_an_error_that_names_the_place() {
                 other => panic!("{other}"),
             }
         }
-        assert!(store.contains_key("bad"));
+        assert!(store.contains_key("bad").unwrap());
         assert!(matches!(store.items(), Err(Error::Corrupt(_))));
         assert!(store.iter().unwrap().any(|item| item.is_err()));
+        // Else there is nothing to compact.
+        store.put("good", "fine").unwrap();
         assert!(matches!(store.compact(), Err(Error::Corrupt(_))));
         let target = path.with_extension("compact");
         assert!(matches!(store.compact_to(&target), Err(Error::Corrupt(_))));
@@ -304,7 +304,7 @@ fn a_damaged_value_is_an_error_that_names_the_place() {
 }
 
 /// Replaces bytes in the one segment that has them.
-fn damage(dir: &Path, from: &[u8], to: &[u8]) -> std::path::PathBuf {
+pub(crate) fn damage(dir: &Path, from: &[u8], to: &[u8]) -> std::path::PathBuf {
     use std::os::unix::fs::FileExt;
     for name in common::files(dir) {
         let path = dir.join(name);

@@ -11,8 +11,11 @@ use std::time::{Duration, Instant, SystemTime};
 use ringwal::kv::{DataWal, Snapshot, WriteBatch};
 use ringwal::{Durability, Error, SimDisk, SimFault};
 
+use forged::forge;
 use rng::Rng;
 
+#[path = "simulation/forged.rs"]
+mod forged;
 #[allow(dead_code, reason = "the other simulation uses more of it")]
 #[path = "simulation/rng.rs"]
 mod rng;
@@ -36,7 +39,7 @@ fn apply(map: &mut Map, change: &Change) {
 
 fn contents(store: &DataWal) -> Map {
     let map: Map = store.items().unwrap().into_iter().collect();
-    assert_eq!(map.len(), store.len());
+    assert_eq!(map.len(), store.len().unwrap());
     let by_key = |key: &Vec<u8>| (key.clone(), store.get(key).unwrap().unwrap());
     assert_eq!(map.keys().map(by_key).collect::<Map>(), map);
     map
@@ -46,7 +49,14 @@ fn change(rng: &mut Rng) -> Change {
     let count = if rng.percent(20) { rng.between(2, 5) } else { 1 };
     let one = |rng: &mut Rng| {
         let key = format!("key {}", rng.below(12)).into_bytes();
-        let value = (!rng.percent(25)).then(|| vec![rng.below(256) as u8; rng.below(900) as usize]);
+        let value = (!rng.percent(25)).then(|| {
+            let mut value = vec![rng.below(256) as u8; rng.below(900) as usize];
+            if rng.percent(30) {
+                let seq = rng.below(300) + 1;
+                forge(&mut value, seq, rng, None);
+            }
+            value
+        });
         (key, value)
     };
     (0..count).map(|_| one(rng)).collect()
@@ -289,8 +299,7 @@ impl World {
         carry_out(store, &change, level)
             .inspect(|()| {
                 self.written = self.changes.len();
-                let is_noop = matches!(change.as_slice(), [(_, None)]);
-                if level == Durability::Synced && !is_noop {
+                if level == Durability::Synced {
                     self.synced = self.changes.len();
                 }
             })
@@ -304,6 +313,61 @@ impl World {
 
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
+}
+
+/// Whatever the store says of its keys.
+fn answers(store: &DataWal) -> Vec<(&'static str, Option<Error>)> {
+    let dir = tempfile::tempdir().unwrap();
+    vec![
+        ("put", store.put("k", "v").err()),
+        ("get a key", store.get("k").err()),
+        ("get none", store.get("none").err()),
+        ("delete", store.delete("k").err()),
+        ("delete none", store.delete("none").err()),
+        ("contains_key", store.contains_key("none").err()),
+        ("len", store.len().err()),
+        ("is_empty", store.is_empty().err()),
+        ("write nothing", store.write(&WriteBatch::new()).err()),
+        ("keys", store.keys().err()),
+        ("items", store.items().err()),
+        ("iter", store.iter().err()),
+        ("snapshot", store.snapshot().err()),
+        ("fsync", store.fsync().err()),
+        ("compact", store.compact().err()),
+        ("compact_to", store.compact_to(dir.path().join("copy")).err()),
+        ("export_jsonl", store.export_jsonl(dir.path().join("file")).err()),
+    ]
+}
+
+#[test]
+fn a_store_that_has_failed_or_is_closed_answers_nothing_from_its_index() {
+    let disk = SimDisk::new(1);
+    let store = open(&disk).unwrap();
+    disk.fail_from(0, SimFault::Errno(libc::EIO));
+    assert!(matches!(store.put("none", "v"), Err(Error::Poisoned(_))));
+    for (what, error) in answers(&store) {
+        assert!(matches!(error, Some(Error::Poisoned(_))), "{what}: {error:?}");
+    }
+    let store = open(&SimDisk::new(2)).unwrap();
+    store.put("k", "v").unwrap();
+    store.close().unwrap();
+    for (what, error) in answers(&store) {
+        assert!(matches!(error, Some(Error::Closed)), "{what}: {error:?}");
+    }
+}
+
+#[test]
+fn a_synced_delete_that_finds_nothing_makes_the_delete_before_it_durable() {
+    // What is not synced is lost on some of these disks.
+    for seed in 0..50 {
+        let disk = SimDisk::new(seed);
+        let store = open(&disk).unwrap();
+        store.put_with("k", "v", Durability::Synced).unwrap();
+        assert!(store.delete_with("k", Durability::Written).unwrap());
+        assert!(!store.delete_with("k", Durability::Synced).unwrap());
+        let store = open(&disk.crash()).unwrap();
+        assert_eq!(store.get("k").unwrap(), None, "seed {seed}");
+    }
 }
 
 #[test]

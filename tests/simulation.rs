@@ -29,6 +29,8 @@ mod directory;
 mod events;
 #[path = "simulation/faults.rs"]
 mod faults;
+#[path = "simulation/forged.rs"]
+mod forged;
 #[path = "simulation/found.rs"]
 mod found;
 #[path = "simulation/life.rs"]

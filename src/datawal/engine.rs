@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::datawal::lock::{DirLock, LOCK_FILENAME};
 use crate::datawal::segment;
-use crate::kv::copy::sync_parent;
+use crate::kv::beside::sync_parent;
 use crate::kv::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
 use crate::mutation::mutated;
 use crate::{BackendKind, Builder, Durability, Error, Log};

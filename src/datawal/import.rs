@@ -14,14 +14,14 @@
 //! Memory: the largest record.
 
 use std::fmt;
-use std::fs::{self, File, TryLockError};
+use std::fs::{File, TryLockError};
 use std::io::{BufReader, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
 use crate::datawal::format::{CRC_LEN, HEADER_LEN, Header, RecordType, crc_holds};
 use crate::datawal::leftover::whole_records;
 use crate::datawal::{engine, entry, segment};
-use crate::kv::copy::{create_partial_dir, require_empty, sync_parent};
+use crate::kv::beside::PartialDir;
 use crate::mutation::mutated;
 use crate::{BackendKind, Durability, Error, Log, Result};
 
@@ -110,7 +110,7 @@ fn counted(count: u64, what: &str) -> String {
 
 /// Imports a directory of the crate datawal, version 0.1, into a new one, which must be new or
 /// empty. It is made beside it, under a name of its own that ends in `.partial`, and gets its name
-/// when it is complete; an import that is killed leaves that.
+/// when it is complete; what a killed import has left there is removed by the next one.
 ///
 /// ```
 /// use ringwal::datawal::format::encode_record;
@@ -158,19 +158,10 @@ fn run(from: &Path, to: &Path, on_damage: OnDamage) -> Result<Imported> {
         return Err(Error::NotALog { path: from.to_path_buf(), reason });
     }
     let _lock = lock(from)?;
-    require_empty(to)?;
-    let partial = create_partial_dir(to)?;
-    let imported = copy(from, &ids, &partial, on_damage).and_then(|imported| {
-        // Not onto what somebody else has put there meanwhile.
-        fs::rename(&partial, to).map_err(|e| Error::io("rename a new log to", to, e))?;
-        sync_parent(to)?;
-        Ok(imported)
-    });
-    if imported.is_err() {
-        // As far as it goes. Nobody else knows the name, so nothing else is in it.
-        let _ = fs::remove_dir_all(&partial);
-    }
-    imported
+    let partial = PartialDir::create(to)?;
+    let imported = copy(from, &ids, &partial.content(), on_damage)?;
+    partial.finish()?;
+    Ok(imported)
 }
 
 /// Holds the lock that programs of the crate datawal take, without writing to it.

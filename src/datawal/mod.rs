@@ -77,7 +77,8 @@
 //! | `DataWal::open(&dir)?` | the same; `DataWal::builder(&dir)` has the options |
 //! | `put(k, v)?`, `fsync()?` | the same; [`Durability::Synced`](crate::Durability) does both |
 //! | `delete(k)?` | the same; it says whether the key was there, and writes nothing if not |
-//! | `get(k)?`, `contains_key(k)`, `len()`, `is_empty()`, `dir()` | the same |
+//! | `get(k)?`, `dir()` | the same |
+//! | `contains_key(k)`, `len()`, `is_empty()` | with `?`: an error once the store has failed |
 //! | `keys()`, `items()?` | `keys()?`, `items()?`, sorted; `iter()` has one at a time |
 //! | `ref_of(k)` | nothing; a record's place is the store's own |
 //! | `compact_to(&dir)?` | the same, or `compact()?` in place |

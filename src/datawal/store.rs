@@ -12,7 +12,7 @@ use base64::engine::general_purpose::STANDARD;
 use crate::datawal::entry::Entry;
 use crate::datawal::format::RecordType;
 use crate::datawal::{RecordLog, RecordRef};
-use crate::kv::jsonl;
+use crate::kv::beside::{PartialDir, Target};
 use crate::{BackendKind, Durability, Error};
 
 /// What [`DataWal::compact_to`] wrote.
@@ -180,16 +180,18 @@ impl DataWal {
         &self.log
     }
 
-    /// Writes the newest put of each live key, sorted by key, into a new store, durably. This one
-    /// does not change.
+    /// Writes the newest put of each live key, sorted by key, into a new store, which has its name
+    /// when it is complete and durable. This one does not change.
     ///
     /// # Errors
     ///
-    /// When the directory is there and is not empty: nothing is changed. When a value is damaged,
-    /// or there is no room: then a part may be there.
+    /// When the directory is there and is not empty, when a value is damaged, and when there is no
+    /// room: nothing is there then that was not there before.
     pub fn compact_to(&mut self, out_dir: &Path) -> Result<CompactionStats> {
         require_empty(out_dir)?;
-        let mut out = RecordLog::open_with_backend(out_dir, self.log.backend())?;
+        let failed = || format!("datawal: compact_to target {}", out_dir.display());
+        let partial = PartialDir::create(out_dir).with_context(failed)?;
+        let mut out = RecordLog::open_with_backend(&partial.content(), self.log.backend())?;
         let mut stats = CompactionStats::default();
         for key in self.sorted_keys() {
             let value = self.live_value(&key)?;
@@ -201,6 +203,7 @@ impl DataWal {
         stats.live_keys = stats.records_written;
         out.fsync()?;
         out.close()?;
+        partial.finish().with_context(failed)?;
         Ok(stats)
     }
 
@@ -217,8 +220,14 @@ impl DataWal {
             fs::create_dir_all(parent)
                 .with_context(|| format!("datawal: create the directory {}", parent.display()))?;
         }
-        jsonl::write_to(out_path, |out| self.write_lines(out))
-            .with_context(|| format!("datawal: export to {}", out_path.display()))
+        let failed = || format!("datawal: export to {}", out_path.display());
+        match Target::open(out_path).with_context(failed)? {
+            Target::Stream(stream) => self.write_lines(&stream).with_context(failed),
+            Target::File(target) => {
+                self.write_lines(&target.file).with_context(failed)?;
+                target.finish().with_context(failed)
+            }
+        }
     }
 
     fn write_lines(&mut self, out: &File) -> Result<()> {

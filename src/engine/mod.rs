@@ -217,6 +217,11 @@ impl Log {
         self.shared().check()
     }
 
+    /// An error in a child of the process that opened the log; takes no lock.
+    pub(crate) fn require_own_process(&self) -> Result<()> {
+        self.shared().require_own_process()
+    }
+
     fn shared(&self) -> &Shared {
         &self.inner.shared
     }

@@ -16,7 +16,7 @@ use crate::{Batch, Result};
 /// let mut batch = WriteBatch::new();
 /// batch.put("a", "1")?.put("b", "2")?.delete("c")?;
 /// store.write(&batch)?;
-/// assert_eq!(store.len(), 2);
+/// assert_eq!(store.len()?, 2);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug, Default)]

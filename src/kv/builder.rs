@@ -208,7 +208,7 @@ impl DataWalBuilder {
     /// # Errors
     ///
     /// As [`open`](Self::open).
-    #[cfg(any(test, feature = "sim"))]
+    #[cfg(feature = "sim")]
     pub fn open_sim(mut self, disk: &crate::SimDisk) -> Result<DataWal> {
         self.options.validate()?;
         self.options.compact_percent = None;

@@ -1,8 +1,8 @@
 //! The live records alone, in place, while everybody goes on.
 //!
-//! First it is decided how far it pays ([`worth`](crate::kv::worth)); if that is to the active
-//! segment, it is sealed. Every write that has a number by then is waited for. Then each sealed
-//! segment is done with in these steps, oldest first:
+//! How far it goes is the [`plan`](super::plan). If that ends with the active segment, it is sealed
+//! first. Every write that has a number by then is waited for.
+//! Then each sealed segment is done with in these steps, oldest first:
 //!
 //! 1. Some of its records at a time, those that are the newest of their keys are appended again, as
 //!    one batch, while the turn of all of the keys is held: nobody can have put a number between
@@ -18,8 +18,9 @@
 //! happen. After 4 the copies stand alone; deletes went with their segment, but so did, before or
 //! with it, all that they delete, because segments go in order.
 //!
-//! Damage of a record that no key points to does not matter; that of one that a key points to ends
-//! the compaction, because segments go in order.
+//! Damage to dead records is no hindrance: the live ones are then read by their places. At a live
+//! record that is damaged it stops, because a log gives space back in order; the next one does not
+//! seal a segment before it got past that.
 //!
 //! Threading: one compaction at a time, on whichever thread asks for it.
 
@@ -31,12 +32,13 @@ use std::sync::{Arc, PoisonError};
 #[cfg(doc)]
 use crate::kv::DataWal;
 use crate::kv::index::{KeyHash, Newest, Slot};
+use crate::kv::plan::Plan;
 use crate::kv::record::Entry;
+use crate::kv::snapshot::not_the_record;
 use crate::kv::store::Store;
-use crate::kv::worth::Worth;
 use crate::kv::{Copied, Stats};
 use crate::mutation::mutated;
-use crate::{Batch, Commit, Durability, Error, Record, Result, Segment, Seq, Truncated};
+use crate::{Batch, Commit, Durability, Error, Result, Segment, Seq, Truncated};
 
 /// The records that are looked at and copied at a time: writers of their keys wait meanwhile.
 const GROUP_BYTES: u64 = 256 << 10;
@@ -86,8 +88,20 @@ impl AddAssign for Compacted {
 pub(crate) struct Retired {
     /// No key points to a record before this one.
     before: Seq,
+    /// The segment at which the last compaction failed.
+    stuck_at: Option<Seq>,
     /// How many snapshots were taken when `before` was that.
     pins: BTreeMap<Seq, usize>,
+}
+
+impl Retired {
+    pub(crate) fn before(&self) -> Seq {
+        self.before
+    }
+
+    pub(crate) fn stuck_at(&self) -> Option<Seq> {
+        self.stuck_at
+    }
 }
 
 /// Keeps the segments that were not retired when it was made.
@@ -98,6 +112,10 @@ pub(crate) struct Pin {
 
 impl Drop for Pin {
     fn drop(&mut self) {
+        if self.store.log.require_own_process().is_err() {
+            // The segments are the parent's, and so are the locks.
+            return;
+        }
         let mut retired = self.store.retired();
         if let Some(count) = retired.pins.get_mut(&self.before) {
             *count -= 1;
@@ -123,6 +141,15 @@ struct Group {
     bytes: u64,
 }
 
+/// The records of a segment that were read.
+#[derive(Default)]
+struct Seen {
+    records: u64,
+    bytes: u64,
+    /// There are more, which are damaged.
+    is_part: bool,
+}
+
 /// Copies that are on their way: of whom, from which number, to where.
 #[derive(Default)]
 struct Copies {
@@ -141,27 +168,47 @@ impl Store {
         Pin { store: Arc::clone(store), before }
     }
 
-    pub(crate) fn compact(&self, worth: Worth) -> Result<Compacted> {
+    /// Compacts as far as it is worth it; see [`Plan`].
+    pub(crate) fn compact(&self, above_percent: Option<u8>) -> Result<Compacted> {
+        self.check_stands()?;
         let _alone = self.compacting.lock().unwrap_or_else(PoisonError::into_inner);
-        self.check()?;
-        let before = self.retired().before;
-        let mut done = Compacted::default();
-        let Some(last) = self.worth_until(before, worth) else {
-            // As after every compaction.
-            self.log.flush()?;
-            return Ok(done);
+        self.check_open()?;
+        let Some(plan) = Plan::of(self, above_percent, GROUP_BYTES) else {
+            if above_percent.is_none() {
+                // As after one that had something to do, everything so far is durable.
+                self.log.flush()?;
+            }
+            return Ok(Compacted::default());
         };
-        if last.last_seq.is_none() {
+        let mut done = Compacted::default();
+        let stuck_at = self.retired().stuck_at;
+        if let Some(stuck_at) = stuck_at.filter(|_| !mutated("kv_rotate_in_vain")) {
+            // As long as nothing gets past it, there is no use in sealing another segment.
+            done += self.compact_up_to(stuck_at)?;
+        }
+        if plan.rotates {
             self.log.rotate()?;
         }
+        done += self.compact_up_to(plan.last_seq)?;
+        Ok(done)
+    }
+
+    /// Compacts the sealed segments that begin at or before a record.
+    fn compact_up_to(&self, seq: Seq) -> Result<Compacted> {
+        let before = self.retired().before;
+        let mut done = Compacted::default();
         let segments = self.log.segments();
         // From here on, a record in flight is a later one than all of theirs.
         self.wait_for_writers();
         for segment in segments {
             match segment.last_seq {
+                _ if segment.first_seq > seq => break,
                 Some(_) if segment.first_seq < before => {}
-                _ if segment.first_seq > last.first_seq => break,
-                Some(last_seq) => done += self.compact_segment(&segment, last_seq)?,
+                Some(last_seq) => {
+                    let compacted = self.compact_segment(&segment, last_seq);
+                    self.retired().stuck_at = compacted.is_err().then_some(segment.first_seq);
+                    done += compacted?;
+                }
                 None => break,
             }
         }
@@ -169,84 +216,123 @@ impl Store {
     }
 
     fn compact_segment(&self, segment: &Segment, last_seq: Seq) -> Result<Compacted> {
+        let mut seen = Seen::default();
         let (mut group, mut copies) = (Group::default(), Copies::default());
-        let first_seq = segment.first_seq.max(self.log.first_seq());
-        let records = last_seq.next().get() - first_seq.get();
-        let bytes = match self.copy_all((first_seq, last_seq), &mut group, &mut copies) {
-            Ok(bytes) => bytes,
-            Err(Error::Corrupt(_)) => {
-                // It may be the damage of a dead record, and what is behind it is whole.
+        match self.look_through(segment, last_seq, &mut seen, &mut group, &mut copies) {
+            Err(Error::Corrupt(_)) if !mutated("kv_stop_at_dead_damage") => {
                 self.copy(&mut group, &mut copies)?;
                 self.settle(&mut copies)?;
-                self.copy_pointed_to(segment.first_seq, &mut group, &mut copies)?;
-                segment.bytes.min(Stats::of_sums(&self.index).dead_bytes)
+                self.look_at_live(segment, &mut group, &mut copies)?;
+                let first_seq = segment.first_seq.max(self.log.first_seq());
+                seen.records = last_seq.next().get().saturating_sub(first_seq.get());
+                seen.is_part = true;
             }
-            Err(error) => return Err(error),
-        };
+            looked => looked?,
+        }
         self.copy(&mut group, &mut copies)?;
         self.settle(&mut copies)?;
         if !mutated("kv_free_unsynced") {
             self.log.flush()?;
         }
         self.wait_for_writers();
+        if seen.is_part {
+            // What could not be read is dead, and takes no more than it does in the file.
+            let dead_bytes = Stats::of_sums(&self.index).dead_bytes;
+            seen.bytes = segment.bytes.min(dead_bytes).max(seen.bytes);
+        }
         let mut retired = self.retired();
         retired.before = last_seq.next();
-        self.index.sums.remove(records, bytes);
+        self.index.sums.remove(seen.records, seen.bytes);
         let freed = self.free(&retired)?;
         let (freed_segments, freed_bytes) = (freed.segments, freed.bytes);
         Ok(Compacted { copied: copies.done, freed_segments, freed_bytes })
     }
 
-    /// Copies the live records of a segment. Returns the bytes of all of its records.
-    fn copy_all(
+    /// Copies what is live in a segment, as it comes.
+    fn look_through(
         &self,
-        (first_seq, last_seq): (Seq, Seq),
+        segment: &Segment,
+        last_seq: Seq,
+        seen: &mut Seen,
         group: &mut Group,
         copies: &mut Copies,
-    ) -> Result<u64> {
-        let mut bytes = 0;
+    ) -> Result<()> {
+        let first_seq = segment.first_seq.max(self.log.first_seq());
         let mut reader = self.log.reader_from(first_seq)?;
         while reader.next_seq() <= last_seq {
             let Some(record) = reader.next().transpose()? else { break };
-            bytes += self.slot_of(record.record_ref())?.record_bytes();
-            self.copy_live(record, group, copies)?;
+            self.check_open()?;
+            let slot = self.slot_of(record.record_ref())?;
+            seen.records += 1;
+            seen.bytes += slot.record_bytes();
+            let Some(Entry { key, value: Some(_) }) = Entry::parse(record.data()) else { continue };
+            let hash = self.index.hash(key);
+            if self.index.get(hash) != Some(slot) {
+                // Outdated for good, also without the turn.
+                continue;
+            }
+            self.gather(hash, slot, record.into_data(), group, copies)?;
         }
-        Ok(bytes)
+        Ok(())
     }
 
-    /// Copies the records of a segment that keys point to, past the damage of others. The first
-    /// damage of one that a key points to is the error, once the rest is copied.
-    fn copy_pointed_to(&self, segment: Seq, group: &mut Group, copies: &mut Copies) -> Result<()> {
-        let mut damaged = None;
-        for slot in self.index.slots_in(segment) {
-            match self.log.read(slot.place()) {
-                Ok(record) => self.copy_live(record, group, copies)?,
-                // The key may point elsewhere by now; then this one does not matter either.
-                Err(Error::Corrupt(_)) if !self.index.slots_in(segment).contains(&slot) => {}
-                Err(error @ Error::Corrupt(_)) => {
-                    damaged.get_or_insert(error);
+    /// Copies what is live in a segment, each record by its place: what is damaged beside them is
+    /// dead and may go.
+    fn look_at_live(
+        &self,
+        segment: &Segment,
+        group: &mut Group,
+        copies: &mut Copies,
+    ) -> Result<()> {
+        let (mut slots, mut unsure) = (Vec::new(), Vec::new());
+        self.index.each_slot(|slot| {
+            if slot.place().segment() == segment.first_seq {
+                slots.push(*slot);
+            }
+        });
+        slots.sort_unstable_by_key(Slot::seq);
+        for slot in slots {
+            self.check_open()?;
+            let record = self.log.read(slot.place())?;
+            let Some(entry) = Entry::parse(record.data()) else {
+                return Err(not_the_record(self.log.dir(), &slot));
+            };
+            let hash = self.index.hash(entry.key);
+            match self.index.get(hash) {
+                Some(found) if found == slot => {
+                    self.gather(hash, slot, record.into_data(), group, copies)?;
                 }
-                Err(error) => return Err(error),
+                // Outdated since, or the bytes of another record. That is seen when it is over.
+                _ => unsure.push(slot),
             }
         }
-        let Some(damaged) = damaged else { return Ok(()) };
-        self.copy(group, copies)?;
-        self.settle(copies)?;
-        Err(damaged)
+        self.require_outdated(unsure)
     }
 
-    /// Puts a record among those that are to be copied, if a key points to it.
-    fn copy_live(&self, record: Record, group: &mut Group, copies: &mut Copies) -> Result<()> {
-        self.check_open()?;
-        let slot = self.slot_of(record.record_ref())?;
-        let Some(Entry { key, value: Some(_) }) = Entry::parse(record.data()) else {
-            return Ok(());
-        };
-        let hash = self.index.hash(key);
-        if self.index.get(hash) != Some(slot) {
-            // Outdated for good, also without the turn.
+    /// An error if the index still points to one of these.
+    fn require_outdated(&self, mut slots: Vec<Slot>) -> Result<()> {
+        if slots.is_empty() {
             return Ok(());
         }
+        slots.sort_unstable_by_key(Slot::seq);
+        let mut found = None;
+        self.index.each_slot(|slot| {
+            if slots.binary_search_by_key(&slot.seq(), Slot::seq).is_ok() {
+                found = Some(*slot);
+            }
+        });
+        found.map_or(Ok(()), |slot| Err(not_the_record(self.log.dir(), &slot)))
+    }
+
+    /// Adds a record to a group, after copying what is there if it is full.
+    fn gather(
+        &self,
+        hash: KeyHash,
+        slot: Slot,
+        data: Vec<u8>,
+        group: &mut Group,
+        copies: &mut Copies,
+    ) -> Result<()> {
         let is_full = group.bytes + slot.record_bytes() > GROUP_BYTES;
         if is_full || group.records.len() >= GROUP_RECORDS {
             // Before it is added: a record of the greatest size fills a batch alone.
@@ -254,15 +340,8 @@ impl Store {
         }
         group.bytes += slot.record_bytes();
         // A copy, because few live records among many dead ones would keep all of these.
-        group.records.push((hash, slot, record.into_data()));
+        group.records.push((hash, slot, data));
         Ok(())
-    }
-
-    /// The bytes of the segments that only snapshots need.
-    pub(crate) fn held_bytes(&self, segments: &[Segment]) -> u64 {
-        let before = self.retired().before;
-        let held = segments.iter().filter(|segment| segment.last_seq.is_some_and(|s| s < before));
-        held.map(|segment| segment.bytes).sum()
     }
 
     /// Waits until every record that has a number by now is in the index, or has failed.

@@ -1,17 +1,13 @@
 //! The live records alone, in another directory.
 
-use std::fs::{self, File};
-use std::io::{self, ErrorKind};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
+use crate::kv::beside::PartialDir;
 use crate::kv::builder::Options;
 #[cfg(doc)]
 use crate::kv::{DataWal, Stats};
 use crate::kv::{Snapshot, sort};
-use crate::{Batch, Durability, Error, Log, Result};
-
-/// How many unfinished copies of one name may lie about.
-const PARTIALS_MAX: u32 = 1000;
+use crate::{Batch, Durability, Log, Result};
 
 /// What was written by [`DataWal::compact_to`] or [`DataWal::compact`].
 ///
@@ -48,20 +44,10 @@ impl Copied {
 
 impl Snapshot {
     pub(crate) fn compact_to(&self, dir: &Path, options: &Options) -> Result<Copied> {
-        require_empty(dir)?;
-        let partial = create_partial_dir(dir)?;
-        let copied = options.engine(&partial).open().and_then(|log| self.write_log(log));
-        let copied = copied.and_then(|copied| {
-            // Not onto what somebody else has put there meanwhile.
-            fs::rename(&partial, dir).map_err(|e| Error::io("rename a new store to", dir, e))?;
-            sync_parent(dir)?;
-            Ok(copied)
-        });
-        if copied.is_err() {
-            // As far as it goes. Nobody else knows the name, so nothing else is in it.
-            let _ = fs::remove_dir_all(&partial);
-        }
-        copied
+        let partial = PartialDir::create(dir)?;
+        let copied = self.write_log(options.engine(&partial.content()).open()?)?;
+        partial.finish()?;
+        Ok(copied)
     }
 
     /// Writes the records of all keys into a new log, sorted by key, and closes it.
@@ -87,72 +73,4 @@ impl Snapshot {
         log.close()?;
         Ok(copied)
     }
-}
-
-/// An error unless `dir` is not there or has nothing in it.
-pub(crate) fn require_empty(dir: &Path) -> Result<()> {
-    let entry = match fs::read_dir(dir) {
-        Ok(mut entries) => entries.next(),
-        Err(error) if error.kind() == ErrorKind::NotFound => None,
-        Err(error) => return Err(Error::io("list", dir, error)),
-    };
-    match entry {
-        None => Ok(()),
-        Some(entry) => {
-            let found = entry.map_err(|error| Error::io("list", dir, error))?.file_name();
-            let found = found.to_string_lossy().into_owned();
-            Err(Error::NotEmpty { path: dir.to_path_buf(), found })
-        }
-    }
-}
-
-/// Where a store or a file is made before it gets its name.
-fn partial_of(path: &Path, ending: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    // A separator at the end would put it inside.
-    if let Some(last) = path.file_name() {
-        name = path.with_file_name(last).into_os_string();
-    }
-    name.push(ending);
-    PathBuf::from(name)
-}
-
-/// Makes something beside `path` under a name that nobody has, and returns that.
-pub(crate) fn create_beside<T>(
-    path: &Path,
-    mut create: impl FnMut(&Path) -> io::Result<T>,
-) -> Result<(T, PathBuf)> {
-    let process = std::process::id();
-    let mut number = 0;
-    loop {
-        let partial = partial_of(path, &format!(".{process}-{number}.partial"));
-        match create(&partial) {
-            Ok(created) => return Ok((created, partial)),
-            Err(error) if error.kind() == ErrorKind::AlreadyExists && number < PARTIALS_MAX => {
-                number += 1;
-            }
-            Err(error) => return Err(Error::io("create something beside", path, error)),
-        }
-    }
-}
-
-/// A directory beside `dir` that is this attempt's alone.
-pub(crate) fn create_partial_dir(dir: &Path) -> Result<PathBuf> {
-    if let Some(parent) = dir.parent().filter(|parent| *parent != Path::new("")) {
-        fs::create_dir_all(parent).map_err(|error| Error::io("create", parent, error))?;
-    }
-    create_beside(dir, |partial| fs::create_dir(partial)).map(|((), partial)| partial)
-}
-
-/// Makes the name of a file or directory durable.
-pub(crate) fn sync_parent(path: &Path) -> Result<()> {
-    if cfg!(not(unix)) {
-        return Ok(());
-    }
-    let parent = match path.parent() {
-        Some(parent) if parent != Path::new("") => parent,
-        _ => Path::new("."),
-    };
-    let synced = File::open(parent).and_then(|dir| dir.sync_all());
-    synced.map_err(|error| Error::io("sync directory", parent, error))
 }

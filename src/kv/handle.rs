@@ -10,11 +10,10 @@ use crate::kv::index::Newest;
 use crate::kv::record;
 use crate::kv::snapshot::{Source, get};
 use crate::kv::store::{Store, new_index, replay};
-use crate::kv::worth::Worth;
 use crate::kv::{
     Compacted, Copied, DataReader, DataWalBuilder, Items, Snapshot, Stats, WriteBatch,
 };
-use crate::{Backend, Durability, Error, Log, Metrics, RecordRef, Recovery, Result};
+use crate::{Backend, Durability, Error, Log, Metrics, RecordRef, Recovery, Result, Segment};
 
 /// A key-value log that is open: see [the module](crate::kv).
 ///
@@ -129,13 +128,17 @@ impl DataWal {
     /// [`Error::Closed`] or [`Error::Poisoned`].
     pub fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<Vec<u8>>> {
         let store = &self.store;
-        let read = |place| store.log.read(place);
-        get(&store.index, || store.check(), read, store.log.dir(), key.as_ref())
+        store.log.require_own_process()?;
+        let value =
+            get(&store.index, |place| store.log.read(place), store.log.dir(), key.as_ref())?;
+        if value.is_none() {
+            store.check_stands()?;
+        }
+        Ok(value)
     }
 
     /// Deletes a key. Returns whether it was there; if not, nothing is written unless
-    /// [`DataWalBuilder::delete_missing`] asks for it. Either way, when it returns, that the key
-    /// is not there has the durability of the store.
+    /// [`DataWalBuilder::delete_missing`] asks for it.
     ///
     /// # Errors
     ///
@@ -180,60 +183,44 @@ impl DataWal {
     pub fn write_with(&self, batch: &WriteBatch, durability: Durability) -> Result<()> {
         check_durability(durability)?;
         let done = match batch.is_empty() {
-            true => self.store.check(),
+            true => self.store.check_stands(),
             false => self.store.write(batch, durability),
         };
         self.nudge();
         done
     }
 
-    /// Whether the store still stands. After a failure of the log, or when it is closed, memory
-    /// may not have what the log has: then [`contains_key`](Self::contains_key),
-    /// [`len`](Self::len) and the [figures](Self::stats), which cannot fail, mean nothing. All
-    /// that can fail asks this by itself.
+    /// Whether a key is there. Reads nothing from disk.
     ///
     /// # Errors
     ///
-    /// [`Error::Closed`], or [`Error::Poisoned`] with the first failure of the log.
-    pub fn check(&self) -> Result<()> {
-        self.store.check()
+    /// [`Error::Closed`] or [`Error::Poisoned`]: behind a failure nobody knows before reopening.
+    pub fn contains_key(&self, key: impl AsRef<[u8]>) -> Result<bool> {
+        let store = &self.store;
+        store.log.require_own_process()?;
+        let is_there = store.index.get(store.index.hash(key.as_ref())).is_some();
+        store.check_stands()?;
+        Ok(is_there)
     }
 
-    /// [`contains_key`](Self::contains_key) that can fail.
+    /// How many keys there are.
     ///
     /// # Errors
     ///
-    /// [`Error::KeyLength`], and as [`check`](Self::check).
-    pub fn try_contains_key(&self, key: impl AsRef<[u8]>) -> Result<bool> {
-        record::check_key(key.as_ref())?;
-        let found = self.contains_key(key);
-        self.check().map(|()| found)
-    }
-
-    /// [`len`](Self::len) that can fail.
-    ///
-    /// # Errors
-    ///
-    /// As [`check`](Self::check).
-    pub fn try_len(&self) -> Result<usize> {
-        let len = self.len();
-        self.check().map(|()| len)
-    }
-
-    /// Whether a key is there. Reads nothing from disk, and cannot tell that the log has failed;
-    /// see [`check`](Self::check).
-    pub fn contains_key(&self, key: impl AsRef<[u8]>) -> bool {
-        self.store.index.get(self.store.index.hash(key.as_ref())).is_some()
-    }
-
-    /// How many keys there are, as far as memory knows; see [`check`](Self::check).
-    pub fn len(&self) -> usize {
-        self.store.index.sums.keys.load(Ordering::Relaxed) as usize
+    /// As [`contains_key`](Self::contains_key).
+    pub fn len(&self) -> Result<usize> {
+        let keys = self.store.index.sums.keys.load(Ordering::Relaxed) as usize;
+        self.store.check_stands()?;
+        Ok(keys)
     }
 
     /// Whether there are no keys.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
+    ///
+    /// # Errors
+    ///
+    /// As [`contains_key`](Self::contains_key).
+    pub fn is_empty(&self) -> Result<bool> {
+        Ok(self.len()? == 0)
     }
 
     /// All keys, sorted by their bytes.
@@ -276,11 +263,14 @@ impl DataWal {
     ///
     /// [`Error::Closed`] or [`Error::Poisoned`].
     pub fn snapshot(&self) -> Result<Snapshot> {
-        self.store.check()?;
-        Ok(Snapshot::of(Source::Live(Store::pin(&self.store)), || {
+        self.store.check_stands()?;
+        let snapshot = Snapshot::of(Source::Live(Store::pin(&self.store)), || {
             let _alone = self.store.writing.write().unwrap_or_else(PoisonError::into_inner);
             (self.store.index.slots(), self.store.log.appended_seq())
-        }))
+        });
+        // A write that failed meanwhile may be there after reopening.
+        self.store.check_stands()?;
+        Ok(snapshot)
     }
 
     /// Blocks until everything so far survives a loss of power, whoever wrote it.
@@ -289,7 +279,7 @@ impl DataWal {
     ///
     /// [`Error::Closed`] or [`Error::Poisoned`].
     pub fn fsync(&self) -> Result<()> {
-        self.store.check_open()?;
+        self.store.check_stands()?;
         self.store.log.flush().map(drop)
     }
 
@@ -297,49 +287,56 @@ impl DataWal {
     /// or an empty directory. This store does not change, and goes on meanwhile: what is written
     /// is the store as of the call.
     ///
-    /// It is made beside `dir`, under a name of its own that ends in `.partial`, and gets its name
-    /// when it is complete. A crash may leave it there; nothing of that kind is ever removed.
+    /// It is made beside `dir`, in a directory of its own whose name begins with that of `dir` and
+    /// ends in `.partial`, and gets its name when it is complete. What earlier attempts left there
+    /// is removed if it has their marker. An empty directory that is replaced keeps its mode.
     ///
     /// # Errors
     ///
-    /// [`Error::NotEmpty`] changes nothing. [`Error::Corrupt`] when a value is damaged,
-    /// [`Error::NoSpace`], [`Error::Io`], also when another attempt was faster.
+    /// [`Error::NotEmpty`] changes nothing; of two attempts at once, the later one gets it.
+    /// [`Error::Corrupt`] when a value is damaged, [`Error::Io`], [`Error::NoSpace`].
     pub fn compact_to(&self, dir: impl AsRef<Path>) -> Result<Copied> {
         self.snapshot()?.compact_to(dir.as_ref(), &self.store.options)
     }
 
     /// Frees what dead records occupy, while readers and writers go on: segment by segment, oldest
     /// first, the live records are appended again, made durable, and the segment is removed. It
-    /// needs room for the live records of one segment, and frees the padding of small batches as
-    /// well. It goes as far as the last segment with a dead record, or with more padding than
-    /// records, and rewrites nothing if there is none. When it returns, everything so far is
-    /// durable.
+    /// goes as far as the last segment that has something dead, or that is mostly the padding of
+    /// small batches; if there is none, it does nothing. It needs room for the live records of one
+    /// segment.
     ///
-    /// A crash at any moment leaves the same keys and values.
+    /// A crash at any moment leaves the same keys and values. When it returns, everything so far
+    /// is durable.
     ///
     /// # Errors
     ///
     /// [`Error::NoSpace`] when there is no room for the copies: what is done by then stays done.
-    /// [`Error::Corrupt`] when a record is damaged that a key needs: it names the file, and that
-    /// segment stays, with those behind it, until the key is put or deleted. [`Error::Closed`] or
-    /// [`Error::Poisoned`].
+    /// [`Error::Corrupt`] when a record of a key is damaged: its segment stays, and so do those
+    /// behind it ([`Stats::stuck_at`]); damage to what is dead is no hindrance. [`Error::Closed`]
+    /// or [`Error::Poisoned`].
     pub fn compact(&self) -> Result<Compacted> {
-        self.store.compact(Worth::Anything)
+        self.store.compact(None)
     }
 
-    /// How the last compaction in the background failed, if it did. It is tried again after a
-    /// rest, which is a second at first and twice as long each time, up to about a minute.
+    /// How the last compaction in the background failed, if it did. The next one waits for a
+    /// second, and twice as long after each further failure, up to some minutes.
     pub fn compaction_failure(&self) -> Option<Arc<Error>> {
         self.compactor.as_ref().and_then(Compactor::failure)
     }
 
-    /// The figures of the store as it is now. They are exact when nobody writes meanwhile.
+    /// The figures of the store as it is now. They are exact when nobody writes meanwhile. Of a
+    /// store that has failed or is closed, they are the last that were known.
     pub fn stats(&self) -> Stats {
         let segments = self.store.log.segments();
+        let before = self.store.retired().before();
+        let is_held = |segment: &&Segment| segment.last_seq.is_some_and(|last| last < before);
+        let held = || segments.iter().filter(is_held);
         Stats {
             log_bytes: segments.iter().map(|segment| segment.bytes).sum(),
             segments: segments.len() as u64,
-            held_bytes: self.store.held_bytes(&segments),
+            held_bytes: held().map(|segment| segment.bytes).sum(),
+            held_segments: held().count() as u64,
+            stuck_at: self.store.retired().stuck_at(),
             ..Stats::of(&self.store.index)
         }
     }
@@ -398,13 +395,16 @@ impl DataWal {
 
 impl Drop for DataWal {
     fn drop(&mut self) {
-        if let Err(Error::Forked { .. }) = self.store.log.may_close() {
+        if self.store.log.require_own_process().is_err() {
             // Its thread runs in the parent alone.
             return std::mem::forget(self.compactor.take());
         }
         self.store.closing.store(true, Ordering::Relaxed);
-        if let Some(compactor) = &self.compactor {
-            compactor.stop();
+        let Some(compactor) = &self.compactor else { return };
+        match self.store.log.may_close() {
+            Ok(()) => compactor.stop(),
+            // In a waker nobody may wait: the thread ends by itself, with its handle of the store.
+            Err(_) => compactor.wake(),
         }
     }
 }
@@ -421,6 +421,10 @@ pub(crate) mod tests {
 
     impl DataWal {
         pub(crate) fn store(&self) -> &Store {
+            &self.store
+        }
+
+        pub(crate) fn shared(&self) -> &Arc<Store> {
             &self.store
         }
     }

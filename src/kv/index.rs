@@ -248,28 +248,11 @@ impl Index {
         slots
     }
 
-    /// The slots of the keys that point into a segment, in the order of their records.
-    pub(crate) fn slots_in(&self, segment: Seq) -> Vec<Slot> {
-        let mut slots = Vec::new();
+    /// Shows `see` the slot of each key, in no order.
+    pub(crate) fn each_slot(&self, mut see: impl FnMut(&Slot)) {
         for at in 0..SHARDS {
-            let table = self.table(at);
-            slots.extend(table.values().filter(|slot| slot.place().segment() == segment));
+            self.table(at).values().for_each(&mut see);
         }
-        slots.sort_unstable_by_key(Slot::seq);
-        slots
-    }
-
-    /// How many keys point into each segment, and the bytes of those records.
-    pub(crate) fn live_by_segment(&self) -> HashMap<Seq, (u64, u64)> {
-        let mut live = HashMap::<Seq, (u64, u64)>::new();
-        for at in 0..SHARDS {
-            for slot in self.table(at).values() {
-                let (records, bytes) = live.entry(slot.place().segment()).or_default();
-                *records += 1;
-                *bytes += slot.record_bytes();
-            }
-        }
-        live
     }
 
     /// The memory of the tables.

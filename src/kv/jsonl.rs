@@ -6,26 +6,26 @@
 //!
 //! 1. An export has one such line for each key, sorted by the bytes of the keys, in standard base64
 //!    with padding. It is the store as of the call.
-//! 2. A file has its name only when it is complete and durable, and keeps the mode of the one that
-//!    it replaces. A pipe or a device is written to as it is.
+//! 2. The file has its name only when it is complete and durable. A stream has it as it comes.
 //! 3. An import reads the file twice: first every line is checked, then they are put. So a bad line
 //!    means that nothing was put. A crash in between may leave a part; importing again is right.
 //!
 //! Memory: the largest line, and what sorting needs.
 
-use std::fs::{self, File, Permissions};
+use std::fs::{self, File};
 use std::io::{BufRead, BufReader, BufWriter, ErrorKind, Read, Seek, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use crate::kv::copy::{create_beside, sync_parent};
+use crate::kv::beside::Target;
 use crate::kv::line::{parse_line, write_line};
 use crate::kv::record::{Entry, KEY_BYTES_MAX, VALUE_BYTES_MAX};
 use crate::kv::{DataReader, DataWal, Snapshot, WriteBatch, sort};
+use crate::mutation::mutated;
 use crate::{Error, Result};
 
 /// The longest line that is read: the largest key and value, and some room for spaces.
 const LINE_BYTES_MAX: usize = (KEY_BYTES_MAX + VALUE_BYTES_MAX) / 3 * 4 + 4096;
-/// What some programs begin a text with.
+/// What some editors begin a file with.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 /// How much an import puts in one batch.
 const BATCH_BYTES: usize = 1 << 20;
@@ -33,9 +33,9 @@ const BATCH_BYTES: usize = 1 << 20;
 impl DataWal {
     /// Writes all keys and values to a file, one JSON object a line, sorted by key:
     /// `{"key_b64": "...", "value_b64": "..."}`, in standard base64. Returns how many. The file
-    /// appears, or is replaced, when it is complete and durable, and keeps its mode; a crash may
-    /// leave an unfinished one beside it, whose name ends in `.partial`. A pipe or a device is
-    /// not replaced but written to.
+    /// appears, or is replaced, when it is complete and durable; a crash may leave an unfinished
+    /// one beside it, whose name ends in `.partial`. One that is replaced keeps its mode. A pipe
+    /// or a character device is written to as it is.
     ///
     /// ```
     /// use ringwal::kv::DataWal;
@@ -57,7 +57,8 @@ impl DataWal {
     /// # Errors
     ///
     /// [`Error::Corrupt`] when a value is damaged, [`Error::Io`], [`Error::Closed`] or
-    /// [`Error::Poisoned`]. What was under the name of the file stays.
+    /// [`Error::Poisoned`]. What was under the name of the file stays. A directory, a socket or a
+    /// block device is refused.
     pub fn export_jsonl(&self, path: impl AsRef<Path>) -> Result<u64> {
         self.snapshot()?.export_jsonl(path)
     }
@@ -68,19 +69,29 @@ impl DataWal {
     ///
     /// # Errors
     ///
-    /// [`Error::Line`] for a line that is not what it should be: nothing was put. Else as
-    /// [`put`](Self::put), or [`Error::Io`] that says that the file changed meanwhile: then a
-    /// part was put.
+    /// [`Error::Line`] for a line that is not what it should be: nothing was put. [`Error::Io`]
+    /// for what is no regular file, and for one that changed meanwhile: then a part was put, as
+    /// with the errors of [`put`](Self::put).
     pub fn import_jsonl(&self, path: impl AsRef<Path>) -> Result<u64> {
-        let path = path.as_ref();
+        self.import(path.as_ref(), || ())
+    }
+
+    /// `checked` is called between the two readings.
+    fn import(&self, path: &Path, checked: impl FnOnce()) -> Result<u64> {
+        let refused = |why: &str| {
+            Error::io("import", path, std::io::Error::new(ErrorKind::InvalidInput, why))
+        };
+        // Before it is opened: a pipe that nobody writes to would not come back.
+        let found = fs::metadata(path).map_err(|error| Error::io("open", path, error))?;
+        if !found.is_file() {
+            return Err(refused("it is read twice, so it has to be a regular file"));
+        }
         let mut file = File::open(path).map_err(|error| Error::io("open", path, error))?;
-        let mut digest = blake3::Hasher::new();
-        for_each_line(path, &file, &mut digest, |_, _| Ok(()))?;
-        let checked = digest.finalize();
+        let expected = for_each_line(path, &file, |_, _| Ok(()))?;
+        checked();
         file.rewind().map_err(|error| Error::io("rewind", path, error))?;
         let (mut batch, mut bytes) = (WriteBatch::new(), 0);
-        let mut digest = blake3::Hasher::new();
-        let lines = for_each_line(path, &file, &mut digest, |key, value| {
+        let imported = for_each_line(path, &file, |key, value| {
             if bytes > 0 && bytes + key.len() + value.len() > BATCH_BYTES {
                 self.write(&batch)?;
                 batch.clear();
@@ -89,18 +100,18 @@ impl DataWal {
             bytes += key.len() + value.len();
             batch.put(key, value).map(drop)
         });
-        let lines = match lines {
-            Ok(lines) => lines,
-            // It was checked, so it was another file then.
-            Err(Error::Line { .. }) => return Err(changed(path)),
-            Err(error) => return Err(error),
+        let changed = "it changed meanwhile, and a part of it may be there; import it again";
+        let imported = match imported {
+            // It was none when it was checked.
+            Err(Error::Line { .. }) => return Err(refused(changed)),
+            imported => imported?,
         };
         self.write(&batch)?;
         self.fsync()?;
-        if digest.finalize() != checked {
-            return Err(changed(path));
+        if imported != expected && !mutated("kv_import_what_changed") {
+            return Err(refused(changed));
         }
-        Ok(lines)
+        Ok(imported.lines)
     }
 }
 
@@ -123,13 +134,19 @@ impl Snapshot {
     /// As [`DataWal::export_jsonl`].
     pub fn export_jsonl(&self, path: impl AsRef<Path>) -> Result<u64> {
         let path = path.as_ref();
-        write_to(path, |out| self.write_lines(out, path))?;
+        match Target::open(path)? {
+            Target::Stream(stream) => self.write_lines(stream, path)?,
+            Target::File(target) => {
+                self.write_lines(&target.file, path)?;
+                target.finish()?;
+            }
+        }
         Ok(self.len() as u64)
     }
 
-    fn write_lines(&self, out: &File, path: &Path) -> Result<()> {
+    fn write_lines(&self, file: impl Write, path: &Path) -> Result<()> {
         let failed = |error| Error::io("write", path, error);
-        let mut out = BufWriter::new(out);
+        let mut out = BufWriter::new(file);
         for slot in sort::by_key(&self.shared)? {
             let record = self.shared.record(&slot)?;
             if let Some(Entry { key, value: Some(value) }) = Entry::parse(record.data()) {
@@ -140,115 +157,73 @@ impl Snapshot {
     }
 }
 
-/// Writes what an export is to a file that gets its name when it is complete, or to a pipe or a
-/// device.
-pub(crate) fn write_to<E: From<Error>>(
-    path: &Path,
-    write: impl FnOnce(&File) -> Result<(), E>,
-) -> Result<(), E> {
-    match Target::of(path)? {
-        Target::Stream(stream) => write(&stream),
-        Target::File { path: file, permissions } => replace(path, &file, permissions, write),
-    }
+/// What was read of a file.
+#[derive(PartialEq, Eq)]
+struct Lines {
+    lines: u64,
+    /// Of the keys and values.
+    hash: blake3::Hash,
 }
 
-/// Writes to a new file beside `file`, which gets its name when it is complete; errors name the
-/// path that was given.
-fn replace<E: From<Error>>(
-    path: &Path,
-    file: &Path,
-    permissions: Option<Permissions>,
-    write: impl FnOnce(&File) -> Result<(), E>,
-) -> Result<(), E> {
-    let failed = |op| move |error| Error::io(op, path, error);
-    let (out, partial) = create_beside(file, |partial| File::create_new(partial))?;
-    let written = (|| {
-        if let Some(permissions) = permissions {
-            // Before there is anything to be read.
-            out.set_permissions(permissions).map_err(failed("set the mode of"))?;
-        }
-        write(&out)?;
-        out.sync_all().map_err(failed("sync"))?;
-        fs::rename(&partial, file).map_err(failed("replace"))?;
-        Ok(sync_parent(file)?)
-    })();
-    if written.is_err() {
-        // As far as it goes: it is in nobody's way.
-        let _ = fs::remove_file(&partial);
-    }
-    written
-}
-
-/// What an export is written to.
-enum Target {
-    /// A pipe or a device: it cannot be replaced, and takes the lines as they come.
-    Stream(File),
-    /// A file that is there, with its mode, or that will be.
-    File { path: PathBuf, permissions: Option<Permissions> },
-}
-
-impl Target {
-    /// Looks before any work is done, and through symbolic links: it is the file that is replaced.
-    fn of(path: &Path) -> Result<Target> {
-        let found = match fs::metadata(path) {
-            Ok(found) => found,
-            Err(error) if error.kind() == ErrorKind::NotFound => {
-                return Ok(Target::File { path: path.to_path_buf(), permissions: None });
-            }
-            Err(error) => return Err(Error::io("look at", path, error)),
-        };
-        if found.is_dir() {
-            return Err(Error::io("export to", path, ErrorKind::IsADirectory.into()));
-        }
-        if found.is_file() {
-            let real = fs::canonicalize(path).map_err(|error| Error::io("look at", path, error))?;
-            return Ok(Target::File { path: real, permissions: Some(found.permissions()) });
-        }
-        let stream = File::options().write(true).open(path);
-        stream.map(Target::Stream).map_err(|error| Error::io("open", path, error))
-    }
-}
-
-fn changed(path: &Path) -> Error {
-    let what = "the file changed after it was checked, and a part of it was put; import it again";
-    Error::io("import", path, std::io::Error::other(what))
-}
-
-/// Shows `put` the key and value of each line, and `digest` all bytes. Returns how many lines
-/// there were. A byte-order mark before the first one and blank lines behind the last one are no
-/// lines.
+/// Shows `put` the key and value of each line. A byte-order mark before the first and blank lines
+/// behind the last one are what editors add.
 fn for_each_line(
     path: &Path,
     file: &File,
-    digest: &mut blake3::Hasher,
     mut put: impl FnMut(&[u8], &[u8]) -> Result<()>,
-) -> Result<u64> {
-    let mut lines = BufReader::new(file);
-    let mut line = Vec::new();
-    let mut blank = None;
+) -> Result<Lines> {
+    let (mut lines, mut hasher) = (BufReader::new(file), blake3::Hasher::new());
+    let (mut line, mut blank_from) = (Vec::new(), None);
     for number in 1.. {
         line.clear();
         let limit = LINE_BYTES_MAX as u64 + 1;
         let read = lines.by_ref().take(limit).read_until(b'\n', &mut line);
         if read.map_err(|error| Error::io("read", path, error))? == 0 {
-            return Ok(blank.unwrap_or(number) - 1);
+            let lines = blank_from.unwrap_or(number) - 1;
+            return Ok(Lines { lines, hash: hasher.finalize() });
         }
-        digest.update(&line);
-        if number == 1 && line.starts_with(BYTE_ORDER_MARK) {
-            line.drain(..BYTE_ORDER_MARK.len());
-        }
-        if line.iter().all(u8::is_ascii_whitespace) {
-            blank.get_or_insert(number);
+        let text = match number {
+            1 => line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&line),
+            _ => &line[..],
+        };
+        if line.len() <= LINE_BYTES_MAX && text.trim_ascii().is_empty() {
+            blank_from = blank_from.or(Some(number));
             continue;
         }
-        let (number, line) = blank.map_or((number, &line[..]), |blank| (blank, b"\n"));
         let parsed = match line.len() > LINE_BYTES_MAX {
             true => Err(format!("it is longer than {LINE_BYTES_MAX} bytes")),
-            false => parse_line(line),
+            // Only the last lines may be blank.
+            false if blank_from.is_some() => parse_line(b""),
+            false => parse_line(text),
         };
+        let number = blank_from.unwrap_or(number);
         let bad = |reason| Error::Line { path: path.to_path_buf(), line: number, reason };
         let (key, value) = parsed.map_err(bad)?;
+        hasher.update(&(key.len() as u64).to_le_bytes()).update(&key);
+        hasher.update(&(value.len() as u64).to_le_bytes()).update(&value);
         put(&key, &value)?;
     }
-    Ok(0)
+    Ok(Lines { lines: 0, hash: hasher.finalize() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use crate::kv::handle::tests::store;
+
+    #[test]
+    fn an_import_of_a_file_that_changes_meanwhile_does_not_say_that_nothing_was_imported() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = store(&dir.path().join("store"));
+        let path = dir.path().join("in.jsonl");
+        let line = |key| format!("{{\"key_b64\": \"{key}\", \"value_b64\": \"\"}}\n");
+        let two = line("YQ==") + &line("Yg==");
+        for after in [line("YQ==") + "no line", line("YQ=="), line("YQ==") + &line("Yw==")] {
+            fs::write(&path, &two).unwrap();
+            let changed = store.import(&path, || fs::write(&path, &after).unwrap());
+            let told = changed.unwrap_err().to_string();
+            assert!(told.contains("it changed meanwhile, and a part of it may be there"), "{told}");
+        }
+    }
 }

@@ -10,9 +10,10 @@
 //! | `record`, `batch` | the bytes of a put and of a delete; several of them, all or nothing |
 //! | `index` | where the last record of each key lies, and who may change that when |
 //! | `snapshot`, `sort` | the keys of one moment, in either order |
-//! | `compact`, `worth` | the live records alone, in place; how far that pays |
-//! | `compactor` | a thread for that |
+//! | `compact`, `compactor` | the live records alone, in place; a thread for that |
+//! | `plan` | how far a compaction goes |
 //! | `copy` | the live records alone, somewhere else |
+//! | `beside` | what gets its name when it is complete |
 //! | `jsonl`, `line` | to and from lines of JSON |
 //! | `reader` | a store seen from outside, without opening it |
 //!
@@ -73,23 +74,22 @@
 //! ```
 
 mod batch;
+pub(crate) mod beside;
 mod builder;
 mod compact;
 mod compactor;
-pub(crate) mod copy;
+mod copy;
 mod handle;
 mod index;
-pub(crate) mod jsonl;
+mod jsonl;
 mod line;
+mod plan;
 mod reader;
 mod record;
 mod snapshot;
 mod sort;
 mod stats;
 mod store;
-#[cfg(test)]
-mod tests;
-mod worth;
 
 pub use batch::WriteBatch;
 pub use builder::DataWalBuilder;

@@ -71,8 +71,7 @@ impl DataReader {
     /// [`Error::KeyLength`]; [`Error::Corrupt`], which names the place, when the value is damaged;
     /// [`Error::Io`].
     pub fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<Vec<u8>>> {
-        let read = |place| self.reader.read(place);
-        get(&self.index, || Ok(()), read, self.dir(), key.as_ref())
+        get(&self.index, |place| self.reader.read(place), self.dir(), key.as_ref())
     }
 
     /// Whether a key is there. Reads nothing from disk.

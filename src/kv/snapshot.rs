@@ -213,10 +213,9 @@ impl fmt::Debug for Items {
     }
 }
 
-/// The value under a key, through an index; that it is not there counts if `stands`.
+/// The value under a key, through an index.
 pub(crate) fn get(
     index: &Index,
-    stands: impl Fn() -> Result<()>,
     read: impl Fn(RecordRef) -> Result<Record>,
     dir: &Path,
     key: &[u8],
@@ -225,7 +224,7 @@ pub(crate) fn get(
     let hash = index.hash(key);
     let mut last = None;
     loop {
-        let Some(slot) = index.get(hash) else { return stands().map(|()| None) };
+        let Some(slot) = index.get(hash) else { return Ok(None) };
         match read(slot.place()) {
             Ok(record) => {
                 let Some(at) = record::value_at(record.data(), key) else {
@@ -241,7 +240,7 @@ pub(crate) fn get(
 }
 
 /// A record whose checksum holds and that is not the one the index means.
-fn not_the_record(dir: &Path, slot: &Slot) -> Error {
+pub(crate) fn not_the_record(dir: &Path, slot: &Slot) -> Error {
     let place = slot.place();
     let range = (place.seq(), place.seq());
     let kind = CorruptionKind::Damaged;

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
+use crate::Seq;
 use crate::kv::index::Index;
 
 /// The figures of a store.
@@ -32,11 +33,16 @@ pub struct Stats {
     /// The bytes of all segments up to the end of their last batches: records, the headers of
     /// batches, and their padding. Compaction frees all of it but the live records.
     pub log_bytes: u64,
-    /// How many of those are of segments that were compacted and that only snapshots still need:
-    /// they are freed when the snapshots are dropped. Their records are not counted above.
-    pub held_bytes: u64,
     /// The segments of the log.
     pub segments: u64,
+    /// The bytes of those among the segments that compaction is done with and that snapshots still
+    /// need. They are removed when these are dropped.
+    pub held_bytes: u64,
+    /// How many segments that are.
+    pub held_segments: u64,
+    /// The first record of the segment that the last compaction could not get past; `None` if it
+    /// got through. Nothing behind it is given back before that one is.
+    pub stuck_at: Option<Seq>,
     /// The memory of the index.
     pub index_bytes: u64,
 }

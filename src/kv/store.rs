@@ -61,14 +61,16 @@ impl Store {
         durability: Durability,
         goes: impl FnOnce(Newest) -> bool,
     ) -> Result<Newest> {
-        let _writing = self.writing.read().unwrap_or_else(PoisonError::into_inner);
+        // Before any lock of the store: in a forked child, one may be held for ever.
+        self.log.require_own_process()?;
+        let writing = self.writing.read().unwrap_or_else(PoisonError::into_inner);
         let mut turn = self.index.turn([hash]);
         let newest = turn.newest(hash);
         if !goes(newest) {
-            drop(turn);
-            self.check()?;
-            // What makes it needless may be a record that asked for less.
-            if durability == Durability::Synced && !mutated("kv_skip_sync_of_nothing") {
+            drop((turn, writing));
+            self.check_stands()?;
+            if durability == Durability::Synced && !mutated("kv_nothing_unsynced") {
+                // What took the key away may not be durable yet.
                 self.log.flush()?;
             }
             return Ok(newest);
@@ -86,6 +88,7 @@ impl Store {
     }
 
     pub(crate) fn write(&self, batch: &WriteBatch, durability: Durability) -> Result<()> {
+        self.log.require_own_process()?;
         let hashes: Vec<KeyHash> = batch.ops.iter().map(|op| self.index.hash(&op.key)).collect();
         let _writing = self.writing.read().unwrap_or_else(PoisonError::into_inner);
         let turn = self.index.turn(hashes.iter().copied());
@@ -113,7 +116,6 @@ impl Store {
         })
     }
 
-    /// An error when the store is closing: for who may go on for long.
     pub(crate) fn check_open(&self) -> Result<()> {
         match self.closing.load(Ordering::Relaxed) {
             true => Err(Error::Closed),
@@ -121,14 +123,16 @@ impl Store {
         }
     }
 
-    /// An error when the index may not be what the log is: the log has failed, so that it is
-    /// unknown what is in it, or is closed. For whoever says that something is not there.
-    pub(crate) fn check(&self) -> Result<()> {
-        if mutated("kv_answer_after_failure") {
-            return Ok(());
+    /// An error unless the log stands. Behind a failure it is unknown which of the last records are
+    /// there, so whatever answers from the index asks this, after the look: a record that fails
+    /// leaves the index only when the log has ended.
+    pub(crate) fn check_stands(&self) -> Result<()> {
+        if mutated("kv_answer_when_ended") {
+            return self.check_open();
         }
-        self.log.check()?;
-        self.check_open()
+        self.log.require_own_process()?;
+        self.check_open()?;
+        self.log.check()
     }
 
     pub(crate) fn retired(&self) -> MutexGuard<'_, Retired> {

@@ -20,7 +20,12 @@
 //! is left is the store as it was at some moment after the last `fsync`.
 //!
 //! A damaged value is an error that names the file and the place. It is never `None` and never
-//! other bytes; every other key stays readable. Compaction stops at it and leaves its segment.
+//! other bytes; every other key stays readable. Compaction stops at it and leaves its segment and
+//! those behind it ([`Stats::stuck_at`](crate::kv::Stats::stuck_at)) until the key is put again or
+//! deleted; damage to what is dead is no hindrance.
+//!
+//! A store that has failed, or is closed, answers nothing from its index: whether a key is there is
+//! known again when it is opened again.
 //!
 //! # What it costs
 //!
@@ -61,11 +66,14 @@
 //! much the log has on disk. [`compact`](crate::kv::DataWal::compact) may run at any time, beside
 //! readers and writers, and
 //! [`compact_above_percent`](crate::kv::DataWalBuilder::compact_above_percent) lets a thread do so.
-//! It writes each live record once. Above 50 percent dead, that is one byte written for each byte
-//! freed, or less.
+//! It goes from the oldest segment to the last one that has something dead (the thread: more than
+//! its share), or that is mostly padding, and writes each live record in these once. Above 50
+//! percent dead, that is one byte written for each byte freed, or less. A thread that gives nothing
+//! back pauses, longer each time, up to some minutes.
 //!
 //! It needs room for the live records of one segment beyond what the log has. A snapshot or an
-//! iterator that is kept holds back the segments it may point to; they go when it is dropped.
+//! iterator that is kept holds back the segments it may point to; they go when it is dropped
+//! ([`Stats::held_bytes`](crate::kv::Stats::held_bytes)).
 //!
 //! A crash in the middle is no matter: each segment is removed only when copies of its live records
 //! are durable, and a copy that is there twice is the same value twice.
@@ -87,7 +95,10 @@
 //!
 //! An export has one such line for each key, sorted by the bytes of the keys. An import takes any
 //! JSON object of these two strings on a line, checks all lines before it puts the first, and is
-//! durable when it returns.
+//! durable when it returns. A byte-order mark and blank lines at the end are no lines.
+//!
+//! A file that an export replaces keeps its mode. A pipe or a character device is written to as it
+//! is; what can be no file is refused first.
 //!
 //! # Programs of the crate datawal
 //!

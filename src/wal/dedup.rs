@@ -18,7 +18,8 @@
 //! 4. An event is *reserved* while its append is about to get a sequence number, then *appended*
 //!    with a ticket of the engine, then settled. Who brings a duplicate gets what there is to wait
 //!    for, and waits without the lock.
-//! 5. A reservation that is not appended is forgotten, and fails those who wait for it.
+//! 5. A reservation that is not appended is forgotten, and fails those who wait for it. Nothing of
+//!    it is kept once no later one is on its way.
 //! 6. No step takes long: a call settles and forgets a few entries, more than it adds.
 //!
 //! Threading: any thread may call; one short lock, under which nobody waits or is woken.
@@ -121,6 +122,8 @@ enum Flight {
     Appended(Commit),
     /// There is nothing to wait for.
     Settled,
+    /// It was not appended: the slot is nobody's.
+    Gone,
 }
 
 /// What a window says to an event.
@@ -259,7 +262,7 @@ impl State {
             return None;
         }
         Some(match self.flight(index) {
-            None | Some(Flight::Settled) => Admission::Known,
+            None | Some(Flight::Settled | Flight::Gone) => Admission::Known,
             Some(Flight::Appended(commit)) => Admission::Appended(commit.clone()),
             Some(Flight::Reserved(ticket)) => {
                 Admission::Reserved(Arc::clone(ticket.get_or_insert_default()))
@@ -311,7 +314,7 @@ impl State {
         self.last_nanos = self.last_nanos.max(now_nanos);
         for _ in 0..STEPS_MAX {
             match self.flights.front() {
-                Some(Flight::Settled) => {}
+                Some(Flight::Settled | Flight::Gone) => {}
                 Some(Flight::Appended(commit)) if commit.is_done() => {}
                 _ => break,
             }
@@ -357,8 +360,15 @@ impl State {
             let event = self.slots[index].event;
             self.forget(&event, stamp);
         }
-        let resolved = commit.map_or(Flight::Settled, |commit| Flight::Appended(commit.clone()));
-        match std::mem::replace(self.flight(index)?, resolved) {
+        let resolved = commit.map_or(Flight::Gone, |commit| Flight::Appended(commit.clone()));
+        let before = std::mem::replace(self.flight(index)?, resolved);
+        // Else a log that refuses everything would keep a slot for each refusal: what is in flight
+        // before them does not settle any more.
+        while let Some(Flight::Gone) = self.flights.back() {
+            self.flights.pop_back();
+            self.slots.pop_back();
+        }
+        match before {
             Flight::Reserved(ticket) => ticket,
             _ => None,
         }

@@ -166,6 +166,8 @@ fn a_damaged_value_is_an_error_and_every_other_key_stays_readable() {
         let error = store.get(b"a").unwrap_err();
         assert!(error.to_string().contains("CRC mismatch at segment 00000001"), "{error}");
         assert!(store.items().is_err());
+        let sibling = dir.join("sibling");
+        assert!(store.compact_to(&sibling).is_err() && !sibling.exists());
         assert_eq!(store.get(b"b").unwrap(), Some(b"value".to_vec()));
     });
 }

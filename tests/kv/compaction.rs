@@ -2,10 +2,10 @@
 
 use std::fs;
 
-use ringwal::kv::DataWal;
+use ringwal::kv::{Compacted, DataWal, WriteBatch};
 use ringwal::{Error, Seq};
 
-use crate::{Map, common, contents, key, map_of, on_backends};
+use crate::{Map, common, contents, damage, key, map_of, on_backends};
 
 #[test]
 fn compact_to_writes_the_live_records_sorted_and_leaves_the_source() {
@@ -38,26 +38,77 @@ fn compact_to_writes_the_live_records_sorted_and_leaves_the_source() {
 }
 
 #[test]
-fn compact_to_takes_an_empty_directory_and_leaves_what_others_call_partial() {
+fn compact_to_takes_an_empty_directory_and_removes_nothing_that_is_not_its_own() {
     let dir = tempfile::tempdir().unwrap();
     let store = DataWal::open(dir.path().join("store")).unwrap();
     store.put("k", "v").unwrap();
     let target = dir.path().join("target");
     fs::create_dir(&target).unwrap();
-    let partial = dir.path().join("target.partial");
-    let at_work = DataWal::open(&partial).unwrap();
-    at_work.put("other", "1").unwrap();
-    fs::write(partial.join("notes"), "foreign").unwrap();
+    let foreign = ["target.partial", "target.1-0.partial"].map(|name| dir.path().join(name));
+    for path in &foreign {
+        DataWal::open(path).unwrap().put("other", "1").unwrap();
+        fs::write(path.join("mine"), "x").unwrap();
+    }
+    let marker = foreign[1].join("ringwal-partial");
+    fs::write(&marker, "of something else").unwrap();
+    // What a crash leaves has a marker that nobody has locked.
+    let left = dir.path().join("target.1-1.partial");
+    DataWal::open(left.join("content")).unwrap().put("other", "1").unwrap();
+    fs::write(
+        left.join("ringwal-partial"),
+        "an unfinished copy of a key-value log; it may be removed\n",
+    )
+    .unwrap();
     store.compact_to(&target).unwrap();
-    at_work.close().unwrap();
-    assert_eq!(fs::read(partial.join("notes")).unwrap(), b"foreign");
-    assert_eq!(contents(&DataWal::open(&partial).unwrap()), map_of(&[(b"other", b"1")]));
-    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 3, "nothing is left over");
+    assert!(!left.exists());
+    assert_eq!(fs::read(&marker).unwrap(), b"of something else");
+    for path in &foreign {
+        assert_eq!(fs::read(path.join("mine")).unwrap(), b"x");
+        assert_eq!(contents(&DataWal::open(path).unwrap()), map_of(&[(b"other", b"1")]));
+    }
     assert_eq!(contents(&DataWal::open(&target).unwrap()), map_of(&[(b"k", b"v")]));
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 4, "nothing is left");
     let file = dir.path().join("file");
     fs::write(&file, "x").unwrap();
     assert!(store.compact_to(&file).is_err());
     assert_eq!(fs::read(&file).unwrap(), b"x");
+}
+
+#[test]
+fn of_several_copies_to_one_place_at_once_one_is_made_and_the_others_say_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = DataWal::open(dir.path().join("store")).unwrap();
+    for n in 0..100 {
+        store.put(key(n), "v").unwrap();
+    }
+    let expected = contents(&store);
+    for round in 0..5 {
+        let target = dir.path().join(format!("target {round}"));
+        let outcomes: Vec<_> = std::thread::scope(|scope| {
+            let one = || scope.spawn(|| store.compact_to(&target));
+            let threads: Vec<_> = (0..3).map(|_| one()).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        assert_eq!(outcomes.iter().filter(|outcome| outcome.is_ok()).count(), 1, "{outcomes:?}");
+        let is_told = |outcome: &Result<_, _>| !matches!(outcome, Err(Error::NotEmpty { .. }));
+        assert_eq!(outcomes.iter().filter(|outcome| is_told(outcome)).count(), 1, "{outcomes:?}");
+        assert_eq!(contents(&DataWal::open(&target).unwrap()), expected);
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2 + round, "nothing is left");
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_directory_that_is_replaced_keeps_its_mode() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let dir = tempfile::tempdir().unwrap();
+    let store = DataWal::open(dir.path().join("store")).unwrap();
+    let target = dir.path().join("target");
+    fs::create_dir(&target).unwrap();
+    fs::set_permissions(&target, fs::Permissions::from_mode(0o700)).unwrap();
+    store.compact_to(&target).unwrap();
+    assert_eq!(fs::metadata(&target).unwrap().permissions().mode() & 0o777, 0o700);
 }
 
 #[test]
@@ -103,7 +154,7 @@ fn an_empty_store_and_one_of_deletes_alone_compact_to_nothing() {
     assert_eq!((stats.records, stats.dead_bytes, stats.segments, stats.log_bytes), (0, 0, 0, 0));
     store.close().unwrap();
     let store = DataWal::open(dir.path()).unwrap();
-    assert!(store.is_empty());
+    assert!(store.is_empty().unwrap());
     store.put("k", "w").unwrap();
     assert_eq!(contents(&store), map_of(&[(b"k", b"w")]));
 }
@@ -195,82 +246,55 @@ fn a_snapshot_that_came_later_does_not_hold_up_what_was_retired_before() {
     assert_eq!(late.iter().map(Result::unwrap).count(), 10);
 }
 
-#[test]
-fn of_two_that_compact_to_one_directory_at_once_only_one_says_that_it_did() {
-    let dir = tempfile::tempdir().unwrap();
-    let store = DataWal::open(dir.path().join("store")).unwrap();
-    store.put("k", "v").unwrap();
-    for round in 0..10 {
-        let target = dir.path().join(format!("target {round}"));
-        let start = std::sync::Barrier::new(2);
-        let compact = || {
-            start.wait();
-            store.compact_to(&target).is_ok()
-        };
-        let done = std::thread::scope(|scope| {
-            let other = scope.spawn(compact);
-            [compact(), other.join().unwrap()]
-        });
-        assert!(done[0] != done[1], "{done:?}");
-        assert_eq!(contents(&DataWal::open(&target).unwrap()), map_of(&[(b"k", b"v")]));
+/// Puts keys in one batch, which has little padding.
+fn put_all(store: &DataWal, keys: std::ops::Range<usize>, value: &[u8]) {
+    let mut batch = WriteBatch::new();
+    for n in keys {
+        batch.put(key(n), value).unwrap();
     }
+    store.write(&batch).unwrap();
 }
 
 #[test]
-fn what_has_nothing_dead_is_not_rewritten() {
-    on_backends("what_has_nothing_dead_is_not_rewritten", |_, builder| {
+fn compaction_goes_as_far_as_something_is_dead_and_does_nothing_when_nothing_is() {
+    on_backends("compaction_goes_as_far_as_something_is_dead", |_, builder| {
         let store = builder().open().unwrap();
-        for n in 0..300 {
-            store.put(key(n), vec![n as u8; 700]).unwrap();
+        for at in 0..8 {
+            put_all(&store, at * 50..at * 50 + 50, &[1; 1000]);
         }
-        // The padding of batches of one record is worth it.
-        assert_eq!(store.compact().unwrap().copied.records, 300);
-        let (before, seq) = (store.stats(), store.snapshot().unwrap().seq());
-        let done = store.compact().unwrap();
-        assert_eq!((done.copied.records, done.freed_segments), (0, 0));
-        assert_eq!((store.stats(), store.snapshot().unwrap().seq()), (before, seq));
-        assert!(store.delete(key(299)).unwrap());
-        assert!(store.compact().unwrap().copied.records >= 1);
-        assert_eq!(store.stats().dead_bytes, 0);
-    });
-}
-
-#[test]
-fn a_background_compaction_that_fails_is_not_tried_again_at_every_put() {
-    on_backends("not_tried_again_at_every_put", |path, builder| {
-        let store = builder().compact_above_percent(Some(10)).open().unwrap();
-        store.put("bad", "needle in the file").unwrap();
-        store.fsync().unwrap();
-        crate::damage(path, b"needle", b"nEEdle");
-        while store.compaction_failure().is_none() {
-            store.put("key", vec![1; 1000]).unwrap();
-        }
-        let failure = store.compaction_failure().unwrap();
-        assert!(matches!(&*failure, Error::Corrupt(_)), "{failure}");
         let before = store.stats();
-        for _ in 0..50 {
-            store.put("key", vec![1; 100]).unwrap();
-        }
-        let segments = store.stats().segments - before.segments;
-        assert!(segments <= 50 * 4096 / (64 << 10) + 2, "{segments} segments for 50 puts");
+        assert!(before.segments >= 5, "{before:?}");
+        assert_eq!(store.compact().unwrap(), Compacted::default());
+        assert_eq!(store.stats(), before, "no segment was sealed, and nothing was written");
+        store.delete(key(0)).unwrap();
+        store.put(key(0), [1; 1000]).unwrap();
+        // The delete is the last dead record, so all goes once, and then nothing more.
+        assert_eq!(store.compact().unwrap().copied.records, 400);
+        assert_eq!(store.compact().unwrap(), Compacted::default());
+        // Dead is only the front now, and what the batch outdates is not in the last segment.
+        let first = store.iter().unwrap().next().unwrap().unwrap().0;
+        store.put(first, [2; 1000]).unwrap();
+        let done = store.compact().unwrap();
+        assert!(done.freed_segments == 1 && done.copied.records < 100, "{done:?}");
+        assert_eq!((contents(&store).len(), store.stats().dead_bytes), (400, 0));
     });
 }
 
 #[test]
-fn the_damage_of_a_dead_record_does_not_keep_its_segment() {
-    on_backends("the_damage_of_a_dead_record", |path, builder| {
+fn damage_to_dead_records_does_not_hold_up_a_compaction() {
+    on_backends("damage_to_dead_records_does_not_hold_up", |path, builder| {
         let store = builder().open().unwrap();
-        store.put("first", "1").unwrap();
-        store.put("bad", "needle in the file").unwrap();
-        store.put("last", "2").unwrap();
-        store.put("last", "3").unwrap();
+        store.put("first", "live").unwrap();
+        store.put("second", "needle in the file").unwrap();
+        store.put("third", "live").unwrap();
+        store.put("second", "new").unwrap();
         store.fsync().unwrap();
-        crate::damage(path, b"needle", b"nEEdle");
-        assert!(matches!(store.compact(), Err(Error::Corrupt(_))));
-        assert_eq!(store.get("last").unwrap().unwrap(), b"3");
-        store.put("bad", "whole again").unwrap();
-        assert!(store.compact().unwrap().freed_segments >= 1);
-        let expected = map_of(&[(b"first", b"1"), (b"bad", b"whole again"), (b"last", b"3")]);
+        damage(path, b"needle", b"nEEdle");
+        let done = store.compact().unwrap();
+        assert_eq!((done.copied.records, done.freed_segments), (3, 1));
+        let stats = store.stats();
+        assert_eq!((stats.records, stats.dead_bytes, stats.stuck_at), (3, 0, None));
+        let expected = map_of(&[(b"first", b"live"), (b"second", b"new"), (b"third", b"live")]);
         assert_eq!(contents(&store), expected);
         store.close().unwrap();
         assert_eq!(contents(&builder().open().unwrap()), expected);
@@ -278,20 +302,66 @@ fn the_damage_of_a_dead_record_does_not_keep_its_segment() {
 }
 
 #[test]
-fn figures_say_what_snapshots_hold_back() {
-    on_backends("figures_say_what_snapshots_hold_back", |_, builder| {
+fn a_compaction_that_cannot_go_on_is_told_where_and_seals_no_more_segments() {
+    on_backends("a_compaction_that_cannot_go_on", |path, builder| {
         let store = builder().open().unwrap();
-        for _ in 0..100 {
-            store.put("key", vec![1; 1000]).unwrap();
+        store.put("bad", "needle in the file").unwrap();
+        store.put("good", "old").unwrap();
+        store.fsync().unwrap();
+        damage(path, b"needle", b"nEEdle");
+        store.put("good", "new").unwrap();
+        assert!(matches!(store.compact(), Err(Error::Corrupt(_))));
+        let segments = store.stats().segments;
+        for n in 0..10 {
+            store.put("good", [n]).unwrap();
+            let Err(Error::Corrupt(corruption)) = store.compact() else { panic!("it went on") };
+            assert_eq!(corruption.first_seq, Seq::new(1));
         }
-        let log_bytes = store.stats().log_bytes;
-        assert_eq!(store.stats().held_bytes, 0);
-        let snapshot = store.snapshot().unwrap();
+        let stats = store.stats();
+        assert!(stats.segments <= segments + 1, "{segments} {stats:?}");
+        assert_eq!(stats.stuck_at, Some(Seq::new(1)));
+        // What is overwritten is in nobody's way any more.
+        store.put("bad", "new").unwrap();
         store.compact().unwrap();
-        let held = store.stats();
-        assert!(held.held_bytes >= log_bytes / 10 * 9, "{held:?}");
-        assert!(held.log_bytes > held.held_bytes);
-        drop(snapshot);
-        assert_eq!(store.stats().held_bytes, 0);
+        assert_eq!((store.stats().stuck_at, store.stats().records), (None, 2));
     });
+}
+
+#[test]
+fn a_background_compaction_that_fails_waits_before_it_tries_again() {
+    on_backends("a_background_compaction_that_fails_waits", |path, builder| {
+        let store = builder().compact_above_percent(Some(10)).open().unwrap();
+        store.put("bad", "needle in the file").unwrap();
+        store.fsync().unwrap();
+        damage(path, b"needle", b"nEEdle");
+        while store.compaction_failure().is_none() {
+            store.put("good", [0; 4000]).unwrap();
+        }
+        let before = store.stats();
+        for _ in 0..200 {
+            store.put("good", [0; 100]).unwrap();
+        }
+        let after = store.stats();
+        // 200 puts fill 13 segments at the most, with the padding of each.
+        assert!(after.segments <= before.segments + 20, "{before:?} {after:?}");
+        assert_eq!(after.stuck_at, Some(Seq::new(1)));
+        assert!(matches!(&*store.compaction_failure().unwrap(), Error::Corrupt(_)));
+    });
+}
+
+#[test]
+fn statistics_name_what_snapshots_hold_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = DataWal::open(dir.path()).unwrap();
+    store.put("k", "old").unwrap();
+    let snapshot = store.snapshot().unwrap();
+    store.put("k", "new").unwrap();
+    assert_eq!((store.stats().held_segments, store.stats().held_bytes), (0, 0));
+    let before = store.stats().log_bytes;
+    store.compact().unwrap();
+    let held = store.stats();
+    assert_eq!(held.held_segments, 1);
+    assert!((1..=before).contains(&held.held_bytes), "{held:?}");
+    drop(snapshot);
+    assert_eq!((store.stats().held_segments, store.stats().held_bytes), (0, 0));
 }

@@ -111,8 +111,8 @@ fn a_bad_line_is_named_and_nothing_is_imported() {
         for at in 0..3 {
             let mut lines = [good; 3];
             lines[at] = bad;
-            if at == 2 && bad == "\n" {
-                // Behind the last line a blank one is none.
+            if bad == "\n" && at == 2 {
+                // Blank lines at the end are taken for none.
                 continue;
             }
             fs::write(&path, lines.concat()).unwrap();
@@ -154,57 +154,103 @@ fn an_import_larger_than_its_batches_is_whole_and_durable() {
     assert_eq!(other.items().unwrap(), store.items().unwrap());
 }
 
+#[cfg(unix)]
 #[test]
-fn a_byte_order_mark_and_blank_lines_at_the_end_are_no_lines() {
+fn an_export_keeps_the_mode_of_the_file_and_the_link_to_it() {
+    use std::os::unix::fs::PermissionsExt;
+
     let dir = tempfile::tempdir().unwrap();
-    let (store, path) = (open(dir.path(), "store"), dir.path().join("in.jsonl"));
-    let line = "{\"key_b64\": \"a2V5\", \"value_b64\": \"bmV3\"}\n";
-    fs::write(&path, format!("\u{feff}{line}{line}\n \r\n\n")).unwrap();
-    assert_eq!(store.import_jsonl(&path).unwrap(), 2);
-    assert_eq!(store.get("key").unwrap().unwrap(), b"new");
-    fs::write(&path, format!("{line}\n{line}")).unwrap();
-    match store.import_jsonl(&path).unwrap_err() {
-        Error::Line { line, .. } => assert_eq!(line, 2),
-        other => panic!("{other}"),
+    let store = open(dir.path(), "store");
+    store.put("k", "v").unwrap();
+    let (path, link) = (dir.path().join("out.jsonl"), dir.path().join("link"));
+    fs::write(&path, "old").unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+    std::os::unix::fs::symlink("out.jsonl", &link).unwrap();
+    for given in [&path, &link] {
+        store.put("k", given.to_string_lossy().as_bytes()).unwrap();
+        store.export_jsonl(given).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        assert_eq!(fs::read(&path).unwrap(), fs::read(given).unwrap());
+        assert_eq!(open(dir.path(), "other").import_jsonl(&path).unwrap(), 1);
     }
+    let text = fs::read_to_string(&path).unwrap();
+    assert!(text.starts_with('{') && text.len() > 50, "{text}");
+    assert_eq!(names(dir.path()), ["link", "other", "out.jsonl", "store"]);
 }
 
 #[cfg(unix)]
 #[test]
-fn an_export_replaces_files_alone_and_keeps_their_mode() {
-    use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
-
+fn an_export_to_a_stream_is_written_into_it() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path(), "store");
     store.put("apple", "green").unwrap();
-    let line = b"{\"key_b64\": \"YXBwbGU=\", \"value_b64\": \"Z3JlZW4=\"}\n";
-
-    let path = dir.path().join("secret.jsonl");
-    fs::write(&path, "before").unwrap();
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
-    let link = dir.path().join("link.jsonl");
-    std::os::unix::fs::symlink(&path, &link).unwrap();
-    for path in [&path, &link] {
-        store.export_jsonl(path).unwrap();
-        assert_eq!(fs::metadata(path).unwrap().mode() & 0o777, 0o600);
-        assert_eq!(fs::read(path).unwrap(), line);
-    }
-    assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
-
-    let fifo = dir.path().join("fifo");
-    let made = std::process::Command::new("mkfifo").arg(&fifo).status().unwrap();
+    let pipe = dir.path().join("pipe");
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status().unwrap();
     assert!(made.success());
-    let read = std::thread::scope(|scope| {
-        let reader = scope.spawn(|| fs::read(&fifo).unwrap());
-        store.export_jsonl(&fifo).unwrap();
-        reader.join().unwrap()
+    let read = std::thread::spawn({
+        let pipe = pipe.clone();
+        move || fs::read_to_string(pipe).unwrap()
     });
-    assert_eq!(read, line);
-    assert!(fs::metadata(&fifo).unwrap().file_type().is_fifo());
+    assert_eq!(store.export_jsonl(&pipe).unwrap(), 1);
+    let line = "{\"key_b64\": \"YXBwbGU=\", \"value_b64\": \"Z3JlZW4=\"}\n";
+    assert_eq!(read.join().unwrap(), line);
+    assert_eq!(names(dir.path()), ["pipe", "store"]);
+    // A device in another place than /dev, which a mistake here would ruin.
+    let null = dir.path().join("null");
+    std::os::unix::fs::symlink("/dev/null", &null).unwrap();
+    assert_eq!(store.export_jsonl(&null).unwrap(), 1);
+    assert!(fs::symlink_metadata(&null).unwrap().is_symlink());
+    assert!(!fs::metadata(&null).unwrap().is_file());
+}
 
-    assert_eq!(store.export_jsonl("/dev/null").unwrap(), 1);
-    assert!(fs::metadata("/dev/null").unwrap().file_type().is_char_device());
+#[test]
+fn an_export_to_what_can_be_no_file_is_refused_with_the_path_that_was_given() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path(), "store");
+    let inside = dir.path().join("none").join("out.jsonl");
+    let slash = Path::new(&format!("{}/", dir.path().join("new").display())).to_path_buf();
+    for given in [dir.path(), &inside, &slash, Path::new(""), Path::new("..")] {
+        match store.export_jsonl(given).unwrap_err() {
+            Error::Io { path, .. } => assert_eq!(path, given),
+            other => panic!("{other}"),
+        }
+    }
+    assert_eq!(names(dir.path()), ["store"]);
+}
 
-    let refused = store.export_jsonl(dir.path().join("store")).unwrap_err().to_string();
-    assert!(refused.contains(dir.path().join("store").to_str().unwrap()), "{refused}");
+#[test]
+fn a_byte_order_mark_and_blank_lines_at_the_end_are_no_lines_of_an_import() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path(), "store");
+    let path = dir.path().join("in.jsonl");
+    let line = "{\"key_b64\": \"a2V5\", \"value_b64\": \"bmV3\"}";
+    for (text, lines) in [
+        (format!("\u{feff}{line}\n"), 1),
+        (format!("{line}\r\n{line}\r\n \r\n\r\n"), 2),
+        (format!("{line}\n\n"), 1),
+        ("\u{feff}".to_owned(), 0),
+        ("\n".to_owned(), 0),
+    ] {
+        fs::write(&path, &text).unwrap();
+        assert_eq!(store.import_jsonl(&path).unwrap(), lines, "{text:?}");
+    }
+    fs::write(&path, format!("{line}\n\n\n{line}\n")).unwrap();
+    assert!(matches!(store.import_jsonl(&path), Err(Error::Line { line: 2, .. })));
+    fs::write(&path, format!("{line}\n\u{feff}{line}\n")).unwrap();
+    assert!(matches!(store.import_jsonl(&path), Err(Error::Line { line: 2, .. })));
+}
+
+#[cfg(unix)]
+#[test]
+fn an_import_of_what_is_no_file_is_refused_before_anything_is_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path(), "store");
+    let pipe = dir.path().join("pipe");
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status().unwrap();
+    assert!(made.success());
+    for given in [pipe.as_path(), dir.path(), Path::new("/dev/null")] {
+        let error = store.import_jsonl(given).unwrap_err().to_string();
+        assert!(error.contains("regular file") && error.contains(given.to_str().unwrap()));
+    }
 }

@@ -87,7 +87,7 @@ fn random_steps_and_reopenings_give_what_a_map_gives() {
                         prop_assert_eq!(seen.into_iter().collect::<Map>(), map.clone());
                     }
                 }
-                prop_assert_eq!(store.len(), map.len());
+                prop_assert_eq!(store.len().unwrap(), map.len());
             }
             prop_assert_eq!(contents(&store), map);
         }

@@ -255,6 +255,6 @@ fn readers_and_snapshots_see_a_batch_whole() {
                 assert!(values.is_sorted(), "{values:?}");
             }
         });
-        assert_eq!(store.len(), 20);
+        assert_eq!(store.len().unwrap(), 20);
     });
 }

@@ -3,7 +3,9 @@
 use ringwal::io::Storage;
 use ringwal::{Batch, Durability, Error, Log, Seq, SimFault};
 
+use crate::forged::forge;
 use crate::model::{Broken, ensure};
+use crate::rng::Rng;
 use crate::world::{ERRNOS, World};
 
 const LEVELS: [Durability; 4] =
@@ -162,7 +164,15 @@ impl World {
         let form = self.rng.below(10);
         let count = if form < 7 { 1 } else { self.rng.between(1, 8) };
         let sizes: Vec<usize> = (0..count).map(|_| self.size()).collect();
-        let records: Vec<_> = sizes.iter().map(|&size| self.model.record(size)).collect();
+        let mut records: Vec<_> = sizes.iter().map(|&size| self.model.record(size)).collect();
+        for (record, seq) in records.iter_mut().zip(self.model.last() + 1..) {
+            // By its own chances, so that what else a seed does stays the same.
+            let made = record.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));
+            let mut chances = Rng::of_step(0xf07e, made);
+            if chances.percent(40) {
+                forge(record, seq, &mut chances, Some(&self.disk));
+            }
+        }
         let first = self.model.last() + 1;
         let outcome = match form {
             0..3 => log.try_append_with(&records[0], level).map(Some),

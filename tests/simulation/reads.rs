@@ -4,7 +4,7 @@
 use std::ops::Range;
 
 use ringwal::format::{Place, decode};
-use ringwal::{Error, Log, RecoveryPolicy, SimDisk, SimFault};
+use ringwal::{Error, Log, RecoveryPolicy, Seq, SimDisk, SimFault};
 
 use crate::faults::{SCENARIOS, Scenario};
 use crate::life::Steps;
@@ -107,11 +107,18 @@ impl World {
         }
         let log = match opened {
             Ok(log) => log,
-            Err(Error::Corrupt(damage)) => {
-                let name = damage.path.file_name().unwrap_or_default().to_string_lossy();
+            // A record that states another version, read for the beginning of its segment, is
+            // refused as well.
+            Err(error @ (Error::Corrupt(_) | Error::UnsupportedVersion { .. })) => {
+                let (path, range) = match &error {
+                    Error::Corrupt(damage) => (&damage.path, damage.first_seq..=damage.last_seq),
+                    Error::UnsupportedVersion { path, .. } => (path, Seq::FIRST..=Seq::FIRST),
+                    _ => return Err(error.to_string()),
+                };
+                let name = path.file_name().unwrap_or_default().to_string_lossy();
                 let is_there = copy.names().iter().any(|known| *known == name) || name == "sim";
                 ensure!(is_there, "{struck}: damage in {name}, which is not there");
-                ensure!(damage.first_seq <= damage.last_seq, "{struck}: {damage}");
+                ensure!(!range.is_empty(), "{struck}: {error}");
                 // Nothing was changed: with reads that are right, all is well.
                 copy.heal();
                 let log = builder().open_sim(&copy);

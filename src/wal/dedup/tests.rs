@@ -166,6 +166,31 @@ fn no_part_of_a_table_is_large_when_it_has_all_entries_that_were_asked_for() {
     assert!(table.largest_part() <= 1 << 16, "{}", table.largest_part());
 }
 
+#[test]
+fn refused_appends_keep_no_memory_behind_one_that_never_settles() {
+    let window = window(u64::MAX, 100);
+    let (stuck, _) = window.admit_one(&event(0), 1);
+    for _ in 0..1000 {
+        window.admit_one(&event(1), 1).0.failed(&Error::Closed);
+        window.admit([event(2), event(3)].iter(), 1).0.failed(&Error::Closed);
+    }
+    let held = || {
+        let state = window.state();
+        (state.slots.len(), state.flights.len(), state.table.len())
+    };
+    assert_eq!(held(), (1, 1, 1));
+    // They go in any order, and stamps are given again.
+    let (first, _) = window.admit_one(&event(1), 1);
+    let (second, _) = window.admit_one(&event(2), 1);
+    first.failed(&Error::Closed);
+    assert_eq!(held(), (3, 3, 2));
+    second.failed(&Error::Closed);
+    assert_eq!(held(), (1, 1, 1));
+    assert!(window.remember(&event(1), 1) && !window.remember(&event(1), 1));
+    stuck.failed(&Error::Closed);
+    assert_eq!(window.len(), 1);
+}
+
 proptest! {
     /// With tags from a few values, so that they collide and wrap around the end.
     #[test]

@@ -96,13 +96,14 @@ pub(crate) fn compare(
     let also = base.keys().copied().filter(|key| expected.get(key).is_none());
     for key in expected.keys().iter().map(|key| &key[..]).chain(also) {
         let want = want(key);
-        if want.is_some() && !store.contains_key(key) {
+        if want.is_some() && !store.contains_key(key).map_err(broken("look"))? {
             differs(key, None, want);
         }
     }
-    if keys != store.len() {
+    let len = store.len().map_err(broken("count"))?;
+    if keys != len {
         wrong += 1;
-        sample.push(format!("{keys} keys are there, but the store says {}", store.len()));
+        sample.push(format!("{keys} keys are there, but the store says {len}"));
     }
     if wrong == 0 {
         return Ok(keys);
