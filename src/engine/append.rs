@@ -383,10 +383,12 @@ impl Log {
         let shared = self.shared();
         shared.require_own_process()?;
         let mut refusals_before = None;
+        // Before the lock, so that it is left after it.
+        let mut line = InLine { shared, ticket: None };
         let mut inbox = shared.inbox();
         let placed = loop {
             let copy = |place: &mut [u8]| payload.copy_to(place);
-            let arrival = Arrival { records, heads, bytes, sync, waits };
+            let arrival = Arrival { records, heads, bytes, sync, waits, ticket: line.ticket };
             match inbox.push(arrival, now, copy) {
                 Ok(placed) => break placed,
                 Err(Blocked::Ended(ended)) => return Err(ended.into()),
@@ -396,6 +398,7 @@ impl Log {
                 }
                 Err(Blocked::Room) if full == WhenFull::Wait => {
                     may_block()?;
+                    line.ticket.get_or_insert_with(|| inbox.line_up());
                     inbox = self.inner.wait_for_room(inbox);
                 }
                 Err(Blocked::Room) => return Err(Error::QueueFull),
@@ -433,7 +436,10 @@ impl Log {
                 },
             }
         };
-        drop(inbox);
+        match line.ticket.take() {
+            Some(ticket) if inbox.leave_line(ticket) => shared.announce_room(inbox),
+            _ => drop(inbox),
+        }
         let duty = placed.duty;
         let Payload { records, first_bytes, .. } = *payload;
         Ok((Commit::new(placed, records, first_bytes, level.level()), duty))
@@ -467,6 +473,22 @@ impl Log {
     pub(crate) fn wait_for(&self, commit: &Commit) -> Result<Seq> {
         self.inner.run_until(|| !commit.is_pending());
         commit.wait()
+    }
+}
+
+/// A place in the line of those who wait for room, which is left whatever happens.
+struct InLine<'a> {
+    shared: &'a Shared,
+    ticket: Option<u64>,
+}
+
+impl Drop for InLine<'_> {
+    fn drop(&mut self) {
+        let Some(ticket) = self.ticket else { return };
+        let mut inbox = self.shared.inbox();
+        inbox.leave_line(ticket);
+        // Whoever came meanwhile was refused on its account.
+        self.shared.announce_room(inbox);
     }
 }
 

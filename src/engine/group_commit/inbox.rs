@@ -22,6 +22,9 @@
 //! - I4 A batch lies wholly in one segment. A segment takes at least one batch, however small.
 //! - I5 The last number of all, `u64::MAX`, is never given: what comes after the last record
 //!   is always a number.
+//! - I6 Who waits for room is not overtaken: while somebody does, only the first in the line may
+//!   take a buffer. So a record that needs much gets it, however many small ones come. Others may
+//!   join the batch that is open, which takes nothing away from those who wait.
 
 mod duty;
 mod spares;
@@ -123,6 +126,8 @@ pub(crate) struct Arrival<'a> {
     pub(crate) sync: bool,
     /// Its thread waits for the acknowledgement, so it may just as well work for it.
     pub(crate) waits: bool,
+    /// Its ticket in the line of those who wait for room.
+    pub(crate) ticket: Option<u64>,
 }
 
 /// Why records were not taken.
@@ -203,6 +208,9 @@ pub(crate) struct Inbox {
     pub(crate) driver_has_timer: bool,
     /// Threads that wait for room.
     pub(crate) waiting_threads: u32,
+    /// Those who wait for room, in the order in which they came.
+    line: VecDeque<u64>,
+    next_ticket: u64,
     /// Tasks that wait for room.
     pub(crate) waiting_tasks: Wakers,
 }
@@ -233,6 +241,8 @@ impl Inbox {
             driver_asleep: false,
             driver_has_timer: false,
             waiting_threads: 0,
+            line: VecDeque::new(),
+            next_ticket: 0,
             waiting_tasks: Wakers::default(),
         }
     }
@@ -258,7 +268,7 @@ impl Inbox {
         now: LazyCell<Instant, F>,
         copy: impl FnOnce(&mut [u8]),
     ) -> Result<Placed, Blocked> {
-        let Arrival { records, heads, bytes, sync, waits } = arrival;
+        let Arrival { records, heads, bytes, sync, waits, ticket } = arrival;
         if let Some(ended) = &self.ended {
             return Err(Blocked::Ended(ended.clone()));
         }
@@ -270,7 +280,7 @@ impl Inbox {
         };
         let opens = !self.open_takes(records, bytes);
         if opens {
-            self.open_fill(bytes, *now)?;
+            self.open_fill(bytes, ticket, *now)?;
         }
         let Some(fill) = self.fills.back_mut() else { return Err(Blocked::Room) };
         let at = fill.end;
@@ -316,9 +326,15 @@ impl Inbox {
 
     /// Closes the open batch and opens one that holds at least `bytes` of payload.
     #[inline(never)]
-    fn open_fill(&mut self, bytes: usize, now: Instant) -> Result<(), Blocked> {
+    fn open_fill(
+        &mut self,
+        bytes: usize,
+        ticket: Option<u64>,
+        now: Instant,
+    ) -> Result<(), Blocked> {
         let need = HEADER_SIZE + bytes;
-        if !self.pool.has_room(need) {
+        let is_behind = self.line.front().is_some_and(|first| Some(*first) != ticket);
+        if is_behind && !mutated("overtake_who_waits") || !self.pool.has_room(need) {
             return Err(Blocked::Room);
         }
         let fits = self
@@ -391,6 +407,22 @@ impl Inbox {
             self.heads.push(heads);
         }
         self.refused = false;
+    }
+
+    /// Lines up for room.
+    pub(crate) fn line_up(&mut self) -> u64 {
+        let ticket = self.next_ticket;
+        self.next_ticket += 1;
+        self.line.push_back(ticket);
+        ticket
+    }
+
+    /// Leaves the line, with room or without. Returns whether others are in it, who may be the
+    /// first now.
+    pub(crate) fn leave_line(&mut self, ticket: u64) -> bool {
+        self.line.retain(|&other| other != ticket);
+        self.refused = false;
+        !self.line.is_empty()
     }
 
     /// Whether a thread or a task waits for room.

@@ -31,13 +31,14 @@ fn limits() -> Limits {
 const ALL: usize = usize::MAX;
 
 fn push(inbox: &mut Inbox, bytes: usize) -> Result<Placed, Blocked> {
-    let arrival = Arrival { records: 1, heads: &[7; 8], bytes, sync: true, waits: false };
+    let arrival =
+        Arrival { records: 1, heads: &[7; 8], bytes, sync: true, waits: false, ticket: None };
     inbox.push(arrival, Instant::now, |place| place.fill(7))
 }
 
 fn arrive(inbox: &mut Inbox, records: u32, bytes: usize, now: Instant) -> Duty {
     let heads = &vec![7; records as usize * RECORD_HEAD_SIZE];
-    let arrival = Arrival { records, heads, bytes, sync: true, waits: true };
+    let arrival = Arrival { records, heads, bytes, sync: true, waits: true, ticket: None };
     inbox.push(arrival, || now, |_| ()).unwrap().duty
 }
 
@@ -46,6 +47,13 @@ fn take(inbox: &mut Inbox) -> Option<Box<Fill>> {
         Taken::Batch(fill) => Some(fill),
         _ => None,
     }
+}
+
+/// [`push`] of somebody who is in the line.
+fn push_in_line(inbox: &mut Inbox, bytes: usize, ticket: u64) -> Result<Placed, Blocked> {
+    let ticket = Some(ticket);
+    let arrival = Arrival { records: 1, heads: &[7; 8], bytes, sync: true, waits: true, ticket };
+    inbox.push(arrival, Instant::now, |place| place.fill(7))
 }
 
 /// An inbox with one segment to write to.
@@ -71,6 +79,33 @@ fn records_share_a_batch_until_it_is_taken() {
 }
 
 #[test]
+fn who_waits_for_room_is_not_overtaken_by_those_who_need_less() {
+    let mut inbox = inbox_with_segment(Limits { segment_bytes: 1 << 20, ..limits() });
+    let is_full = |placed: &Result<Placed, Blocked>| matches!(placed, Err(Blocked::Room));
+    let mut in_flight = Vec::new();
+    while push(&mut inbox, 8000).is_ok() {
+        in_flight.push(take(&mut inbox).unwrap());
+    }
+    assert_eq!(in_flight.len(), 4, "the memory is used up");
+    let large = inbox.line_up();
+    assert!(is_full(&push_in_line(&mut inbox, 30_000, large)));
+    let second = inbox.line_up();
+    for left in (0..4).rev() {
+        let Fill { buf, heads, .. } = *in_flight.pop().unwrap();
+        inbox.give_back(buf, heads);
+        // There is room for these, and nobody may take it.
+        assert!(is_full(&push(&mut inbox, 100)) && is_full(&push_in_line(&mut inbox, 100, second)));
+        assert_eq!(push_in_line(&mut inbox, 30_000, large).is_ok(), left == 0, "{left} left");
+    }
+    assert!(inbox.leave_line(large), "somebody else may be the first now");
+    let Fill { buf, heads, .. } = *take(&mut inbox).unwrap();
+    inbox.give_back(buf, heads);
+    assert!(push_in_line(&mut inbox, 100, second).is_ok());
+    assert!(!inbox.leave_line(second));
+    assert!(push(&mut inbox, 100).is_ok(), "the batch is open");
+}
+
+#[test]
 fn a_batch_keeps_the_heads_of_its_records_and_none_of_an_earlier_one() {
     let mut inbox = inbox_with_segment(limits());
     push(&mut inbox, 100).unwrap();
@@ -79,7 +114,8 @@ fn a_batch_keeps_the_heads_of_its_records_and_none_of_an_earlier_one() {
     assert_eq!(fill.heads, [7; 3 * RECORD_HEAD_SIZE]);
     let (memory, heads) = (fill.heads.as_ptr(), [1, 2, 3, 4, 5, 6, 7, 8]);
     inbox.give_back(fill.buf, fill.heads);
-    let arrival = Arrival { records: 1, heads: &heads, bytes: 8, sync: true, waits: false };
+    let arrival =
+        Arrival { records: 1, heads: &heads, bytes: 8, sync: true, waits: false, ticket: None };
     inbox.push(arrival, Instant::now, |_| ()).unwrap();
     let fill = take(&mut inbox).unwrap();
     assert_eq!((&fill.heads[..], fill.heads.as_ptr()), (&heads[..], memory));
@@ -270,7 +306,14 @@ fn the_first_to_come_back_sets_a_time_and_the_last_commits() {
 fn an_appender_that_does_not_wait_wakes_the_ring_thread_unless_it_has_a_timer() {
     let (mut inbox, now) = inline_inbox();
     let leave = |inbox: &mut Inbox| {
-        let arrival = Arrival { records: 1, heads: &[7; 8], bytes: 8, sync: true, waits: false };
+        let arrival = Arrival {
+            records: 1,
+            heads: &[7; 8],
+            bytes: 8,
+            sync: true,
+            waits: false,
+            ticket: None,
+        };
         inbox.push(arrival, || now, |_| ()).unwrap().duty
     };
     inbox.driver_asleep = true;
@@ -288,7 +331,14 @@ fn an_appender_that_does_not_wait_wakes_the_ring_thread_unless_it_has_a_timer() 
 fn a_ticket_in_a_batch_that_a_timer_looks_after_needs_no_clock() {
     let (mut inbox, now) = inline_inbox();
     let leave = |inbox: &mut Inbox, now: &dyn Fn() -> Instant| {
-        let arrival = Arrival { records: 1, heads: &[7; 8], bytes: 8, sync: true, waits: false };
+        let arrival = Arrival {
+            records: 1,
+            heads: &[7; 8],
+            bytes: 8,
+            sync: true,
+            waits: false,
+            ticket: None,
+        };
         inbox.push(arrival, now, |_| ()).unwrap().duty
     };
     leave(&mut inbox, &|| now);
