@@ -29,7 +29,7 @@ say "documentation"
 RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --all-features
 
 # They are workspaces of their own, built by hand only, with --locked.
-for apart in fuzz scripts/power-cuts; do
+for apart in fuzz scripts/datawal-import scripts/power-cuts; do
     say "lock file of $apart"
     cargo metadata --locked --format-version 1 --manifest-path "$apart/Cargo.toml" >/dev/null
 done

@@ -2,7 +2,7 @@
 # Deliberate bugs, one at a time: each has to be caught by some test. They are built once, all of
 # them, and switched on by name. Prints a table: which tests catch it, and in how many seconds.
 # `scripts/mutations.sh name...` tries only those. One that is called handover_ is for the checkers
-# of schedules, and no other test is asked.
+# of schedules, one that is called datawal_ for the tests of that facade, and no other test is asked.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-target}/mutations"
@@ -19,11 +19,20 @@ done
 # Slower to build than for debugging, and much faster to run.
 started=$SECONDS
 mapfile -t binaries < <(
-    CARGO_PROFILE_DEV_OPT_LEVEL=1 cargo test --features sim --lib --test simulation --test kv_simulation --test kv \
-        --test edges --test fork --test limits --test pauses --no-run \
+    CARGO_PROFILE_DEV_OPT_LEVEL=1 cargo test --features sim,datawal --lib --test simulation \
+        --test kv_simulation --test kv --test edges --test fork --test limits --test pauses \
+        --test datawal --no-run \
         --message-format=json | sed -n 's/.*"executable":"\([^"]*\)".*/\1/p'
 )
-[ ${#binaries[@]} -eq 8 ]
+[ ${#binaries[@]} -eq 9 ]
+facade=()
+for at in "${!binaries[@]}"; do
+    if [[ ${binaries[at]##*/} == datawal-* ]]; then
+        facade=("${binaries[at]}")
+        unset "binaries[at]"
+    fi
+done
+[ ${#facade[@]} -eq 1 ]
 checkers=()
 for checker in loom shuttle; do
     mapfile -t -O ${#checkers[@]} checkers < <(
@@ -43,6 +52,7 @@ try() {
     caught=()
     local binary status filter="" asked=("${binaries[@]}")
     [[ $1 != *handover* ]] || { asked=("${checkers[@]}") filter=handover; }
+    [[ $1 != *datawal* ]] || asked=("${facade[@]}")
     for binary in "${asked[@]}"; do
         status=0
         RINGWAL_MUTATION=$1 timeout 150 "$binary" $filter >"$log" 2>&1 || status=$?
@@ -58,7 +68,7 @@ try() {
     done
 }
 
-for none in none no_handover; do
+for none in none no_handover no_datawal; do
     try "$none"
     if [ ${#caught[@]} -gt 0 ]; then
         echo "without any mutation there fails: ${caught[*]}" >&2

@@ -43,6 +43,15 @@ pub enum Error {
     Closed,
     /// Acknowledged data is damaged or gone.
     Corrupt(Corruption),
+    /// A file that was to be imported is damaged. Nothing was imported.
+    Import {
+        /// The file.
+        path: PathBuf,
+        /// The byte at which the damage begins.
+        offset: u64,
+        /// What is wrong there, and how much is not.
+        reason: String,
+    },
     /// A waker asked for what would block the thread that runs it, which acknowledges. Nothing was
     /// done.
     InWaker,
@@ -253,6 +262,9 @@ impl fmt::Display for Error {
                 "a waker may not wait for a log; leave that to the task that it wakes, or use \
                  try_append"
             ),
+            Error::Import { path, offset, reason } => {
+                write!(f, "byte {offset} of {}: {reason}; nothing was imported", path.display())
+            }
             Error::Line { path, line, reason } => {
                 write!(f, "line {line} of {}: {reason}; nothing was imported", path.display())
             }
@@ -275,11 +287,6 @@ impl fmt::Display for Error {
             Error::NotALog { path, reason } => {
                 write!(f, "{} is not a log: {reason}; nothing was changed", path.display())
             }
-            Error::NotEmpty { path, found } => write!(
-                f,
-                "{} is not empty, it has {found:?}; name a new or an empty directory",
-                path.display()
-            ),
             Error::Poisoned(cause) => {
                 write!(f, "the log stopped at its first failure and must be opened again: {cause}")
             }
@@ -318,6 +325,11 @@ impl Error {
             Error::KeyLength { bytes, limit } => {
                 write!(f, "a key of {bytes} bytes: expected 1 to {limit}")
             }
+            Error::NotEmpty { path, found } => write!(
+                f,
+                "{} is not empty, it has {found:?}; name a new or an empty directory",
+                path.display()
+            ),
             Error::Option { name, value, expected } => {
                 write!(f, "option {name} is {value}, expected {expected}")
             }

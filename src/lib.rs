@@ -24,7 +24,10 @@
 //! Start at [`Log`], at [`wal`] for a log of typed events, or at [`kv`] for keys and values. The
 //! [`manual`] says what an acknowledgement means, what recovery does and how to get speed;
 //! [`format`](mod@format) has the bytes on disk, [`io`] the contract with the operating system.
+//! Programs of the crate datawal run on `ringwal::datawal`, with the feature of that name.
 
+#[cfg(feature = "datawal")]
+pub mod datawal;
 pub mod error;
 pub mod format;
 pub mod io;

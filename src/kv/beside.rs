@@ -311,7 +311,7 @@ fn parent_of(path: &Path) -> &Path {
 }
 
 /// Makes the name of a file or directory durable.
-fn sync_parent(path: &Path) -> Result<()> {
+pub(crate) fn sync_parent(path: &Path) -> Result<()> {
     if cfg!(not(unix)) {
         return Ok(());
     }

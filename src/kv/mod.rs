@@ -74,7 +74,7 @@
 //! ```
 
 mod batch;
-mod beside;
+pub(crate) mod beside;
 mod builder;
 mod compact;
 mod compactor;

@@ -14,7 +14,7 @@
 //!      that nobody reads any more; a broken invariant of soak; a bench that a signal ended.
 //!   2  The request is wrong, and nothing was changed: option unknown or out of range; not a log, a
 //!      shard that is not there, or a log of a newer version; a path that is not there or may not
-//!      be read.
+//!      be read; a new directory that is not empty.
 //! ```
 //!
 //! Damage is told whatever was asked for. `dump` prints what is before it, names it on standard
@@ -34,6 +34,27 @@
 //!   standard input.
 //! - *It fails*, as on a full disk: exit code 1, and a message as far as there is somewhere to say
 //!   it. `soak` goes on to its end first, and `bench --json` writes its file.
+//!
+//! # Moving from the crate datawal
+//!
+//! `ringwal import --from datawal DIR NEWDIR` writes the records of a directory of `.dwal` files,
+//! as the crate datawal 0.1 leaves it, to a new log: every record that is valid there, in its
+//! order. Rotations are not kept. NEWDIR has its name when all of it is durable; DIR stays as it
+//! is, and its lock is held meanwhile. NEWDIR opens with `ringwal::datawal`, and also with
+//! [`kv`](super::kv) if all of its records are puts and deletes of keys. What it says goes to
+//! standard error:
+//!
+//! ```text
+//! imported 3 records of 2 files: 3 puts, 0 deletes, 0 raw
+//! left behind: 33 bytes of old/00000002.dwal, from byte 30 on: a record ends early, ...
+//! ```
+//!
+//! The rules are those of datawal: in the last file, a record that is cut short or does not match
+//! its checksum ends it, and the exit code is 0. Any other damage is refused, as datawal refuses to
+//! open there: exit code 1, with the file and the byte, and there is no NEWDIR. Asked again with
+//! `--up-to-damage`, it takes what comes before. Whatever is left behind is told, file by file,
+//! with the whole records that lie in it. A crash leaves none of those, unless datawal has appended
+//! after a torn tail: it does not show them, either, so look at them before the old directory goes.
 //!
 //! # Numbers in JSON
 //!

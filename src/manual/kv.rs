@@ -99,3 +99,40 @@
 //!
 //! A file that an export replaces keeps its mode. A pipe or a character device is written to as it
 //! is; what can be no file is refused first.
+//!
+//! # Programs of the crate datawal
+//!
+//! With the feature `datawal`, `ringwal::datawal` has the names, signatures and meanings of the
+//! crate datawal 0.1.5, so its programs run with nothing changed but the crate's name:
+//!
+//! ```toml
+//! ringwal = { version = "0.1", features = ["datawal"] }
+//! ```
+//!
+//! ```
+//! # #[cfg(feature = "datawal")]
+//! # fn main() -> anyhow::Result<()> {
+//! use ringwal::datawal; // with this line, nothing below it is changed
+//!
+//! # let dir = tempfile::tempdir()?;
+//! # let path = dir.path().join("store");
+//! let mut store = datawal::DataWal::open(&path)?;
+//! store.put(b"key", b"value")?;
+//! store.fsync()?;
+//! let stats = store.compact_to(&path.with_extension("new"))?;
+//! assert_eq!((stats.live_keys, store.keys().len()), (1, 1));
+//! # Ok(())
+//! # }
+//! # #[cfg(not(feature = "datawal"))]
+//! # fn main() {}
+//! ```
+//!
+//! Their directories are moved first: `ringwal import --from datawal DIR NEWDIR`
+//! ([`command`](super::command)), or the function `ringwal::datawal::import`. A directory with
+//! `.dwal` files is not opened, so nothing in it is hidden by an empty log.
+//!
+//! It is a thin layer, for one writer, and [`kv`](crate::kv) stays the better interface. What it
+//! costs: `keys` cannot fail there, so all keys are in memory, each with 72 bytes beside its own;
+//! each `put` that stands alone fills a block of 4 KiB. What it gains: a torn tail is cut off
+//! instead of appended to, and damage to what was synced is an error instead of silence. The
+//! module's page says how to move on to `kv`, call by call; the directory is the same.

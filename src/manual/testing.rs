@@ -33,6 +33,10 @@
 //!   call of every operation.
 //! - `scripts/power-cuts.sh`: power cuts under ext4, xfs and btrfs on a recorded disk, and under a
 //!   directory that keeps no more than it has to.
+//! - `scripts/datawal-suite.sh`: the tests of the crate datawal 0.1.5, fetched from the registry
+//!   and compiled against `ringwal::datawal`: which pass, and why each of the others cannot.
+//! - `scripts/datawal-import.sh`: directories that this crate itself writes, torn and damaged,
+//!   imported; every record, key and value is compared.
 //!
 //! `CONTRIBUTING.md` has how long each takes.
 //!

@@ -24,9 +24,9 @@ Exit codes, the same for every command:
      that nobody reads any more; a broken invariant of soak; a bench that a signal ended.
   2  The request is wrong, and nothing was changed: option unknown or out of range; not a log, a
      shard that is not there, or a log of a newer version; a path that is not there or may not
-     be read.";
+     be read; a new directory that is not empty.";
 
-/// A write-ahead log from the shell: append, dump, recover, verify, bench, soak.
+/// A write-ahead log from the shell: append, dump, recover, verify, import, bench, soak.
 #[derive(Debug, Parser)]
 #[command(name = "ringwal", version, after_help = EXIT_CODES)]
 pub(crate) struct Args {
@@ -45,6 +45,8 @@ pub(crate) enum Command {
     Recover(RecoverArgs),
     /// Read everything, change nothing, print the report.
     Verify(VerifyArgs),
+    /// Move the records of another crate's log to a new directory; the old one stays as it is.
+    Import(ImportArgs),
     /// Measure a log beside the raw limits of its file system, in one run, and check every record
     /// that was acknowledged.
     Bench(BenchArgs),
@@ -162,6 +164,32 @@ pub(crate) struct VerifyArgs {
     /// Which log of the directory.
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) shard: u16,
+}
+
+/// What `import` reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Source {
+    /// The crate datawal, version 0.1: a directory of `.dwal` files.
+    Datawal,
+}
+
+/// `ringwal import`.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "The new directory opens with ringwal::datawal, and with ringwal::kv unless it \
+has records that a key-value log has no place for, which is said. What is left behind is said, too."
+)]
+pub(crate) struct ImportArgs {
+    /// What wrote the old directory.
+    #[arg(long, value_enum)]
+    pub(crate) from: Source,
+    /// The old directory.
+    pub(crate) dir: PathBuf,
+    /// The new directory, which is not there or empty.
+    pub(crate) new_dir: PathBuf,
+    /// Take what comes before the first damage, where datawal itself would refuse to open.
+    #[arg(long)]
+    pub(crate) up_to_damage: bool,
 }
 
 /// The engine's options, for the commands that open a log to write.

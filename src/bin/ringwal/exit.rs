@@ -99,7 +99,10 @@ impl fmt::Display for Failure {
 /// The exit code for an error of a log.
 pub(crate) fn code_of(error: &Error) -> u8 {
     match error.root_cause() {
-        Error::Option { .. } | Error::NotALog { .. } | Error::UnsupportedVersion { .. } => USAGE,
+        Error::Option { .. }
+        | Error::NotALog { .. }
+        | Error::NotEmpty { .. }
+        | Error::UnsupportedVersion { .. } => USAGE,
         Error::Io { source, .. } => code_of_io(source),
         _ => FAILED,
     }
@@ -127,6 +130,7 @@ fn code_of_path(error: &io::Error) -> u8 {
 fn fmt_error(error: &Error, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     match error {
         Error::Option { name, .. } => write!(f, "{error} ({})", flag(name)),
+        Error::Import { .. } => write!(f, "{error} (--up-to-damage takes what comes before)"),
         Error::RecordTooLarge { .. } | Error::BatchTooLarge { .. } => {
             let option = "record_bytes_max";
             f.write_str(&error.to_string().replace(option, &flag(option)))

@@ -5,6 +5,7 @@
 //!                                (append)
 //! DIR ─► Reader ─► records on stdout          (dump, recover)
 //! DIR ─► report on stderr or as JSON          (recover, verify)
+//! DIR of another crate ─► a new directory, report on stderr   (import)
 //! a log and raw files, in turn ─► a table on stdout, and JSON  (bench)
 //! made-up records | FILES ─► DataWal, restarted and killed ─► lines on stdout, CSV, SVG  (soak)
 //! ```
@@ -23,6 +24,7 @@ mod bench;
 mod dump;
 mod exit;
 mod generate;
+mod import;
 mod input;
 mod json;
 mod output;
@@ -58,6 +60,7 @@ fn run(args: args::Args) -> Result<ExitCode, exit::Failure> {
         args::Command::Dump(args) => dump::run(&args),
         args::Command::Recover(args) => recover::run(&args),
         args::Command::Verify(args) => verify::run(&args),
+        args::Command::Import(args) => import::run(&args),
         args::Command::Bench(args) => bench::run(&args),
         args::Command::Soak(args) => soak::run(&args),
         args::Command::SoakWriter(args) => soak::run_writer(&args),

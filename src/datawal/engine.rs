@@ -1,0 +1,89 @@
+//! How these logs use the engine: with which options, and in which directories.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+
+use crate::datawal::lock::{DirLock, LOCK_FILENAME};
+use crate::datawal::segment;
+use crate::kv::beside::sync_parent;
+use crate::kv::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
+use crate::mutation::mutated;
+use crate::{BackendKind, Builder, Durability, Error, Log};
+
+/// As in a key-value log, which may open the directory later on.
+const SEGMENT_BYTES: u64 = 32 << 20;
+/// A kind and the length of a key, a key, and a payload.
+const RECORD_BYTES_MAX: usize = 1 + 2 + KEY_BYTES_MAX + VALUE_BYTES_MAX;
+
+/// The file that every log has from its first opening on.
+const STATE_NAME: &str = "state";
+/// Where a log is made before it moves in among other files.
+const BEGUN_NAME: &str = "ringwal-begun.partial";
+
+/// The engine, in `dir`.
+pub(crate) fn builder(dir: &Path, backend: BackendKind) -> Builder {
+    Log::builder(dir)
+        .backend(backend)
+        .durability(Durability::Written)
+        .segment_bytes(SEGMENT_BYTES)
+        .record_bytes_max(RECORD_BYTES_MAX)
+        .recycle_segments(0)
+}
+
+/// Whether a log was ever opened in `dir`.
+pub(crate) fn has_log(dir: &Path) -> Result<bool> {
+    let is_of_a_log = |name: &str| name == STATE_NAME || name.ends_with(".seg");
+    let failed = || format!("datawal: list {}", dir.display());
+    for entry in fs::read_dir(dir).with_context(failed)? {
+        if entry.with_context(failed)?.file_name().to_str().is_some_and(is_of_a_log) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// An error where the crate datawal has its records: to begin an empty log beside them would hide
+/// them.
+pub(crate) fn refuse_unimported(dir: &Path) -> Result<()> {
+    let files = match segment::list(dir) {
+        Ok(files) => files,
+        // Then there is nothing to hide; opening says what is wrong.
+        Err(_) => return Ok(()),
+    };
+    if let Some(&id) = files.first()
+        && !mutated("datawal_hide_old_files")
+    {
+        let reason = format!(
+            "it has {}, which the crate datawal wrote; `ringwal import --from datawal {} NEWDIR` \
+             moves its records to a new directory",
+            segment::segment_path(Path::new(""), id).display(),
+            dir.display()
+        );
+        bail!(Error::NotALog { path: dir.to_path_buf(), reason });
+    }
+    Ok(())
+}
+
+/// Begins a log in a directory that has other files: the engine begins one in an empty directory
+/// only, the crate datawal in any. It is made inside and its first file moved out, so that at any
+/// moment there is a log or none.
+pub(crate) fn begin_beside_others(dir: &Path, backend: BackendKind) -> Result<()> {
+    let is_other = |entry: std::io::Result<fs::DirEntry>| {
+        entry.is_ok_and(|entry| entry.file_name() != LOCK_FILENAME)
+    };
+    // Where there is nothing to list, opening says why.
+    let has_others = fs::read_dir(dir).is_ok_and(|mut entries| entries.any(is_other));
+    if !has_others || has_log(dir)? {
+        return Ok(());
+    }
+    let _lock = DirLock::acquire(dir)?;
+    let failed = || format!("datawal: begin a log in {}", dir.display());
+    let (begun, state) = (dir.join(BEGUN_NAME), dir.join(STATE_NAME));
+    builder(&begun, backend).open().and_then(|log| log.close()).with_context(failed)?;
+    fs::rename(begun.join(STATE_NAME), &state).with_context(failed)?;
+    sync_parent(&state).with_context(failed)?;
+    sync_parent(dir).with_context(failed)?;
+    fs::remove_dir_all(&begun).with_context(failed)
+}

@@ -1,0 +1,330 @@
+//! The records of a directory that the crate datawal wrote, in a new log of this crate.
+//!
+//! 1. Every record of the source that is valid by the rules of its format becomes one record here,
+//!    in the same order: raw ones, deletes, and puts that are outdated as well.
+//!    Where the source rotated is not kept: a key-value log has no place for it.
+//! 2. A record that is cut short or does not match its checksum ends the last file, as it does
+//!    there. In any other file, and whatever is no record at all, is damage: the crate datawal
+//!    refuses to open such a directory.
+//! 3. What is left behind is told: which file, from which byte on, how many bytes and whole
+//!    records, and why.
+//! 4. Nothing of the source changes. Its lock is held meanwhile, if it has one.
+//! 5. The new directory has its name only when everything is in it and durable.
+//!
+//! Memory: the largest record.
+
+use std::fmt;
+use std::fs::{File, TryLockError};
+use std::io::{BufReader, ErrorKind, Read};
+use std::path::{Path, PathBuf};
+
+use crate::datawal::format::{CRC_LEN, HEADER_LEN, Header, RecordType, crc_holds};
+use crate::datawal::leftover::whole_records;
+use crate::datawal::{engine, entry, segment};
+use crate::kv::beside::PartialDir;
+use crate::mutation::mutated;
+use crate::{BackendKind, Durability, Error, Log, Result};
+
+/// The lock file of the crate datawal.
+const THEIR_LOCK: &str = ".lock";
+/// How much of a file is read at once.
+const BUFFER_BYTES: usize = 1 << 20;
+
+/// What an import has moved, and what not.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Imported {
+    /// How many files the source has.
+    pub files: u64,
+    /// How many records were imported; the following are parts of it.
+    pub records: u64,
+    /// Puts.
+    pub puts: u64,
+    /// Deletes.
+    pub deletes: u64,
+    /// Raw records, which belong to no key.
+    pub raws: u64,
+    /// Records that a key-value log does not have: raw ones, those of an empty key, and deletes
+    /// with a payload. With none of them, [`kv::DataWal`](crate::kv::DataWal) opens the new
+    /// directory as well.
+    pub records_not_for_kv: u64,
+    /// Numbers between the first and the last record, or before the first, that no record has:
+    /// files of the source were removed.
+    pub records_missing: u64,
+    /// What is in the source and was not imported, in its order.
+    pub left_behind: Vec<LeftBehind>,
+}
+
+/// A part of a file of the source that was not imported.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LeftBehind {
+    /// The file.
+    pub path: PathBuf,
+    /// From which byte on.
+    pub offset: u64,
+    /// How many bytes, up to the end of the file.
+    pub bytes: u64,
+    /// Whole records that lie in it: none in what a crash has torn, unless the crate datawal has
+    /// appended since. It does not show them, either.
+    pub records: u64,
+    /// Why.
+    pub reason: String,
+}
+
+impl fmt::Display for Imported {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Imported { files, records, puts, deletes, raws, .. } = *self;
+        let (records, files) = (counted(records, "record"), counted(files, "file"));
+        let (puts, deletes) = (counted(puts, "put"), counted(deletes, "delete"));
+        write!(f, "imported {records} of {files}: {puts}, {deletes}, {raws} raw")?;
+        if self.records_not_for_kv > 0 {
+            let records = counted(self.records_not_for_kv, "record");
+            write!(f, "\nnot for a key-value log: {records}; it opens with ringwal::datawal only")?;
+        }
+        if self.records_missing > 0 {
+            let records = counted(self.records_missing, "record");
+            write!(f, "\nmissing: {records}; files of the source were removed before")?;
+        }
+        self.left_behind.iter().try_for_each(|part| write!(f, "\n{part}"))
+    }
+}
+
+impl fmt::Display for LeftBehind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let LeftBehind { path, offset, bytes, records, reason } = self;
+        write!(f, "left behind: {bytes} bytes of {}, from byte {offset} on", path.display())?;
+        if *records > 0 {
+            write!(f, ", with {}", counted(*records, "whole record"))?;
+        }
+        write!(f, ": {reason}")
+    }
+}
+
+fn counted(count: u64, what: &str) -> String {
+    match count {
+        1 => format!("1 {what}"),
+        _ => format!("{count} {what}s"),
+    }
+}
+
+/// Imports a directory of the crate datawal, version 0.1, into a new one, which must be new or
+/// empty. It is made beside it, under a name of its own that ends in `.partial`, and gets its name
+/// when it is complete; what a killed import has left there is removed by the next one.
+///
+/// ```
+/// use ringwal::datawal::format::encode_record;
+/// use ringwal::datawal::{RecordType, import};
+///
+/// # let dir = tempfile::tempdir()?;
+/// # let (old, new) = (dir.path().join("old"), dir.path().join("new"));
+/// # std::fs::create_dir(&old)?;
+/// # std::fs::write(old.join("00000001.dwal"), encode_record(RecordType::Put, 1, b"k", b"v")?)?;
+/// let imported = import(&old, &new)?;
+/// assert_eq!((imported.records, imported.left_behind.len()), (1, 0));
+/// let store = ringwal::kv::DataWal::open(&new)?;
+/// assert_eq!(store.get("k")?.as_deref(), Some(&b"v"[..]));
+/// # Ok::<(), anyhow::Error>(())
+/// ```
+///
+/// # Errors
+///
+/// [`Error::Import`] when the source is damaged so that the crate datawal does not open it, either;
+/// [`Error::NotALog`] when it has none of its files; [`Error::Locked`] when a program has it open;
+/// [`Error::NotEmpty`]; and as [`Log::open`]. Nothing is imported then.
+pub fn import(from: impl AsRef<Path>, to: impl AsRef<Path>) -> Result<Imported> {
+    run(from.as_ref(), to.as_ref(), OnDamage::Refuse)
+}
+
+/// [`import`] that takes what comes before the first damage, and says what it leaves behind.
+///
+/// # Errors
+///
+/// As [`import`], without [`Error::Import`].
+pub fn import_up_to_damage(from: impl AsRef<Path>, to: impl AsRef<Path>) -> Result<Imported> {
+    run(from.as_ref(), to.as_ref(), OnDamage::Stop)
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum OnDamage {
+    Refuse,
+    Stop,
+}
+
+fn run(from: &Path, to: &Path, on_damage: OnDamage) -> Result<Imported> {
+    let ids = segment::list(from)?;
+    if ids.is_empty() {
+        let reason = "it has no file of the crate datawal, such as 00000001.dwal".to_owned();
+        return Err(Error::NotALog { path: from.to_path_buf(), reason });
+    }
+    let _lock = lock(from)?;
+    let partial = PartialDir::create(to)?;
+    let imported = copy(from, &ids, &partial.content(), on_damage)?;
+    partial.finish()?;
+    Ok(imported)
+}
+
+/// Holds the lock that programs of the crate datawal take, without writing to it.
+fn lock(from: &Path) -> Result<Option<File>> {
+    let path = from.join(THEIR_LOCK);
+    let mut file = match File::open(&path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(Error::io("open", path, error)),
+    };
+    match file.try_lock() {
+        Ok(()) => Ok(Some(file)),
+        Err(TryLockError::WouldBlock) => {
+            let mut pid = String::new();
+            // The number only helps the message.
+            let _ = file.read_to_string(&mut pid);
+            Err(Error::Locked { path, pid: pid.trim().parse().ok() })
+        }
+        Err(TryLockError::Error(error)) => Err(Error::io("lock", path, error)),
+    }
+}
+
+fn copy(from: &Path, ids: &[u32], to: &Path, on_damage: OnDamage) -> Result<Imported> {
+    let log = engine::builder(to, BackendKind::Auto).open()?;
+    let mut imported = Imported { files: ids.len() as u64, ..Imported::default() };
+    let mut last_txid = 0;
+    let mut damaged = None;
+    for &id in ids {
+        let mut file = Segment::open(segment::segment_path(from, id))?;
+        if let Some(first) = &damaged {
+            imported.left_behind.push(file.rest(format!("it comes after the damage in {first}"))?);
+            continue;
+        }
+        let stop = loop {
+            match file.next()? {
+                Next::End => break None,
+                Next::Stop(stop) => break Some(stop),
+                Next::Record(header) => {
+                    append(&log, &mut imported, header.record_type, file.body(header))?;
+                    let next = u64::saturating_add(last_txid, 1);
+                    imported.records_missing += header.txid.saturating_sub(next);
+                    last_txid = last_txid.max(header.txid);
+                }
+            }
+        };
+        let Some(Stop { is_torn, reason }) = stop else { continue };
+        let is_last = Some(&id) == ids.last() || mutated("datawal_tears_anywhere");
+        if is_torn && is_last {
+            let reason = format!("{reason}, as after a write that was cut off");
+            imported.left_behind.push(file.rest(reason)?);
+        } else if on_damage == OnDamage::Stop {
+            imported.left_behind.push(file.rest(reason)?);
+            damaged = Some(file.path.display().to_string());
+        } else {
+            let reason = format!("{reason}; records before it: {}", imported.records);
+            return Err(Error::Import { path: file.path, offset: file.offset, reason });
+        }
+    }
+    // Makes all of it durable.
+    log.close()?;
+    Ok(imported)
+}
+
+fn append(
+    log: &Log,
+    imported: &mut Imported,
+    record_type: RecordType,
+    (key, payload): (&[u8], &[u8]),
+) -> Result<()> {
+    let bytes = entry::encode(record_type, key, payload);
+    log.append_with(bytes, Durability::Queued)?;
+    imported.records += 1;
+    imported.records_not_for_kv += u64::from(!entry::fits_kv(record_type, key, payload));
+    *match record_type {
+        RecordType::Put => &mut imported.puts,
+        RecordType::Delete => &mut imported.deletes,
+        RecordType::Raw => &mut imported.raws,
+    } += 1;
+    Ok(())
+}
+
+/// A file of the source.
+struct Segment {
+    path: PathBuf,
+    file: BufReader<File>,
+    /// Its length when it was opened.
+    bytes: u64,
+    /// Where the next record begins, or should.
+    offset: u64,
+    /// The record that was read last, or as much of it as there is.
+    record: Vec<u8>,
+}
+
+/// What lies at an offset.
+enum Next {
+    Record(Header),
+    End,
+    Stop(Stop),
+}
+
+/// Why there is no record.
+struct Stop {
+    /// Whether a write that was cut off may have left it.
+    is_torn: bool,
+    reason: String,
+}
+
+impl Segment {
+    fn open(path: PathBuf) -> Result<Segment> {
+        let opened = File::open(&path).and_then(|file| Ok((file.metadata()?.len(), file)));
+        let (bytes, file) = opened.map_err(|error| Error::io("open", &path, error))?;
+        let file = BufReader::with_capacity(BUFFER_BYTES, file);
+        Ok(Segment { path, file, bytes, offset: 0, record: Vec::new() })
+    }
+
+    fn next(&mut self) -> Result<Next> {
+        let torn = |reason: &str| Next::Stop(Stop { is_torn: true, reason: reason.to_owned() });
+        self.record.clear();
+        self.read_up_to(HEADER_LEN)?;
+        let Some(head) = self.record.first_chunk::<HEADER_LEN>() else {
+            return Ok(if self.record.is_empty() {
+                Next::End
+            } else {
+                torn("a record ends early")
+            });
+        };
+        let header = match Header::parse(head) {
+            Ok(header) => header,
+            Err(error) => {
+                let reason = error.to_string().replacen("datawal: ", "", 1);
+                return Ok(Next::Stop(Stop { is_torn: false, reason }));
+            }
+        };
+        let len = header.record_len() as usize;
+        self.read_up_to(len)?;
+        if self.record.len() < len {
+            return Ok(torn("a record ends early"));
+        }
+        if !crc_holds(&self.record) && !mutated("datawal_import_anything") {
+            return Ok(torn("the checksum of a record does not hold"));
+        }
+        self.offset += u64::from(header.record_len());
+        Ok(Next::Record(header))
+    }
+
+    /// Reads on until the record has `len` bytes, or the file ends.
+    fn read_up_to(&mut self, len: usize) -> Result<()> {
+        let missing = len.saturating_sub(self.record.len()) as u64;
+        let read = self.file.by_ref().take(missing).read_to_end(&mut self.record);
+        read.map_err(|error| Error::io("read", &self.path, error)).map(drop)
+    }
+
+    /// The key and the payload of the record that was read last.
+    fn body(&self, header: Header) -> (&[u8], &[u8]) {
+        let body = &self.record[HEADER_LEN..self.record.len() - CRC_LEN];
+        body.split_at(header.key_len as usize)
+    }
+
+    /// What was not read as records.
+    fn rest(&self, reason: String) -> Result<LeftBehind> {
+        let (path, offset) = (self.path.clone(), self.offset);
+        let records = whole_records(&path, offset, self.bytes)?;
+        let bytes = self.bytes.saturating_sub(offset);
+        Ok(LeftBehind { path, offset, bytes, records, reason })
+    }
+}

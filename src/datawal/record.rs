@@ -1,0 +1,144 @@
+//! Records, where they lie, and the count of them.
+
+use std::path::Path;
+
+use crate::datawal::entry::Entry;
+use crate::datawal::format::{RecordType, record_wire_size};
+use crate::{Error, Recovery, Result};
+
+/// Where a record lies, in the measure of the crate datawal: as if it lay in a file of its format.
+/// It tells records apart and orders them, and it is the same after reopening; it is no place in a
+/// file of this crate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct RecordRef {
+    /// The segment, counted from 1; [`RecordLog::rotate`](crate::datawal::RecordLog::rotate)
+    /// begins the next one.
+    pub segment: u32,
+    /// The bytes of the records before it in the segment.
+    pub offset: u64,
+    /// Its own bytes: 28 more than its key and payload have.
+    pub len: u32,
+}
+
+/// A record as it was read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    /// What it is.
+    pub record_type: RecordType,
+    /// Its number: the first record has 1, and there are no holes.
+    pub txid: u64,
+    /// Its key; a raw record has none as a rule.
+    pub key: Vec<u8>,
+    /// Its payload: the value of a put.
+    pub payload: Vec<u8>,
+    /// See [`RecordRef::segment`].
+    pub segment: u32,
+    /// See [`RecordRef::offset`].
+    pub offset: u64,
+    /// See [`RecordRef::len`].
+    pub len: u32,
+}
+
+/// What opening or scanning found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RecoveryReport {
+    /// How many segments there are, in the measure of [`RecordRef::segment`].
+    pub files_scanned: u32,
+    /// How many records.
+    pub records_replayed: u64,
+    /// 1 if there was a torn tail when the log was opened, else 0. It was cut off then.
+    pub tail_truncated: u32,
+    /// The bytes that were cut off, in the files of this crate.
+    pub tail_bytes_discarded: u64,
+    /// Always 0: damage is an error.
+    pub mid_stream_errors: u32,
+    /// Always 0: a newer version is an error.
+    pub unsupported_versions: u32,
+    /// The number of the last record, 0 if there is none.
+    pub last_txid_seen: u64,
+}
+
+impl RecoveryReport {
+    /// Notes what the engine found behind the last batch.
+    pub(crate) fn add_tail(&mut self, found: &Recovery) {
+        self.tail_truncated = u32::from(found.bytes_cut > 0);
+        self.tail_bytes_discarded = found.bytes_cut;
+    }
+
+    /// Notes how far the records go.
+    pub(crate) fn add_records(&mut self, cursor: Cursor) {
+        self.files_scanned = cursor.segment;
+        self.records_replayed = cursor.txid;
+        self.last_txid_seen = cursor.txid;
+    }
+}
+
+/// Where the next record lies, for who looks at all of them from the first one on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Cursor {
+    pub(crate) segment: u32,
+    pub(crate) offset: u64,
+    /// The number of the last record.
+    pub(crate) txid: u64,
+}
+
+/// A record and where it lies.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Placed<'a> {
+    pub(crate) record_type: RecordType,
+    pub(crate) key: &'a [u8],
+    pub(crate) payload: &'a [u8],
+    pub(crate) place: RecordRef,
+    pub(crate) txid: u64,
+}
+
+impl Cursor {
+    pub(crate) const FIRST: Cursor = Cursor { segment: 1, offset: 0, txid: 0 };
+
+    /// Takes a record of these lengths in.
+    pub(crate) fn advance(&mut self, key: &[u8], payload: &[u8]) -> RecordRef {
+        // The limits of both are far below these types.
+        let size = record_wire_size(key.len() as u32, payload.len() as u32);
+        let Cursor { segment, offset, .. } = *self;
+        self.offset += size;
+        self.txid += 1;
+        RecordRef { segment, offset, len: size as u32 }
+    }
+
+    pub(crate) fn begin_segment(&mut self, id: u32) {
+        self.segment = id;
+        self.offset = 0;
+    }
+
+    /// Takes in what the engine has under the number `seq`; `None` where a segment begins.
+    pub(crate) fn take<'a>(
+        &mut self,
+        bytes: &'a [u8],
+        dir: &Path,
+        seq: crate::Seq,
+    ) -> Result<Option<Placed<'a>>> {
+        match Entry::parse(bytes) {
+            Some(Entry::Record { record_type, key, payload }) => {
+                let place = self.advance(key, payload);
+                Ok(Some(Placed { record_type, key, payload, place, txid: self.txid }))
+            }
+            Some(Entry::NewSegment(id)) if self.segment.checked_add(1) == Some(id) => {
+                self.begin_segment(id);
+                Ok(None)
+            }
+            _ => {
+                let reason = format!("record {seq} is not one of a record log or of a store");
+                Err(Error::NotALog { path: dir.to_path_buf(), reason })
+            }
+        }
+    }
+}
+
+impl Placed<'_> {
+    pub(crate) fn to_record(self) -> Record {
+        let RecordRef { segment, offset, len } = self.place;
+        let Placed { record_type, key, payload, txid, .. } = self;
+        let (key, payload) = (key.to_vec(), payload.to_vec());
+        Record { record_type, txid, key, payload, segment, offset, len }
+    }
+}

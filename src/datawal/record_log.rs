@@ -1,0 +1,282 @@
+//! The record log.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, anyhow, bail};
+
+use crate::datawal::engine::{self, refuse_unimported};
+use crate::datawal::entry;
+use crate::datawal::format::{RecordType, checked_lengths};
+use crate::datawal::record::{Cursor, Placed};
+use crate::datawal::{Record, RecordIter, RecordRef, RecoveryReport};
+use crate::{BackendKind, Durability, Error, Log, Reader};
+
+/// A log of typed records with keys, open to one writer: see [the module](crate::datawal).
+///
+/// A call that writes and fails ends the handle: every later one fails with
+/// `datawal: writer poisoned: ...; drop handle and reopen`, and what is there can still be read.
+/// A record that is refused for its length ends nothing.
+///
+/// ```
+/// use ringwal::datawal::{RecordLog, RecordType};
+///
+/// let dir = tempfile::tempdir()?;
+/// let mut log = RecordLog::open(dir.path())?;
+/// let place = log.append(b"raw bytes")?;
+/// assert_eq!((place.segment, place.offset, place.len), (1, 0, 28 + 9));
+/// log.append_record(RecordType::Put, b"key", b"value")?; // survives the death of the process
+/// log.fsync()?; // and now a loss of power
+/// let records = log.scan()?;
+/// assert_eq!((records[1].txid, &records[1].key[..]), (2, &b"key"[..]));
+/// # Ok::<(), anyhow::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct RecordLog {
+    dir: PathBuf,
+    log: Log,
+    backend: BackendKind,
+    /// Where the next record goes.
+    cursor: Cursor,
+    report: RecoveryReport,
+    poisoned: Option<&'static str>,
+    /// Reads what is on disk when the engine's log has failed.
+    aftermath: Option<Reader>,
+}
+
+impl RecordLog {
+    /// Opens the log in a directory, or creates it there.
+    ///
+    /// # Errors
+    ///
+    /// When it is open already, when the directory has files of the crate datawal (then
+    /// [`import`](crate::datawal::import) them), when acknowledged records are damaged or missing,
+    /// and when files cannot be made or read. The cause is a [`ringwal::Error`](crate::Error).
+    pub fn open(dir: &Path) -> Result<Self> {
+        RecordLog::open_with_backend(dir, BackendKind::Auto)
+    }
+
+    /// [`open`](Self::open) that says what executes I/O. The crate datawal has nothing like it.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open).
+    pub fn open_with_backend(dir: &Path, backend: BackendKind) -> Result<Self> {
+        RecordLog::open_showing(dir, backend, &mut |_, _| ())
+    }
+
+    /// Opens the log and shows every record with its place in the engine, in one pass.
+    pub(crate) fn open_showing(
+        dir: &Path,
+        backend: BackendKind,
+        show: &mut dyn FnMut(crate::RecordRef, Placed<'_>),
+    ) -> Result<RecordLog> {
+        refuse_unimported(dir)?;
+        engine::begin_beside_others(dir, backend)?;
+        let mut cursor = Cursor::FIRST;
+        let opened = engine::builder(dir, backend).open_replaying(|place, bytes| {
+            if let Some(placed) = cursor.take(bytes, dir, place.seq())? {
+                show(place, placed);
+            }
+            Ok(())
+        });
+        let log = opened.map_err(|error| {
+            let what = match &error {
+                Error::Locked { .. } => "log directory is already locked",
+                _ => "open log directory",
+            };
+            anyhow::Error::new(error).context(format!("datawal: {what}: {}", dir.display()))
+        })?;
+        let mut report = RecoveryReport::default();
+        report.add_records(cursor);
+        report.add_tail(log.recovery());
+        let (dir, poisoned, aftermath) = (dir.to_path_buf(), None, None);
+        Ok(RecordLog { dir, log, backend, cursor, report, poisoned, aftermath })
+    }
+
+    /// Whether a call that writes has failed, so that the handle only reads.
+    pub fn is_poisoned(&self) -> bool {
+        self.poisoned.is_some()
+    }
+
+    #[doc(hidden)]
+    pub fn __set_poisoned_for_test(&mut self, reason: &'static str) {
+        self.poisoned = Some(reason);
+    }
+
+    /// The directory, as it was given.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// The segment to which the next record goes.
+    pub fn active_segment(&self) -> u32 {
+        self.cursor.segment
+    }
+
+    /// What opening or the last [`scan`](Self::scan) found.
+    ///
+    /// # Errors
+    ///
+    /// None.
+    pub fn recovery_report(&self) -> Result<RecoveryReport> {
+        Ok(self.report.clone())
+    }
+
+    /// Appends a raw record without a key. When it returns, the record survives the death of the
+    /// process, and after [`fsync`](Self::fsync) a loss of power.
+    ///
+    /// # Errors
+    ///
+    /// As [`append_record`](Self::append_record).
+    pub fn append(&mut self, payload: &[u8]) -> Result<RecordRef> {
+        self.append_record(RecordType::Raw, b"", payload)
+    }
+
+    /// Appends a record; see [`append`](Self::append).
+    ///
+    /// # Errors
+    ///
+    /// When the key or the payload is too long, which changes nothing, and when the record cannot
+    /// be written, also for want of room: that ends the handle.
+    pub fn append_record(
+        &mut self,
+        record_type: RecordType,
+        key: &[u8],
+        payload: &[u8],
+    ) -> Result<RecordRef> {
+        self.append_placed(record_type, key, payload, Durability::Written).map(|(_, place)| place)
+    }
+
+    /// Appends a record and says also where the engine has it.
+    pub(crate) fn append_placed(
+        &mut self,
+        record_type: RecordType,
+        key: &[u8],
+        payload: &[u8],
+        durability: Durability,
+    ) -> Result<(crate::RecordRef, RecordRef)> {
+        self.check_poisoned()?;
+        checked_lengths(key, payload)?;
+        let bytes = entry::encode(record_type, key, payload);
+        let done = self.log.append_commit_with(bytes, durability);
+        let commit = self.or_poison(done, "append_record failed")?;
+        Ok((commit.record_ref(), self.cursor.advance(key, payload)))
+    }
+
+    /// All records, oldest first, all of them in memory.
+    ///
+    /// # Errors
+    ///
+    /// As [`scan_iter`](Self::scan_iter) and its items.
+    pub fn scan(&mut self) -> Result<Vec<Record>> {
+        let mut records = self.scan_iter()?;
+        let found = records.by_ref().collect::<Result<Vec<_>>>()?;
+        self.report = records.recovery_report();
+        Ok(found)
+    }
+
+    /// All records, oldest first, one at a time. What is only written yet becomes durable first:
+    /// the engine shows nothing else.
+    ///
+    /// # Errors
+    ///
+    /// When the files cannot be read. Damage is an item of the iterator.
+    pub fn scan_iter(&self) -> Result<RecordIter<'_>> {
+        let found = Some(self.log.recovery().clone());
+        let live = match self.poisoned {
+            None => self.log.flush().and_then(|_| self.log.reader()).ok(),
+            Some(_) => None,
+        };
+        let reader = match live {
+            Some(reader) => reader,
+            None => self.read_only()?,
+        };
+        Ok(RecordIter::new(self.dir.clone(), Some(reader), u32::MAX, found))
+    }
+
+    /// Begins the next segment, after all records so far have been made durable. Nothing is
+    /// removed, and no file is begun: a segment is a number here.
+    ///
+    /// # Errors
+    ///
+    /// When that cannot be written: that ends the handle.
+    pub fn rotate(&mut self) -> Result<()> {
+        self.check_poisoned()?;
+        let Some(id) = self.cursor.segment.checked_add(1) else {
+            bail!("datawal: no segment id is left after {}", self.cursor.segment);
+        };
+        let begun = self.log.append_with(entry::encode_new_segment(id), Durability::Synced);
+        self.or_poison(begun, "rotate failed")?;
+        self.cursor.begin_segment(id);
+        Ok(())
+    }
+
+    /// Blocks until all records so far survive a loss of power.
+    ///
+    /// # Errors
+    ///
+    /// When they cannot be made durable: that ends the handle.
+    pub fn fsync(&mut self) -> Result<()> {
+        self.check_poisoned()?;
+        let flushed = self.log.flush();
+        self.or_poison(flushed, "fsync failed").map(drop)
+    }
+
+    /// Makes all records durable and releases the log. Dropping the handle does the same, but
+    /// cannot say so when it fails.
+    ///
+    /// # Errors
+    ///
+    /// When they cannot be made durable. A handle that has failed before closes without an error.
+    pub fn close(self) -> Result<()> {
+        match self.log.close() {
+            Err(_) if self.is_poisoned() => Ok(()),
+            closed => closed.with_context(|| format!("datawal: close {}", self.dir.display())),
+        }
+    }
+
+    pub(crate) fn backend(&self) -> BackendKind {
+        self.backend
+    }
+
+    /// Reads a record by its place in the engine.
+    pub(crate) fn read(&mut self, place: crate::RecordRef) -> crate::Result<crate::Record> {
+        match self.log.read(place) {
+            Err(Error::Poisoned(_)) => {}
+            read => return read,
+        }
+        if self.aftermath.is_none() {
+            self.aftermath = Some(engine::builder(&self.dir, self.backend).read_only()?);
+        }
+        match &self.aftermath {
+            Some(reader) => reader.read(place),
+            None => Err(Error::Closed),
+        }
+    }
+
+    fn read_only(&self) -> Result<Reader> {
+        let reader = engine::builder(&self.dir, self.backend).read_only();
+        reader.with_context(|| format!("datawal: read {}", self.dir.display()))
+    }
+
+    fn check_poisoned(&self) -> Result<()> {
+        match self.poisoned {
+            None => Ok(()),
+            Some(reason) => {
+                Err(anyhow!("datawal: writer poisoned: {reason}; drop handle and reopen"))
+            }
+        }
+    }
+
+    /// Ends the handle if a call that writes has failed.
+    fn or_poison<T>(&mut self, done: crate::Result<T>, reason: &'static str) -> Result<T> {
+        done.map_err(|error| {
+            // These two have done nothing at all.
+            if !matches!(error, Error::Forked { .. } | Error::InWaker) {
+                self.poisoned = Some(reason);
+            }
+            anyhow::Error::new(error)
+                .context(format!("datawal: {reason} in {}", self.dir.display()))
+        })
+    }
+}
