@@ -76,7 +76,8 @@ impl Builder {
     ///
     /// [`Error::Option`], [`Error::NotALog`] and [`Error::Locked`] change nothing on disk, but
     /// that a file `lock` which somebody deleted is there again.
-    /// [`Error::UnsupportedVersion`], and [`Error::Corrupt`] for damage that the
+    /// [`Error::OtherKind`], [`Error::OtherLabel`], [`Error::UnsupportedVersion`], and
+    /// [`Error::Corrupt`] for damage that the
     /// [`RecoveryPolicy`](crate::RecoveryPolicy) does not tolerate, change nothing but the lock
     /// file. [`Error::BackendRefused`] changes nothing if the kernel refuses to set a ring up; what
     /// is refused later, at the test write, leaves a recovered or an empty log.
@@ -174,9 +175,12 @@ impl Builder {
 
     pub(crate) fn verify_on(self, storage: &dyn Storage) -> Result<Recovery> {
         let (shard, policy) = (self.options.shard, self.options.policy);
+        let identity = self.options.identity;
         look_again(storage.dir(), || {
             let mode = Mode::ReadOnly;
-            let report = recovery::recover(storage, shard, policy, mode, &mut |_| Ok(()))?.report;
+            let found =
+                recovery::recover(storage, shard, policy, &identity, mode, &mut |_| Ok(()))?;
+            let report = found.report;
             let damage = report.corruption.clone();
             Ok((report, damage))
         })
@@ -314,7 +318,8 @@ fn lock_and_recover(
         .map_err(|error| error.or_no_space(storage.dir().join(&lock_name), 0))?;
     let visit = &mut |visited: Visited<'_>| replay::show(replay, &visited);
     let (shard, policy) = (options.shard, options.policy);
-    let mut recovered = recovery::recover(storage, shard, policy, Mode::Repair, visit)?;
+    let (identity, mode) = (&options.identity, Mode::Repair);
+    let mut recovered = recovery::recover(storage, shard, policy, identity, mode, visit)?;
     let of_state = recovered.state.as_mut().and_then(StateFile::take_lock);
     Ok((Box::new(Locks { _of_state: of_state, _of_name: lock }), recovered))
 }

@@ -18,9 +18,11 @@
 //!  56    8  checkpoint: sequence number
 //!  64    8  checkpoint: time, nanoseconds since the Unix epoch
 //!  72    4  checkpoint: payload bytes
-//!  76    4  zero
-//!  80   16  digest: BLAKE3, cut to 16 bytes, over all of the slot but these bytes
-//!  96    n  checkpoint: payload; zeros up to the end
+//!  76    1  kind of log: 0 not said, 1 raw, 2 events, 3 keys and values, 4 datawal
+//!  77    3  zero
+//!  80    8  label: the user's bytes; zeros are none
+//!  88   16  digest: BLAKE3, cut to 16 bytes, over all of the slot but these bytes
+//! 104    n  checkpoint: payload; zeros up to the end
 //! ```
 //!
 //! A slot is never written while it is the one that counts, so a torn write costs nothing. They are
@@ -30,6 +32,7 @@
 use std::fmt;
 
 use super::{DIGEST_SIZE, array_at, u16_at, u32_at, u64_at};
+use crate::kind::{Kind, LABEL_BYTES, NO_LABEL};
 
 /// The size of a slot in bytes; the file has two.
 pub const SLOT_BYTES: usize = 4096;
@@ -76,6 +79,10 @@ pub struct State {
     pub adopted: bool,
     /// The newest checkpoint.
     pub checkpoint: Option<Checkpoint>,
+    /// Which kind of log it is, if that was said.
+    pub kind: Option<Kind>,
+    /// The user's label; zeros are none.
+    pub label: [u8; LABEL_BYTES],
 }
 
 /// A place up to which the user has applied the log.
@@ -103,6 +110,8 @@ impl State {
             cutting: false,
             adopted: false,
             checkpoint: None,
+            kind: None,
+            label: NO_LABEL,
         }
     }
 
@@ -144,6 +153,8 @@ impl State {
             slot[72..76].copy_from_slice(&(len as u32).to_le_bytes());
             slot[PAYLOAD_AT..PAYLOAD_AT + len].copy_from_slice(&checkpoint.payload);
         }
+        slot[KIND_AT] = self.kind.map_or(0, Kind::to_byte);
+        slot[LABEL_AT..DIGEST_AT].copy_from_slice(&self.label);
         let digest = slot_digest(&slot);
         slot[DIGEST_AT..PAYLOAD_AT].copy_from_slice(&digest);
         slot
@@ -194,6 +205,8 @@ impl State {
             cut,
             cutting,
             checkpoint: decode_checkpoint(slot, flags)?,
+            kind: Kind::from_byte(slot[KIND_AT]),
+            label: array_at(slot, LABEL_AT),
         })
     }
 }
@@ -314,7 +327,9 @@ impl std::error::Error for StateError {}
 
 const MAGIC: [u8; 4] = *b"RWST";
 const VERSION: u8 = 2;
-const DIGEST_AT: usize = 80;
+const KIND_AT: usize = 76;
+const LABEL_AT: usize = 80;
+const DIGEST_AT: usize = LABEL_AT + LABEL_BYTES;
 const PAYLOAD_AT: usize = DIGEST_AT + DIGEST_SIZE;
 const FLAG_CLEAN: u8 = 1;
 const FLAG_CUTTING: u8 = 2;
@@ -392,6 +407,7 @@ mod tests {
             (generation, last_seq, seq, time_nanos) in any::<(u64, u64, u64, u64)>(),
             (clean, cutting, adopted) in any::<(bool, bool, bool)>(),
             cut in any::<Option<u64>>(),
+            (kind, label) in any::<(u8, [u8; LABEL_BYTES])>(),
             payload in prop::option::of(prop::collection::vec(any::<u8>(), 0..PAYLOAD_MAX)),
         ) {
             let state = State {
@@ -400,6 +416,8 @@ mod tests {
                 cut,
                 cutting: cutting && cut.is_some(),
                 adopted,
+                kind: Kind::from_byte(kind),
+                label,
                 checkpoint: payload.map(|payload| Checkpoint { seq, time_nanos, payload }),
                 ..state(generation)
             };

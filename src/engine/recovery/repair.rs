@@ -1,5 +1,6 @@
 //! The changes that a survey planned, in an order in which a crash between any two is harmless.
 
+use super::Identity;
 use super::lost::Keep;
 use crate::engine::state_file::StateFile;
 use crate::error::{Error, Result};
@@ -19,6 +20,8 @@ pub(crate) struct Plan {
     pub(crate) create_state: Option<u64>,
     /// With this of the batches that are there.
     pub(crate) origin: Option<Origin>,
+    /// Which is this, where nothing says otherwise.
+    pub(crate) identity: Identity,
     /// Remove these files, in this order.
     pub(crate) remove: Vec<String>,
     /// Cut these files to these lengths.
@@ -40,12 +43,28 @@ pub(crate) fn apply(
         let no_space = |error: Error| {
             error.or_no_space(storage.dir().join(state_name(shard)), STATE_BYTES as u64)
         };
-        *state = Some(StateFile::create(storage, shard, plan.origin, first_seq).map_err(no_space)?);
+        let created = StateFile::create(storage, shard, plan.origin, first_seq, &plan.identity);
+        *state = Some(created.map_err(no_space)?);
     }
     if let Some(file) = state {
         file.settle()?;
     }
-    carry_out(storage, plan, state.as_mut())
+    carry_out(storage, plan, state.as_mut())?;
+    match state {
+        Some(file) => adopt(file, &plan.identity),
+        None => Ok(()),
+    }
+}
+
+/// Notes what the log is, where it did not say so. One whose `state` can hardly be written any more
+/// stays as it is.
+fn adopt(file: &mut StateFile, identity: &Identity) -> Result<()> {
+    let completed = identity.completed(file.current());
+    if completed == *file.current() || file.require_generations().is_err() {
+        return Ok(());
+    }
+    file.write(completed)?;
+    file.settle()
 }
 
 /// Carries out all of the plan but the making of `state`.

@@ -19,7 +19,9 @@ use crate::seq::Seq;
 use super::lost::{Keep, losses_among};
 use super::repair::{Plan, ended_at};
 use super::table::{Action, DirAction, DirFacts, End, Later, SegmentsSeen, StateSeen, TailFacts};
-use super::{Mode, Recovered, Recovery, RecoveryPolicy, SegmentInfo, Verdict, Visit, Visited};
+use super::{
+    Identity, Mode, Recovered, Recovery, RecoveryPolicy, SegmentInfo, Verdict, Visit, Visited,
+};
 
 /// A survey of one shard's files.
 pub(crate) struct Survey<'a> {
@@ -45,10 +47,14 @@ impl<'a> Survey<'a> {
         storage: &'a dyn Storage,
         shard: ShardId,
         policy: RecoveryPolicy,
+        identity: &Identity,
         mode: Mode,
         names: Vec<String>,
     ) -> Result<Survey<'a>> {
         let found = StateFile::open(storage, shard, &names, mode == Mode::Repair)?;
+        if let Found::Valid(file) = &found {
+            identity.check(storage.dir(), file.current(), mode)?;
+        }
         let foreign = names.iter().find(|name| !is_expected(name)).cloned();
         let temps = [state_temp_name(shard), lost_temp_name(shard)];
         let is_left = |name: &&String| is_spare(shard, name) || temps.contains(name);
@@ -63,7 +69,7 @@ impl<'a> Survey<'a> {
             state: State::new([0; 16], shard.get(), 1),
             origin: Origin::UNKNOWN,
             segments: segments_among(shard, names),
-            plan: Plan { remove: left, ..Plan::default() },
+            plan: Plan { remove: left, identity: *identity, ..Plan::default() },
             recovered: Vec::new(),
             report: Recovery { losses, ..Recovery::default() },
         };
@@ -164,6 +170,9 @@ impl<'a> Survey<'a> {
             // It is made under this name, and replaces what an earlier attempt left there.
             let temp = state_temp_name(self.shard);
             self.plan.remove.retain(|name| *name != temp);
+        }
+        if let Some(file) = &file {
+            self.report.tell_identity(file.current());
         }
         self.origin = match (&file, action) {
             (Some(file), _) => Origin::of(file.current()),

@@ -58,7 +58,8 @@ fn a_segment_that_was_grown_to_any_length_is_not_read_through() {
         let bytes_read = AtomicU64::new(0);
         let file = Arc::new(Sparse { bytes, at_end, file_bytes: GROWN, bytes_read });
         let mut scanner =
-            SegmentScanner::new(Arc::clone(&file) as Arc<dyn StorageFile>, 0, Origin::UNKNOWN, 1).unwrap();
+            SegmentScanner::new(Arc::clone(&file) as Arc<dyn StorageFile>, 0, Origin::UNKNOWN, 1)
+                .unwrap();
         let (seqs, stop) = scan(&mut scanner);
         assert_eq!((seqs, stop.kind), (vec![1, 2], kind));
         assert_eq!(scanner.later_witness(&stop).unwrap(), None);
