@@ -164,6 +164,22 @@ impl Builder {
         Ok(Reader::of_segments(files, shard, watch, recovered))
     }
 
+    /// [`read_only_replaying`](Self::read_only_replaying) that looks again before it tells damage or
+    /// a segment that is gone, as beside a writer either may come from a look that took too long:
+    /// it calls `begin` and shows the records anew.
+    pub(crate) fn read_only_still(
+        self,
+        begin: &mut dyn FnMut(),
+        replay: &mut dyn FnMut(RecordRef, &[u8]) -> Result<()>,
+    ) -> Result<Reader> {
+        look_again(&self.options.dir, || {
+            begin();
+            let look = self.clone().read_only_replaying(&mut *replay)?;
+            let damage = look.recovery().and_then(|found| found.corruption.clone());
+            Ok((look, damage))
+        })
+    }
+
     /// [`read_only`](Self::read_only) that shows every record to `replay`, in order; where it looks
     /// again, it calls `begin` and shows them anew. Unlike
     /// [`read_only_replaying`](Self::read_only_replaying) it has one segment open at a time, so

@@ -1,8 +1,10 @@
 //! A directory that stands still while a writer is at work in it.
 //!
-//! 1. The `state` file is read before the names are listed and again after all segments are open.
-//!    If it is the same, nothing was truncated in between, so what was listed is a whole log: it
-//!    does not lack the end of one whose beginning was truncated because of that end.
+//! 1. The `state` file is read before the names are listed and again after the segments are open.
+//!    If it is the same, nothing was truncated in between, so what was listed is a whole log. If
+//!    the beginning was truncated meanwhile, it is one as well, as long as that beginning was
+//!    listed and is open: segments go oldest first, so all that the first `state` speaks of are
+//!    there, and that `state` counts. Beside a cut at the end it is looked at again.
 //! 2. From then on names, `state` and segments are those of that moment. The oldest segments, which
 //!    are removed first, stay open, up to a part of the descriptors that the process may have
 //!    ([`HELD_PART`]): so removing them takes nothing away. The others are opened when they are
@@ -15,6 +17,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::error::{Corruption, Error, Result};
+use crate::format::newest;
 use crate::io::{Access, Storage, StorageFile};
 use crate::mutation::mutated;
 use crate::replication::ShardId;
@@ -72,7 +75,7 @@ pub(crate) fn look_again<T>(
 }
 
 fn changes_all_the_time(dir: &Path) -> Error {
-    let source = std::io::Error::other("a writer changes it all the time");
+    let source = std::io::Error::other("a writer changes it all the time; try again");
     Error::io("look at", dir, source)
 }
 
@@ -115,7 +118,9 @@ impl Still {
         let state = content(&**storage, &state_name(shard))?;
         let names = crate::engine::recovery::list(&**storage)?;
         let mut files = BTreeMap::new();
-        for (_, name) in segments_among(shard, names.clone()).into_iter().take(held_max) {
+        let segments = segments_among(shard, names.clone());
+        let begins_at = segments.first().map(|(first_seq, _)| *first_seq);
+        for (_, name) in segments.into_iter().take(held_max) {
             match storage.open(&name, Access::Read) {
                 Ok(file) => files.insert(name, StillFile::Open(file.into())),
                 Err(error) if is_missing(&error) => return Ok(None),
@@ -129,7 +134,8 @@ impl Still {
                 Err(error) => return Err(error),
             };
         }
-        if content(&**storage, &state_name(shard))? != state {
+        let since = content(&**storage, &state_name(shard))?;
+        if since != state && !is_whole(begins_at, state.as_deref(), since.as_deref()) {
             return Ok(None);
         }
         if let Some(state) = state {
@@ -137,6 +143,18 @@ impl Still {
         }
         Ok(Some(Still { storage: Arc::clone(storage), names, files }))
     }
+}
+
+/// Whether segments that begin with `begins_at` are all that the first `state` speaks of, although
+/// by now there is another one.
+fn is_whole(begins_at: Option<u64>, state: Option<&[u8]>, since: Option<&[u8]>) -> bool {
+    let decode = |slots: Option<&[u8]>| newest(slots?).ok().map(|(state, _)| state);
+    let (Some(state), Some(since)) = (decode(state), decode(since)) else { return false };
+    state.log_id == since.log_id
+        && state.cut == since.cut
+        && !(state.cutting || since.cutting)
+        && begins_at.is_some_and(|first| first <= state.first_seq)
+        && !mutated("ask_for_the_same_state")
 }
 
 /// The bytes of a small file, if it is there.
@@ -216,6 +234,7 @@ impl StorageFile for StillFile {
 mod tests {
     use super::*;
     use crate::error::{CorruptionKind, Witness};
+    use crate::format::{STATE_BYTES, State, state_file};
     use crate::memory::Memory;
     use crate::segment::name::segment_filename;
     use crate::seq::Seq;
@@ -276,6 +295,85 @@ mod tests {
         assert!(told.contains(other.as_str()) && told.contains("open the log again"), "{told}");
         let absent = still.open("absent", Access::Read).unwrap_err().to_string();
         assert!(!absent.contains("open the log again"), "{absent}");
+    }
+
+    /// A log beside whose readers a writer compacts: at every look at its files it has one more
+    /// segment at the end and one less at the beginning.
+    #[derive(Debug)]
+    struct Compacted {
+        memory: Memory,
+        /// Also at the listing of names, so that the segments that were listed are gone.
+        at_listings: bool,
+    }
+
+    impl Compacted {
+        const SEGMENTS: u64 = 20;
+
+        fn new(at_listings: bool) -> Compacted {
+            let compacted = Compacted { memory: Memory::default(), at_listings };
+            (1..=Self::SEGMENTS).for_each(|first| compacted.put(first));
+            compacted.note(1, 1);
+            compacted
+        }
+
+        fn put(&self, first: u64) {
+            self.memory.put(&segment_filename(ShardId::SINGLE, first), vec![1]);
+        }
+
+        fn note(&self, generation: u64, first_seq: u64) {
+            let state = State { generation, ..State::new([7; 16], 0, first_seq) };
+            self.memory.put("state", state_file(&state, None));
+        }
+
+        /// One more is compacted.
+        fn go_on(&self) {
+            let first = segments_among(ShardId::SINGLE, self.memory.names())[0].0;
+            self.put(first + Self::SEGMENTS);
+            self.note(first + 1, first + 1);
+            self.memory.remove(&segment_filename(ShardId::SINGLE, first)).unwrap();
+        }
+    }
+
+    impl Storage for Compacted {
+        fn dir(&self) -> &Path {
+            self.memory.dir()
+        }
+
+        fn list(&self) -> Result<Vec<String>> {
+            if self.at_listings {
+                self.go_on();
+            }
+            self.memory.list()
+        }
+
+        fn open(&self, name: &str, access: Access) -> Result<Box<dyn StorageFile>> {
+            let opened = self.memory.open(name, access);
+            if name != "state" {
+                self.go_on();
+            }
+            opened
+        }
+    }
+
+    #[test]
+    fn a_writer_that_compacts_all_the_time_keeps_no_reader_from_a_whole_log() {
+        let storage: Arc<dyn Storage> = Arc::new(Compacted::new(false));
+        let still = Still::of(Arc::clone(&storage), ShardId::SINGLE).unwrap();
+        let listed = segments_among(ShardId::SINGLE, still.list().unwrap());
+        assert_eq!(listed.len() as u64, Compacted::SEGMENTS);
+        let mut state = vec![0; STATE_BYTES];
+        still.open("state", Access::Read).unwrap().read_at(&mut state, 0).unwrap();
+        assert_eq!(newest(&state).unwrap().0.first_seq, listed[0].0, "of the same moment");
+        for (_, name) in &listed {
+            still.open(name, Access::Read).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_log_whose_beginning_went_before_it_was_listed_is_not_taken_for_a_whole_one() {
+        let storage: Arc<dyn Storage> = Arc::new(Compacted::new(true));
+        let told = Still::of(storage, ShardId::SINGLE).unwrap_err().to_string();
+        assert!(told.contains("all the time; try again"), "{told}");
     }
 
     #[test]

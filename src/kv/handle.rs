@@ -6,10 +6,10 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use crate::kv::builder::{Options, check_durability};
 use crate::kv::compactor::Compactor;
-use crate::kv::index::Newest;
+use crate::kv::index::{Index, Newest};
 use crate::kv::record;
 use crate::kv::snapshot::{Source, get};
-use crate::kv::store::{Store, new_index, replay};
+use crate::kv::store::{Store, new_secret, replay};
 use crate::kv::{
     Compacted, Copied, DataReader, DataWalBuilder, Items, Snapshot, Stats, WriteBatch,
 };
@@ -72,7 +72,7 @@ impl DataWal {
         options: Options,
         open_log: impl FnOnce(&mut dyn FnMut(RecordRef, &[u8]) -> Result<()>) -> Result<Log>,
     ) -> Result<DataWal> {
-        let mut index = new_index()?;
+        let mut index = Index::new(new_secret()?);
         let log = open_log(&mut |place, bytes| replay(&mut index, dir, place, bytes))?;
         index.replayed();
         let percent = options.compact_percent;

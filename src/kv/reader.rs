@@ -1,12 +1,13 @@
 //! A store seen from outside, without opening it.
 
+use std::cell::RefCell;
 use std::path::Path;
 use std::sync::Arc;
 
 use crate::kv::builder::Options;
 use crate::kv::index::Index;
 use crate::kv::snapshot::{Source, get};
-use crate::kv::store::{new_index, replay};
+use crate::kv::store::{new_secret, replay};
 use crate::kv::{Copied, DataWal, Items, Snapshot, Stats};
 use crate::{Error, Reader, Recovery, Result, Verdict};
 
@@ -37,21 +38,26 @@ pub struct DataReader {
 }
 
 impl DataReader {
-    /// Opens the store in `dir` as it is now.
+    /// Opens the store in `dir` as it is now. Beside a writer that compacts all the time it may look
+    /// more than once.
     ///
     /// # Errors
     ///
     /// [`Error::NotALog`], [`Error::Corrupt`] where acknowledged records are damaged or missing,
-    /// [`Error::UnsupportedVersion`], [`Error::Io`].
+    /// [`Error::OtherKind`], [`Error::UnsupportedVersion`], [`Error::Io`], also if a hundred looks
+    /// found no whole store because a writer changed it under each.
     pub fn open(dir: impl AsRef<Path>) -> Result<DataReader> {
         DataWal::builder(dir).read_only()
     }
 
     pub(crate) fn open_with(dir: &Path, options: &Options) -> Result<DataReader> {
-        let mut index = new_index()?;
-        let engine = options.engine(dir);
-        let reader =
-            engine.read_only_replaying(|place, bytes| replay(&mut index, dir, place, bytes))?;
+        let secret = new_secret()?;
+        let seen = RefCell::new(Index::new(secret));
+        let begin = &mut || *seen.borrow_mut() = Index::new(secret);
+        let reader = options.engine(dir).read_only_still(begin, &mut |place, bytes| {
+            replay(&mut seen.borrow_mut(), dir, place, bytes)
+        })?;
+        let mut index = seen.into_inner();
         index.replayed();
         if let Some(Recovery { verdict: Verdict::Corrupt, corruption: Some(corruption), .. }) =
             reader.recovery()

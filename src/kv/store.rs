@@ -28,14 +28,14 @@ pub(crate) struct Store {
     pub(crate) closing: AtomicBool,
 }
 
-/// An index whose secret nobody knows.
-pub(crate) fn new_index() -> Result<Index> {
+/// A secret for an index, which nobody knows.
+pub(crate) fn new_secret() -> Result<[u8; 32]> {
     let mut secret = [0; 32];
     getrandom::fill(&mut secret).map_err(|error| {
         let source = std::io::Error::other(error.to_string());
         Error::io("get random bytes", "", source)
     })?;
-    Ok(Index::new(secret))
+    Ok(secret)
 }
 
 /// Enters a record that recovery found.

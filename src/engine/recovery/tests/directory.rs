@@ -153,3 +153,24 @@ fn a_newer_version_behind_damage_does_not_hide_the_damage() {
         other => panic!("{other:?}"),
     }
 }
+
+#[test]
+fn a_log_of_another_kind_is_refused_before_anything_is_changed() {
+    use crate::kind::Kind;
+    let memory = log(|state| state.kind = Some(Kind::Kv), &[(1, segment(1).batch(3).bytes)]);
+    memory.put("spare-0", vec![1]);
+    let run_as = |kind, mode| {
+        let identity = Identity { kind: Some(kind), label: None };
+        let shown = &mut |_: Visited<'_>| Ok(());
+        recover(&memory, ShardId::SINGLE, RecoveryPolicy::Strict, &identity, mode, shown)
+    };
+    for (kind, mode) in
+        [(Kind::Raw, Mode::Repair), (Kind::Events, Mode::Repair), (Kind::Events, Mode::ReadOnly)]
+    {
+        let refused = run_as(kind, mode).unwrap_err();
+        assert!(matches!(refused, Error::OtherKind { found: Kind::Kv, .. }), "{refused}");
+    }
+    run_as(Kind::Raw, Mode::ReadOnly).unwrap();
+    assert!(memory.changes().iter().all(|change| change == "sync state"));
+    run_as(Kind::Kv, Mode::Repair).unwrap();
+}
