@@ -37,6 +37,7 @@ pub mod replication;
 pub mod wal;
 
 mod buf;
+mod clock;
 mod engine;
 mod gate;
 #[cfg(any(ringwal_loom, ringwal_shuttle))]

@@ -28,10 +28,11 @@ mod spares;
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::Instant;
 
 use slab::Slab;
 
+use crate::clock::Clock;
 use crate::engine::committer::choice::Choice;
 use crate::engine::group_commit::gather::Load;
 use crate::engine::group_commit::inbox::{Fill, Inbox, Taken};
@@ -122,7 +123,8 @@ pub(crate) struct Committer {
     outbox: Vec<(u64, Op)>,
     failure: Option<Arc<Error>>,
     stopping: bool,
-    last_time_nanos: u64,
+    /// What batches go by: a time that never goes back within this life.
+    clock: Clock,
     /// How many bytes a batch has of late.
     usual_batch_bytes: u64,
     /// Batches are large, or were a moment ago.
@@ -146,7 +148,7 @@ impl Committer {
             outbox: Vec::new(),
             failure: None,
             stopping: false,
-            last_time_nanos: 0,
+            clock: Clock::start(),
             usual_batch_bytes: 0,
             in_burst: false,
             last_batch_at: None,
@@ -206,7 +208,7 @@ impl Committer {
             unit_log2: self.setup.unit.trailing_zeros() as u8,
             shard: self.setup.shard.get(),
             first_seq: fill.first_seq,
-            time_nanos: self.time_nanos(),
+            time_nanos: self.time_nanos(now),
             salt: self.files.get(&fill.file).map_or(0, |file| file.salt),
             durable_seq: self.pipeline.durable_seq(),
             records: fill.records,
@@ -248,12 +250,13 @@ impl Committer {
         (Task::Write { id, strategy, figures, heads: fill.heads }, op)
     }
 
-    /// The wall-clock time of a batch, never before that of the batch before it.
-    fn time_nanos(&mut self) -> u64 {
-        let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-        let nanos = since_epoch.map_or(0, |time| u64::try_from(time.as_nanos()).unwrap_or(0));
-        self.last_time_nanos = self.last_time_nanos.max(nanos);
-        self.last_time_nanos
+    /// The time of a batch that is begun now, never before that of the batch before it.
+    fn time_nanos(&self, now: Instant) -> u64 {
+        if mutated("time_by_the_wall") {
+            Clock::start().now_nanos()
+        } else {
+            self.clock.nanos_at(now)
+        }
     }
 
     /// Starts what the pipeline wants beside writes.

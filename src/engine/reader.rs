@@ -85,8 +85,10 @@ impl Record {
         self.record_ref
     }
 
-    /// When its batch was written, in nanoseconds since the Unix epoch by the writer's clock;
-    /// never less than that of a record before it in the same life of the log.
+    /// When its batch was written, in nanoseconds since the Unix epoch by the writer's clock, which
+    /// goes by the wall clock when the log is opened and only runs from then on. So it is never
+    /// less than that of a record before it in the same life of the log, and a wall clock that is
+    /// set meanwhile does not show in it; from one life to the next it may go back.
     pub fn time_nanos(&self) -> u64 {
         self.time_nanos
     }

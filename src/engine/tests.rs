@@ -409,3 +409,31 @@ fn a_panic_of_an_appender_that_writes_ends_the_log_and_hangs_nobody() {
     assert!(log.close().is_err());
     assert_eq!(records(&path)[0], b"one");
 }
+
+#[test]
+fn a_wall_clock_that_was_a_day_ahead_for_a_moment_does_not_show_in_the_times_of_batches() {
+    use crate::clock::tests::AHEAD;
+    const HOUR_NANOS: u64 = 3_600_000_000_000;
+    let disk = SimDisk::new(1);
+    let log = Log::builder("sim").open_sim(&disk).unwrap();
+    for ahead in [Duration::ZERO, Duration::from_secs(86_400), Duration::ZERO] {
+        AHEAD.set(ahead);
+        log.append("one").unwrap();
+    }
+    let times = |log: &Log| -> Vec<u64> {
+        log.reader().unwrap().map(|record| record.unwrap().time_nanos()).collect()
+    };
+    let seen = times(&log);
+    assert!(seen.is_sorted() && seen[2] < seen[0] + HOUR_NANOS, "{seen:?}");
+    log.close().unwrap();
+    // The next life begins with the wall clock, whatever the one before it had.
+    AHEAD.set(Duration::from_secs(86_400));
+    let log = Log::builder("sim").open_sim(&disk).unwrap();
+    AHEAD.set(Duration::ZERO);
+    log.append("of a life that is ahead").unwrap();
+    assert!(times(&log)[3] > seen[2] + 23 * HOUR_NANOS);
+    log.close().unwrap();
+    let log = Log::builder("sim").open_sim(&disk).unwrap();
+    log.append("and is over").unwrap();
+    assert!(times(&log)[4] < seen[2] + HOUR_NANOS);
+}

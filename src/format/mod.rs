@@ -15,7 +15,8 @@
 //!   5    1  low 5 bits: log2 of the unit, 0 = not padded; high 3 bits: flags, zero
 //!   6    2  shard
 //!   8    8  first sequence number
-//!  16    8  wall-clock time of the batch, nanoseconds since the Unix epoch
+//!  16    8  time of the batch, nanoseconds since the Unix epoch: the wall clock when the log was
+//!           opened, and what has passed since
 //!  24    8  salt: random, one per life of a file; 0 in a stand-alone batch
 //!  32    8  durable watermark known when the batch was sealed
 //!  40    4  records

@@ -11,8 +11,8 @@
 //!    checksum of the append.)
 //! 2. An event is a duplicate when an equal one arrived at most the window before. Its time is
 //!    that of its arrival; after a reopen, that of its batch. Duplicates do not prolong it. While
-//!    the log is open, time is that of a clock that only runs ([`Clock`]): a wall clock that is
-//!    set neither shortens the window nor prolongs it.
+//!    the log is open, time is that of a clock that only runs, and so is that of batches
+//!    (`clock`): a wall clock that is set neither shortens the window nor prolongs it.
 //! 3. Bounded: at the most entries, the oldest are forgotten before their time, and counted.
 //!    Events in flight are never forgotten, and come on top; the engine's queue bounds them.
 //! 4. An event is *reserved* while its append is about to get a sequence number, then *appended*
@@ -30,7 +30,7 @@ use std::collections::VecDeque;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::Duration;
 
 use crate::wal::format::EVENT_SIZE;
 use crate::wal::ticket::Ticket;
@@ -49,34 +49,6 @@ pub const ENTRIES_MAX: usize = 1 << 28;
 const STEPS_MAX: usize = 32;
 
 type Event = [u8; EVENT_SIZE];
-
-/// A clock that begins with the wall clock and only runs from then on, whatever becomes of that.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Clock {
-    /// Nanoseconds since the Unix epoch at its start.
-    base_nanos: u64,
-    start: Instant,
-}
-
-impl Clock {
-    pub(crate) fn start() -> Clock {
-        let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-        Clock::start_at(since_epoch.map_or(0, nanos))
-    }
-
-    fn start_at(base_nanos: u64) -> Clock {
-        Clock { base_nanos, start: Instant::now() }
-    }
-
-    /// The time, in nanoseconds since the Unix epoch as it seemed at the start.
-    pub(crate) fn now_nanos(&self) -> u64 {
-        self.base_nanos.saturating_add(nanos(self.start.elapsed()))
-    }
-}
-
-fn nanos(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
-}
 
 /// A window of events by their time of arrival.
 ///
@@ -147,7 +119,7 @@ impl DedupWindow {
         let mut slots = VecDeque::new();
         let _ = slots.try_reserve(entries_max.saturating_add(1));
         let state = State {
-            window_nanos: nanos(window),
+            window_nanos: u64::try_from(window.as_nanos()).unwrap_or(u64::MAX),
             entries_max,
             last_nanos: 0,
             hasher: RandomState::new(),

@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use crate::wal::dedup::{Admission, Clock, DedupWindow};
+use crate::clock::Clock;
+use crate::wal::dedup::{Admission, DedupWindow};
 use crate::wal::format::EventRecord;
 use crate::wal::replay::Replay;
 use crate::wal::ticket::Waits;

@@ -8,8 +8,9 @@
 
 use std::path::PathBuf;
 
+use crate::clock::Clock;
 use crate::wal::SignalEvent;
-use crate::wal::dedup::{Clock, DedupWindow};
+use crate::wal::dedup::DedupWindow;
 use crate::wal::format::{EventRecord, event_bytes};
 use crate::{Replayed, Result};
 

@@ -3,6 +3,7 @@ use std::collections::HashMap;
 use proptest::prelude::*;
 
 use super::*;
+use crate::clock::Clock;
 
 fn window(nanos: u64, entries_max: usize) -> DedupWindow {
     DedupWindow::new(Duration::from_nanos(nanos), entries_max)
