@@ -33,7 +33,9 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 pub enum Error {
     /// An atomic batch had no records.
     BatchEmpty,
-    /// An atomic batch holds more than fits into one batch on disk.
+    /// An atomic batch holds more than fits into one batch on disk: of a raw log the larger of its
+    /// `batch_bytes` and one record of `record_bytes_max`, of other logs what their largest record
+    /// takes.
     BatchTooLarge {
         /// The bytes of its records, their 8-byte heads included.
         bytes: u64,
@@ -337,11 +339,9 @@ impl Error {
     fn fmt_refusal(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Error::BatchEmpty => write!(f, "an atomic batch needs at least one record"),
-            Error::BatchTooLarge { bytes, limit } => write!(
-                f,
-                "an atomic batch of {bytes} bytes is over the limit of {limit}; raise \
-                 record_bytes_max or split it"
-            ),
+            Error::BatchTooLarge { bytes, limit } => {
+                write!(f, "an atomic batch of {bytes} bytes is over the limit of {limit}; split it")
+            }
             Error::KeyLength { bytes, limit } => {
                 write!(f, "a key of {bytes} bytes: expected 1 to {limit}")
             }

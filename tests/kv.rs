@@ -151,7 +151,10 @@ fn what_is_outside_of_the_limits_is_an_error_and_changes_nothing() {
         }
         let large = vec![1; VALUE_BYTES_MAX / 2];
         batch.put("l", &large).unwrap().put("m", &large).unwrap().put("n", [0; 70_000]).unwrap();
-        assert!(matches!(store.write(&batch), Err(Error::BatchTooLarge { .. })));
+        let error = store.write(&batch).unwrap_err();
+        assert!(matches!(error, Error::BatchTooLarge { .. }), "{error}");
+        let message = error.to_string();
+        assert!(message.ends_with("split it"), "no option that a store does not have: {message}");
         assert_eq!(store.stats(), before);
         assert_eq!(contents(&store), map_of(&[(b"k", b"v")]));
     });

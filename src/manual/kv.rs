@@ -27,6 +27,12 @@
 //! A store that has failed, or is closed, answers nothing from its index: whether a key is there is
 //! known again when it is opened again.
 //!
+//! A store says in its `state` file that it is one. Whoever opens it as another kind of log to
+//! append to it is refused, as one record of another kind would make it useless
+//! ([`Kind`](crate::Kind)); so is who names another [`label`](crate::kv::DataWalBuilder::label)
+//! than the one that its user gave it. Once the log has failed or the store is closed, no call says
+//! that something is not there, or how many keys there are: it says what happened.
+//!
 //! # What it costs
 //!
 //! Memory: a hash and a place for each key, 42 to 85 bytes, whatever the lengths of keys and values

@@ -134,7 +134,7 @@ fn fmt_error(error: &Error, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     match error {
         Error::Option { name, .. } => write!(f, "{error} ({})", flag(name)),
         Error::Import { .. } => write!(f, "{error} (--up-to-damage takes what comes before)"),
-        Error::RecordTooLarge { .. } | Error::BatchTooLarge { .. } => {
+        Error::RecordTooLarge { .. } => {
             let option = "record_bytes_max";
             f.write_str(&error.to_string().replace(option, &flag(option)))
         }
