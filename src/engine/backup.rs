@@ -17,6 +17,7 @@
 //! came in between a few times.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::fs;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
@@ -40,8 +41,6 @@ use crate::wakers::may_block;
 
 /// The bytes that are copied at a time.
 const CHUNK_BYTES: usize = 1 << 20;
-/// How many unfinished copies of one name may lie about.
-const PARTIALS_MAX: u32 = 1000;
 /// How often it is tried beside a writer that truncates all the time.
 const TRIES_MAX: u32 = 100;
 /// So often of a log that is open here; then truncations wait for the copy.
@@ -74,6 +73,19 @@ pub struct BackupReport {
     pub bytes: u64,
     /// How long it took.
     pub elapsed: Duration,
+}
+
+impl fmt::Display for BackupReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let BackupReport { first_seq, last_seq, records, segments, bytes, elapsed } = self;
+        if *records == 0 {
+            writeln!(f, "records:  none, the next one is {}", last_seq.next())?;
+        } else {
+            writeln!(f, "records:  {records} ({first_seq} to {last_seq})")?;
+        }
+        writeln!(f, "segments: {segments}, bytes: {bytes}")?;
+        write!(f, "took:     {:.3} s", elapsed.as_secs_f64())
+    }
 }
 
 impl Builder {
@@ -114,8 +126,9 @@ impl Builder {
 
 impl Log {
     /// Copies the log as it is now into the new directory `target`, which opens as a log: with
-    /// everything that is durable when this is called, the same sequence numbers and the last
-    /// checkpoint. Records that become durable meanwhile may be in it.
+    /// everything that is written when this is called ([`written_seq`](Self::written_seq)), so
+    /// with all that is durable, the same sequence numbers and the last checkpoint. Records that
+    /// are written meanwhile may be in it. What is in it is durable there.
     ///
     /// Appends go on. If truncations come in between again and again, they wait for the copy, and
     /// so do checkpoints and closing.
@@ -152,9 +165,9 @@ impl Log {
     pub(crate) fn backup_below(&self, target: &Path, inner: Option<&str>) -> Result<BackupReport> {
         may_block()?;
         self.check()?;
-        let (mark, durable_seq) = (self.shared().cuts.mark(), self.durable_seq());
+        let (mark, written_seq) = (self.shared().cuts.mark(), self.written_seq());
         let storage = Arc::clone(&self.inner.storage);
-        let log = Some((self, mark, durable_seq));
+        let log = Some((self, mark, written_seq));
         back_up(&Source { storage, shard: self.options().shard, log }, target, inner)
     }
 }
@@ -163,19 +176,19 @@ impl Log {
 struct Source<'a> {
     storage: Arc<dyn Storage>,
     shard: ShardId,
-    /// The log where it is open here, what had been cut when the call began, and what was durable.
+    /// The log where it is open here, what had been cut when the call began, and what was written.
     log: Option<(&'a Log, Mark, Seq)>,
 }
 
 impl Source<'_> {
     /// The last record that must be there.
     fn needed_seq(&self) -> Seq {
-        let Some((log, mark, durable_seq)) = self.log else { return Seq::NONE };
-        let left = log.shared().cuts.left_since(mark).map_or(durable_seq, Seq::new);
-        left.min(durable_seq)
+        let Some((log, mark, written_seq)) = self.log else { return Seq::NONE };
+        let left = log.shared().cuts.left_since(mark).map_or(written_seq, Seq::new);
+        left.min(written_seq)
     }
 
-    /// Records that were durable when the call began and are not there: without a witness on disk
+    /// Records that were written when the call began and are not there: without a witness on disk
     /// they look like a torn tail, but the open log is one.
     fn lacks(&self, recovered: &Recovered) -> Option<Corruption> {
         let (last, needed) = (recovered.report.last_seq, self.needed_seq());
@@ -199,8 +212,9 @@ fn verify(storage: &dyn Storage, shard: ShardId) -> Result<Recovered> {
 fn back_up(source: &Source<'_>, target: &Path, inner: Option<&str>) -> Result<BackupReport> {
     let start = Instant::now();
     require_log(source)?;
-    require_empty(target)?;
-    let partial = create_partial_dir(target)?;
+    place::require_outside(&source.storage.real_path("."), target)?;
+    place::require_empty(target)?;
+    let partial = place::create_partial_dir(target)?;
     let made = (|| {
         let dir = inner.map_or_else(|| partial.clone(), |inner| partial.join(inner));
         if inner.is_some() {
@@ -210,7 +224,7 @@ fn back_up(source: &Source<'_>, target: &Path, inner: Option<&str>) -> Result<Ba
         let report = copy_log(source, &copy)?;
         copy.sync_dir()?;
         StdStorage::new(&partial).sync_dir()?;
-        keep_mode(&source.storage.real_path("."), &partial)?;
+        place::keep_mode(&source.storage.real_path("."), &partial)?;
         // Not onto what somebody else has put there meanwhile.
         fs::rename(&partial, target)
             .map_err(|error| Error::io("rename a new copy to", target, error))?;
@@ -334,9 +348,6 @@ impl Copier<'_> {
             to.write_at(chunk, at).map_err(no_space)?;
             at += len as u64;
         }
-        to.sync().map_err(no_space)?;
-        // What is read back should come from the device.
-        to.drop_cache();
         Ok(true)
     }
 
@@ -397,7 +408,12 @@ impl Copier<'_> {
             let state = State { generation: 1, last_seq, clean: false, cutting, ..known };
             let file = self.copy.open(&state_name(shard), Access::Create)?;
             file.write_at(&state_file(&state, None), 0)?;
-            file.sync()?;
+        }
+        // Only now, when nothing of it is copied again.
+        for name in self.copy.list()? {
+            let file = self.copy.open(&name, Access::Write)?;
+            file.sync().map_err(|e| e.or_no_space(self.copy.dir().join(&name), report.bytes))?;
+            // What is read back should come from the device.
             file.drop_cache();
         }
         let failed = |what: String| {
@@ -432,60 +448,6 @@ fn require_log(source: &Source<'_>) -> Result<()> {
     Err(Error::NotALog { path: storage.dir().to_path_buf(), reason })
 }
 
-fn require_empty(dir: &Path) -> Result<()> {
-    let entry = match fs::read_dir(dir) {
-        Ok(mut entries) => entries.next(),
-        // A link that leads nowhere is something, too; renaming would replace it.
-        Err(error) if error.kind() == ErrorKind::NotFound && fs::symlink_metadata(dir).is_err() => {
-            None
-        }
-        Err(error) => return Err(Error::io("list", dir, error)),
-    };
-    match entry {
-        None => Ok(()),
-        Some(entry) => {
-            let found = entry.map_err(|error| Error::io("list", dir, error))?.file_name();
-            let found = found.to_string_lossy().into_owned();
-            Err(Error::NotEmpty { path: dir.to_path_buf(), found })
-        }
-    }
-}
-
-/// Makes a directory beside `target` that is this attempt's alone, for its owner only.
-fn create_partial_dir(target: &Path) -> Result<PathBuf> {
-    let Some(name) = target.file_name() else {
-        let source = io::Error::new(ErrorKind::InvalidInput, "it does not end in a name");
-        return Err(Error::io("make a copy in", target, source));
-    };
-    let mut builder = fs::DirBuilder::new();
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    let process = std::process::id();
-    for number in 0..PARTIALS_MAX {
-        let mut partial = name.to_owned();
-        partial.push(format!(".{process}-{number}.partial"));
-        let partial = target.with_file_name(partial);
-        match builder.create(&partial) {
-            Ok(()) => return Ok(partial),
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
-            Err(error) => {
-                let failed = Error::io("create a directory beside", target, error);
-                return Err(failed.or_no_space(target.to_path_buf(), 0));
-            }
-        }
-    }
-    let source =
-        io::Error::other(format!("there are {PARTIALS_MAX} unfinished copies; remove them"));
-    Err(Error::io("create a directory beside", target, source))
-}
-
-/// Lets those look into the copy who may look into the log.
-fn keep_mode(log: &Path, copy: &Path) -> Result<()> {
-    // A simulated disk has no directory.
-    let Ok(found) = fs::metadata(log) else { return Ok(()) };
-    fs::set_permissions(copy, found.permissions())
-        .map_err(|error| Error::io("set the permissions of", copy, error))
-}
-
+mod place;
 #[cfg(test)]
 mod tests;

@@ -14,7 +14,7 @@
 //!      that nobody reads any more; a broken invariant of soak; a bench that a signal ended.
 //!   2  The request is wrong, and nothing was changed: option unknown or out of range; not a log, a
 //!      shard that is not there, or a log of a newer version; a path that is not there or may not
-//!      be read.
+//!      be read; a directory for a backup that is not empty.
 //! ```
 //!
 //! Damage is told whatever was asked for. `dump` prints what is before it, names it on standard

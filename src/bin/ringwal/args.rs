@@ -24,9 +24,9 @@ Exit codes, the same for every command:
      that nobody reads any more; a broken invariant of soak; a bench that a signal ended.
   2  The request is wrong, and nothing was changed: option unknown or out of range; not a log, a
      shard that is not there, or a log of a newer version; a path that is not there or may not
-     be read.";
+     be read; a directory for a backup that is not empty.";
 
-/// A write-ahead log from the shell: append, dump, recover, verify, bench, soak.
+/// A write-ahead log from the shell: append, dump, recover, verify, backup, bench, soak.
 #[derive(Debug, Parser)]
 #[command(name = "ringwal", version, after_help = EXIT_CODES)]
 pub(crate) struct Args {
@@ -45,6 +45,9 @@ pub(crate) enum Command {
     Recover(RecoverArgs),
     /// Read everything, change nothing, print the report.
     Verify(VerifyArgs),
+    /// Copy a log into a new directory that opens as a log; works beside a live writer and changes
+    /// nothing of the log.
+    Backup(BackupArgs),
     /// Measure a log beside the raw limits of its file system, in one run, and check every record
     /// that was acknowledged.
     Bench(BenchArgs),
@@ -159,6 +162,26 @@ pub(crate) struct VerifyArgs {
     /// but the reason.
     #[arg(long)]
     pub(crate) json: bool,
+    /// Which log of the directory.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) shard: u16,
+}
+
+/// `ringwal backup`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Example: a backup of each day, complete or not there at all
+  ringwal backup /srv/log /backup/log-$(date +%F)
+
+The copy has everything that was acknowledged before it began, was read back, and is durable. It is
+made beside NEWDIR as NEWDIR.PROCESS-NUMBER.partial: a process that is killed leaves that behind, and
+it may be removed. A damaged log is not copied (exit code 1): dump prints what is before the damage.
+Other ways, and which of them lose records: the chapter on backups in the manual.")]
+pub(crate) struct BackupArgs {
+    /// The log's directory, or that of an event log, which has its log in `wal/`, as its copy has.
+    pub(crate) dir: PathBuf,
+    /// The directory of the copy: new, or empty.
+    pub(crate) newdir: PathBuf,
     /// Which log of the directory.
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) shard: u16,
