@@ -89,7 +89,7 @@ fn tidy_up(log: &Log, last: &AtomicU64) {
     }
     last.store(seq.get(), Ordering::Relaxed);
     log.checkpoint(seq, seq.get().to_le_bytes()).unwrap();
-    if seq.get() % 3 == 0 {
+    if seq.get().is_multiple_of(3) {
         log.rotate().unwrap();
     }
     log.truncate_before(Seq::new(seq.get().saturating_sub(KEPT).max(1))).unwrap();
@@ -152,7 +152,9 @@ fn copies_of_a_busy_log(backend: BackendKind, back_up: impl Fn(&Log, &Path)) {
 #[test]
 fn every_copy_that_a_busy_log_makes_of_itself_opens_with_what_was_acknowledged() {
     for backend in [BackendKind::Std, BackendKind::Auto] {
-        copies_of_a_busy_log(backend, |log, copy| drop(log.backup_to(copy).unwrap()));
+        copies_of_a_busy_log(backend, |log, copy| {
+            log.backup_to(copy).unwrap();
+        });
     }
 }
 
@@ -209,9 +211,9 @@ fn every_copy_of_a_busy_event_log_opens_with_what_was_acknowledged() {
             let copied = config(&format!("copy-{round}"));
             let before = wal.durable_seq();
             match round % 2 {
-                0 => drop(wal.backup_to(&copied.dir).unwrap()),
-                _ => drop(WalHandle::builder(config("events")).backup_to(&copied.dir).unwrap()),
-            }
+                0 => wal.backup_to(&copied.dir).unwrap(),
+                _ => WalHandle::builder(config("events")).backup_to(&copied.dir).unwrap(),
+            };
             let strict = WalHandle::builder(copied).recovery(RecoveryPolicy::Strict);
             let (copy, events, report) = strict.open().unwrap();
             assert!(copy.durable_seq() >= before);
@@ -261,9 +263,9 @@ fn every_copy_of_a_busy_store_opens_with_what_was_acknowledged() {
             let copy = parent.path().join(format!("copy-{round}"));
             let before = acked.each_ref().map(|value| value.load(Ordering::Acquire));
             match round % 2 {
-                0 => drop(store.backup_to(&copy).unwrap()),
-                _ => drop(Log::builder(&dir).backup_to(&copy).unwrap()),
-            }
+                0 => store.backup_to(&copy).unwrap(),
+                _ => Log::builder(&dir).backup_to(&copy).unwrap(),
+            };
             let copy = DataWal::open(&copy).unwrap();
             for (key, before) in before.into_iter().enumerate().filter(|(_, it)| *it > 0) {
                 let value = copy.get([key as u8]).unwrap().unwrap();

@@ -8,10 +8,11 @@
 //! ringwal backup /srv/log /backup/log-2026-07-28
 //! ```
 //!
-//! | the log is | the call |
-//! |---|---|
-//! | open here | [`Log::backup_to`](crate::Log::backup_to), [`WalHandle::backup_to`](crate::wal::WalHandle::backup_to), [`DataWal::backup_to`](crate::kv::DataWal::backup_to) |
-//! | open elsewhere, or closed | [`Builder::backup_to`](crate::Builder::backup_to), [`WalBuilder::backup_to`](crate::wal::WalBuilder::backup_to); of a store [`Builder::backup_to`](crate::Builder::backup_to) |
+//! - A log that is open here: [`Log::backup_to`](crate::Log::backup_to),
+//!   [`WalHandle::backup_to`](crate::wal::WalHandle::backup_to),
+//!   [`DataWal::backup_to`](crate::kv::DataWal::backup_to).
+//! - One that is open elsewhere, or closed: [`Builder::backup_to`](crate::Builder::backup_to), also
+//!   of a store, and [`WalBuilder::backup_to`](crate::wal::WalBuilder::backup_to).
 //!
 //! The new directory opens as a log that has everything that was acknowledged when the call began,
 //! under the same sequence numbers, with the last checkpoint of that moment. (Records that were
@@ -22,15 +23,15 @@
 //! with is noted in its `state`, so it notices when its last record goes bad
 //! ([`damage`](super::damage)), which a plain copy of the files of a log that was killed does not.
 //!
-//! **A snapshot of the file system that is atomic** (ZFS, btrfs, LVM, a snapshot of a virtual disk):
-//! all files as they were at one instant. To a log that is what a loss of power leaves, and opening
-//! recovers it: everything acknowledged as durable is there. The whole log has to be on what is
-//! snapshotted at once. Records that were only `Written` may be missing, if the snapshot is one of
-//! the device and not of the file system.
+//! **A snapshot of the file system that is atomic** (ZFS, btrfs, LVM, a snapshot of a virtual
+//! disk): all files as they were at one instant. To a log that is what a loss of power leaves, and
+//! opening recovers it: everything acknowledged as durable is there. The whole log has to be on
+//! what is snapshotted at once. Records that were only `Written` may be missing, if the snapshot is
+//! one of the device and not of the file system.
 //!
-//! **`cp -a` or `rsync` of a log that is closed**, with nobody writing to it until the copy is done:
-//! then it is a directory of plain files. `tar` as well, without `--sparse` (see below). Compare or
-//! open the copy before you trust it: `ringwal verify COPY`.
+//! **`cp -a` or `rsync` of a log that is closed**, with nobody writing to it until the copy is
+//! done: then it is a directory of plain files. `tar` as well, without `--sparse` (see below).
+//! Compare or open the copy before you trust it: `ringwal verify COPY`.
 //!
 //! # Not safe
 //!
@@ -75,6 +76,6 @@
 //!   the two do not go together, even where their names would.
 //! - Of a directory with several shards each is copied by itself (`--shard`,
 //!   [`Builder::shard`](crate::Builder::shard)), into a directory of its own.
-//! - To restore, open the copy where it is, or move it (`mv`, `cp -a`) to where the log was. A store
-//!   or an event log is a directory like any other.
+//! - To restore, open the copy where it is, or move it (`mv`, `cp -a`) to where the log was. A
+//!   store or an event log is a directory like any other.
 //! - A log is no archive: what was truncated is in no later backup.

@@ -174,9 +174,9 @@ Example: a backup of each day, complete or not there at all
   ringwal backup /srv/log /backup/log-$(date +%F)
 
 The copy has everything that was acknowledged before it began, was read back, and is durable. It is
-made beside NEWDIR as NEWDIR.PROCESS-NUMBER.partial: a process that is killed leaves that behind, and
-it may be removed. A damaged log is not copied (exit code 1): dump prints what is before the damage.
-Other ways, and which of them lose records: the chapter on backups in the manual.")]
+made beside NEWDIR as NEWDIR.PROCESS-NUMBER.partial: a process that is killed leaves that behind,
+and it may be removed. A damaged log is not copied (exit code 1): dump prints what is before the
+damage. Other ways, and which of them lose records: the chapter on backups in the manual.")]
 pub(crate) struct BackupArgs {
     /// The log's directory, or that of an event log, which has its log in `wal/`, as its copy has.
     pub(crate) dir: PathBuf,
