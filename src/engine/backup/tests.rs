@@ -2,7 +2,7 @@ use std::fmt;
 use std::sync::Mutex;
 
 use super::*;
-use crate::io::{BackendKind, LockGuard, StorageFile};
+use crate::io::{BackendKind, LockGuard, SimDisk, StorageFile};
 use crate::memory::Memory;
 use crate::segment::name::segment_filename;
 
@@ -102,7 +102,7 @@ fn edit_state(memory: &Memory, edit: impl Fn(&mut State)) {
     memory.put("state", state_file(&state, None));
 }
 
-fn records(memory: &Memory) -> Vec<(u64, Vec<u8>)> {
+fn records(storage: &dyn Storage) -> Vec<(u64, Vec<u8>)> {
     let mut records = Vec::new();
     let visit: &mut recovery::Visit<'_> = &mut |visited| {
         let counts = |seq| visited.counts.contains(&seq);
@@ -111,7 +111,7 @@ fn records(memory: &Memory) -> Vec<(u64, Vec<u8>)> {
         Ok(())
     };
     let (policy, mode) = (RecoveryPolicy::Strict, Mode::Repair);
-    recovery::recover(memory, SINGLE, policy, mode, visit).unwrap();
+    recovery::recover(storage, SINGLE, policy, mode, visit).unwrap();
     records
 }
 
@@ -251,4 +251,18 @@ fn a_copy_that_reads_back_otherwise_is_refused() {
     copy.edit(&segment_filename(SINGLE, 5), |bytes| bytes[64 + 8] ^= 1);
     let refused = copier.finish(&recovered).unwrap_err().to_string();
     assert!(refused.contains("read a new copy back"), "{refused}");
+}
+
+#[test]
+fn a_copy_that_is_complete_survives_a_loss_of_power() {
+    let log = log();
+    for seed in 0..50 {
+        let disk = SimDisk::new(seed);
+        let source = Source { storage: Arc::new(log.clone()), shard: SINGLE, log: None };
+        copy_log(&source, &disk).unwrap();
+        // As when it got its name.
+        disk.sync_dir().unwrap();
+        disk.sync_parent().unwrap();
+        assert_eq!(records(&disk.crash()), expected(1..=12), "seed {seed}");
+    }
 }
