@@ -54,6 +54,7 @@ mod sys;
 mod wakers;
 
 pub use engine::Log;
+pub use engine::backup::BackupReport;
 pub use engine::batch::Batch;
 pub use engine::checkpoint::Checkpoint;
 pub use engine::commit::{Commit, RecordRef};

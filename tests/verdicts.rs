@@ -270,3 +270,42 @@ fn events_come_out_of_json_exactly_also_where_all_numbers_are_floating_point() {
     }
     assert!(text.contains("\"weight\":-0.0,") && text.contains("\"weight\":0.1,"), "{text}");
 }
+
+#[test]
+fn a_backup_tells_damage_and_refuses_what_it_cannot_make() {
+    let (parent, dir) = new_dir();
+    assert_exit(&run_with(&["append", "--backend", "std"], &dir, b"one\ntwo\n"), 0);
+    let path = |name: &str| parent.path().join(name);
+    let back_up = |from: &Path, to: &Path| run(&["backup", to.to_str().unwrap()], from);
+    let done = back_up(&dir, &path("copy"));
+    assert_exit(&done, 0);
+    assert!(stderr(&done).contains("records:  2 (1 to 2)") && done.stdout.is_empty());
+    assert_eq!(run(&["dump"], &path("copy")).stdout, b"one\ntwo\n");
+    fs::write(path("file"), "1").unwrap();
+    for (from, to, code, reason) in [
+        (&dir, path("copy"), 2, "is not empty"),
+        (&dir, path("file"), 2, "file"),
+        (&dir, path("absent/copy"), 2, "absent"),
+        (&dir, dir.join("copy"), 2, "inside of the log"),
+        (&path("absent"), path("new"), 2, "there is no such directory"),
+    ] {
+        let output = back_up(from, &to);
+        assert_exit(&output, code);
+        assert!(stderr(&output).contains(reason), "{}", stderr(&output));
+    }
+    let damaged = path("damaged");
+    damaged_log(&damaged);
+    let output = back_up(&damaged, &path("new"));
+    assert_exit(&output, 1);
+    assert!(stderr(&output).contains("records are damaged"), "{}", stderr(&output));
+    assert!(!path("new").exists());
+
+    let events = path("events");
+    let config = WalConfig { dir: events.clone(), ..WalConfig::default() };
+    let (wal, _, _) = WalHandle::open(config).unwrap();
+    let event = SignalEvent { entity_id: 1, signal_type: 1, weight: 1.0, timestamp_nanos: 1 };
+    wal.append(event).unwrap();
+    assert_exit(&back_up(&events, &path("new")), 0);
+    let config = WalConfig { dir: path("new"), ..WalConfig::default() };
+    assert_eq!(WalHandle::open(config).unwrap().1, [event]);
+}

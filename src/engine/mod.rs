@@ -12,11 +12,13 @@
 //! | `recovery`, `state_file` | what is on disk, and what to make of it |
 //! | `reader`, `files` | records back from disk, in order or by their place |
 //! | `replay`, `still` | records while recovery verifies them, also beside a live writer |
+//! | `backup` | a copy of a log that may be in use |
 //! | `retention`, `checkpoint` | truncation at both ends, rotation, checkpoints |
 //! | `metrics` | figures |
 //! | `sim` | logs on a simulated disk, without a thread |
 
 pub(crate) mod append;
+pub(crate) mod backup;
 pub(crate) mod batch;
 pub(crate) mod checkpoint;
 pub(crate) mod commit;

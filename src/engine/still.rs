@@ -74,7 +74,8 @@ pub(crate) fn look_again<T>(
     Err(changes_all_the_time(dir))
 }
 
-fn changes_all_the_time(dir: &Path) -> Error {
+/// No two looks at the log agreed.
+pub(crate) fn changes_all_the_time(dir: &Path) -> Error {
     let source = std::io::Error::other("a writer changes it all the time; try again");
     Error::io("look at", dir, source)
 }
@@ -171,7 +172,7 @@ fn content(storage: &dyn Storage, name: &str) -> Result<Option<Vec<u8>>> {
     Ok(Some(bytes))
 }
 
-fn is_missing(error: &Error) -> bool {
+pub(crate) fn is_missing(error: &Error) -> bool {
     matches!(error, Error::Io { source, .. } if source.kind() == ErrorKind::NotFound)
 }
 

@@ -13,7 +13,9 @@ use crate::kv::store::{Store, new_secret, replay};
 use crate::kv::{
     Compacted, Copied, DataReader, DataWalBuilder, Items, Snapshot, Stats, WriteBatch,
 };
-use crate::{Backend, Durability, Error, Log, Metrics, RecordRef, Recovery, Result, Segment};
+use crate::{
+    Backend, BackupReport, Durability, Error, Log, Metrics, RecordRef, Recovery, Result, Segment,
+};
 
 /// A key-value log that is open: see [the module](crate::kv).
 ///
@@ -281,6 +283,32 @@ impl DataWal {
     pub fn fsync(&self) -> Result<()> {
         self.store.check_stands()?;
         self.store.log.flush().map(drop)
+    }
+
+    /// Copies the store as it is now into the new directory `target`, which opens as a store: with
+    /// every put and delete that has returned when this is called, whatever its durability, and
+    /// with what compaction has not freed yet. Writers and compaction go on; see
+    /// [`Log::backup_to`]. ([`compact_to`](Self::compact_to) writes a new store instead, with the
+    /// live records alone.) A store that is open elsewhere is copied by
+    /// [`Builder::backup_to`](crate::Builder::backup_to).
+    ///
+    /// ```
+    /// use ringwal::kv::DataWal;
+    ///
+    /// let dir = tempfile::tempdir()?;
+    /// let store = DataWal::open(dir.path().join("store"))?;
+    /// store.put("key", "value")?;
+    /// store.backup_to(dir.path().join("monday"))?;
+    /// let monday = DataWal::open(dir.path().join("monday"))?;
+    /// assert_eq!(monday.get("key")?.as_deref(), Some(&b"value"[..]));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`Log::backup_to`].
+    pub fn backup_to(&self, target: impl AsRef<Path>) -> Result<BackupReport> {
+        self.store.log.backup_to(target)
     }
 
     /// Writes the live records, sorted by key, into a new store in `dir`, durably; it must be new

@@ -2,6 +2,7 @@
 //! [`format`](mod@crate::format).
 
 pub mod backends;
+pub mod backup;
 pub mod command;
 pub mod damage;
 pub mod durability;

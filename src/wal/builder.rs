@@ -1,5 +1,7 @@
 //! What can be set beyond the five fields of [`WalConfig`], and the checks of all of it.
 
+use std::path::Path;
+
 use crate::Blocks;
 #[cfg(any(test, feature = "sim"))]
 use crate::SimDisk;
@@ -7,10 +9,10 @@ use crate::replication::ShardId;
 use crate::wal::dedup::{DedupWindow, ENTRIES_DEFAULT, ENTRIES_MAX};
 use crate::wal::format::EVENT_SIZE;
 use crate::wal::replay::Replay;
-use crate::wal::{Opened, WalConfig, WalHandle};
+use crate::wal::{LOG_DIR, Opened, WalConfig, WalHandle};
 use crate::{
-    BackendKind, Builder, Durability, Error, Kind, LABEL_BYTES, Log, RecoveryPolicy, Replayed,
-    Result, Strategy,
+    BackendKind, BackupReport, Builder, Durability, Error, Kind, LABEL_BYTES, Log, RecoveryPolicy,
+    Replayed, Result, Strategy,
 };
 
 /// The least and the greatest segment, in bytes: what the engine takes.
@@ -126,6 +128,16 @@ impl WalBuilder {
     pub fn label(mut self, label: [u8; LABEL_BYTES]) -> WalBuilder {
         self.engine = self.engine.label(label);
         self
+    }
+
+    /// Copies the event log into the new directory `target` without its lock: it may be open
+    /// elsewhere. See [`WalHandle::backup_to`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Builder::backup_to`].
+    pub fn backup_to(self, target: impl AsRef<Path>) -> Result<BackupReport> {
+        self.engine.backup_below(target.as_ref(), Some(LOG_DIR))
     }
 
     /// Opens the log; see [`WalHandle::open`].

@@ -7,8 +7,8 @@ use crate::wal::dedup::{Admission, DedupWindow};
 use crate::wal::format::EventRecord;
 use crate::wal::replay::Replay;
 use crate::wal::ticket::Waits;
-use crate::wal::{EventCommit, SignalEvent, WalBuilder, WalConfig, WalReport};
-use crate::{Backend, Batch, Error, Log, Loss, Metrics, Result, Seq, Truncated};
+use crate::wal::{EventCommit, LOG_DIR, SignalEvent, WalBuilder, WalConfig, WalReport};
+use crate::{Backend, BackupReport, Batch, Error, Log, Loss, Metrics, Result, Seq, Truncated};
 
 /// What opening an event log gives: the handle, the events after the checkpoint in order, and a
 /// report.
@@ -241,6 +241,31 @@ impl WalHandle {
     /// As [`Log::acknowledge_loss`].
     pub fn acknowledge_loss(&self) -> Result<usize> {
         self.log.acknowledge_loss()
+    }
+
+    /// Copies the event log as it is now into the new directory `target`, which opens as an event
+    /// log: with every event that is durable when this is called, under its number, and the last
+    /// checkpoint. Appends go on; see [`Log::backup_to`].
+    ///
+    /// ```
+    /// use ringwal::wal::{SignalEvent, WalConfig, WalHandle};
+    ///
+    /// let dir = tempfile::tempdir()?;
+    /// let config = WalConfig { dir: dir.path().join("events"), ..WalConfig::default() };
+    /// let copied = WalConfig { dir: dir.path().join("monday"), ..WalConfig::default() };
+    /// let (wal, _, _) = WalHandle::open(config)?;
+    /// let event = SignalEvent { entity_id: 7, signal_type: 1, weight: 1.0, timestamp_nanos: 5 };
+    /// wal.append(event)?;
+    /// wal.backup_to(&copied.dir)?;
+    /// assert_eq!(WalHandle::open(copied)?.1, [event]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`Log::backup_to`].
+    pub fn backup_to(&self, target: impl AsRef<Path>) -> Result<BackupReport> {
+        self.log.backup_below(target.as_ref(), Some(LOG_DIR))
     }
 
     /// Makes everything durable and closes the log.

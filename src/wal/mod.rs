@@ -134,10 +134,13 @@ impl Default for WalConfig {
     }
 }
 
+/// The log's own directory, inside of that of the event log.
+pub(crate) const LOG_DIR: &str = "wal";
+
 impl WalConfig {
     /// Where the log itself lies.
     pub(crate) fn log_dir(&self) -> PathBuf {
-        self.dir.join("wal")
+        self.dir.join(LOG_DIR)
     }
 }
 

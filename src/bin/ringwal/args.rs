@@ -26,7 +26,7 @@ Exit codes, the same for every command:
      shard that is not there, a log of a newer version or, to append, of another kind than raw;
      a path that is not there or may not be read; a new directory that is not empty.";
 
-/// A write-ahead log from the shell: append, dump, recover, verify, import, bench, soak.
+/// A write-ahead log from the shell: append, dump, recover, verify, import, backup, bench, soak.
 #[derive(Debug, Parser)]
 #[command(name = "ringwal", version, after_help = EXIT_CODES)]
 pub(crate) struct Args {
@@ -48,6 +48,9 @@ pub(crate) enum Command {
     Verify(VerifyArgs),
     /// Move the records of another crate's log to a new directory; the old one stays as it is.
     Import(ImportArgs),
+    /// Copy a log into a new directory that opens as a log; works beside a live writer and changes
+    /// nothing of the log.
+    Backup(BackupArgs),
     /// Measure a log beside the raw limits of its file system, in one run, and check every record
     /// that was acknowledged.
     Bench(BenchArgs),
@@ -192,6 +195,26 @@ pub(crate) struct ImportArgs {
     /// Take what comes before the first damage, where datawal itself would refuse to open.
     #[arg(long)]
     pub(crate) up_to_damage: bool,
+}
+
+/// `ringwal backup`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Example: a backup of each day, complete or not there at all
+  ringwal backup /srv/log /backup/log-$(date +%F)
+
+The copy has everything that was acknowledged before it began, was read back, and is durable. It is
+made beside NEWDIR as NEWDIR.PROCESS-NUMBER.partial: a process that is killed leaves that behind,
+and it may be removed. A damaged log is not copied (exit code 1): dump prints what is before the
+damage. Other ways, and which of them lose records: the chapter on backups in the manual.")]
+pub(crate) struct BackupArgs {
+    /// The log's directory, or that of an event log, which has its log in `wal/`, as its copy has.
+    pub(crate) dir: PathBuf,
+    /// The directory of the copy: new, or empty.
+    pub(crate) newdir: PathBuf,
+    /// Which log of the directory.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) shard: u16,
 }
 
 /// The engine's options, for the commands that open a log to write.

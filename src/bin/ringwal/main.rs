@@ -6,12 +6,14 @@
 //! DIR ─► Reader ─► records on stdout          (dump, recover)
 //! DIR ─► report on stderr or as JSON          (recover, verify)
 //! DIR of another crate ─► a new directory, report on stderr   (import)
+//! DIR ─► NEWDIR, a copy of it                 (backup)
 //! a log and raw files, in turn ─► a table on stdout, and JSON  (bench)
 //! made-up records | FILES ─► DataWal, restarted and killed ─► lines on stdout, CSV, SVG  (soak)
 //! ```
 //!
 //! 1. An acknowledgement is printed after the log said that the record is durable, never before.
-//! 2. `dump` and `verify` change nothing and take no lock: they work beside a live writer.
+//! 2. `dump`, `verify` and `backup` change nothing of a log and take no lock: they work beside a
+//!    live writer.
 //! 3. Standard output carries data, standard error everything for people.
 //!
 //! 4. They are read and written in `stream` alone: see there what becomes of their errors.
@@ -20,6 +22,7 @@
 
 mod append;
 mod args;
+mod backup;
 mod bench;
 mod dump;
 mod exit;
@@ -61,6 +64,7 @@ fn run(args: args::Args) -> Result<ExitCode, exit::Failure> {
         args::Command::Recover(args) => recover::run(&args),
         args::Command::Verify(args) => verify::run(&args),
         args::Command::Import(args) => import::run(&args),
+        args::Command::Backup(args) => backup::run(&args),
         args::Command::Bench(args) => bench::run(&args),
         args::Command::Soak(args) => soak::run(&args),
         args::Command::SoakWriter(args) => soak::run_writer(&args),

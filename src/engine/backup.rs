@@ -1,0 +1,459 @@
+//! A backup: a copy of a log that may be in use, as it was at one moment.
+//!
+//! 1. The log is looked at as a reader without the lock does ([`Still`]); that look verifies all of
+//!    it and says where each segment ends. Damage is an error: a copy with a hole is none.
+//! 2. Each segment is copied up to the end of its last batch. Then its beginning, which no two
+//!    lives of a file share, is read once more under its name. If it is the same for all of them,
+//!    nothing was truncated or recycled before the last byte was read; if `state` tells of no new
+//!    cut either, the copy is the log of that moment. Else it is looked at again, and only what is
+//!    not copied yet is copied.
+//! 3. The copy's `state` has the log's id, so that its batches count; the first live record, the
+//!    cut and the checkpoint as they were; and the last record, so that the copy notices when its
+//!    end goes bad.
+//! 4. The copy is made under another name, synced, and read back as strictly as opening does. Only
+//!    then it gets its name. Nothing of the log is changed.
+//!
+//! Threading: any thread; appends go on. A log that is open here holds truncations back if they
+//! came in between a few times.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::fs;
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::engine::Log;
+use crate::engine::cuts::Mark;
+use crate::engine::options::Builder;
+use crate::engine::recovery::{
+    self, Identity, Mode, Recovered, RecoveryPolicy, SegmentInfo, known,
+};
+use crate::engine::state_file::{Found, StateFile};
+use crate::engine::still::{Still, changes_all_the_time, is_missing};
+use crate::error::{Corruption, CorruptionKind, Error, Result, Witness};
+use crate::format::{HEADER_SIZE, State, state_file};
+use crate::io::{Access, StdStorage, Storage};
+use crate::mutation::mutated;
+use crate::replication::ShardId;
+use crate::segment::name::{LostName, parse_segment, state_name};
+use crate::seq::Seq;
+use crate::wakers::may_block;
+
+/// The bytes that are copied at a time.
+const CHUNK_BYTES: usize = 1 << 20;
+/// How often it is tried beside a writer that truncates all the time.
+const TRIES_MAX: u32 = 100;
+/// So often of a log that is open here; then truncations wait for the copy.
+const TRIES_FREE: u32 = 3;
+
+/// What a backup has: see [`Log::backup_to`].
+///
+/// ```
+/// use ringwal::Log;
+///
+/// let dir = tempfile::tempdir()?;
+/// let log = Log::open(dir.path().join("log"))?;
+/// log.append("one")?;
+/// let backup = log.backup_to(dir.path().join("monday"))?;
+/// assert_eq!((backup.records, backup.last_seq.get()), (1, 1));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct BackupReport {
+    /// The first live record.
+    pub first_seq: Seq,
+    /// The last record; the one before `first_seq` if there are none.
+    pub last_seq: Seq,
+    /// How many records.
+    pub records: u64,
+    /// How many segments.
+    pub segments: u64,
+    /// The bytes of all segments.
+    pub bytes: u64,
+    /// How long it took.
+    pub elapsed: Duration,
+}
+
+impl fmt::Display for BackupReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let BackupReport { first_seq, last_seq, records, segments, bytes, elapsed } = self;
+        if *records == 0 {
+            writeln!(f, "records:  none, the next one is {}", last_seq.next())?;
+        } else {
+            writeln!(f, "records:  {records} ({first_seq} to {last_seq})")?;
+        }
+        writeln!(f, "segments: {segments}, bytes: {bytes}")?;
+        write!(f, "took:     {:.3} s", elapsed.as_secs_f64())
+    }
+}
+
+impl Builder {
+    /// Copies the log into the new directory `target` without its lock: it may be open elsewhere,
+    /// and appends to it go on. The copy is what [`Log::backup_to`] makes of a log that is open
+    /// here, with all that was acknowledged when the call began.
+    ///
+    /// ```
+    /// use ringwal::Log;
+    ///
+    /// let dir = tempfile::tempdir()?;
+    /// let (path, copy) = (dir.path().join("log"), dir.path().join("monday"));
+    /// let log = Log::open(&path)?; // in another process, perhaps
+    /// log.append("one")?;
+    /// Log::builder(&path).backup_to(&copy)?;
+    /// let copied = Log::open(&copy)?.reader()?.collect::<Result<Vec<_>, _>>()?;
+    /// assert_eq!(copied[0].data(), b"one");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotEmpty`] if `target` is there and is not an empty directory, [`Error::NotALog`],
+    /// [`Error::UnsupportedVersion`]; [`Error::Corrupt`] if the log is damaged: then there is no
+    /// copy, and [`read_only`](Self::read_only) shows what is before the damage.
+    /// [`Error::NoSpace`]; [`Error::Io`], also when a writer truncates the log so often that it
+    /// never stands still. What was copied so far is removed.
+    pub fn backup_to(self, target: impl AsRef<Path>) -> Result<BackupReport> {
+        self.backup_below(target.as_ref(), None)
+    }
+
+    /// [`backup_to`](Self::backup_to) where the log has a directory of its own inside `target`.
+    pub(crate) fn backup_below(self, target: &Path, inner: Option<&str>) -> Result<BackupReport> {
+        let storage = Arc::new(StdStorage::new(&self.options.dir));
+        back_up(&Source { storage, shard: self.options.shard, log: None }, target, inner)
+    }
+}
+
+impl Log {
+    /// Copies the log as it is now into the new directory `target`, which opens as a log: with
+    /// everything that is written when this is called ([`written_seq`](Self::written_seq)), so
+    /// with all that is durable, the same sequence numbers and the last checkpoint. Records that
+    /// are written meanwhile may be in it. What is in it is durable there.
+    ///
+    /// Appends go on. If truncations come in between again and again, they wait for the copy, and
+    /// so do checkpoints and closing.
+    ///
+    /// The copy appears at once and whole, durably, after it was read back. It takes as much room
+    /// as the log has records; the log is read twice. A crash leaves a directory
+    /// `target.PROCESS-NUMBER.partial`, which may be removed.
+    ///
+    /// The copy is the same log once more: append to one of the two, never to both. See
+    /// [`manual::backup`](crate::manual::backup) for other ways.
+    ///
+    /// ```
+    /// use ringwal::Log;
+    ///
+    /// let dir = tempfile::tempdir()?;
+    /// let log = Log::open(dir.path().join("log"))?;
+    /// log.append("one")?;
+    /// log.backup_to(dir.path().join("monday"))?;
+    /// log.append("two")?;
+    ///
+    /// let monday = Log::open(dir.path().join("monday"))?;
+    /// assert_eq!(monday.durable_seq().get(), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`Builder::backup_to`]; [`Error::Closed`], [`Error::Poisoned`], [`Error::InWaker`].
+    pub fn backup_to(&self, target: impl AsRef<Path>) -> Result<BackupReport> {
+        self.backup_below(target.as_ref(), None)
+    }
+
+    /// [`backup_to`](Self::backup_to) where the log has a directory of its own inside `target`.
+    pub(crate) fn backup_below(&self, target: &Path, inner: Option<&str>) -> Result<BackupReport> {
+        may_block()?;
+        self.check()?;
+        let (mark, written_seq) = (self.shared().cuts.mark(), self.written_seq());
+        let storage = Arc::clone(&self.inner.storage);
+        let log = Some((self, mark, written_seq));
+        back_up(&Source { storage, shard: self.options().shard, log }, target, inner)
+    }
+}
+
+/// What is copied.
+struct Source<'a> {
+    storage: Arc<dyn Storage>,
+    shard: ShardId,
+    /// The log where it is open here, what had been cut when the call began, and what was written.
+    log: Option<(&'a Log, Mark, Seq)>,
+}
+
+impl Source<'_> {
+    /// The last record that must be there.
+    fn needed_seq(&self) -> Seq {
+        let Some((log, mark, written_seq)) = self.log else { return Seq::NONE };
+        let left = log.shared().cuts.left_since(mark).map_or(written_seq, Seq::new);
+        left.min(written_seq)
+    }
+
+    /// Records that were written when the call began and are not there: without a witness on disk
+    /// they look like a torn tail, but the open log is one.
+    fn lacks(&self, recovered: &Recovered) -> Option<Corruption> {
+        let (last, needed) = (recovered.report.last_seq, self.needed_seq());
+        if last >= needed {
+            return None;
+        }
+        let (path, offset) = match recovered.segments.last() {
+            Some(segment) => (self.storage.dir().join(&segment.name), segment.bytes),
+            None => (self.storage.dir().to_path_buf(), 0),
+        };
+        let (range, kind) = ((last.next(), needed), CorruptionKind::Damaged);
+        Some(Corruption::new(path, offset, range, kind, Witness::Itself))
+    }
+}
+
+fn verify(storage: &dyn Storage, shard: ShardId) -> Result<Recovered> {
+    let (policy, any) = (RecoveryPolicy::Strict, Identity::default());
+    recovery::recover(storage, shard, policy, &any, Mode::ReadOnly, &mut |_| Ok(()))
+}
+
+/// Makes the copy and gives it its name.
+fn back_up(source: &Source<'_>, target: &Path, inner: Option<&str>) -> Result<BackupReport> {
+    let start = Instant::now();
+    require_log(source)?;
+    place::require_outside(&source.storage.real_path("."), target)?;
+    place::require_empty(target)?;
+    let partial = place::create_partial_dir(target)?;
+    let made = (|| {
+        let dir = inner.map_or_else(|| partial.clone(), |inner| partial.join(inner));
+        if inner.is_some() {
+            fs::create_dir(&dir).map_err(|error| Error::io("create", &dir, error))?;
+        }
+        let copy = StdStorage::new(&dir);
+        let report = copy_log(source, &copy)?;
+        copy.sync_dir()?;
+        StdStorage::new(&partial).sync_dir()?;
+        place::keep_mode(&source.storage.real_path("."), &partial)?;
+        // Not onto what somebody else has put there meanwhile.
+        fs::rename(&partial, target)
+            .map_err(|error| Error::io("rename a new copy to", target, error))?;
+        StdStorage::new(target).sync_parent()?;
+        Ok(BackupReport { elapsed: start.elapsed(), ..report })
+    })();
+    if made.is_err() {
+        // As far as it goes. Nobody else knows the name, so nothing else is in it.
+        let _ = fs::remove_dir_all(&partial);
+    }
+    made
+}
+
+/// Copies a log into an empty directory, and reads it back.
+fn copy_log(source: &Source<'_>, copy: &dyn Storage) -> Result<BackupReport> {
+    let mut copier = Copier { source, copy, copied: BTreeMap::new(), suspect: None };
+    for tries in 0..TRIES_MAX {
+        let held = source.log.filter(|_| tries >= TRIES_FREE);
+        let _no_truncation = held.map(|(log, ..)| log.inner.state());
+        if let Some(recovered) = copier.attempt()? {
+            return copier.finish(&recovered);
+        }
+    }
+    Err(changes_all_the_time(source.storage.dir()))
+}
+
+struct Copier<'a> {
+    source: &'a Source<'a>,
+    copy: &'a dyn Storage,
+    /// The segments that are in the copy.
+    copied: BTreeMap<String, SegmentInfo>,
+    /// What the last look found damaged or missing.
+    suspect: Option<Suspect>,
+}
+
+/// Where something is damaged, or missing.
+type Suspect = (PathBuf, u64, Option<(Seq, CorruptionKind)>);
+
+impl Copier<'_> {
+    /// Looks at the log as it is at one moment, and verifies it. Beside a writer, what looks
+    /// damaged may be a write under way, or truncated: it is told when two looks in a row agree.
+    fn look(&mut self) -> Result<Option<(Still, Recovered)>> {
+        let looked = Still::of(Arc::clone(&self.source.storage), self.source.shard)
+            .and_then(|still| Ok((verify(&still, self.source.shard)?, still)));
+        let (suspect, error) = match looked {
+            Ok((recovered, still)) => {
+                let damage = recovered.report.corruption.clone();
+                let Some(damage) = damage.or_else(|| self.source.lacks(&recovered)) else {
+                    self.suspect = None;
+                    return Ok(Some((still, recovered)));
+                };
+                let what = Some((damage.first_seq, damage.kind));
+                ((damage.path.clone(), damage.offset, what), Error::Corrupt(damage))
+            }
+            Err(Error::Io { op, path, source }) if source.kind() == ErrorKind::NotFound => {
+                ((path.clone(), 0, None), Error::Io { op, path, source })
+            }
+            Err(error) => return Err(error),
+        };
+        if self.suspect.as_ref() == Some(&suspect) {
+            return Err(error);
+        }
+        self.suspect = Some(suspect);
+        Ok(None)
+    }
+
+    /// Copies what is not copied yet. `None` if the log was truncated meanwhile.
+    fn attempt(&mut self) -> Result<Option<Recovered>> {
+        let Some((still, recovered)) = self.look()? else { return Ok(None) };
+        for segment in &recovered.segments {
+            if self.has(segment)? {
+                continue;
+            }
+            if !self.copy_file(&still, &segment.name, Some(segment.bytes))? {
+                return Ok(None);
+            }
+            self.copied.insert(segment.name.clone(), segment.clone());
+        }
+        // What was tolerated and not acknowledged is told by the copy as well.
+        let shard = self.source.shard;
+        let names = still.list()?;
+        let is_lost = |name: &&String| LostName::parse(shard, name).is_some_and(|it| !it.seen);
+        for name in names.iter().filter(is_lost) {
+            if !self.copy_file(&still, name, None)? {
+                return Ok(None);
+            }
+        }
+        self.remove_truncated(&recovered)?;
+        Ok(self.stands_still(&recovered)?.then_some(recovered))
+    }
+
+    /// Whether a segment was copied by an earlier attempt, in this life of its file.
+    fn has(&self, segment: &SegmentInfo) -> Result<bool> {
+        let is_copied = self.copied.get(&segment.name) == Some(segment);
+        Ok(is_copied && self.is_unchanged(&segment.name)?)
+    }
+
+    /// Copies a file, up to a length that it has to have; false if it is not there any more, or is
+    /// shorter.
+    fn copy_file(&mut self, still: &Still, name: &str, bytes: Option<u64>) -> Result<bool> {
+        self.copied.remove(name);
+        if self.copy.list()?.iter().any(|found| found == name) {
+            self.copy.remove(name)?;
+        }
+        let from = match still.open(name, Access::Read) {
+            Ok(from) => from,
+            Err(error) if is_missing(&error) => return Ok(false),
+            Err(error) => return Err(error),
+        };
+        let bytes = bytes.map_or_else(|| from.bytes(), Ok)?;
+        let no_space = |error: Error| error.or_no_space(self.copy.dir().join(name), bytes);
+        let to = self.copy.open(name, Access::Create).map_err(no_space)?;
+        let mut buf = vec![0; CHUNK_BYTES.min(usize::try_from(bytes).unwrap_or(CHUNK_BYTES))];
+        let mut at = 0;
+        while at < bytes {
+            let len = (buf.len() as u64).min(bytes - at) as usize;
+            let chunk = buf.get_mut(..len).unwrap_or_default();
+            if from.read_at(chunk, at)? < len {
+                return Ok(false);
+            }
+            to.write_at(chunk, at).map_err(no_space)?;
+            at += len as u64;
+        }
+        Ok(true)
+    }
+
+    /// Takes away what an earlier attempt copied and was truncated since.
+    fn remove_truncated(&mut self, recovered: &Recovered) -> Result<()> {
+        let shard = self.source.shard;
+        for name in self.copy.list()? {
+            let lives = recovered.segments.iter().any(|segment| segment.name == name);
+            if parse_segment(shard, &name).is_some() && !lives {
+                self.copy.remove(&name)?;
+                self.copied.remove(&name);
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether nothing was truncated while it was copied.
+    fn stands_still(&self, recovered: &Recovered) -> Result<bool> {
+        if mutated("back_up_at_first_sight") {
+            return Ok(true);
+        }
+        for segment in &recovered.segments {
+            if !self.is_unchanged(&segment.name)? {
+                return Ok(false);
+            }
+        }
+        let (storage, shard) = (&*self.source.storage, self.source.shard);
+        let now = match StateFile::open(storage, shard, &recovery::list(storage)?, false)? {
+            Found::Valid(file) => Some(file.current().clone()),
+            Found::Missing | Found::Unreadable => None,
+        };
+        let before = recovered.state.as_ref().map(StateFile::current);
+        let cut = |state: &State| (state.log_id, state.cut, state.cutting);
+        Ok(now.as_ref().map(cut) == before.map(cut))
+    }
+
+    /// Whether the segment of this name begins as its copy does: each life of a file has a salt.
+    fn is_unchanged(&self, name: &str) -> Result<bool> {
+        let head = |storage: &dyn Storage| {
+            let mut head = [0; HEADER_SIZE];
+            let len = storage.open(name, Access::Read)?.read_at(&mut head, 0)?;
+            Ok((head, len))
+        };
+        match head(&*self.source.storage) {
+            Ok(found) => Ok(found == head(self.copy)?),
+            Err(error) if is_missing(&error) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Makes the copy's `state`, and reads all of it back.
+    fn finish(&self, recovered: &Recovered) -> Result<BackupReport> {
+        let (shard, report) = (self.source.shard, &recovered.report);
+        if let Some(file) = &recovered.state {
+            let last_seq = report.last_seq.get();
+            let cutting = false;
+            let known = known(file.current());
+            let state = State { generation: 1, last_seq, clean: false, cutting, ..known };
+            let file = self.copy.open(&state_name(shard), Access::Create)?;
+            file.write_at(&state_file(&state, None), 0)?;
+        }
+        // Only now, when nothing of it is copied again.
+        for name in self.copy.list()? {
+            let file = self.copy.open(&name, Access::Write)?;
+            if !mutated("skip_backup_sync") {
+                file.sync()
+                    .map_err(|e| e.or_no_space(self.copy.dir().join(&name), report.bytes))?;
+            }
+            // What is read back should come from the device.
+            file.drop_cache();
+        }
+        let failed = |what: String| {
+            Error::io("read a new copy back", self.copy.dir(), io::Error::other(what))
+        };
+        let back = verify(self.copy, shard)?.report;
+        if let Some(damage) = back.corruption {
+            return Err(failed(damage.to_string()));
+        }
+        let (first_seq, last_seq, records) = (report.first_seq, report.last_seq, report.records);
+        if (back.first_seq, back.last_seq, back.records) != (first_seq, last_seq, records) {
+            let (first, last) = (back.first_seq, back.last_seq);
+            return Err(failed(format!(
+                "it has records {first} to {last}, and the log has {first_seq} to {last_seq}"
+            )));
+        }
+        let (segments, bytes) = (back.segments, back.bytes);
+        let elapsed = Duration::ZERO;
+        Ok(BackupReport { first_seq, last_seq, records, segments, bytes, elapsed })
+    }
+}
+
+/// There is something to copy.
+fn require_log(source: &Source<'_>) -> Result<()> {
+    let (storage, shard) = (&*source.storage, source.shard);
+    let names = recovery::list(storage)?;
+    let state = state_name(shard);
+    if names.iter().any(|name| *name == state || parse_segment(shard, name).is_some()) {
+        return Ok(());
+    }
+    let reason = "it has neither a segment nor a state file".to_owned();
+    Err(Error::NotALog { path: storage.dir().to_path_buf(), reason })
+}
+
+mod place;
+#[cfg(test)]
+mod tests;
