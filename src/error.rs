@@ -9,6 +9,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::kind::{Kind, LABEL_BYTES, ShowLabel};
 use crate::seq::Seq;
 
 /// The result of an operation on a log.
@@ -125,6 +126,25 @@ pub enum Error {
         value: String,
         /// What is allowed.
         expected: String,
+    },
+    /// The log is of another kind than it was to be opened as: one record of that kind would make
+    /// it useless to its owner. Nothing was changed.
+    OtherKind {
+        /// The log's directory.
+        path: PathBuf,
+        /// The kind that its `state` states.
+        found: Kind,
+        /// The kind that was asked for ([`Builder::kind`](crate::Builder::kind)).
+        wanted: Kind,
+    },
+    /// The log has another label than the one that was named. Nothing was changed.
+    OtherLabel {
+        /// The log's directory.
+        path: PathBuf,
+        /// The label that its `state` states.
+        found: [u8; LABEL_BYTES],
+        /// The label that was asked for ([`Builder::label`](crate::Builder::label)).
+        wanted: [u8; LABEL_BYTES],
     },
     /// A sequence number is outside of what the operation accepts.
     OutOfRange {
@@ -333,6 +353,21 @@ impl Error {
             Error::Option { name, value, expected } => {
                 write!(f, "option {name} is {value}, expected {expected}")
             }
+            Error::OtherKind { path, found, wanted } => write!(
+                f,
+                "{} is {found} and was to be opened as {wanted}; open it with {}, or name another \
+                 directory; nothing was changed",
+                path.display(),
+                found.opener()
+            ),
+            Error::OtherLabel { path, found, wanted } => write!(
+                f,
+                "{} has the label {} and was to be opened as {}; name the label that it has, or \
+                 another directory; nothing was changed",
+                path.display(),
+                ShowLabel(found),
+                ShowLabel(wanted)
+            ),
             Error::OutOfRange { op, seq, min, max } => {
                 write!(f, "{op} of sequence number {seq}: expected {min} to {max}")
             }

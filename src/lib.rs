@@ -42,6 +42,7 @@ mod gate;
 #[cfg(any(ringwal_loom, ringwal_shuttle))]
 #[cfg(test)]
 mod handover;
+mod kind;
 #[cfg(test)]
 mod memory;
 mod mutation;
@@ -66,6 +67,7 @@ pub use error::{Corruption, CorruptionKind, Error, Result, Witness};
 pub use io::{Backend, BackendKind, Blocks, Refusal, Strategy};
 #[cfg(any(test, feature = "sim"))]
 pub use io::{SimDisk, SimFault};
+pub use kind::{Kind, LABEL_BYTES};
 pub use seq::Seq;
 
 /// The README's examples, run as doctests.

@@ -331,7 +331,8 @@ fn shards_in_one_directory_do_not_see_each_other() {
 fn a_log_of_other_records_is_named_with_the_first_that_is_no_event() {
     let dir = tempfile::tempdir().unwrap();
     let log_dir = dir.path().join("wal");
-    let log = Log::open(&log_dir).unwrap();
+    // What says nothing of its kind is taken as what it is opened as.
+    let log = Log::builder(&log_dir).kind(None).open().unwrap();
     log.append([0; 21]).unwrap();
     log.append("hello").unwrap();
     drop(log);

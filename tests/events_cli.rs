@@ -7,6 +7,7 @@ mod command;
 
 use command::{assert_exit, new_dir, run, stderr};
 use ringwal::Log;
+use ringwal::kv::DataWal;
 use ringwal::wal::{SignalEvent, WalConfig, WalHandle};
 use serde_json::{Value, json};
 
@@ -57,4 +58,37 @@ fn a_record_that_is_no_event_is_named() {
     let dumped = run(&["dump", "--format", "events"], &dir);
     assert_exit(&dumped, 2);
     assert!(stderr(&dumped).contains("record 1 has 8 bytes"), "{}", stderr(&dumped));
+}
+
+#[test]
+fn the_command_appends_to_no_log_that_is_not_raw() {
+    let (_parent, dir) = new_dir();
+    let (wal, _, _) =
+        WalHandle::open(WalConfig { dir: dir.clone(), ..WalConfig::default() }).unwrap();
+    wal.shutdown().unwrap();
+    let store = dir.join("store");
+    DataWal::open(&store).unwrap().put("key", "value").unwrap();
+    for (log, name) in [(dir.join("wal"), "an event log"), (store, "a key-value log")] {
+        let refused = run(&["append", "--generate", "1"], &log);
+        assert_exit(&refused, 2);
+        assert!(stderr(&refused).contains(name), "{}", stderr(&refused));
+        assert_exit(&run(&["recover"], &log), 0);
+        let verified = run(&["verify", "--json"], &log);
+        let report: Value = serde_json::from_slice(&verified.stdout).unwrap();
+        assert_eq!(report["records"], json!(u64::from(name != "an event log")));
+    }
+}
+
+#[test]
+fn an_event_log_is_dumped_as_events_unless_something_else_is_asked_for() {
+    let (_parent, dir) = new_dir();
+    let (wal, _, _) =
+        WalHandle::open(WalConfig { dir: dir.clone(), ..WalConfig::default() }).unwrap();
+    let event = SignalEvent { entity_id: 1, signal_type: 3, weight: 0.25, timestamp_nanos: 9 };
+    wal.append(event).unwrap();
+    let dump = |flags: &[&str]| run(&[&["dump"], flags].concat(), &dir).stdout;
+    assert_eq!(dump(&[]), dump(&["--format", "events"]));
+    assert!(String::from_utf8(dump(&[])).unwrap().contains("\"entity_id\":1"));
+    assert_eq!(dump(&["--format", "raw"]).len(), 21 + 1);
+    assert_eq!(dump(&["--framing", "len32"]).len(), 4 + 21);
 }

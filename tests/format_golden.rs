@@ -7,6 +7,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use ringwal::Kind;
 use ringwal::format::{
     BatchError, BatchHeader, Checkpoint, HEADER_SIZE, Place, RecordHead, SLOT_DISTANCE, State,
     StateError, decode, encode_stand_alone, newest, push_record, seal, state_file,
@@ -66,6 +67,8 @@ fn state(generation: u64) -> State {
         clean: true,
         cut: Some(30),
         checkpoint: Some(Checkpoint { seq: 17, time_nanos: 5, payload: b"applied".to_vec() }),
+        kind: Some(Kind::Events),
+        label: *b"my label",
         ..State::new(LOG_ID, 0, 1)
     }
 }
@@ -133,7 +136,7 @@ fn corpus() -> Vec<(&'static str, Vec<u8>)> {
             "state_newer_version.bin",
             edited(slots(&state(4), &state(5)), |bytes| {
                 bytes[SLOT_DISTANCE + 4] = 3;
-                bytes[SLOT_DISTANCE + 80] ^= 1;
+                bytes[SLOT_DISTANCE + 88] ^= 1;
             }),
         ),
     ]

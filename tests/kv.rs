@@ -9,7 +9,7 @@ use std::path::Path;
 use ringwal::kv::{
     DataReader, DataWal, DataWalBuilder, KEY_BYTES_MAX, VALUE_BYTES_MAX, WriteBatch,
 };
-use ringwal::{BackendKind, Durability, Error, Log, Seq};
+use ringwal::{BackendKind, Durability, Error, Kind, Log, Seq};
 
 #[path = "common/mod.rs"]
 mod common;
@@ -402,7 +402,7 @@ fn readers_open_while_a_writer_compacts_again_and_again() {
 #[test]
 fn a_log_that_is_no_store_is_refused_and_not_changed() {
     let dir = tempfile::tempdir().unwrap();
-    let log = Log::open(dir.path()).unwrap();
+    let log = Log::builder(dir.path()).kind(Some(Kind::Kv)).open().unwrap();
     log.append("an event, perhaps").unwrap();
     log.close().unwrap();
     let before = common::snapshot(dir.path());

@@ -22,7 +22,7 @@ mod text;
 
 /// The layers of ARCHITECTURE.md, lowest first. A module uses its own layer and those below.
 const LAYERS: [&[&str]; 6] = [
-    &["buf", "error", "gate", "mutation", "replication", "seq", "sync", "sys", "wakers"],
+    &["buf", "error", "gate", "kind", "mutation", "replication", "seq", "sync", "sys", "wakers"],
     &["format"],
     &["io"],
     &["segment"],

@@ -22,6 +22,7 @@ use crate::error::{Corruption, CorruptionKind, Error, Result, Witness};
 use crate::format::{RECORD_HEAD_SIZE, RecordHead};
 use crate::io::{Access, Storage, StorageFile};
 use crate::mutation::mutated;
+use crate::segment::reader::Origin;
 use crate::segment::window::Slice;
 use crate::seq::Seq;
 
@@ -31,8 +32,7 @@ const FILES_MAX: usize = 64;
 /// Segments that are open, by their first record.
 pub(crate) struct Files {
     pub(crate) storage: Arc<dyn Storage>,
-    /// The log's tag, where it is known.
-    pub(crate) log_tag: Option<u64>,
+    pub(crate) origin: Origin,
     open: RwLock<Vec<(Seq, Arc<dyn StorageFile>)>>,
     /// How often files were let go of.
     releases: AtomicU64,
@@ -40,8 +40,8 @@ pub(crate) struct Files {
 
 impl Files {
     /// Opens segments as they are asked for, and keeps the last few.
-    pub(crate) fn new(storage: Arc<dyn Storage>, log_tag: Option<u64>) -> Files {
-        Files { storage, log_tag, open: RwLock::default(), releases: AtomicU64::new(0) }
+    pub(crate) fn new(storage: Arc<dyn Storage>, origin: Origin) -> Files {
+        Files { storage, origin, open: RwLock::default(), releases: AtomicU64::new(0) }
     }
 
     /// The file of a segment. It is kept only if `is_live` says so once it is open: else it was

@@ -32,6 +32,7 @@ use crate::io::{
 #[cfg(any(test, feature = "sim"))]
 use crate::io::{SimDisk, SimQueue};
 use crate::segment::name;
+use crate::segment::reader::Origin;
 use crate::seq::Seq;
 use crate::sync::channel::{Receiver, bounded, unbounded};
 use crate::sync::thread::{self, JoinHandle};
@@ -75,7 +76,8 @@ impl Builder {
     ///
     /// [`Error::Option`], [`Error::NotALog`] and [`Error::Locked`] change nothing on disk, but
     /// that a file `lock` which somebody deleted is there again.
-    /// [`Error::UnsupportedVersion`], and [`Error::Corrupt`] for damage that the
+    /// [`Error::OtherKind`], [`Error::OtherLabel`], [`Error::UnsupportedVersion`], and
+    /// [`Error::Corrupt`] for damage that the
     /// [`RecoveryPolicy`](crate::RecoveryPolicy) does not tolerate, change nothing but the lock
     /// file. [`Error::BackendRefused`] changes nothing if the kernel refuses to set a ring up; what
     /// is refused later, at the test write, leaves a recovered or an empty log.
@@ -173,9 +175,12 @@ impl Builder {
 
     pub(crate) fn verify_on(self, storage: &dyn Storage) -> Result<Recovery> {
         let (shard, policy) = (self.options.shard, self.options.policy);
+        let identity = self.options.identity;
         look_again(storage.dir(), || {
             let mode = Mode::ReadOnly;
-            let report = recovery::recover(storage, shard, policy, mode, &mut |_| Ok(()))?.report;
+            let found =
+                recovery::recover(storage, shard, policy, &identity, mode, &mut |_| Ok(()))?;
+            let report = found.report;
             let damage = report.corruption.clone();
             Ok((report, damage))
         })
@@ -313,7 +318,8 @@ fn lock_and_recover(
         .map_err(|error| error.or_no_space(storage.dir().join(&lock_name), 0))?;
     let visit = &mut |visited: Visited<'_>| replay::show(replay, &visited);
     let (shard, policy) = (options.shard, options.policy);
-    let mut recovered = recovery::recover(storage, shard, policy, Mode::Repair, visit)?;
+    let (identity, mode) = (&options.identity, Mode::Repair);
+    let mut recovered = recovery::recover(storage, shard, policy, identity, mode, visit)?;
     let of_state = recovered.state.as_mut().and_then(StateFile::take_lock);
     Ok((Box::new(Locks { _of_state: of_state, _of_name: lock }), recovered))
 }
@@ -342,9 +348,9 @@ impl Inner {
         state: Arc<Mutex<StateFile>>,
         life: Life,
     ) -> Inner {
-        let log_tag = lock(&state).current().log_tag();
+        let origin = Origin::of(lock(&state).current());
         let last_checkpoint = Mutex::new(Checkpoint::of(lock(&state).current()));
-        let files = Arc::new(Files::new(Arc::clone(&storage), Some(log_tag)));
+        let files = Arc::new(Files::new(Arc::clone(&storage), origin));
         recovery.backend = Some(format!("{}, {}", backend.kind, backend.strategy));
         Inner {
             shared,

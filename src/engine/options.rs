@@ -5,10 +5,11 @@ use std::time::Duration;
 
 #[cfg(doc)]
 use crate::engine::Log;
-use crate::engine::recovery::RecoveryPolicy;
+use crate::engine::recovery::{Identity, RecoveryPolicy};
 use crate::error::{Error, Result};
 use crate::format::{HEADER_SIZE, RECORD_HEAD_SIZE};
 use crate::io::{BackendKind, Blocks, Strategy};
+use crate::kind::{Kind, LABEL_BYTES, NO_LABEL};
 use crate::replication::ShardId;
 
 /// What an acknowledged record survives.
@@ -63,6 +64,7 @@ pub(crate) struct Options {
     pub(crate) preallocate: Option<Blocks>,
     pub(crate) shard: ShardId,
     pub(crate) policy: RecoveryPolicy,
+    pub(crate) identity: Identity,
 }
 
 impl Options {
@@ -155,6 +157,7 @@ impl Builder {
                 preallocate: None,
                 shard: ShardId::SINGLE,
                 policy: RecoveryPolicy::Strict,
+                identity: Identity { kind: Some(Kind::Raw), label: None },
             },
         }
     }
@@ -303,6 +306,36 @@ impl Builder {
     /// default.
     pub fn recovery(mut self, policy: RecoveryPolicy) -> Builder {
         self.options.policy = policy;
+        self
+    }
+
+    /// Which kind of log it is; [`Kind::Raw`] by default, and the event log and the key-value log
+    /// set their own. It is noted when the log begins, and a log of another kind is refused, but
+    /// that any may be [read](Builder::read_only) as a raw one. `None` takes whatever is there,
+    /// which is for tools that repair a log and append nothing; a log that begins so, or one of
+    /// stand-alone batches, is of the kind of who opens it next.
+    pub fn kind(mut self, kind: Option<Kind>) -> Builder {
+        self.options.identity.kind = kind;
+        self
+    }
+
+    /// A label of the user's, 8 bytes that say whose log it is or which version of records it has;
+    /// none by default. It is noted when the log is first opened with one, and from then on whoever
+    /// names another one is refused, also to read only; who names none is not. Zeros are none.
+    ///
+    /// ```
+    /// use ringwal::{Error, Log};
+    ///
+    /// let dir = tempfile::tempdir()?;
+    /// let orders = Log::builder(dir.path()).label(*b"orders-1");
+    /// orders.clone().open()?;
+    /// orders.open()?;
+    /// let other = Log::builder(dir.path()).label(*b"orders-2").open();
+    /// assert!(matches!(other, Err(Error::OtherLabel { .. })));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn label(mut self, label: [u8; LABEL_BYTES]) -> Builder {
+        self.options.identity.label = (label != NO_LABEL).then_some(label);
         self
     }
 }

@@ -338,8 +338,8 @@ impl Reader {
                 return Err(error);
             }
         };
-        let (shard, log_tag) = (self.shard.get(), self.files.log_tag);
-        let scanner = SegmentScanner::new(file, shard, log_tag, first_seq.get())?;
+        let (shard, origin) = (self.shard.get(), self.files.origin);
+        let scanner = SegmentScanner::new(file, shard, origin, first_seq.get())?;
         Ok(Position { segment: first_seq, last_seq, scanner, batch: None })
     }
 

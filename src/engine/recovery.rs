@@ -4,7 +4,8 @@
 //!
 //! 1. The *survey* lists the directory, loads `state`, and scans the segments in order. It changes
 //!    nothing. What it finds goes through the tables ([`table`]).
-//! 2. If a table refuses, that is the error and the directory is as it was.
+//! 2. If a table refuses, or the log is of another kind or label than it is opened as
+//!    ([`identity`]), that is the error and the directory is as it was.
 //! 3. The *repair* does what the survey planned, each step durable before the next: keep what
 //!    tolerated damage takes ([`Loss`]); create a
 //!    missing `state`, or overwrite what a torn write left in it; remove spares, what was truncated
@@ -22,6 +23,7 @@
 //!
 //! It does not look for records behind damage; that is for a salvage on request.
 
+mod identity;
 mod lost;
 pub(crate) mod repair;
 mod report;
@@ -36,12 +38,13 @@ use crate::engine::state_file::StateFile;
 use crate::error::{Error, Result};
 use crate::io::Storage;
 use crate::replication::ShardId;
-use crate::segment::reader::ScannedBatch;
+use crate::segment::reader::{Origin, ScannedBatch};
 use crate::seq::Seq;
 
 pub use lost::Loss;
 pub use report::{Recovery, RecoveryPolicy, Verdict};
 
+pub(crate) use identity::Identity;
 pub(crate) use survey::known;
 
 use survey::Survey;
@@ -60,8 +63,8 @@ pub(crate) enum Mode {
 pub(crate) struct Recovered {
     /// The `state` file, if there is one; read-only it cannot be written.
     pub(crate) state: Option<StateFile>,
-    /// The log's tag: as `state` has it, else as the first batch says.
-    pub(crate) log_tag: Option<u64>,
+    /// As `state` has it, else as the first batch says.
+    pub(crate) origin: Origin,
     /// The segments that have at least one batch, ascending.
     pub(crate) segments: Vec<SegmentInfo>,
     /// The number that the next record gets.
@@ -105,12 +108,13 @@ pub(crate) fn recover(
     storage: &dyn Storage,
     shard: ShardId,
     policy: RecoveryPolicy,
+    identity: &Identity,
     mode: Mode,
     visit: &mut Visit<'_>,
 ) -> Result<Recovered> {
     let start = Instant::now();
     let names = list(storage)?;
-    let survey = Survey::new(storage, shard, policy, mode, names)?;
+    let survey = Survey::new(storage, shard, policy, identity, mode, names)?;
     let (plan, mut recovered) = survey.run(visit)?;
     if mode == Mode::Repair {
         if let Some(keep) = &plan.keep {
@@ -120,6 +124,9 @@ pub(crate) fn recover(
             }
         }
         repair::apply(storage, shard, &plan, &mut recovered.state)?;
+        if let Some(state) = &recovered.state {
+            recovered.report.tell_identity(state.current());
+        }
     }
     recovered.report.elapsed = start.elapsed();
     Ok(recovered)

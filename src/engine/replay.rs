@@ -158,8 +158,9 @@ impl Builder {
         // What it looks at stands still, so one look is enough.
         let (shard, policy) = (self.options.shard, self.options.policy);
         let visit: &mut Visit<'_> = &mut |visited| show(replay, &visited);
-        let recovered = recovery::recover(&*storage, shard, policy, Mode::ReadOnly, visit)?;
-        let files = Files::new(storage, recovered.log_tag);
+        let (identity, mode) = (&self.options.identity, Mode::ReadOnly);
+        let recovered = recovery::recover(&*storage, shard, policy, identity, mode, visit)?;
+        let files = Files::new(storage, recovered.origin);
         Ok(Reader::of_segments(files, shard, watch, recovered))
     }
 
@@ -187,11 +188,12 @@ impl Builder {
         let (recovered, watch) = look_again(storage.dir(), || {
             begin();
             let watch = Watch::open(&*storage, shard)?;
-            let recovered = recovery::recover(&*storage, shard, policy, Mode::ReadOnly, visit)?;
+            let (identity, mode) = (&self.options.identity, Mode::ReadOnly);
+            let recovered = recovery::recover(&*storage, shard, policy, identity, mode, visit)?;
             let damage = recovered.report.corruption.clone();
             Ok(((recovered, watch), damage))
         })?;
-        let files = Files::new(storage, recovered.log_tag);
+        let files = Files::new(storage, recovered.origin);
         Ok(Reader::of_segments(files, shard, watch, recovered))
     }
 }

@@ -20,7 +20,7 @@ use crate::error::{Corruption, CorruptionKind, Error, Result, Witness};
 use crate::io::Access;
 use crate::mutation::mutated;
 use crate::segment::name::spare_name;
-use crate::segment::reader::{Scan, SegmentScanner};
+use crate::segment::reader::{Origin, Scan, SegmentScanner};
 use crate::seq::Seq;
 use crate::sync::channel::bounded;
 use crate::wakers::may_block;
@@ -187,8 +187,8 @@ impl Log {
         if let Some(last) = kept.last_mut().filter(|last| last.last_seq > seq) {
             let file = Arc::from(storage.open(&last.name, Access::Read)?);
             let shard = self.options().shard.get();
-            let log_tag = Some(state.current().log_tag());
-            let mut scanner = SegmentScanner::new(file, shard, log_tag, last.first_seq.get())?;
+            let origin = Origin::of(state.current());
+            let mut scanner = SegmentScanner::new(file, shard, origin, last.first_seq.get())?;
             while scanner.expected_seq() <= seq.get() {
                 match scanner.next_batch()? {
                     Scan::Batch(batch) => {

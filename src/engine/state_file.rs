@@ -14,6 +14,7 @@
 
 use std::io;
 
+use crate::engine::recovery::Identity;
 use crate::error::{Error, Result};
 use crate::format::{
     SLOT_BYTES, SLOT_DISTANCE, STATE_BYTES, State, StateError, VERSION, newest, slot_of, state_file,
@@ -22,6 +23,7 @@ use crate::io::{Access, LockGuard, Storage, StorageFile};
 use crate::mutation::mutated;
 use crate::replication::ShardId;
 use crate::segment::name::{state_name, state_temp_name};
+use crate::segment::reader::Origin;
 
 /// More than any change, its recovery and the close after it take.
 const GENERATIONS_KEPT: u64 = 64;
@@ -93,13 +95,14 @@ impl StateFile {
         }
     }
 
-    /// Makes the shard's `state` file, durably, for a log with this tag or a new one. What lies
+    /// Makes the shard's `state` file, durably, for the log that these batches are of, or a new one. What lies
     /// under its temporary name is replaced.
     pub(crate) fn create(
         storage: &dyn Storage,
         shard: ShardId,
-        log_tag: Option<u64>,
+        origin: Option<Origin>,
         first_seq: u64,
+        identity: &Identity,
     ) -> Result<StateFile> {
         let (name, temp) = (state_name(shard), state_temp_name(shard));
         let names = storage.list()?;
@@ -111,10 +114,12 @@ impl StateFile {
         getrandom::fill(&mut log_id).map_err(|error| {
             Error::io("get random bytes", storage.dir(), io::Error::other(error.to_string()))
         })?;
-        if let Some(tag) = log_tag {
+        if let Some(tag) = origin.and_then(|origin| origin.tag) {
             log_id[..8].copy_from_slice(&tag.to_le_bytes());
         }
-        let current = State { generation: 1, ..State::new(log_id, shard.get(), first_seq) };
+        let adopted = origin.is_some_and(|origin| origin.stand_alone);
+        let state = State { generation: 1, adopted, ..State::new(log_id, shard.get(), first_seq) };
+        let current = identity.completed(&state);
         let file = storage.open(&temp, Access::Create).map_err(|error| match error {
             Error::Io { source, .. } if source.kind() == io::ErrorKind::AlreadyExists => {
                 Error::Locked { path: storage.dir().join(&temp), pid: None }
@@ -223,7 +228,8 @@ mod tests {
     #[test]
     fn every_write_goes_into_the_slot_that_does_not_count() {
         let memory = Memory::default();
-        let mut file = StateFile::create(&memory, ShardId::SINGLE, None, 1).unwrap();
+        let mut file =
+            StateFile::create(&memory, ShardId::SINGLE, None, 1, &Identity::default()).unwrap();
         for last_seq in 1..6 {
             let before = memory.get("state").unwrap();
             file.write(State { last_seq, ..file.current().clone() }).unwrap();
@@ -237,13 +243,14 @@ mod tests {
     #[test]
     fn a_write_torn_anywhere_leaves_the_state_before_it() {
         let memory = Memory::default();
-        let mut file = StateFile::create(&memory, ShardId::SINGLE, None, 1).unwrap();
+        let mut file =
+            StateFile::create(&memory, ShardId::SINGLE, None, 1, &Identity::default()).unwrap();
         let before = file.current().clone();
         file.write(State { last_seq: 9, ..before.clone() }).unwrap();
         for len in [0, 1, 512, 4095] {
             let torn = memory.copy();
             torn.edit("state", |bytes| bytes[SLOT_DISTANCE + len..].fill(0));
-            let counts = if len < 80 + 16 { &before } else { file.current() };
+            let counts = if len < 104 { &before } else { file.current() };
             assert_eq!(reopen(&torn).current(), counts, "torn after {len} bytes");
         }
     }
@@ -252,7 +259,8 @@ mod tests {
     fn a_torn_write_is_not_completed_by_a_later_torn_write() {
         const SECTOR: usize = 512;
         let memory = Memory::default();
-        let mut file = StateFile::create(&memory, ShardId::SINGLE, None, 1).unwrap();
+        let mut file =
+            StateFile::create(&memory, ShardId::SINGLE, None, 1, &Identity::default()).unwrap();
         file.write(State { last_seq: 9, ..file.current().clone() }).unwrap();
         memory.edit("state", |bytes| bytes[SLOT_DISTANCE + SECTOR..].fill(0xff));
         for settled in [false, true] {
@@ -277,7 +285,8 @@ mod tests {
     #[test]
     fn a_cut_that_was_finished_does_not_begin_again_when_the_newer_slot_goes_bad() {
         let memory = Memory::default();
-        let mut file = StateFile::create(&memory, ShardId::SINGLE, None, 1).unwrap();
+        let mut file =
+            StateFile::create(&memory, ShardId::SINGLE, None, 1, &Identity::default()).unwrap();
         let cutting = State { cut: Some(4), cutting: true, ..file.current().clone() };
         file.write(cutting.clone()).unwrap();
         file.write(State { cutting: false, ..cutting }).unwrap();
@@ -299,7 +308,7 @@ mod tests {
     fn the_file_gets_its_name_when_it_is_durable() {
         let memory = Memory::default();
         memory.put("state.tmp", vec![1; 100]);
-        StateFile::create(&memory, ShardId::SINGLE, None, 1).unwrap();
+        StateFile::create(&memory, ShardId::SINGLE, None, 1, &Identity::default()).unwrap();
         assert_eq!(
             memory.changes(),
             [
@@ -316,7 +325,8 @@ mod tests {
     #[test]
     fn a_state_that_cannot_be_counted_is_not_written() {
         let memory = Memory::default();
-        let mut file = StateFile::create(&memory, ShardId::SINGLE, None, 1).unwrap();
+        let mut file =
+            StateFile::create(&memory, ShardId::SINGLE, None, 1, &Identity::default()).unwrap();
         assert!(file.require_generations().is_ok());
         file.current.generation = u64::MAX - GENERATIONS_KEPT;
         file.write(file.current.clone()).unwrap();
@@ -338,7 +348,7 @@ mod tests {
         use crate::io::StdStorage;
         let dir = tempfile::tempdir().unwrap();
         let storage = StdStorage::new(dir.path());
-        let create = || StateFile::create(&storage, ShardId::SINGLE, None, 1);
+        let create = || StateFile::create(&storage, ShardId::SINGLE, None, 1, &Identity::default());
         let is_locked = |made: Result<StateFile>| matches!(made, Err(Error::Locked { .. }));
         {
             let begun = storage.open("state.tmp", Access::Create).unwrap();
@@ -358,7 +368,7 @@ mod tests {
     #[test]
     fn the_state_of_another_shard_is_unreadable() {
         let memory = Memory::default();
-        StateFile::create(&memory, ShardId(3), None, 1).unwrap();
+        StateFile::create(&memory, ShardId(3), None, 1, &Identity::default()).unwrap();
         memory.put("state", memory.get("s00003-state").unwrap());
         let found = StateFile::open(&memory, ShardId::SINGLE, &memory.names(), false).unwrap();
         assert!(matches!(found, Found::Unreadable), "{found:?}");

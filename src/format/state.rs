@@ -7,7 +7,8 @@
 //!  at bytes
 //!   0    4  magic RWST
 //!   4    1  version
-//!   5    1  bit 0 clean, bit 1 cutting, bit 2 cut is set, bit 3 checkpoint is set
+//!   5    1  bit 0 clean, bit 1 cutting, bit 2 cut is set, bit 3 checkpoint is set,
+//!           bit 4 adopted
 //!   6    2  shard
 //!   8    8  generation
 //!  16   16  log id
@@ -17,9 +18,11 @@
 //!  56    8  checkpoint: sequence number
 //!  64    8  checkpoint: time, nanoseconds since the Unix epoch
 //!  72    4  checkpoint: payload bytes
-//!  76    4  zero
-//!  80   16  digest: BLAKE3, cut to 16 bytes, over all of the slot but these bytes
-//!  96    n  checkpoint: payload; zeros up to the end
+//!  76    1  kind of log: 0 not said, 1 raw, 2 events, 3 keys and values, 4 datawal
+//!  77    3  zero
+//!  80    8  label: the user's bytes; zeros are none
+//!  88   16  digest: BLAKE3, cut to 16 bytes, over all of the slot but these bytes
+//! 104    n  checkpoint: payload; zeros up to the end
 //! ```
 //!
 //! A slot is never written while it is the one that counts, so a torn write costs nothing. They are
@@ -29,6 +32,7 @@
 use std::fmt;
 
 use super::{DIGEST_SIZE, array_at, u16_at, u32_at, u64_at};
+use crate::kind::{Kind, LABEL_BYTES, NO_LABEL};
 
 /// The size of a slot in bytes; the file has two.
 pub const SLOT_BYTES: usize = 4096;
@@ -70,8 +74,15 @@ pub struct State {
     pub cut: Option<u64>,
     /// Whether files beyond the cut may still be there.
     pub cutting: bool,
+    /// Whether the log began as files of stand-alone batches. In any other log such a batch is not
+    /// the log's, since anybody can make one.
+    pub adopted: bool,
     /// The newest checkpoint.
     pub checkpoint: Option<Checkpoint>,
+    /// Which kind of log it is, if that was said.
+    pub kind: Option<Kind>,
+    /// The user's label; zeros are none.
+    pub label: [u8; LABEL_BYTES],
 }
 
 /// A place up to which the user has applied the log.
@@ -97,7 +108,10 @@ impl State {
             clean: false,
             cut: None,
             cutting: false,
+            adopted: false,
             checkpoint: None,
+            kind: None,
+            label: NO_LABEL,
         }
     }
 
@@ -121,6 +135,7 @@ impl State {
             (FLAG_CUTTING, self.cutting),
             (FLAG_CUT, self.cut.is_some()),
             (FLAG_CHECKPOINT, self.checkpoint.is_some()),
+            (FLAG_ADOPTED, self.adopted),
         ]
         .iter()
         .fold(0, |flags, &(flag, is_set)| if is_set { flags | flag } else { flags });
@@ -138,6 +153,8 @@ impl State {
             slot[72..76].copy_from_slice(&(len as u32).to_le_bytes());
             slot[PAYLOAD_AT..PAYLOAD_AT + len].copy_from_slice(&checkpoint.payload);
         }
+        slot[KIND_AT] = self.kind.map_or(0, Kind::to_byte);
+        slot[LABEL_AT..DIGEST_AT].copy_from_slice(&self.label);
         let digest = slot_digest(&slot);
         slot[DIGEST_AT..PAYLOAD_AT].copy_from_slice(&digest);
         slot
@@ -184,9 +201,12 @@ impl State {
             first_seq,
             last_seq: u64_at(slot, 40),
             clean: flags & FLAG_CLEAN != 0,
+            adopted: flags & FLAG_ADOPTED != 0,
             cut,
             cutting,
             checkpoint: decode_checkpoint(slot, flags)?,
+            kind: Kind::from_byte(slot[KIND_AT]),
+            label: array_at(slot, LABEL_AT),
         })
     }
 }
@@ -307,13 +327,16 @@ impl std::error::Error for StateError {}
 
 const MAGIC: [u8; 4] = *b"RWST";
 const VERSION: u8 = 2;
-const DIGEST_AT: usize = 80;
+const KIND_AT: usize = 76;
+const LABEL_AT: usize = 80;
+const DIGEST_AT: usize = LABEL_AT + LABEL_BYTES;
 const PAYLOAD_AT: usize = DIGEST_AT + DIGEST_SIZE;
 const FLAG_CLEAN: u8 = 1;
 const FLAG_CUTTING: u8 = 2;
 const FLAG_CUT: u8 = 4;
 const FLAG_CHECKPOINT: u8 = 8;
-const FLAGS: u8 = FLAG_CLEAN | FLAG_CUTTING | FLAG_CUT | FLAG_CHECKPOINT;
+const FLAG_ADOPTED: u8 = 16;
+const FLAGS: u8 = FLAG_CLEAN | FLAG_CUTTING | FLAG_CUT | FLAG_CHECKPOINT | FLAG_ADOPTED;
 
 const _: () = assert!(SLOT_BYTES <= SLOT_DISTANCE);
 const _: () = assert!(PAYLOAD_AT + PAYLOAD_MAX <= SLOT_BYTES, "a checkpoint fits its slot");
@@ -382,8 +405,9 @@ mod tests {
         #[test]
         fn a_state_is_read_as_it_was_written(
             (generation, last_seq, seq, time_nanos) in any::<(u64, u64, u64, u64)>(),
-            (clean, cutting) in any::<(bool, bool)>(),
+            (clean, cutting, adopted) in any::<(bool, bool, bool)>(),
             cut in any::<Option<u64>>(),
+            (kind, label) in any::<(u8, [u8; LABEL_BYTES])>(),
             payload in prop::option::of(prop::collection::vec(any::<u8>(), 0..PAYLOAD_MAX)),
         ) {
             let state = State {
@@ -391,6 +415,9 @@ mod tests {
                 clean,
                 cut,
                 cutting: cutting && cut.is_some(),
+                adopted,
+                kind: Kind::from_byte(kind),
+                label,
                 checkpoint: payload.map(|payload| Checkpoint { seq, time_nanos, payload }),
                 ..state(generation)
             };

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use crate::kv::record::RECORD_BYTES_MAX;
 use crate::kv::{DataReader, DataWal};
 use crate::{
-    BackendKind, Blocks, Builder, Durability, Error, Log, RecoveryPolicy, Result, Strategy,
+    BackendKind, Blocks, Builder, Durability, Error, Kind, LABEL_BYTES, Log, RecoveryPolicy,
+    Result, Strategy,
 };
 
 /// Segments from 4 KiB to 2 GiB: an index slot has 32 bits for where a record lies.
@@ -19,6 +20,9 @@ pub(crate) struct Options {
     pub(crate) delete_missing: bool,
     pub(crate) compact_percent: Option<u8>,
     pub(crate) segment_bytes: u64,
+    /// Which of the kinds that have keys and values.
+    kind: Kind,
+    label: [u8; LABEL_BYTES],
     backend: BackendKind,
     strategy: Option<Strategy>,
     direct_io: bool,
@@ -32,6 +36,8 @@ impl Options {
     /// The engine with these options, in `dir`.
     pub(crate) fn engine(&self, dir: &Path) -> Builder {
         let mut builder = Log::builder(dir)
+            .kind(Some(self.kind))
+            .label(self.label)
             .durability(self.durability)
             .segment_bytes(self.segment_bytes)
             .backend(self.backend)
@@ -108,6 +114,8 @@ impl DataWalBuilder {
             delete_missing: false,
             compact_percent: None,
             segment_bytes: SEGMENT_BYTES_DEFAULT,
+            kind: Kind::Kv,
+            label: [0; LABEL_BYTES],
             backend: BackendKind::Auto,
             strategy: None,
             direct_io: true,
@@ -187,6 +195,12 @@ impl DataWalBuilder {
     /// default.
     pub fn recovery(mut self, policy: RecoveryPolicy) -> DataWalBuilder {
         self.options.recovery = policy;
+        self
+    }
+
+    /// A label of the user's; see [`Builder::label`]. A copy of the store has it, too.
+    pub fn label(mut self, label: [u8; LABEL_BYTES]) -> DataWalBuilder {
+        self.options.label = label;
         self
     }
 

@@ -13,9 +13,13 @@
 //!      be read or is not framed as stated; standard output or error that fails; acknowledgements
 //!      that nobody reads any more; a broken invariant of soak; a bench that a signal ended.
 //!   2  The request is wrong, and nothing was changed: option unknown or out of range; not a log, a
-//!      shard that is not there, or a log of a newer version; a path that is not there or may not
-//!      be read; a new directory that is not empty.
+//!      shard that is not there, a log of a newer version or, to append, of another kind than raw;
+//!      a path that is not there or may not be read; a new directory that is not empty.
 //! ```
+//!
+//! `append` appends to raw logs only: a record of its would make an event log or a key-value log
+//! useless. `dump`, `verify` and `recover` take all of them, and `dump` prints events of an event
+//! log unless `--format` or `--framing` is given.
 //!
 //! Damage is told whatever was asked for. `dump` prints what is before it, names it on standard
 //! error and exits 1, also with `--limit` and `--from`: so `ringwal dump LOG > copy && rm -r LOG`

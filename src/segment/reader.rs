@@ -26,8 +26,8 @@ use std::sync::Arc;
 use crate::error::Result;
 use crate::format::{
     BatchError, BatchHeader, DIGEST_AT, DIGEST_SIZE, HEADER_SIZE, HeadDigest, MAGIC, Place,
-    PlaceKey, RECORD_HEAD_SIZE, RecordHead, Records, VERSION, VERSION_AT, VerifiedBatch, decode,
-    decode_digested, log_of,
+    PlaceKey, RECORD_HEAD_SIZE, RecordHead, Records, State, VERSION, VERSION_AT, VerifiedBatch,
+    decode, decode_digested, log_of,
 };
 use crate::io::StorageFile;
 use crate::mutation::mutated;
@@ -36,13 +36,31 @@ use crate::segment::window::{Slice, WINDOW_BYTES, Window};
 /// So much is read within a second; of more, holes are left out.
 const HOLES_FROM_BYTES: u64 = 256 << 20;
 
+/// What all batches of a log have in common, as far as it is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Origin {
+    /// The log's tag, where `state` tells it.
+    pub(crate) tag: Option<u64>,
+    /// Whether there may be stand-alone batches.
+    pub(crate) stand_alone: bool,
+}
+
+impl Origin {
+    /// Nothing is known.
+    pub(crate) const UNKNOWN: Origin = Origin { tag: None, stand_alone: true };
+
+    /// What `state` says of it.
+    pub(crate) fn of(state: &State) -> Origin {
+        Origin { tag: Some(state.log_tag()), stand_alone: state.adopted }
+    }
+}
+
 /// A scan over one segment.
 pub(crate) struct SegmentScanner {
     file: Arc<dyn StorageFile>,
     file_bytes: u64,
     shard: u16,
-    /// The log's tag, where `state` tells it.
-    log: Option<u64>,
+    origin: Origin,
     /// The first sequence number in the segment's name.
     segment: u64,
     salt: Option<u64>,
@@ -127,19 +145,18 @@ pub(crate) struct LaterBatch {
 }
 
 impl SegmentScanner {
-    /// A scan of a segment of the log with this tag, where that is known; the segment's name says
-    /// that it begins with `first_seq`.
+    /// A scan of a segment of a log; the segment's name says that it begins with `first_seq`.
     pub(crate) fn new(
         file: Arc<dyn StorageFile>,
         shard: u16,
-        log: Option<u64>,
+        origin: Origin,
         first_seq: u64,
     ) -> Result<SegmentScanner> {
         Ok(SegmentScanner {
             file_bytes: file.bytes()?,
             file,
             shard,
-            log,
+            origin,
             segment: first_seq,
             salt: None,
             unit: None,
@@ -151,7 +168,7 @@ impl SegmentScanner {
 
     /// Where its batches belong.
     fn place(&self) -> Place {
-        Place { log: self.log, segment: self.segment }
+        Place { log: self.origin.tag, segment: self.segment }
     }
 
     /// The file's length when it was last looked at.
@@ -159,9 +176,9 @@ impl SegmentScanner {
         self.file_bytes
     }
 
-    /// The log's tag, as it was told or as the first batch says.
-    pub(crate) fn log(&self) -> Option<u64> {
-        self.log
+    /// What is known of the log, as it was told or as the first batch says.
+    pub(crate) fn origin(&self) -> Origin {
+        self.origin
     }
 
     /// The sequence number that the next batch has to begin with.
@@ -201,9 +218,9 @@ impl SegmentScanner {
                 return Ok(Scan::End(Stop { offset, expected_seq: self.expected_seq, kind }));
             }
         };
-        if header.salt != 0 && self.log.is_none() {
+        if header.salt != 0 && self.origin.tag.is_none() {
             let digest = self.window.after(offset + DIGEST_AT as u64).first_chunk();
-            self.log = digest.map(log_of);
+            self.origin.tag = digest.map(log_of);
         }
         self.salt = Some(header.salt);
         self.unit = Some(header.unit());
@@ -248,7 +265,7 @@ impl SegmentScanner {
     /// Whether a header says what nobody knows who only appends records: the log's tag or, where
     /// that is lost, the segment's salt. A stand-alone batch is only among its like.
     fn is_ours(&self, header: &BatchHeader, stated: &[u8; DIGEST_SIZE]) -> bool {
-        match (header.salt, self.log) {
+        match (header.salt, self.origin.tag) {
             (0, _) => self.salt == Some(0) || mutated("trust_stand_alone"),
             (_, Some(log)) => log == log_of(stated),
             (salt, None) => self.salt == Some(salt),
@@ -280,7 +297,8 @@ impl SegmentScanner {
             Err(_) if self.is_stale() => return Ok(Err(StopKind::Stale)),
             Err(_) => return Ok(Err(StopKind::Damaged)),
         };
-        if header.shard != self.shard {
+        let is_anybodys = header.salt == 0 && !self.origin.stand_alone;
+        if header.shard != self.shard || is_anybodys && !mutated("take_any_stand_alone") {
             return Ok(Err(StopKind::Damaged));
         }
         let again = header.first_seq < self.expected_seq && !mutated("accept_lower_sequence");
@@ -303,7 +321,7 @@ impl SegmentScanner {
         BatchHeader::parse(self.window.after(self.offset)).is_ok_and(|(header, stated)| {
             header.shard == self.shard
                 && header.salt != 0
-                && self.log.is_none_or(|log| log == log_of(&stated))
+                && self.origin.tag.is_none_or(|tag| tag == log_of(&stated))
                 && header.first_seq < self.expected_seq
         })
     }
@@ -344,9 +362,9 @@ impl SegmentScanner {
     /// [`verify`](Self::verify), but for the log. No record's bytes lie where a segment begins, so
     /// what holds there was a segment's first batch.
     fn verify_of_any_log(&mut self, at: u64) -> Result<Result<BatchHeader, BatchError>> {
-        let known = self.log.take();
+        let known = self.origin.tag.take();
         let found = self.verify(at);
-        self.log = known;
+        self.origin.tag = known;
         found
     }
 

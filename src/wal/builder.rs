@@ -9,7 +9,8 @@ use crate::wal::format::EVENT_SIZE;
 use crate::wal::replay::Replay;
 use crate::wal::{Opened, WalConfig, WalHandle};
 use crate::{
-    BackendKind, Builder, Durability, Error, Log, RecoveryPolicy, Replayed, Result, Strategy,
+    BackendKind, Builder, Durability, Error, Kind, LABEL_BYTES, Log, RecoveryPolicy, Replayed,
+    Result, Strategy,
 };
 
 /// The least and the greatest segment, in bytes: what the engine takes.
@@ -46,7 +47,9 @@ pub struct WalBuilder {
 
 impl WalBuilder {
     pub(crate) fn new(config: WalConfig) -> WalBuilder {
-        let engine = Log::builder(config.log_dir()).recovery(RecoveryPolicy::TolerateTail);
+        let engine = Log::builder(config.log_dir())
+            .kind(Some(Kind::Events))
+            .recovery(RecoveryPolicy::TolerateTail);
         WalBuilder { config, engine, dedup_entries: ENTRIES_DEFAULT }
     }
 
@@ -116,6 +119,12 @@ impl WalBuilder {
     /// error that changes nothing.
     pub fn recovery(mut self, policy: RecoveryPolicy) -> WalBuilder {
         self.engine = self.engine.recovery(policy);
+        self
+    }
+
+    /// A label of the user's; see [`Builder::label`].
+    pub fn label(mut self, label: [u8; LABEL_BYTES]) -> WalBuilder {
+        self.engine = self.engine.label(label);
         self
     }
 

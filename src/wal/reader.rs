@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::replication::ShardId;
 use crate::wal::format::{EventRecord, event_bytes};
 use crate::wal::{CheckpointManager, SignalEvent};
-use crate::{Error, Log, Recovery, RecoveryPolicy, Result};
+use crate::{Error, Kind, Log, Recovery, RecoveryPolicy, Result};
 
 /// What [`recover`] read.
 #[derive(Clone, Debug)]
@@ -55,7 +55,7 @@ impl RecoveredEvents {
 /// # Errors
 ///
 /// [`Error::NotALog`] when there is no such directory, or a record in it is not an event;
-/// [`Error::UnsupportedVersion`], [`Error::Io`].
+/// [`Error::OtherKind`], [`Error::UnsupportedVersion`], [`Error::Io`].
 pub fn recover(dir: &Path) -> Result<RecoveredEvents> {
     recover_shard(dir, ShardId::SINGLE)
 }
@@ -71,7 +71,10 @@ pub fn recover_shard(dir: &Path, shard: ShardId) -> Result<RecoveredEvents> {
         Err(Error::Corrupt(_)) => None,
         read => read?,
     };
-    let builder = Log::builder(dir).shard(shard).recovery(RecoveryPolicy::TolerateTail);
+    let builder = Log::builder(dir)
+        .kind(Some(Kind::Events))
+        .shard(shard)
+        .recovery(RecoveryPolicy::TolerateTail);
     let events = RefCell::new(Vec::new());
     let begin = &mut || events.borrow_mut().clear();
     let reader = builder.read_only_std(begin, &mut |record| {

@@ -9,7 +9,7 @@ use ringwal::replication::ShardId;
 use ringwal::wal::format::{EventRecord, encode_batch};
 use ringwal::wal::segment::{list_segments, segment_filename};
 use ringwal::wal::{SignalEvent, WalConfig, WalHandle};
-use ringwal::{BackendKind, Corruption, Error, Log, RecoveryPolicy, Result, Seq};
+use ringwal::{BackendKind, Corruption, Error, Kind, Log, RecoveryPolicy, Result, Seq};
 
 use crate::{config, copy_log, event, events};
 
@@ -29,7 +29,7 @@ const NUMBERS: u64 = 40;
 fn by_a_second_reading(dir: &Path, window: Duration) -> Result<Found> {
     let log_dir = dir.join("wal");
     // Without a measurement at each opening.
-    let engine = Log::builder(&log_dir).backend(BackendKind::Std);
+    let engine = Log::builder(&log_dir).kind(None).backend(BackendKind::Std);
     let log = engine.recovery(RecoveryPolicy::TolerateTail).open()?;
     let checkpoint_seq = log.last_checkpoint().map_or(0, |last| last.seq.get());
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
@@ -203,7 +203,7 @@ fn what_was_cut_off_inside_of_a_batch_is_neither_returned_nor_remembered() {
     wal.append_batch(&events(10..20)).unwrap();
     wal.checkpoint(3).unwrap();
     wal.shutdown().unwrap();
-    let log = Log::open(dir.path().join("wal")).unwrap();
+    let log = Log::builder(dir.path().join("wal")).kind(None).open().unwrap();
     log.truncate_after(Seq::new(15)).unwrap();
     for closed in [false, true] {
         if closed {
@@ -220,7 +220,7 @@ fn what_was_cut_off_inside_of_a_batch_is_neither_returned_nor_remembered() {
 fn a_record_that_is_no_event_is_told_before_anything_is_changed() {
     let dir = tempfile::tempdir().unwrap();
     let log_dir = dir.path().join("wal");
-    let log = Log::open(&log_dir).unwrap();
+    let log = Log::builder(&log_dir).kind(Some(Kind::Events)).open().unwrap();
     log.append("no event").unwrap();
     log.append([0; 21]).unwrap();
     drop(log);

@@ -138,7 +138,7 @@ pub(crate) fn gathered(file: &[u8]) -> Vec<u8> {
 
 /// Makes the digests of the slots of a `state` file hold.
 pub(crate) fn sign_slots(bytes: &mut [u8]) {
-    const DIGEST: std::ops::Range<usize> = 80..96;
+    const DIGEST: std::ops::Range<usize> = 88..104;
     for slot in bytes.chunks_exact_mut(SLOT_BYTES).take(2) {
         let digest = digest(None, &slot[..DIGEST.start], &slot[DIGEST.end..]);
         slot[DIGEST].copy_from_slice(&digest);

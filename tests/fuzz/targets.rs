@@ -13,7 +13,7 @@ use ringwal::format::{
 use ringwal::io::{Access, SimDisk, Storage};
 use ringwal::wal::format::EventRecord;
 use ringwal::wal::reader::recover;
-use ringwal::{Error, Log, RecoveryPolicy, Verdict};
+use ringwal::{Error, Kind, Log, RecoveryPolicy, Verdict};
 
 use crate::files::{
     Files, LOG_ID, SEGMENT, place, segment_of, sign_frames, sign_slots, spread, unpack,
@@ -94,7 +94,8 @@ pub(crate) fn state(input: &[u8]) {
 pub(crate) fn segment(input: &[u8]) {
     let Some((_, bytes)) = split(input, |bytes| sign_frames(bytes, 1)) else { return };
     let (expected, next_seq) = plain_scan(&bytes);
-    let state = state_file(&State { generation: 1, ..State::new(LOG_ID, 0, 1) }, None);
+    let state =
+        state_file(&State { generation: 1, adopted: true, ..State::new(LOG_ID, 0, 1) }, None);
     let files = Files::from([("state".to_owned(), state), (SEGMENT.to_owned(), bytes.clone())]);
     let report = Log::builder("sim").verify_sim(&disk_of(&files));
     match open(&files, RecoveryPolicy::Strict) {
@@ -198,7 +199,7 @@ fn open(files: &Files, policy: RecoveryPolicy) -> ringwal::Result<Records> {
     // Small buffers: to clear large ones would take most of the time.
     let builder = || {
         let small = Log::builder("sim").segment_bytes(4096).batch_bytes(4096).queue_bytes(65536);
-        small.record_bytes_max(4096).recovery(policy)
+        small.record_bytes_max(4096).kind(None).recovery(policy)
     };
     let log = match builder().open_sim(&disk) {
         Ok(log) => log,
@@ -279,6 +280,10 @@ pub(crate) fn events(input: &[u8]) {
             assert!(records.first().is_none_or(|record| record.seq().get() == read.first_seq));
             let after = read.after_checkpoint().len();
             assert!(after <= read.events.len());
+        }
+        (Err(Error::OtherKind { found, .. }), Ok(reader)) => {
+            let kind = reader.recovery().and_then(|found| found.kind);
+            assert!(kind == Some(found) && found != Kind::Events);
         }
         (Err(Error::NotALog { .. } | Error::UnsupportedVersion { .. }), _) => {}
         (read, engine) => panic!("the event log says {read:?}, the engine {engine:?}"),

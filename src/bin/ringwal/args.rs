@@ -23,8 +23,8 @@ Exit codes, the same for every command:
      be read or is not framed as stated; standard output or error that fails; acknowledgements
      that nobody reads any more; a broken invariant of soak; a bench that a signal ended.
   2  The request is wrong, and nothing was changed: option unknown or out of range; not a log, a
-     shard that is not there, or a log of a newer version; a path that is not there or may not
-     be read; a new directory that is not empty.";
+     shard that is not there, a log of a newer version or, to append, of another kind than raw;
+     a path that is not there or may not be read; a new directory that is not empty.";
 
 /// A write-ahead log from the shell: append, dump, recover, verify, import, bench, soak.
 #[derive(Debug, Parser)]
@@ -41,7 +41,8 @@ pub(crate) enum Command {
     Append(AppendArgs),
     /// Print the records of a log in order; works beside a live writer and changes nothing.
     Dump(DumpArgs),
-    /// Open a log as a service would, which recovers it (or makes a new one), and print the report.
+    /// Open a log of any kind as a service would, which recovers it (or makes a new one), and print
+    /// the report.
     Recover(RecoverArgs),
     /// Read everything, change nothing, print the report.
     Verify(VerifyArgs),
@@ -88,7 +89,7 @@ SIGKILL would. If standard output closes while acknowledgements are printed, it 
 way and exits 1."
 )]
 pub(crate) struct AppendArgs {
-    /// The log's directory; made if it is not there.
+    /// The log's directory; made if it is not there. An event log or a key-value log is refused.
     pub(crate) dir: PathBuf,
     /// How records lie in standard input.
     #[arg(long, value_enum, default_value_t = Framing::Lines)]
@@ -126,12 +127,13 @@ pub(crate) struct DumpArgs {
     /// Print at most this many records.
     #[arg(long, value_name = "N")]
     pub(crate) limit: Option<u64>,
-    /// How to print a record.
-    #[arg(long, value_enum, default_value_t = Format::Raw)]
-    pub(crate) format: Format,
-    /// How to lay out raw records.
-    #[arg(long, value_enum, default_value_t = Framing::Lines)]
-    pub(crate) framing: Framing,
+    /// How to print a record; by default events of an event log, else raw, which --framing asks for
+    /// as well.
+    #[arg(long, value_enum)]
+    pub(crate) format: Option<Format>,
+    /// How to lay out raw records; by default lines.
+    #[arg(long, value_enum)]
+    pub(crate) framing: Option<Framing>,
     /// Which log of the directory.
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) shard: u16,

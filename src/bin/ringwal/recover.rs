@@ -11,7 +11,8 @@ use crate::stream::say;
 /// Runs it.
 pub(crate) fn run(args: &RecoverArgs) -> Result<ExitCode, Failure> {
     let dir = log_dir(&args.dir);
-    let log = args.engine.builder(&dir).open()?;
+    // Nothing is appended, so any kind will do.
+    let log = args.engine.builder(&dir).kind(None).open()?;
     let said = say(log.recovery());
     let printed = match args.format {
         Some(format) => print_records(log.reader()?, &dir, format, args.framing),

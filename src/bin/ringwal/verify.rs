@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use ringwal::replication::ShardId;
-use ringwal::{Corruption, Error, Log, Recovery, Verdict};
+use ringwal::{Corruption, Error, Kind, Log, Recovery, Verdict};
 use serde_json::json;
 
 use crate::args::VerifyArgs;
@@ -66,6 +66,8 @@ fn to_json(report: &Recovery) -> serde_json::Value {
     let cut_at = report.cut_at.as_ref();
     json!({
         "verdict": verdict,
+        "kind": report.kind.and_then(name_of),
+        "label": report.label.map(|label| label.escape_ascii().to_string()),
         "rule": report.rule,
         "segments": report.segments,
         "batches": report.batches,
@@ -81,6 +83,17 @@ fn to_json(report: &Recovery) -> serde_json::Value {
         "state_torn": report.state_torn,
         "elapsed_seconds": report.elapsed.as_secs_f64(),
     })
+}
+
+/// The kind of a log as a word.
+fn name_of(kind: Kind) -> Option<&'static str> {
+    match kind {
+        Kind::Raw => Some("raw"),
+        Kind::Events => Some("events"),
+        Kind::Kv => Some("kv"),
+        Kind::DataWal => Some("datawal"),
+        _ => None,
+    }
 }
 
 fn damage_to_json(damage: &Corruption) -> serde_json::Value {

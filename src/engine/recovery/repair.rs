@@ -1,5 +1,6 @@
 //! The changes that a survey planned, in an order in which a crash between any two is harmless.
 
+use super::Identity;
 use super::lost::Keep;
 use crate::engine::state_file::StateFile;
 use crate::error::{Error, Result};
@@ -8,6 +9,7 @@ use crate::io::{Access, Storage};
 use crate::mutation::mutated;
 use crate::replication::ShardId;
 use crate::segment::name::state_name;
+use crate::segment::reader::Origin;
 
 /// What a survey wants changed.
 #[derive(Debug, Default)]
@@ -16,8 +18,10 @@ pub(crate) struct Plan {
     pub(crate) keep: Option<Keep>,
     /// Make a `state` whose first live record is this.
     pub(crate) create_state: Option<u64>,
-    /// With the tag that the batches have which are there.
-    pub(crate) log_tag: Option<u64>,
+    /// With this of the batches that are there.
+    pub(crate) origin: Option<Origin>,
+    /// Which is this, where nothing says otherwise.
+    pub(crate) identity: Identity,
     /// Remove these files, in this order.
     pub(crate) remove: Vec<String>,
     /// Cut these files to these lengths.
@@ -39,13 +43,28 @@ pub(crate) fn apply(
         let no_space = |error: Error| {
             error.or_no_space(storage.dir().join(state_name(shard)), STATE_BYTES as u64)
         };
-        *state =
-            Some(StateFile::create(storage, shard, plan.log_tag, first_seq).map_err(no_space)?);
+        let created = StateFile::create(storage, shard, plan.origin, first_seq, &plan.identity);
+        *state = Some(created.map_err(no_space)?);
     }
     if let Some(file) = state {
         file.settle()?;
     }
-    carry_out(storage, plan, state.as_mut())
+    carry_out(storage, plan, state.as_mut())?;
+    match state {
+        Some(file) => adopt(file, &plan.identity),
+        None => Ok(()),
+    }
+}
+
+/// Notes what the log is, where it did not say so. One whose `state` can hardly be written any more
+/// stays as it is.
+fn adopt(file: &mut StateFile, identity: &Identity) -> Result<()> {
+    let completed = identity.completed(file.current());
+    if completed == *file.current() || file.require_generations().is_err() {
+        return Ok(());
+    }
+    file.write(completed)?;
+    file.settle()
 }
 
 /// Carries out all of the plan but the making of `state`.

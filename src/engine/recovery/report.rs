@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use super::lost::Loss;
 use crate::error::Corruption;
+use crate::format::State;
+use crate::kind::{Kind, LABEL_BYTES, NO_LABEL, ShowLabel};
 use crate::seq::Seq;
 
 /// What recovery does with damage to acknowledged records.
@@ -106,10 +108,22 @@ pub struct Recovery {
     /// Whether one slot of `state` was torn or went bad, so that the other one counted. The log is
     /// whole, but its last checkpoint, truncation or clean close may be undone.
     pub state_torn: bool,
+    /// Which kind of log it is, if its `state` says so.
+    pub kind: Option<Kind>,
+    /// The label that its user gave it ([`Builder::label`](crate::Builder::label)).
+    pub label: Option<[u8; LABEL_BYTES]>,
     /// How long it took.
     pub elapsed: Duration,
     /// What the log runs on and why, if it was opened to append.
     pub backend: Option<String>,
+}
+
+impl Recovery {
+    /// Takes over what `state` says that the log is.
+    pub(crate) fn tell_identity(&mut self, state: &State) {
+        self.kind = state.kind;
+        self.label = (state.label != NO_LABEL).then_some(state.label);
+    }
 }
 
 impl fmt::Display for Recovery {
@@ -121,6 +135,12 @@ impl fmt::Display for Recovery {
             Verdict::Stale => "leftovers of a recycled segment at the end",
         };
         writeln!(f, "verdict:  {verdict} ({})", self.rule)?;
+        if let Some(kind) = self.kind {
+            writeln!(f, "kind:     {kind}")?;
+        }
+        if let Some(label) = &self.label {
+            writeln!(f, "label:    {}", ShowLabel(label))?;
+        }
         if self.records == 0 {
             writeln!(f, "records:  none, the next one is {}", self.last_seq.next())?;
         } else {

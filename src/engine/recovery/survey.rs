@@ -13,13 +13,15 @@ use crate::replication::ShardId;
 use crate::segment::name::{
     is_expected, is_spare, lost_temp_name, segments_among, state_name, state_temp_name,
 };
-use crate::segment::reader::{LaterBatch, Scan, SegmentScanner, Stop, StopKind};
+use crate::segment::reader::{LaterBatch, Origin, Scan, SegmentScanner, Stop, StopKind};
 use crate::seq::Seq;
 
 use super::lost::{Keep, losses_among};
 use super::repair::{Plan, ended_at};
 use super::table::{Action, DirAction, DirFacts, End, Later, SegmentsSeen, StateSeen, TailFacts};
-use super::{Mode, Recovered, Recovery, RecoveryPolicy, SegmentInfo, Verdict, Visit, Visited};
+use super::{
+    Identity, Mode, Recovered, Recovery, RecoveryPolicy, SegmentInfo, Verdict, Visit, Visited,
+};
 
 /// A survey of one shard's files.
 pub(crate) struct Survey<'a> {
@@ -31,8 +33,8 @@ pub(crate) struct Survey<'a> {
     /// What is known: the state that counts, after a cut that it announces; without a `state`
     /// file one that testifies to nothing.
     state: State,
-    /// The log's tag: as `state` has it, else as the first batch says.
-    log_tag: Option<u64>,
+    /// As `state` has it, else as the first batch says.
+    origin: Origin,
     segments: Vec<(u64, String)>,
     plan: Plan,
     recovered: Vec<SegmentInfo>,
@@ -45,10 +47,14 @@ impl<'a> Survey<'a> {
         storage: &'a dyn Storage,
         shard: ShardId,
         policy: RecoveryPolicy,
+        identity: &Identity,
         mode: Mode,
         names: Vec<String>,
     ) -> Result<Survey<'a>> {
         let found = StateFile::open(storage, shard, &names, mode == Mode::Repair)?;
+        if let Found::Valid(file) = &found {
+            identity.check(storage.dir(), file.current(), mode)?;
+        }
         let foreign = names.iter().find(|name| !is_expected(name)).cloned();
         let temps = [state_temp_name(shard), lost_temp_name(shard)];
         let is_left = |name: &&String| is_spare(shard, name) || temps.contains(name);
@@ -61,9 +67,9 @@ impl<'a> Survey<'a> {
             mode,
             file: None,
             state: State::new([0; 16], shard.get(), 1),
-            log_tag: None,
+            origin: Origin::UNKNOWN,
             segments: segments_among(shard, names),
-            plan: Plan { remove: left, ..Plan::default() },
+            plan: Plan { remove: left, identity: *identity, ..Plan::default() },
             recovered: Vec::new(),
             report: Recovery { losses, ..Recovery::default() },
         };
@@ -104,9 +110,9 @@ impl<'a> Survey<'a> {
         self.report.segments = self.recovered.len() as u64;
         self.report.bytes = self.recovered.iter().map(|segment| segment.bytes).sum();
         let (state, segments, report) = (self.file, self.recovered, self.report);
-        let log_tag = self.log_tag;
-        self.plan.log_tag = log_tag;
-        Ok((self.plan, Recovered { state, log_tag, segments, next_seq, report }))
+        let origin = self.origin;
+        self.plan.origin = Some(origin);
+        Ok((self.plan, Recovered { state, origin, segments, next_seq, report }))
     }
 
     /// The sync before the scan makes the scan see what the disk has, not what a cache has. But
@@ -165,7 +171,14 @@ impl<'a> Survey<'a> {
             let temp = state_temp_name(self.shard);
             self.plan.remove.retain(|name| *name != temp);
         }
-        self.log_tag = file.as_ref().map(|file| file.current().log_tag());
+        if let Some(file) = &file {
+            self.report.tell_identity(file.current());
+        }
+        self.origin = match (&file, action) {
+            (Some(file), _) => Origin::of(file.current()),
+            (None, DirAction::Begin) => Origin { stand_alone: false, ..Origin::UNKNOWN },
+            (None, _) => Origin::UNKNOWN,
+        };
         self.file = file;
         Ok(())
     }
@@ -242,7 +255,7 @@ impl<'a> Survey<'a> {
     ) -> Result<Tail> {
         let bound = self.bound(first_seq, next);
         let file = self.open(name, next.is_none())?;
-        let mut scanner = SegmentScanner::new(file, self.shard.get(), self.log_tag, first_seq)?;
+        let mut scanner = SegmentScanner::new(file, self.shard.get(), self.origin, first_seq)?;
         let mut tail = Tail {
             name: Some(name.to_owned()),
             file_bytes: scanner.file_bytes(),
@@ -288,7 +301,7 @@ impl<'a> Survey<'a> {
                 let (segment, checkpoint_seq) = (Seq::new(first_seq), self.checkpoint_seq());
                 visit(Visited { segment, batch, counts, checkpoint_seq })?;
             }
-            self.log_tag = scanner.log();
+            self.origin = scanner.origin();
             if was_last {
                 break;
             }

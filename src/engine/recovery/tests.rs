@@ -51,7 +51,8 @@ fn run(memory: &Memory, policy: RecoveryPolicy, mode: Mode) -> Result<(Vec<u64>,
         }
         Ok(())
     };
-    let recovered = recover(memory, ShardId::SINGLE, policy, mode, &mut visit)?;
+    let recovered =
+        recover(memory, ShardId::SINGLE, policy, &Identity::default(), mode, &mut visit)?;
     let live: Vec<u64> =
         (recovered.report.first_seq.get()..=recovered.report.last_seq.get()).collect();
     if recovered.report.corruption.is_none() {

@@ -9,6 +9,7 @@ use crate::io::{Access, Storage};
 use crate::memory::{LOG_TAG, Memory, SegmentBytes, record};
 
 const UNIT: usize = 4096;
+const ORIGIN: Origin = Origin { tag: Some(LOG_TAG), stand_alone: true };
 
 fn scanner(bytes: &[u8], first_seq: u64) -> SegmentScanner {
     let memory = Memory::default();
@@ -18,7 +19,7 @@ fn scanner(bytes: &[u8], first_seq: u64) -> SegmentScanner {
 
 fn open(memory: &Memory, first_seq: u64) -> SegmentScanner {
     let file: Arc<dyn StorageFile> = Arc::from(memory.open("segment", Access::Read).unwrap());
-    SegmentScanner::new(file, 0, Some(LOG_TAG), first_seq).unwrap()
+    SegmentScanner::new(file, 0, ORIGIN, first_seq).unwrap()
 }
 
 /// The records of all batches, and the stop.
@@ -100,9 +101,10 @@ fn without_the_tag_of_the_log_all_batches_must_have_the_same_one() {
     memory.put("segment", segment.bytes);
     for (log, expected) in [(None, 5), (Some(LOG_TAG), 5), (Some(LOG_TAG + 1), 1)] {
         let file: Arc<dyn StorageFile> = Arc::from(memory.open("segment", Access::Read).unwrap());
-        let mut scanner = SegmentScanner::new(file, 0, log, 1).unwrap();
+        let mut scanner =
+            SegmentScanner::new(file, 0, Origin { tag: log, stand_alone: true }, 1).unwrap();
         assert_eq!(scan(&mut scanner).1.expected_seq, expected);
-        assert_eq!(scanner.log(), log.or(Some(LOG_TAG)));
+        assert_eq!(scanner.origin().tag, log.or(Some(LOG_TAG)));
     }
 }
 
@@ -207,6 +209,19 @@ fn the_later_batch_with_the_greatest_watermark_is_found() {
 }
 
 #[test]
+fn a_stand_alone_batch_is_nobodys_where_an_engine_began_the_log() {
+    let bytes = encode_stand_alone([record(1).as_slice()], 1, 0, 0).unwrap();
+    let memory = Memory::default();
+    memory.put("segment", bytes);
+    for (stand_alone, kind) in [(true, StopKind::EndOfFile), (false, StopKind::Damaged)] {
+        let file: Arc<dyn StorageFile> = Arc::from(memory.open("segment", Access::Read).unwrap());
+        let mut scanner =
+            SegmentScanner::new(file, 0, Origin { stand_alone, ..ORIGIN }, 1).unwrap();
+        assert_eq!(scan(&mut scanner).1.kind, kind);
+    }
+}
+
+#[test]
 fn leftovers_are_no_later_batches() {
     let old = SegmentBytes::new(1, 11).batch(1).batch(1).batch(1);
     let new = SegmentBytes::new(50, 22).batch(1);
@@ -250,7 +265,7 @@ fn a_search_reads_the_file_once_whatever_headers_users_have_stored() {
         let read = Arc::new(AtomicU64::new(0));
         let file = memory.open("segment", Access::Read).unwrap();
         let counted = Counted { file, read: Arc::clone(&read) };
-        let mut scanner = SegmentScanner::new(Arc::new(counted), 0, Some(LOG_TAG), 1).unwrap();
+        let mut scanner = SegmentScanner::new(Arc::new(counted), 0, ORIGIN, 1).unwrap();
         let (_, stop) = scan(&mut scanner);
         let before = read.load(Ordering::Relaxed);
         assert_eq!(scanner.later_witness(&stop).unwrap(), None);
@@ -297,8 +312,9 @@ fn the_segments_of_the_corpus_are_classified_for_ever() {
         let memory = Memory::default();
         memory.put("segment", bytes);
         let file: Arc<dyn StorageFile> = Arc::from(memory.open("segment", Access::Read).unwrap());
-        let tag = u64::from_le_bytes(*b"01234567");
-        let mut scanner = SegmentScanner::new(file, 0, Some(tag), 1).unwrap();
+        let tag = Some(u64::from_le_bytes(*b"01234567"));
+        let origin = Origin { tag, stand_alone: true };
+        let mut scanner = SegmentScanner::new(file, 0, origin, 1).unwrap();
         let stop = loop {
             if let Scan::End(stop) = scanner.next_batch().unwrap() {
                 break stop;

@@ -125,7 +125,7 @@ fn a_stand_alone_file_cut_at_any_byte_is_read_up_to_there() {
 #[test]
 fn files_of_another_version_are_refused_by_name() {
     let state = log(no_state, &[]);
-    state.edit("state", |bytes| (bytes[4], bytes[80]) = (1, !bytes[80]));
+    state.edit("state", |bytes| (bytes[4], bytes[88]) = (1, !bytes[88]));
     let mut bytes = segment(1).batch(1).batch(1).bytes;
     (bytes[4], bytes[60]) = (3, !bytes[60]);
     let batch = log(no_state, &[(1, bytes)]);

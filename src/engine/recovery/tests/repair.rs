@@ -106,7 +106,8 @@ fn a_visitor_that_fails_stops_the_recovery_before_anything_is_changed() {
     let before = memory.get(&segment_filename(ShardId::SINGLE, 1));
     let mut visit = |_: Visited<'_>| Err(Error::ReadOnly);
     let (strict, single) = (RecoveryPolicy::Strict, ShardId::SINGLE);
-    let error = recover(&memory, single, strict, Mode::Repair, &mut visit).unwrap_err();
+    let error = recover(&memory, single, strict, &Identity::default(), Mode::Repair, &mut visit)
+        .unwrap_err();
     assert!(matches!(error, Error::ReadOnly));
     assert_eq!(memory.get(&segment_filename(ShardId::SINGLE, 1)), before);
 }

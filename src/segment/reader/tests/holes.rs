@@ -58,7 +58,8 @@ fn a_segment_that_was_grown_to_any_length_is_not_read_through() {
         let bytes_read = AtomicU64::new(0);
         let file = Arc::new(Sparse { bytes, at_end, file_bytes: GROWN, bytes_read });
         let mut scanner =
-            SegmentScanner::new(Arc::clone(&file) as Arc<dyn StorageFile>, 0, None, 1).unwrap();
+            SegmentScanner::new(Arc::clone(&file) as Arc<dyn StorageFile>, 0, Origin::UNKNOWN, 1)
+                .unwrap();
         let (seqs, stop) = scan(&mut scanner);
         assert_eq!((seqs, stop.kind), (vec![1, 2], kind));
         assert_eq!(scanner.later_witness(&stop).unwrap(), None);
@@ -78,7 +79,7 @@ fn what_lies_behind_a_hole_is_found() {
     seal(&mut at_end, Some(&place), &header, &heads);
     let (bytes, file_bytes) = (segment.bytes, BEHIND + at_end.len() as u64);
     let file = Sparse { bytes, at_end, file_bytes, bytes_read: AtomicU64::new(0) };
-    let mut scanner = SegmentScanner::new(Arc::new(file), 0, None, 1).unwrap();
+    let mut scanner = SegmentScanner::new(Arc::new(file), 0, Origin::UNKNOWN, 1).unwrap();
     let stop = scan(&mut scanner).1;
     assert_eq!(stop.kind, StopKind::Damaged);
     let found = scanner.later_witness(&stop).unwrap().unwrap();
