@@ -341,6 +341,11 @@ impl Reader {
             }
         };
         let (shard, origin) = (self.shard.get(), self.files.origin);
+        if let Some(Truncation { first_seq, .. }) =
+            self.segments.truncated_elsewhere(self.next, false)?
+        {
+            return Err(Error::Truncated { seq: self.next, first_seq });
+        }
         let scanner = SegmentScanner::new(file, shard, origin, first_seq.get())?;
         Ok(Position { segment: first_seq, last_seq, scanner, batch: None })
     }

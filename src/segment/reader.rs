@@ -36,6 +36,13 @@ use crate::segment::window::{Slice, WINDOW_BYTES, Window};
 /// So much is read within a second; of more, holes are left out.
 const HOLES_FROM_BYTES: u64 = 256 << 20;
 
+/// How much a search looks at in vain before it looks at small batches only, as a multiple of the
+/// file: so its time grows with the file and not with its square.
+const WASTED_MAX: u64 = 8;
+
+/// The bytes of a small batch.
+const SMALL_BYTES: u64 = 64 << 10;
+
 /// What all batches of a log have in common, as far as it is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Origin {
@@ -236,6 +243,8 @@ impl SegmentScanner {
     pub(crate) fn later_witness(&mut self, stop: &Stop) -> Result<Option<LaterBatch>> {
         let step = self.unit.unwrap_or(1);
         let mut best: Option<LaterBatch> = None;
+        // What was looked at in vain. Headers that only claim to be ours may overlap.
+        let mut wasted = 0;
         let mut at = stop.offset;
         while let Some(candidate) = self.find_magic(at, step)? {
             at = candidate + step;
@@ -246,8 +255,12 @@ impl SegmentScanner {
                 || !self.is_ours(&header, &stated)
                 || header.first_seq <= stop.expected_seq
                 || !candidate.is_multiple_of(header.unit())
-                || self.verify(candidate)?.is_err()
+                || wasted > WASTED_MAX * self.file_bytes && header.end_bytes() > SMALL_BYTES
             {
+                continue;
+            }
+            if self.verify(candidate)?.is_err() {
+                wasted += header.end_bytes();
                 continue;
             }
             at = (candidate + header.frame_bytes()).next_multiple_of(step);
@@ -263,12 +276,13 @@ impl SegmentScanner {
     }
 
     /// Whether a header says what nobody knows who only appends records: the log's tag or, where
-    /// that is lost, the segment's salt. A stand-alone batch is only among its like.
+    /// that is lost, the segment's salt. Where both are lost it is taken at its word: to refuse
+    /// then is better than to cut. A stand-alone batch is only among its like.
     fn is_ours(&self, header: &BatchHeader, stated: &[u8; DIGEST_SIZE]) -> bool {
         match (header.salt, self.origin.tag) {
             (0, _) => self.salt == Some(0) || mutated("trust_stand_alone"),
             (_, Some(log)) => log == log_of(stated),
-            (salt, None) => self.salt == Some(salt),
+            (salt, None) => self.salt.is_none_or(|known| known == salt),
         }
     }
 

@@ -16,6 +16,7 @@ use crate::segment::name::{
 use crate::segment::reader::{LaterBatch, Origin, Scan, SegmentScanner, Stop, StopKind};
 use crate::seq::Seq;
 
+use super::list;
 use super::lost::{Keep, losses_among};
 use super::repair::{Plan, ended_at};
 use super::table::{Action, DirAction, DirFacts, End, Later, SegmentsSeen, StateSeen, TailFacts};
@@ -52,8 +53,13 @@ impl<'a> Survey<'a> {
         names: Vec<String>,
     ) -> Result<Survey<'a>> {
         let found = StateFile::open(storage, shard, &names, mode == Mode::Repair)?;
+        let mut names = names;
         if let Found::Valid(file) = &found {
             identity.check(storage.dir(), file.current(), mode)?;
+            if mode == Mode::Repair && !mutated("list_before_the_lock") {
+                // It is locked only now: until then another writer may have been at work.
+                names = list(storage)?;
+            }
         }
         let foreign = names.iter().find(|name| !is_expected(name)).cloned();
         let temps = [state_temp_name(shard), lost_temp_name(shard)];
@@ -189,11 +195,13 @@ impl<'a> Survey<'a> {
             let mut bytes = [0; HEADER_SIZE];
             let len = self.storage.open(name, Access::Read)?.read_at(&mut bytes, 0)?;
             // Not whether the rest is plausible: a damaged batch of an engine is one, too.
-            let is_batch = bytes[..len].starts_with(&MAGIC);
-            match is_batch && bytes[SALT_AT..][..8] != [0; 8] {
-                true => return Ok(SegmentsSeen::Salted),
-                false => seen = SegmentsSeen::StandAlone,
-            }
+            let is_batch = bytes[..len].iter().zip(MAGIC).all(|(&byte, magic)| byte == magic);
+            seen = match (is_batch, bytes[SALT_AT..][..8] != [0; 8]) {
+                (false, _) => return Ok(SegmentsSeen::Unknown),
+                (true, true) => SegmentsSeen::Salted,
+                (true, false) if seen == SegmentsSeen::Salted => seen,
+                (true, false) => SegmentsSeen::StandAlone,
+            };
         }
         Ok(seen)
     }

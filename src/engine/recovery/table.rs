@@ -197,6 +197,8 @@ pub(crate) enum SegmentsSeen {
     StandAlone,
     /// An engine wrote at least one of them, so there was a `state`.
     Salted,
+    /// One does not begin as a batch does: it is damaged, or not of a log.
+    Unknown,
 }
 
 /// What is known about the directory before a segment is scanned.
@@ -241,7 +243,7 @@ impl DirFacts {
     }
 }
 
-const DIR_ROWS: [DirRow; 7] = [
+const DIR_ROWS: [DirRow; 8] = [
     ("S-1", |f| f.state == StateSeen::Valid, DirAction::Use),
     ("S-2", |f| f.state == StateSeen::Unreadable, DirAction::Refuse),
     ("S-3", |f| f.lacks_state(SegmentsSeen::None) && !f.foreign, DirAction::Begin),
@@ -257,6 +259,7 @@ const DIR_ROWS: [DirRow; 7] = [
         |f| f.lacks_state(SegmentsSeen::Salted) && f.policy == RecoveryPolicy::TolerateTail,
         DirAction::Tolerate,
     ),
+    ("S-8", |f| f.lacks_state(SegmentsSeen::Unknown), DirAction::Refuse),
 ];
 
 #[cfg(test)]
@@ -378,7 +381,8 @@ mod tests {
     #[test]
     fn exactly_one_row_matches_every_directory() {
         let states = [StateSeen::Valid, StateSeen::Missing, StateSeen::Unreadable];
-        let contents = [SegmentsSeen::None, SegmentsSeen::StandAlone, SegmentsSeen::Salted];
+        use SegmentsSeen::{None, Salted, StandAlone, Unknown};
+        let contents = [None, StandAlone, Salted, Unknown];
         let mut used = std::collections::BTreeSet::new();
         for state in states {
             for segments in contents {
