@@ -10,7 +10,7 @@ use crate::datawal::segment;
 use crate::kv::beside::sync_parent;
 use crate::kv::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
 use crate::mutation::mutated;
-use crate::{BackendKind, Builder, Durability, Error, Log};
+use crate::{BackendKind, Builder, Durability, Error, Kind, Log};
 
 /// As in a key-value log, which may open the directory later on.
 const SEGMENT_BYTES: u64 = 32 << 20;
@@ -26,6 +26,8 @@ const BEGUN_NAME: &str = "ringwal-begun.partial";
 pub(crate) fn builder(dir: &Path, backend: BackendKind) -> Builder {
     Log::builder(dir)
         .backend(backend)
+        // One kind with a key-value log, which refuses the records that it has no place for.
+        .kind(Some(Kind::Kv))
         .durability(Durability::Written)
         .segment_bytes(SEGMENT_BYTES)
         .record_bytes_max(RECORD_BYTES_MAX)

@@ -118,7 +118,7 @@ fn another_log_is_refused_and_stays_as_it_is() {
         log.close().unwrap();
         let error = RecordLog::open_with_backend(dir, kind).unwrap_err();
         let cause = error.downcast_ref::<ringwal::Error>();
-        assert!(matches!(cause, Some(ringwal::Error::NotALog { .. })), "{error:#}");
+        assert!(matches!(cause, Some(ringwal::Error::OtherKind { .. })), "{error:#}");
         assert!(RecordLogReader::open(dir).is_err());
     });
 }
