@@ -25,7 +25,7 @@ const FACADE_ROUNDS: usize = 20;
 const APPENDERS: u64 = 3;
 /// How many of the last records truncation leaves.
 const KEPT: u64 = 100;
-const TIDY_EVERY: u64 = 20;
+const TIDY_EVERY: u64 = 50;
 
 /// A directory in memory where there is one: a hundred copies are a thousand syncs, and what goes
 /// on beside them is faster.
