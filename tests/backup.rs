@@ -25,7 +25,7 @@ const FACADE_ROUNDS: usize = 20;
 const APPENDERS: u64 = 3;
 /// How many of the last records truncation leaves.
 const KEPT: u64 = 100;
-const TIDY_EVERY: u64 = 20;
+const TIDY_EVERY: u64 = 50;
 
 /// A directory in memory where there is one: a hundred copies are a thousand syncs, and what goes
 /// on beside them is faster.
@@ -117,8 +117,8 @@ fn open_copy(copy: &Path, acked: Seq, before: Option<Seq>) -> Copied {
     Copied(records.into_iter().map(|it| (it.seq().get(), it.into_data())).collect())
 }
 
-/// Copies a log that is busy a hundred times, and looks at each copy.
-fn copies_of_a_busy_log(backend: BackendKind, back_up: impl Fn(&Log, &Path)) {
+/// Copies a log that is busy so many times, and looks at each copy.
+fn copies_of_a_busy_log(backend: BackendKind, rounds: usize, back_up: impl Fn(&Log, &Path)) {
     let parent = new_parent();
     let log = builder(&parent.path().join("log"), backend).open().unwrap();
     let acked = Acked::default();
@@ -129,7 +129,7 @@ fn copies_of_a_busy_log(backend: BackendKind, back_up: impl Fn(&Log, &Path)) {
     let mut load: Vec<&(dyn Fn() + Sync)> = vec![&tidy];
     load.extend((0..APPENDERS).map(|_| &append as &(dyn Fn() + Sync)));
     beside(&load, || {
-        for round in 0..ROUNDS {
+        for round in 0..rounds {
             let copy = parent.path().join(format!("copy-{round}"));
             let (seq, checkpoint) = (log.durable_seq(), log.last_checkpoint().map(|it| it.seq));
             back_up(&log, &copy);
@@ -152,7 +152,7 @@ fn copies_of_a_busy_log(backend: BackendKind, back_up: impl Fn(&Log, &Path)) {
 #[test]
 fn every_copy_that_a_busy_log_makes_of_itself_opens_with_what_was_acknowledged() {
     for backend in [BackendKind::Std, BackendKind::Auto] {
-        copies_of_a_busy_log(backend, |log, copy| {
+        copies_of_a_busy_log(backend, ROUNDS / 2, |log, copy| {
             log.backup_to(copy).unwrap();
         });
     }
@@ -160,7 +160,7 @@ fn every_copy_that_a_busy_log_makes_of_itself_opens_with_what_was_acknowledged()
 
 #[test]
 fn every_copy_of_a_busy_log_that_is_made_without_its_lock_opens_with_what_was_acknowledged() {
-    copies_of_a_busy_log(BackendKind::Auto, |log, copy| {
+    copies_of_a_busy_log(BackendKind::Auto, ROUNDS, |log, copy| {
         let report = Log::builder(log.dir()).backup_to(copy).unwrap();
         assert!(report.last_seq >= report.first_seq.prev());
     });
@@ -169,7 +169,7 @@ fn every_copy_of_a_busy_log_that_is_made_without_its_lock_opens_with_what_was_ac
 #[cfg(feature = "cli")]
 #[test]
 fn every_copy_of_a_busy_log_that_the_command_makes_opens_with_what_was_acknowledged() {
-    copies_of_a_busy_log(BackendKind::Std, |log, copy| {
+    copies_of_a_busy_log(BackendKind::Std, ROUNDS, |log, copy| {
         let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_ringwal"));
         let output = command.arg("backup").arg(log.dir()).arg(copy).output().unwrap();
         let said = String::from_utf8_lossy(&output.stderr);

@@ -3,10 +3,10 @@
 //! 1. The log is looked at as a reader without the lock does ([`Still`]); that look verifies all of
 //!    it and says where each segment ends. Damage is an error: a copy with a hole is none.
 //! 2. Each segment is copied up to the end of its last batch. Then its beginning, which no two
-//!    lives of a file share, is read once more under its name. If it is the same for all of them,
-//!    nothing was truncated or recycled before the last byte was read; if `state` tells of no new
-//!    cut either, the copy is the log of that moment. Else it is looked at again, and only what is
-//!    not copied yet is copied.
+//!    lives of a file share, is read once more under its name. If it is another one, the segment
+//!    was truncated; its copy counts only if its file was open since the look and all batches of
+//!    the copy hold. If that is so for all segments, and `state` tells of no new cut, the copy is
+//!    the log of that moment. Else it is looked at again, and what is copied already is kept.
 //! 3. The copy's `state` has the log's id, so that its batches count; the first live record, the
 //!    cut and the checkpoint as they were; and the last record, so that the copy notices when its
 //!    end goes bad.
@@ -38,6 +38,7 @@ use crate::io::{Access, StdStorage, Storage};
 use crate::mutation::mutated;
 use crate::replication::ShardId;
 use crate::segment::name::{LostName, parse_segment, state_name};
+use crate::segment::reader::{Scan, SegmentScanner};
 use crate::seq::Seq;
 use crate::wakers::may_block;
 
@@ -316,7 +317,7 @@ impl Copier<'_> {
             }
         }
         self.remove_truncated(&recovered)?;
-        Ok(self.stands_still(&recovered)?.then_some(recovered))
+        Ok(self.stands_still(&still, &recovered)?.then_some(recovered))
     }
 
     /// Whether a segment was copied by an earlier attempt, in this life of its file.
@@ -368,12 +369,16 @@ impl Copier<'_> {
     }
 
     /// Whether nothing was truncated while it was copied.
-    fn stands_still(&self, recovered: &Recovered) -> Result<bool> {
+    fn stands_still(&self, still: &Still, recovered: &Recovered) -> Result<bool> {
         if mutated("back_up_at_first_sight") {
             return Ok(true);
         }
         for segment in &recovered.segments {
-            if !self.is_unchanged(&segment.name)? {
+            // One that was open from that moment on may be gone, if it was not recycled before it
+            // was read: then its batches do not hold.
+            let is_safe = self.is_unchanged(&segment.name)?
+                || still.holds(&segment.name) && self.is_whole(segment, recovered.log_tag)?;
+            if !is_safe {
                 return Ok(false);
             }
         }
@@ -385,6 +390,19 @@ impl Copier<'_> {
         let before = recovered.state.as_ref().map(StateFile::current);
         let cut = |state: &State| (state.log_id, state.cut, state.cutting);
         Ok(now.as_ref().map(cut) == before.map(cut))
+    }
+
+    /// Whether all batches of a copied segment hold.
+    fn is_whole(&self, segment: &SegmentInfo, log_tag: Option<u64>) -> Result<bool> {
+        let file = Arc::from(self.copy.open(&segment.name, Access::Read)?);
+        let (shard, first_seq) = (self.source.shard.get(), segment.first_seq.get());
+        let mut scanner = SegmentScanner::new(file, shard, log_tag, first_seq)?;
+        while scanner.expected_seq() <= segment.last_seq.get() {
+            if let Scan::End(_) = scanner.next_batch()? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// Whether the segment of this name begins as its copy does: each life of a file has a salt.

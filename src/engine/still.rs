@@ -114,6 +114,11 @@ impl Still {
         }
     }
 
+    /// Whether a file is open since that moment, so that removing it takes nothing away.
+    pub(crate) fn holds(&self, name: &str) -> bool {
+        matches!(self.files.get(name), Some(StillFile::Open(_)))
+    }
+
     /// `None` if something was truncated meanwhile.
     fn look(storage: &Arc<dyn Storage>, shard: ShardId, held_max: usize) -> Result<Option<Still>> {
         let state = content(&**storage, &state_name(shard))?;
