@@ -38,7 +38,7 @@ use crate::io::{Access, StdStorage, Storage};
 use crate::mutation::mutated;
 use crate::replication::ShardId;
 use crate::segment::name::{LostName, parse_segment, state_name};
-use crate::segment::reader::{Scan, SegmentScanner};
+use crate::segment::reader::{Origin, Scan, SegmentScanner};
 use crate::seq::Seq;
 use crate::wakers::may_block;
 
@@ -377,7 +377,7 @@ impl Copier<'_> {
             // One that was open from that moment on may be gone, if it was not recycled before it
             // was read: then its batches do not hold.
             let is_safe = self.is_unchanged(&segment.name)?
-                || still.holds(&segment.name) && self.is_whole(segment, recovered.log_tag)?;
+                || still.holds(&segment.name) && self.is_whole(segment, recovered.origin)?;
             if !is_safe {
                 return Ok(false);
             }
@@ -393,10 +393,10 @@ impl Copier<'_> {
     }
 
     /// Whether all batches of a copied segment hold.
-    fn is_whole(&self, segment: &SegmentInfo, log_tag: Option<u64>) -> Result<bool> {
+    fn is_whole(&self, segment: &SegmentInfo, origin: Origin) -> Result<bool> {
         let file = Arc::from(self.copy.open(&segment.name, Access::Read)?);
         let (shard, first_seq) = (self.source.shard.get(), segment.first_seq.get());
-        let mut scanner = SegmentScanner::new(file, shard, log_tag, first_seq)?;
+        let mut scanner = SegmentScanner::new(file, shard, origin, first_seq)?;
         while scanner.expected_seq() <= segment.last_seq.get() {
             if let Scan::End(_) = scanner.next_batch()? {
                 return Ok(false);
