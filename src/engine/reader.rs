@@ -341,7 +341,9 @@ impl Reader {
             }
         };
         let (shard, origin) = (self.shard.get(), self.files.origin);
-        if let Some(Truncation { first_seq, .. }) =
+        // What was cut off may have been followed by something else. What was freed at the other
+        // end, and is open, is still what it was.
+        if let Some(Truncation { first_seq, is_cut: true }) =
             self.segments.truncated_elsewhere(self.next, false)?
         {
             return Err(Error::Truncated { seq: self.next, first_seq });

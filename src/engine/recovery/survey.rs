@@ -139,7 +139,10 @@ impl<'a> Survey<'a> {
             Found::Missing => (StateSeen::Missing, None),
             Found::Unreadable => (StateSeen::Unreadable, None),
         };
-        let segments = self.segments_seen()?;
+        let segments = match state {
+            StateSeen::Missing => self.segments_seen()?,
+            StateSeen::Valid | StateSeen::Unreadable => SegmentsSeen::None,
+        };
         let facts = DirFacts { state, segments, foreign: foreign.is_some(), policy: self.policy };
         let first = self.segments.first().map_or(1, |(first_seq, _)| *first_seq);
         let lost = Corruption::new(
