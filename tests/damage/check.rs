@@ -350,7 +350,7 @@ impl<'a> Checker<'a> {
 }
 
 fn builder() -> Builder {
-    Log::builder("sim").segment_bytes(32 * 1024)
+    Log::builder("sim").kind(None).segment_bytes(32 * 1024)
 }
 
 /// A disk with these files.
