@@ -120,7 +120,7 @@ impl Files {
             }
             Err(error) => (None, Err(error)),
         };
-        let watched = segments.truncated_elsewhere(seq, read.is_err())?;
+        let watched = segments.truncated_elsewhere(seq)?;
         if let Some(Truncation { first_seq, is_cut }) = watched {
             // As long as it has its name, or when it was removed, it was not recycled.
             let is_kept = match &file {

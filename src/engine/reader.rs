@@ -147,14 +147,10 @@ impl Segments {
     }
 
     /// What a writer elsewhere truncated since, if `seq` is of it.
-    pub(crate) fn truncated_elsewhere(
-        &self,
-        seq: Seq,
-        after_error: bool,
-    ) -> Result<Option<Truncation>> {
+    pub(crate) fn truncated_elsewhere(&self, seq: Seq) -> Result<Option<Truncation>> {
         match self {
             Segments::Fixed(_, Some(watch)) if !mutated("never_look_at_state_again") => {
-                watch.truncated(seq, after_error)
+                watch.truncated(seq)
             }
             _ => Ok(None),
         }
@@ -344,7 +340,7 @@ impl Reader {
         // What was cut off may have been followed by something else. What was freed at the other
         // end, and is open, is still what it was.
         if let Some(Truncation { first_seq, is_cut: true }) =
-            self.segments.truncated_elsewhere(self.next, false)?
+            self.segments.truncated_elsewhere(self.next)?
         {
             return Err(Error::Truncated { seq: self.next, first_seq });
         }
@@ -370,9 +366,7 @@ impl Reader {
     /// An error if the segment is not part of the log any more.
     fn check_live(&self, segment: Seq) -> Result<()> {
         self.check_cut()?;
-        if let Some(Truncation { first_seq, .. }) =
-            self.segments.truncated_elsewhere(self.next, true)?
-        {
+        if let Some(Truncation { first_seq, .. }) = self.segments.truncated_elsewhere(self.next)? {
             return Err(Error::Truncated { seq: self.next, first_seq });
         }
         match self.segments.find(segment) {

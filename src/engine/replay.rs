@@ -164,9 +164,9 @@ impl Builder {
         Ok(Reader::of_segments(files, shard, watch, recovered))
     }
 
-    /// [`read_only_replaying`](Self::read_only_replaying) that looks again before it tells damage or
-    /// a segment that is gone, as beside a writer either may come from a look that took too long:
-    /// it calls `begin` and shows the records anew.
+    /// [`read_only_replaying`](Self::read_only_replaying) that looks again before it tells damage
+    /// or a segment that is gone, as beside a writer either may come from a look that took too
+    /// long: it calls `begin` and shows the records anew.
     pub(crate) fn read_only_still(
         self,
         begin: &mut dyn FnMut(),

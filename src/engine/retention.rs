@@ -239,6 +239,7 @@ impl Log {
         let mut state = file.current().clone();
         state.cut = Some(seq.get()).filter(|_| !mutated("forget_cut"));
         state.cutting = state.cut.is_some();
+        state.cuts = state.cuts.wrapping_add(1);
         state.last_seq = seq.get();
         state.clean = false;
         let shared = self.shared();

@@ -95,8 +95,8 @@ impl StateFile {
         }
     }
 
-    /// Makes the shard's `state` file, durably, for the log that these batches are of, or a new one. What lies
-    /// under its temporary name is replaced.
+    /// Makes the shard's `state` file, durably, for the log that these batches are of, or a new
+    /// one. What lies under its temporary name is replaced.
     pub(crate) fn create(
         storage: &dyn Storage,
         shard: ShardId,

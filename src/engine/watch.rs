@@ -39,9 +39,8 @@ impl Watch {
         Ok(Some(Arc::new(Watch { file, first, last })))
     }
 
-    /// If `seq` was truncated since, the first record that is left. `after_error` says that it
-    /// could not be read.
-    pub(crate) fn truncated(&self, seq: Seq, after_error: bool) -> Result<Option<Truncation>> {
+    /// If `seq` was truncated since, the first record that is left.
+    pub(crate) fn truncated(&self, seq: Seq) -> Result<Option<Truncation>> {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         let (slots, state) = &mut *last;
         // What cannot be read is being written: then the other slot counts, or what was seen last.
@@ -50,9 +49,7 @@ impl Watch {
         {
             *state = newest;
         }
-        let is_new_cut = state.cut != self.first.cut
-            || state.cutting
-            || after_error && state.generation != self.first.generation;
+        let is_new_cut = state.cuts != self.first.cuts || state.cutting;
         let is_cut = is_new_cut && state.cut.is_some_and(|cut| seq.get() > cut);
         let first_seq = Seq::new(state.first_seq);
         Ok((is_cut || seq < first_seq).then_some(Truncation { first_seq, is_cut }))

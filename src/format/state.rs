@@ -19,7 +19,8 @@
 //!  64    8  checkpoint: time, nanoseconds since the Unix epoch
 //!  72    4  checkpoint: payload bytes
 //!  76    1  kind of log: 0 not said, 1 raw, 2 events, 3 keys and values, 4 datawal
-//!  77    3  zero
+//!  77    1  zero
+//!  78    2  how often the end was cut off, counted round and round
 //!  80    8  label: the user's bytes; zeros are none
 //!  88   16  digest: BLAKE3, cut to 16 bytes, over all of the slot but these bytes
 //! 104    n  checkpoint: payload; zeros up to the end
@@ -74,6 +75,8 @@ pub struct State {
     pub cut: Option<u64>,
     /// Whether files beyond the cut may still be there.
     pub cutting: bool,
+    /// How often the end was cut off, counted round and round: two cuts may be at one place.
+    pub cuts: u16,
     /// Whether the log began as files of stand-alone batches. In any other log such a batch is not
     /// the log's, since anybody can make one.
     pub adopted: bool,
@@ -108,6 +111,7 @@ impl State {
             clean: false,
             cut: None,
             cutting: false,
+            cuts: 0,
             adopted: false,
             checkpoint: None,
             kind: None,
@@ -153,6 +157,7 @@ impl State {
             slot[72..76].copy_from_slice(&(len as u32).to_le_bytes());
             slot[PAYLOAD_AT..PAYLOAD_AT + len].copy_from_slice(&checkpoint.payload);
         }
+        slot[CUTS_AT..LABEL_AT].copy_from_slice(&self.cuts.to_le_bytes());
         slot[KIND_AT] = self.kind.map_or(0, Kind::to_byte);
         slot[LABEL_AT..DIGEST_AT].copy_from_slice(&self.label);
         let digest = slot_digest(&slot);
@@ -205,6 +210,7 @@ impl State {
             cut,
             cutting,
             checkpoint: decode_checkpoint(slot, flags)?,
+            cuts: u16_at(slot, CUTS_AT),
             kind: Kind::from_byte(slot[KIND_AT]),
             label: array_at(slot, LABEL_AT),
         })
@@ -328,6 +334,7 @@ impl std::error::Error for StateError {}
 const MAGIC: [u8; 4] = *b"RWST";
 const VERSION: u8 = 2;
 const KIND_AT: usize = 76;
+const CUTS_AT: usize = 78;
 const LABEL_AT: usize = 80;
 const DIGEST_AT: usize = LABEL_AT + LABEL_BYTES;
 const PAYLOAD_AT: usize = DIGEST_AT + DIGEST_SIZE;
@@ -415,6 +422,7 @@ mod tests {
                 clean,
                 cut,
                 cutting: cutting && cut.is_some(),
+                cuts: generation as u16,
                 adopted,
                 kind: Kind::from_byte(kind),
                 label,

@@ -38,8 +38,8 @@ pub struct DataReader {
 }
 
 impl DataReader {
-    /// Opens the store in `dir` as it is now. Beside a writer that compacts all the time it may look
-    /// more than once.
+    /// Opens the store in `dir` as it is now. Beside a writer that compacts all the time it may
+    /// look more than once.
     ///
     /// # Errors
     ///

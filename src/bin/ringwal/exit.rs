@@ -3,8 +3,8 @@
 //! 1. 1 is a failure of the data or the machine: damage, a failing or full disk, a refused
 //!    backend, a log that is in use, a standard stream that fails.
 //! 2. 2 is a failure of the request: an unknown option, a value out of range, a path that is not
-//!    a log, may not be read, or is a log of a newer version or of another kind, or is taken. (clap uses it
-//!    too.)
+//!    a log, may not be read, is a log of a newer version or of another kind, or is taken. (clap
+//!    uses it too.)
 //! 3. The code follows from the failure alone, whatever command has it. The table for users is in
 //!    the help ([`crate::args`]) and in the manual's chapter on the command.
 
