@@ -32,8 +32,6 @@ pub enum Kind {
     Events,
     /// Keys and values: a [`kv::DataWal`](crate::kv::DataWal).
     Kv,
-    /// Keys and values, behind the names of the crate `datawal`.
-    DataWal,
     /// One that this version of the crate does not know, by its number.
     Unknown(
         /// The number.
@@ -41,11 +39,10 @@ pub enum Kind {
     ),
 }
 
-const KINDS: [(u8, Kind, &str); 4] = [
+const KINDS: [(u8, Kind, &str); 3] = [
     (1, Kind::Raw, "a raw log"),
     (2, Kind::Events, "an event log"),
     (3, Kind::Kv, "a key-value log"),
-    (4, Kind::DataWal, "a datawal log"),
 ];
 
 impl Kind {
@@ -69,7 +66,6 @@ impl Kind {
             Kind::Raw => "Log",
             Kind::Events => "wal::WalHandle",
             Kind::Kv => "kv::DataWal",
-            Kind::DataWal => "the names of the crate datawal",
             Kind::Unknown(_) => "the ringwal that wrote it",
         }
     }

@@ -213,6 +213,38 @@ fn a_second_writer_is_refused_although_the_lock_file_was_deleted() {
     }
 }
 
+#[test]
+fn a_log_whose_state_was_removed_or_replaced_goes_no_further_than_its_segment() {
+    for (backend, replaced) in BACKENDS.iter().flat_map(|&it| [(it, false), (it, true)]) {
+        let dir = tempfile::tempdir().unwrap();
+        let builder = || Log::builder(dir.path()).backend(backend).segment_bytes(8192);
+        let log = builder().spare_segments(1).open().unwrap();
+        for n in 0..20_u8 {
+            log.append([n; 1000]).unwrap();
+        }
+        let state = dir.path().join("state");
+        let bytes = std::fs::read(&state).unwrap();
+        // It stays for whoever has it open.
+        let kept = dir.path().with_extension("kept");
+        std::fs::rename(&state, &kept).unwrap();
+        if replaced {
+            std::fs::write(&state, &bytes).unwrap();
+        }
+        // What spares there are is named already, at the most.
+        let appends = (20..120_u8).map(|n| log.append([n; 1000]));
+        let error = appends.filter_map(Result::err).next().expect("it went on");
+        let message = error.root_cause().to_string();
+        let shown = format!("{error}: {message}");
+        assert!(shown.contains("state") && shown.contains("open the log again"), "{shown}");
+        let last = log.durable_seq();
+        assert!(log.close().is_err());
+        drop(log);
+        std::fs::rename(&kept, &state).unwrap();
+        let log = builder().open().unwrap();
+        assert!(log.durable_seq() >= last);
+    }
+}
+
 /// All that can be seen of the files below a directory.
 #[cfg(unix)]
 fn tree(dir: &Path) -> Vec<String> {

@@ -14,12 +14,17 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use common::uring_runs;
+use descriptors::{
+    no_descriptors_at_open, no_descriptors_at_rotation, no_descriptors_to_cut_the_end,
+};
 use many::many_segments;
 use place::{directory_replaced, working_directory_changed};
 use resource::{Limit, ignore_file_size_signal, shut_down};
 use ringwal::{BackendKind, Blocks, Builder, CorruptionKind, Error, Log, Seq};
 
 mod common;
+#[path = "limits/descriptors.rs"]
+mod descriptors;
 #[path = "limits/many.rs"]
 mod many;
 #[path = "limits/place.rs"]
@@ -32,11 +37,12 @@ const RECORD_BYTES: usize = 10_000;
 
 type Case = fn(&Path, BackendKind);
 
-const CASES: [(&str, Case); 17] = [
+const CASES: [(&str, Case); 18] = [
     ("short_write", short_write),
     ("no_long_files", no_long_files),
     ("no_descriptors_at_open", no_descriptors_at_open),
     ("no_descriptors_at_rotation", no_descriptors_at_rotation),
+    ("no_descriptors_to_cut_the_end", no_descriptors_to_cut_the_end),
     ("directory_removed", directory_removed),
     ("directory_renamed", directory_renamed),
     ("directory_replaced", directory_replaced),
@@ -184,7 +190,7 @@ fn assert_failed_for_good(log: &Log, cause: &str) {
     log.close().unwrap_err();
 }
 
-// Room and descriptors.
+// Room.
 
 #[test]
 fn a_write_that_is_cut_short_ends_the_log_and_loses_nothing() {
@@ -227,79 +233,6 @@ fn no_long_files(dir: &Path, backend: BackendKind) {
     append(&log, 40);
     let last = log.appended_seq();
     log.close().unwrap();
-    assert_goes_on(dir, backend, last);
-}
-
-#[test]
-fn opening_without_enough_descriptors_says_so_and_leaves_the_log_as_it_was() {
-    let test = "opening_without_enough_descriptors_says_so_and_leaves_the_log_as_it_was";
-    run_case(test, "no_descriptors_at_open", false);
-}
-
-fn no_descriptors_at_open(dir: &Path, backend: BackendKind) {
-    let log = builder(dir, backend).open().unwrap();
-    append(&log, 30);
-    log.close().unwrap();
-    drop(log);
-    let open_before = descriptors();
-    let mut refused = 0;
-    // Beyond standard input, output and error.
-    for limit in 3.. {
-        assert!(limit < 64, "it never opens");
-        Limit::Descriptors.set(Some(limit));
-        let opened = builder(dir, backend).open();
-        Limit::Descriptors.set(None);
-        match opened {
-            Ok(log) => {
-                assert_content(&log, Seq::new(30));
-                break;
-            }
-            Err(error) => {
-                assert!(error.to_string().contains("Too many open files"), "{error}");
-                let inside = error.to_string().contains(dir.to_str().unwrap());
-                assert!(inside || matches!(error, Error::BackendRefused { .. }), "{error}");
-                refused += 1;
-            }
-        }
-        assert_eq!(descriptors(), open_before, "descriptors were left open");
-    }
-    assert!(refused > 2, "only {refused} were refused");
-    assert_goes_on(dir, backend, Seq::new(30));
-}
-
-/// What the open descriptors of this process point to.
-fn descriptors() -> Vec<PathBuf> {
-    let entries = fs::read_dir("/proc/self/fd").unwrap().map(|entry| entry.unwrap().path());
-    let mut targets: Vec<_> = entries.filter_map(|path| fs::read_link(path).ok()).collect();
-    targets.sort_unstable();
-    targets
-}
-
-#[test]
-fn rotation_without_descriptors_says_so_and_loses_nothing() {
-    let test = "rotation_without_descriptors_says_so_and_loses_nothing";
-    run_case(test, "no_descriptors_at_rotation", false);
-}
-
-fn no_descriptors_at_rotation(dir: &Path, backend: BackendKind) {
-    let log = builder(dir, backend).open().unwrap();
-    append(&log, 3);
-    Limit::Descriptors.set(Some(3));
-    let error = append_until_refused(&log);
-    assert_names(&error, dir, "Too many open files");
-    // What names and seals a segment needs none; only the next spare does, and that can wait.
-    assert!(matches!(error, Error::NoSpace { .. }), "{error}");
-    assert!(log.durable_seq().get() > SEGMENT_BYTES / (2 * RECORD_BYTES as u64), "none was filled");
-    Limit::Descriptors.set(None);
-    // The spare that was being prepared meanwhile may be refused to one more append, but no other.
-    match log.append(record(log.appended_seq().get() + 1)) {
-        Ok(_) | Err(Error::NoSpace { .. }) => {}
-        Err(error) => panic!("{error}"),
-    }
-    append(&log, 40);
-    let last = log.durable_seq();
-    log.close().unwrap();
-    drop(log);
     assert_goes_on(dir, backend, last);
 }
 

@@ -96,6 +96,12 @@ fn an_append_that_tolerates_damage_tells_what_it_cut_off() {
     // Once: then the log is clean.
     let appended = run_with(&args, &dir, b"four\n");
     assert!(!stderr(&appended).contains("lost:"), "{}", stderr(&appended));
+    // But not forgotten.
+    let json: serde_json::Value =
+        serde_json::from_slice(&run(&["verify", "--json"], &dir).stdout).unwrap();
+    let loss = &json["losses"][0];
+    assert_eq!((&json["verdict"], &loss["first_seq"]), (&"clean".into(), &2.into()), "{json}");
+    assert!(Path::new(loss["path"].as_str().unwrap()).exists(), "{json}");
 }
 
 #[test]

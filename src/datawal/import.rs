@@ -157,11 +157,31 @@ fn run(from: &Path, to: &Path, on_damage: OnDamage) -> Result<Imported> {
         let reason = "it has no file of the crate datawal, such as 00000001.dwal".to_owned();
         return Err(Error::NotALog { path: from.to_path_buf(), reason });
     }
+    require_outside(from, to)?;
     let _lock = lock(from)?;
     let partial = PartialDir::create(to)?;
     let imported = copy(from, &ids, &partial.content(), on_damage)?;
     partial.finish()?;
     Ok(imported)
+}
+
+/// The new directory would be a part of the source, of which nothing is to change.
+fn require_outside(from: &Path, to: &Path) -> Result<()> {
+    let inside = to.ancestors().skip(1).any(|above| {
+        let above = if above == Path::new("") { Path::new(".") } else { above };
+        let [Ok(above), Ok(from)] = [above, from].map(std::fs::canonicalize) else { return false };
+        above == from
+    });
+    match inside && !mutated("datawal_import_into_the_source") {
+        true => {
+            let source = std::io::Error::new(
+                ErrorKind::InvalidInput,
+                "it is inside of the directory that is imported; name another place",
+            );
+            Err(Error::io("make a log in", to, source))
+        }
+        false => Ok(()),
+    }
 }
 
 /// Holds the lock that programs of the crate datawal take, without writing to it.

@@ -130,7 +130,8 @@ pub(crate) struct Committer {
     /// Batches are large, or were a moment ago.
     in_burst: bool,
     last_batch_at: Option<Instant>,
-    /// The watermark is noted, so the ring thread sleeps without a timer.
+    /// The watermark is noted, so the ring thread sleeps without a timer: whoever moves it without
+    /// that thread wakes it.
     pub(crate) is_noted: bool,
     news: News,
 }

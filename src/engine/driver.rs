@@ -23,6 +23,7 @@ use crate::engine::shared::Shared;
 use crate::error::{Error, Result};
 use crate::gate::Waking;
 use crate::io::{Completion, IoQueue, LockGuard};
+use crate::mutation::mutated;
 use crate::sync::channel::{Receiver, Sender, bounded};
 use crate::sync::now;
 
@@ -153,7 +154,7 @@ impl<Q: IoQueue> Driver<Q> {
         }
         let now = now();
         let at = self.notes.due_at(committer.durable_seq(), now);
-        committer.is_noted = at.is_none();
+        committer.is_noted = at.is_none() && (self.notes.is_on() || mutated("wake_for_no_note"));
         at.map(|at| if committer.is_busy() { at.max(now + BUSY) } else { at })
     }
 

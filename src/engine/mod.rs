@@ -47,6 +47,7 @@ pub(crate) mod tests;
 pub(crate) mod watch;
 
 use std::fmt;
+use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -237,6 +238,12 @@ impl Log {
         &self.inner.options
     }
 }
+
+// Whoever catches a panic finds a log that is as good as before it, or poisoned: what a panic could
+// leave half done is behind locks, and a panic of the thread that drives the log ends the log. The
+// compiler only sees trait objects.
+impl UnwindSafe for Log {}
+impl RefUnwindSafe for Log {}
 
 impl fmt::Debug for Log {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -321,6 +321,8 @@ fn lock_and_recover(
     let (identity, mode) = (&options.identity, Mode::Repair);
     let mut recovered = recovery::recover(storage, shard, policy, identity, mode, visit)?;
     let of_state = recovered.state.as_mut().and_then(StateFile::take_lock);
+    // A lock keeps nobody away who finds another file under that name.
+    storage.must_keep(&name::state_name(shard))?;
     Ok((Box::new(Locks { _of_state: of_state, _of_name: lock }), recovered))
 }
 

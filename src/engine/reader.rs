@@ -418,6 +418,10 @@ impl Iterator for Reader {
 
 impl std::iter::FusedIterator for Reader {}
 
+// What a panic could interrupt is a read; the next one begins with what was read whole.
+impl std::panic::UnwindSafe for Reader {}
+impl std::panic::RefUnwindSafe for Reader {}
+
 impl fmt::Debug for Reader {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Reader")

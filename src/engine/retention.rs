@@ -17,7 +17,7 @@ use crate::engine::recovery::SegmentInfo;
 use crate::engine::recovery::repair::{self, Plan};
 use crate::engine::state_file::StateFile;
 use crate::error::{Corruption, CorruptionKind, Error, Result, Witness};
-use crate::io::Access;
+use crate::io::{Access, StorageFile};
 use crate::mutation::mutated;
 use crate::segment::name::spare_name;
 use crate::segment::reader::{Origin, Scan, SegmentScanner};
@@ -78,6 +78,16 @@ pub struct Segment {
     /// The end of its last batch in bytes, with its padding while it may take more; 0 for the
     /// moment in which it is being sealed.
     pub bytes: u64,
+}
+
+/// A cut of the end that nothing keeps from being carried out but the disk.
+struct PlannedCut {
+    plan: Plan,
+    /// The segments that are left.
+    kept: Vec<SegmentInfo>,
+    /// Keeps a descriptor for who trims the last of them: once `state` tells of the cut, it has to
+    /// be finished.
+    to_trim: Option<Box<dyn StorageFile>>,
 }
 
 impl Log {
@@ -176,13 +186,14 @@ impl Log {
         Ok(())
     }
 
-    /// Removes and trims what lies after `seq`, by the same steps as recovery after a crash in
-    /// between. Returns the segments that are left.
-    fn cut_files(&self, seq: Seq, state: &mut StateFile) -> Result<Vec<SegmentInfo>> {
+    /// What is to be removed and trimmed after `seq`, by the same steps as recovery after a crash
+    /// in between. Changes nothing.
+    fn plan_cut(&self, seq: Seq, state: &StateFile) -> Result<PlannedCut> {
         let storage = &*self.inner.storage;
         let mut kept = self.shared().segments().clone();
         let after = kept.split_off(kept.partition_point(|segment| segment.first_seq <= seq));
         let mut plan = Plan { end_at: Some(seq.get()), ..Plan::default() };
+        let mut to_trim = None;
         plan.remove = after.into_iter().rev().map(|segment| segment.name).collect();
         if let Some(last) = kept.last_mut().filter(|last| last.last_seq > seq) {
             let file = Arc::from(storage.open(&last.name, Access::Read)?);
@@ -206,9 +217,11 @@ impl Log {
             }
             last.last_seq = seq;
             plan.trim.push((last.name.clone(), last.bytes));
+            if !mutated("cut_without_a_descriptor") {
+                to_trim = Some(storage.open(&last.name, Access::Write)?);
+            }
         }
-        repair::carry_out(storage, &plan, Some(state))?;
-        Ok(kept)
+        Ok(PlannedCut { plan, kept, to_trim })
     }
 
     /// Removes every record after `seq`, durably: the next append gets `seq + 1`. Appends wait
@@ -219,8 +232,9 @@ impl Log {
     /// # Errors
     ///
     /// [`Error::OutOfRange`] when `seq` lies beyond what was appended, before what is still
-    /// there, or before the last checkpoint, [`Error::StatesUsedUp`]; then nothing changes. Else as
-    /// [`append`](Self::append).
+    /// there, or before the last checkpoint, [`Error::StatesUsedUp`], [`Error::Io`] and
+    /// [`Error::Corrupt`] when the segment that has `seq` cannot be opened or read; then nothing
+    /// changes, and the log goes on. Else as [`append`](Self::append).
     pub fn truncate_after(&self, seq: Seq) -> Result<()> {
         self.shared().require_own_process()?;
         may_block()?;
@@ -236,6 +250,7 @@ impl Log {
         if seq == max {
             return Ok(());
         }
+        let planned = self.plan_cut(seq, &file)?;
         let mut state = file.current().clone();
         state.cut = Some(seq.get()).filter(|_| !mutated("forget_cut"));
         state.cutting = state.cut.is_some();
@@ -245,8 +260,10 @@ impl Log {
         let shared = self.shared();
         shared.cuts.begin(seq.get());
         shared.or_poison(file.write(state))?;
-        let kept = shared.or_poison(self.cut_files(seq, &mut file))?;
-        *shared.segments() = kept;
+        drop(planned.to_trim);
+        let storage = &*self.inner.storage;
+        shared.or_poison(repair::carry_out(storage, &planned.plan, Some(&mut file)))?;
+        *shared.segments() = planned.kept;
         self.inner.files.retain(|_| false);
         let (reply, answer) = bounded(1);
         shared.control(Control::Reset(seq.get(), reply));

@@ -4,7 +4,7 @@ mod page_cache;
 
 use std::io;
 use std::path::Path;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -353,6 +353,82 @@ fn a_log_that_rests_after_a_burst_prepares_its_spares_for_the_next() {
         assert!(Instant::now() < deadline, "{:?}", spares(&log));
         std::thread::yield_now();
     }
+}
+
+/// A queue that tells whether its thread sleeps until it is woken, and counts who wakes it.
+struct Watched {
+    inner: Box<dyn IoQueue>,
+    sleeps: Arc<AtomicBool>,
+    wakes: Arc<AtomicUsize>,
+}
+
+struct CountedWake {
+    inner: Arc<dyn Wake>,
+    sleeps: Arc<AtomicBool>,
+    wakes: Arc<AtomicUsize>,
+}
+
+impl Wake for CountedWake {
+    fn wake(&self) {
+        self.wakes.fetch_add(1, Ordering::SeqCst);
+        self.sleeps.store(false, Ordering::SeqCst);
+        self.inner.wake();
+    }
+}
+
+impl IoQueue for Watched {
+    fn submit(&mut self, token: u64, op: Op) {
+        self.inner.submit(token, op);
+    }
+    fn wait(&mut self, timeout: Option<Duration>, done: &mut Vec<Completion>) -> Result<()> {
+        self.sleeps.store(timeout.is_none() && self.inner.in_flight() == 0, Ordering::SeqCst);
+        let waited = self.inner.wait(timeout, done);
+        self.sleeps.store(false, Ordering::SeqCst);
+        waited
+    }
+    fn in_flight(&self) -> usize {
+        self.inner.in_flight()
+    }
+    fn waker(&self) -> Arc<dyn Wake> {
+        let (sleeps, wakes) = (Arc::clone(&self.sleeps), Arc::clone(&self.wakes));
+        Arc::new(CountedWake { inner: self.inner.waker(), sleeps, wakes })
+    }
+    fn commit_file(&self, file: FileId) -> Option<Arc<dyn CommitFile>> {
+        self.inner.commit_file(file)
+    }
+}
+
+/// Of 100 records that appenders wrote by themselves while the ring thread slept, how many woke it.
+fn woken_by_100(after: Option<Duration>) -> usize {
+    let dir = tempfile::tempdir().unwrap();
+    let (sleeps, wakes) = (Arc::<AtomicBool>::default(), Arc::<AtomicUsize>::default());
+    let (seen, counted) = (Arc::clone(&sleeps), Arc::clone(&wakes));
+    let builder = Log::builder(dir.path()).backend(BackendKind::Std).note_after(after);
+    let log = builder
+        .open_wrapped(move |inner| Box::new(Watched { inner, sleeps: seen, wakes: counted }))
+        .unwrap();
+    let (mut own, mut woke) = (0, 0);
+    while own < 100 {
+        while !sleeps.load(Ordering::SeqCst) {
+            std::thread::yield_now();
+        }
+        let before = (log.metrics().inline_batches, wakes.load(Ordering::SeqCst));
+        log.append("one").unwrap();
+        if log.metrics().inline_batches > before.0 {
+            own += 1;
+            woke += usize::from(wakes.load(Ordering::SeqCst) > before.1);
+        }
+    }
+    woke
+}
+
+#[test]
+fn who_writes_by_itself_wakes_the_ring_thread_only_for_a_note() {
+    // A few are written while it is on its way to sleep.
+    let woke = woken_by_100(Some(Duration::from_millis(10)));
+    assert!(woke > 50, "only {woke} of 100 woke it");
+    let woke = woken_by_100(None);
+    assert!(woke < 50, "{woke} of 100 woke it for nothing");
 }
 
 /// A queue whose files panic when an appender writes to them.

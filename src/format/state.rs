@@ -18,7 +18,7 @@
 //!  56    8  checkpoint: sequence number
 //!  64    8  checkpoint: time, nanoseconds since the Unix epoch
 //!  72    4  checkpoint: payload bytes
-//!  76    1  kind of log: 0 not said, 1 raw, 2 events, 3 keys and values, 4 datawal
+//!  76    1  kind of log: 0 not said, 1 raw, 2 events, 3 keys and values
 //!  77    1  zero
 //!  78    2  how often the end was cut off, counted round and round
 //!  80    8  label: the user's bytes; zeros are none

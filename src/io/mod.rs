@@ -92,6 +92,13 @@ pub trait Storage: Send + Sync + fmt::Debug {
         self.dir().join(name)
     }
 
+    /// From now on [`check_place`](Self::check_place) also asks whether `name` is still that of the
+    /// file which has it now. Where that cannot be told, nothing is asked.
+    fn must_keep(&self, name: &str) -> Result<()> {
+        let _not_asked = name;
+        Ok(())
+    }
+
     /// That the path of the directory still leads to it: whoever looks for the log there next time
     /// finds what is written here now.
     ///

@@ -12,12 +12,16 @@
 //!
 //! Threading: everything may be shared between threads.
 
-use std::fs::{File, Metadata, OpenOptions, TryLockError};
+#[cfg(unix)]
+use std::fs::Metadata;
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 #[cfg(target_os = "linux")]
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+#[cfg(unix)]
+use std::sync::{Mutex, PoisonError};
 
 use crate::error::{Error, Result};
 use crate::io::dir::Dir;
@@ -31,14 +35,45 @@ use crate::sys;
 #[derive(Debug)]
 pub struct StdStorage {
     dir: Dir,
+    /// The files that must keep their names.
+    #[cfg(unix)]
+    kept: Mutex<Vec<(String, FileId)>>,
 }
+
+/// Which file it is, whatever its name: device and inode.
+#[cfg(unix)]
+type FileId = (u64, u64);
 
 impl StdStorage {
     /// The storage of `dir`, which has to exist when it is used. If it exists now, it is opened,
     /// and stays the directory of this storage whatever becomes of its path (on Linux; elsewhere
     /// it is found by its absolute path).
     pub fn new(dir: impl Into<PathBuf>) -> StdStorage {
-        StdStorage { dir: Dir::new(dir.into()) }
+        StdStorage {
+            dir: Dir::new(dir.into()),
+            #[cfg(unix)]
+            kept: Mutex::default(),
+        }
+    }
+
+    /// An error if a file that must keep its name has lost it: somebody else may have a log there.
+    #[cfg(unix)]
+    fn check_kept(&self) -> Result<()> {
+        for (name, file) in self.kept.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+            let found = std::fs::symlink_metadata(self.real_path(name));
+            if found.is_ok_and(|found| id_of(&found) == *file) || mutated("forget_the_kept_names") {
+                continue;
+            }
+            let why = "it was removed or replaced by another file under the open log; stop what \
+                       does that, and open the log again";
+            return Err(Error::io("find", self.path(name), io::Error::other(why)));
+        }
+        Ok(())
+    }
+
+    #[cfg(not(unix))]
+    fn check_kept(&self) -> Result<()> {
+        Ok(())
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -57,9 +92,8 @@ impl Storage for StdStorage {
     }
 
     fn check_place(&self) -> Result<()> {
-        let leads_here = self.dir.leads_here();
-        let answer = match leads_here {
-            Ok(true) => return Ok(()),
+        let answer = match self.dir.leads_here() {
+            Ok(true) => return self.check_kept(),
             Ok(false) if mutated("write_where_nobody_looks") => return Ok(()),
             Ok(false) => io::Error::other(
                 "another directory is there now; the log goes on in neither, and what it \
@@ -68,6 +102,15 @@ impl Storage for StdStorage {
             Err(error) => error,
         };
         Err(Error::io("find the log by its path", self.dir.shown(), answer))
+    }
+
+    #[cfg(unix)]
+    fn must_keep(&self, name: &str) -> Result<()> {
+        let found = std::fs::symlink_metadata(self.real_path(name))
+            .map_err(|source| Error::io("look at", self.path(name), source))?;
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.push((name.to_owned(), id_of(&found)));
+        Ok(())
     }
 
     fn list(&self) -> Result<Vec<String>> {
@@ -214,6 +257,12 @@ fn open_regular(options: &OpenOptions, path: &Path) -> io::Result<(File, u64)> {
     if found.is_file() { Ok((file, found.len())) } else { Err(refused()) }
 }
 
+#[cfg(unix)]
+fn id_of(found: &Metadata) -> FileId {
+    use std::os::unix::fs::MetadataExt;
+    (found.dev(), found.ino())
+}
+
 fn read_pid(file: &File) -> Option<u32> {
     let mut bytes = [0; 16];
     let len = read_at(file, &mut bytes, 0).ok()?;
@@ -347,9 +396,8 @@ impl StorageFile for StdFile {
     fn is_renamed(&self) -> Result<bool> {
         use std::os::unix::fs::MetadataExt;
         let own = || self.file.metadata().map_err(self.failed("stat"));
-        let same = |a: &Metadata, b: &Metadata| (a.dev(), a.ino()) == (b.dev(), b.ino());
-        let before = own()?;
-        let is_named = std::fs::metadata(&self.real).is_ok_and(|named| same(&named, &before));
+        let before = id_of(&own()?);
+        let is_named = std::fs::metadata(&self.real).is_ok_and(|named| id_of(&named) == before);
         // Removed files have no links; this one may have been removed just now.
         Ok(!is_named && own()?.nlink() > 0)
     }
@@ -376,7 +424,6 @@ impl StorageFile for StdFile {
 
     #[cfg(unix)]
     fn lock(&self) -> Result<Option<Box<dyn LockGuard>>> {
-        use std::os::unix::fs::MetadataExt;
         let locked = || Error::Locked { pid: None, path: self.path.clone() };
         // The same open file once more: the guard may outlive this one.
         let file = self.file.try_clone().map_err(self.failed("lock"))?;
@@ -386,11 +433,9 @@ impl StorageFile for StdFile {
             Err(TryLockError::Error(source)) => return Err(self.failed("lock")(source)),
         }
         let lock = StdLock { file, forks: sys::watch_forks() };
-        let mine = lock.file.metadata().map_err(self.failed("stat"))?;
+        let mine = id_of(&lock.file.metadata().map_err(self.failed("stat"))?);
         match std::fs::symlink_metadata(&self.real) {
-            Ok(found) if (found.dev(), found.ino()) == (mine.dev(), mine.ino()) => {
-                Ok(Some(Box::new(lock)))
-            }
+            Ok(found) if id_of(&found) == mine => Ok(Some(Box::new(lock))),
             Err(source) if source.kind() != io::ErrorKind::NotFound => {
                 Err(self.failed("stat")(source))
             }

@@ -40,6 +40,9 @@ const HOLES_FROM_BYTES: u64 = 256 << 20;
 /// file: so its time grows with the file and not with its square.
 const WASTED_MAX: u64 = 8;
 
+/// Blank bytes, to compare with: that is several times as fast as to look at each byte.
+static BLANK: [u8; 4096] = [0; 4096];
+
 /// The bytes of a small batch.
 const SMALL_BYTES: u64 = 64 << 10;
 
@@ -477,7 +480,8 @@ impl SegmentScanner {
             at = self.behind_hole(at)?;
             self.load(at, 1)?;
             let bytes = self.window.after(at);
-            if bytes.is_empty() || bytes.iter().any(|&byte| byte != 0) {
+            let is_blank = |piece: &[u8]| *piece == BLANK[..piece.len()];
+            if bytes.is_empty() || !bytes.chunks(BLANK.len()).all(is_blank) {
                 // A file that ends here, or became shorter meanwhile, has nothing more to say.
                 return Ok(bytes.is_empty());
             }

@@ -252,6 +252,13 @@ fn an_import_wants_a_source_and_an_empty_target() {
     let error = import(old.dir(), scratch.path()).unwrap_err();
     assert!(matches!(error, Error::NotEmpty { .. }), "{error}");
     assert!(!old.new_dir().exists());
+    for inside in ["new", "new/er"] {
+        let before = fs::read_dir(old.dir()).unwrap().count();
+        let error = import(old.dir(), old.dir().join(inside)).unwrap_err();
+        assert!(error.to_string().contains("new"), "{error}");
+        assert!(error.root_cause().to_string().contains("inside"), "{error}");
+        assert_eq!(fs::read_dir(old.dir()).unwrap().count(), before);
+    }
     // What others have under such a name stays.
     let partial = old.scratch.path().join(format!("new.{}-0.partial", std::process::id()));
     fs::create_dir(&partial).unwrap();

@@ -11,6 +11,14 @@ use datawal::{
     RecordLogReader, RecordRef, RecordType, RecoveryReport, WIRE_VERSION,
 };
 
+/// What a program may do with an open store: move it to a thread, share it, catch a panic with it.
+const _: () = {
+    const fn travels<T: Send + Sync + std::panic::UnwindSafe + std::panic::RefUnwindSafe>() {}
+    travels::<DataWal>();
+    travels::<RecordLog>();
+    travels::<RecordLogReader>();
+};
+
 /// Every type and every receiver is the one of datawal, and errors are those of `anyhow`.
 fn life(dir: &Path) -> Result<CompactionStats> {
     let opened: anyhow::Result<DataWal> = DataWal::open(dir);

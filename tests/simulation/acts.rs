@@ -295,6 +295,12 @@ impl World {
                 ensure!(log.appended_seq().get() == seq, "cut at {}", log.appended_seq());
                 Ok(())
             }
+            // The segment that is to be cut cannot be read now: nothing has begun.
+            Err(error @ Error::Io { .. }) => {
+                ensure!(self.faulty, "truncate after fails without a cause: {error}");
+                ensure!(log.appended_seq().get() == self.model.last(), "{error}, but it is cut");
+                self.check_cause(&error)
+            }
             Err(error) => {
                 self.model.maybe_cut = self.model.maybe_cut.or(Some(seq));
                 self.expect_failure("truncate after", &error)

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use ringwal::replication::ShardId;
-use ringwal::{Corruption, Error, Kind, Log, Recovery, Verdict};
+use ringwal::{Corruption, Error, Kind, Log, Loss, Recovery, Verdict};
 use serde_json::json;
 
 use crate::args::VerifyArgs;
@@ -79,6 +79,7 @@ fn to_json(report: &Recovery) -> serde_json::Value {
         "bytes_cut": report.bytes_cut,
         "cut_at": cut_at.map(|(path, offset)| json!({ "path": show(path), "offset": offset })),
         "corruption": report.corruption.as_ref().map(damage_to_json),
+        "losses": report.losses.iter().map(loss_to_json).collect::<Vec<_>>(),
         "state_missing": report.state_missing,
         "state_torn": report.state_torn,
         "elapsed_seconds": report.elapsed.as_secs_f64(),
@@ -91,7 +92,6 @@ fn name_of(kind: Kind) -> Option<&'static str> {
         Kind::Raw => Some("raw"),
         Kind::Events => Some("events"),
         Kind::Kv => Some("kv"),
-        Kind::DataWal => Some("datawal"),
         _ => None,
     }
 }
@@ -103,6 +103,15 @@ fn damage_to_json(damage: &Corruption) -> serde_json::Value {
         "first_seq": damage.first_seq.get(),
         "last_seq": damage.last_seq.get(),
         "message": damage.to_string(),
+    })
+}
+
+/// What earlier openings cut away, and nobody has acknowledged.
+fn loss_to_json(loss: &Loss) -> serde_json::Value {
+    json!({
+        "path": show(&loss.path),
+        "first_seq": loss.first_seq.get(),
+        "last_seq": loss.last_seq.get(),
     })
 }
 

@@ -33,6 +33,12 @@ impl Notes {
         Notes { state, after, noted_seq: noted, seen: None }
     }
 
+    /// Whether a record that becomes durable asks for a note, so that the ring thread has to hear
+    /// of it.
+    pub(crate) fn is_on(&self) -> bool {
+        self.after.is_some()
+    }
+
     /// When the note is due, or `None` if `durable_seq` is noted already.
     pub(crate) fn due_at(&mut self, durable_seq: u64, now: Instant) -> Option<Instant> {
         let after = self.after?;

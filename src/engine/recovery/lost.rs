@@ -146,7 +146,11 @@ fn make(storage: &dyn Storage, shard: ShardId, name: &str, keep: &Keep) -> Resul
         storage.rename(&temp, name)?;
         storage.sync_dir()
     })();
-    made.map_err(|error| error.or_no_space(storage.dir().join(name), bytes))
+    made.map_err(|error| {
+        // As far as it goes; else the next recovery does.
+        let _removed = storage.remove(&temp);
+        error.or_no_space(storage.dir().join(name), bytes)
+    })
 }
 
 /// Whether a file has the bytes that are to be kept, or was made when they were still there.
@@ -166,6 +170,7 @@ fn has_it(storage: &dyn Storage, name: &str, keep: &Keep) -> Result<bool> {
     Ok(same)
 }
 
+/// Shows what there is to keep, but for holes, which are zeros.
 fn for_each_chunk(
     storage: &dyn Storage,
     keep: &Keep,
@@ -176,6 +181,12 @@ fn for_each_chunk(
     let mut buf = vec![0; CHUNK_BYTES.min((to - from) as usize)];
     let mut at = *from;
     while at < *to {
+        // A file may be grown to any length for nothing.
+        let data = source.next_data(at)?.unwrap_or(*to).clamp(at, *to);
+        if data > at {
+            at = data;
+            continue;
+        }
         let len = buf.len().min((to - at) as usize);
         let len = source.read_at(&mut buf[..len], at)?;
         if len == 0 {
@@ -198,6 +209,7 @@ impl Log {
     /// [`Error::Closed`], [`Error::Poisoned`]; [`Error::Io`] when a file cannot be renamed: then
     /// its loss is reported again.
     pub fn acknowledge_loss(&self) -> Result<usize> {
+        self.require_own_process()?;
         may_block()?;
         // One at a time.
         let _state = self.inner.state();

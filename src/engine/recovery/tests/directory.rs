@@ -32,6 +32,19 @@ fn nothing_begins_where_other_files_are_s_4() {
 }
 
 #[test]
+fn what_another_writer_left_until_the_lock_was_taken_counts() {
+    let memory = log(no_state, &[(1, segment(1).batch(3).bytes)]);
+    let names = list(&memory).unwrap();
+    memory.put(&segment_filename(ShardId::SINGLE, 4), segment(4).batch(2).bytes);
+    let identity = Identity::default();
+    let policy = RecoveryPolicy::Strict;
+    let survey =
+        Survey::new(&memory, ShardId::SINGLE, policy, &identity, Mode::Repair, names).unwrap();
+    let (_, recovered) = survey.run(&mut |_| Ok(())).unwrap();
+    assert_eq!(recovered.next_seq, Seq::new(6));
+}
+
+#[test]
 fn a_path_that_is_no_directory_is_no_log() {
     for kind in [io::ErrorKind::NotFound, io::ErrorKind::NotADirectory] {
         let memory = Memory::default();
