@@ -39,13 +39,7 @@ pub mod wal;
 mod buf;
 mod clock;
 mod engine;
-mod gate;
-#[cfg(any(ringwal_loom, ringwal_shuttle))]
-#[cfg(test)]
-mod handover;
 mod kind;
-#[cfg(test)]
-mod memory;
 mod mutation;
 mod segment;
 mod seq;
@@ -57,14 +51,15 @@ pub use engine::Log;
 pub use engine::backup::BackupReport;
 pub use engine::batch::Batch;
 pub use engine::checkpoint::Checkpoint;
-pub use engine::commit::{Commit, RecordRef};
 pub use engine::metrics::{Histogram, Metrics};
 pub use engine::options::{Builder, Durability};
-pub use engine::reader::{Reader, Record};
+pub use engine::read::reader::Reader;
+pub use engine::read::record::{Record, RecordRef};
+pub use engine::read::replay::Replayed;
 pub use engine::ready::Ready;
 pub use engine::recovery::{Loss, Recovery, RecoveryPolicy, Verdict};
-pub use engine::replay::Replayed;
-pub use engine::retention::{Segment, Truncated};
+pub use engine::ticket::Commit;
+pub use engine::truncate::{Segment, Truncated};
 pub use error::{Corruption, CorruptionKind, Error, Result, Witness};
 pub use io::{Backend, BackendKind, Blocks, Refusal, Strategy};
 #[cfg(any(test, feature = "sim"))]

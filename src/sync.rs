@@ -1,6 +1,6 @@
 //! What threads share and wait on: the standard library's, or models of it.
 //!
-//! The hand-over between appenders and the ring thread (the gate, the watermarks, all of `engine`)
+//! The hand-over between appenders and the ring thread (the latch, the watermarks, all of `engine`)
 //! takes its locks, atomics, channels, threads and the time from here. With `--cfg ringwal_loom`
 //! or `--cfg ringwal_shuttle` they belong to a checker, which decides who runs next: loom tries
 //! all schedules of a few threads, shuttle many schedules of a whole log (`ci/handover.sh`). `Arc`

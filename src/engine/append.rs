@@ -7,11 +7,11 @@
 use std::ops::RangeInclusive;
 
 use crate::engine::batch::Batch;
-use crate::engine::commit::Commit;
-use crate::engine::group_commit::inbox::{Arrival, Blocked, Duty};
+use crate::engine::commit::queue::{Arrival, Blocked, Role};
 use crate::engine::options::Durability;
 use crate::engine::ready::Ready;
-use crate::engine::{Log, shared::Shared};
+use crate::engine::ticket::Commit;
+use crate::engine::{Log, commit::shared::Shared};
 use crate::error::{Error, Result};
 use crate::format::{RECORD_HEAD_SIZE, RecordHead};
 use crate::mutation::mutated;
@@ -294,9 +294,9 @@ impl Log {
         level: Durability,
         full: WhenFull,
     ) -> Result<Commit> {
-        let (commit, duty) = self.admit(payload, level, full, false)?;
-        if duty != Duty::Nothing {
-            self.shared().wake_driver();
+        let (commit, role) = self.admit(payload, level, full, false)?;
+        if role != Role::Follow {
+            self.shared().wake_ring();
         }
         Ok(commit)
     }
@@ -310,7 +310,7 @@ impl Log {
     ) -> Result<Commit> {
         may_block()?;
         let waits = level.level().is_some();
-        let (commit, mut duty) = self.admit(payload, level, WhenFull::Wait, waits)?;
+        let (commit, mut role) = self.admit(payload, level, WhenFull::Wait, waits)?;
         match calls {
             Calls::OurOwn => {
                 let owed = Owed(self.shared());
@@ -319,18 +319,18 @@ impl Log {
             }
             Calls::Foreign => {
                 // Whoever the callback waits for may wait for this batch.
-                if duty != Duty::Nothing && !mutated("call_back_in_debt") {
-                    self.shared().wake_driver();
-                    duty = Duty::Nothing;
+                if role != Role::Follow && !mutated("call_back_in_debt") {
+                    self.shared().wake_ring();
+                    role = Role::Follow;
                 }
                 admitted(&commit);
             }
         }
-        match duty {
-            Duty::Nothing => {}
-            Duty::WakeDriver => self.shared().wake_driver(),
-            Duty::Commit => self.shared().commit_inline(),
-            Duty::CommitAt(time) => {
+        match role {
+            Role::Follow => {}
+            Role::WakeRing => self.shared().wake_ring(),
+            Role::Lead => self.shared().commit_inline(),
+            Role::LeadAt(time) => {
                 if !commit.wait_until(time)? {
                     self.shared().commit_inline();
                 }
@@ -367,7 +367,7 @@ impl Log {
         Ok(Payload { head, bytes: record, heads: &[], records: 1, first_bytes })
     }
 
-    /// Gets records into a batch. The caller has to see to the batch as the duty says.
+    /// Gets records into a batch. The caller has to see to the batch as the role says.
     // What is returned through several calls is stored in pieces and loaded as a whole, for which
     // the processor waits: about a tenth of an append that is not waited for.
     #[inline(always)]
@@ -377,7 +377,7 @@ impl Log {
         level: Durability,
         full: WhenFull,
         waits: bool,
-    ) -> Result<(Commit, Duty)> {
+    ) -> Result<(Commit, Role)> {
         let (records, heads, bytes) = (payload.records, payload.heads(), payload.len());
         let sync = level == Durability::Synced;
         let shared = self.shared();
@@ -385,42 +385,42 @@ impl Log {
         let mut refusals_before = None;
         // Before the lock, so that it is left after it.
         let mut line = InLine { shared, ticket: None };
-        let mut inbox = shared.inbox();
+        let mut queue = shared.queue();
         let placed = loop {
             let copy = |place: &mut [u8]| payload.copy_to(place);
             let arrival = Arrival { records, heads, bytes, sync, waits, ticket: line.ticket };
-            match inbox.push(arrival, now, copy) {
+            match queue.push(arrival, now, copy) {
                 Ok(placed) => break placed,
                 Err(Blocked::Ended(ended)) => return Err(ended.into()),
                 Err(Blocked::Numbers) => {
-                    let last_seq = Seq::new(inbox.appended_seq());
+                    let last_seq = Seq::new(queue.appended_seq());
                     return Err(Error::SeqsUsedUp { last_seq });
                 }
                 Err(Blocked::Room) if full == WhenFull::Wait => {
                     may_block()?;
-                    line.ticket.get_or_insert_with(|| inbox.line_up());
-                    inbox = self.inner.wait_for_room(inbox);
+                    line.ticket.get_or_insert_with(|| queue.line_up());
+                    queue = self.inner.wait_for_room(queue);
                 }
                 Err(Blocked::Room) => return Err(Error::QueueFull),
                 Err(Blocked::Segment) if full == WhenFull::Refuse => {
-                    let refusal = inbox.take_refusal();
-                    drop(inbox);
-                    shared.wake_driver();
+                    let refusal = queue.take_refusal();
+                    drop(queue);
+                    shared.wake_ring();
                     return Err(refusal.map_or(Error::QueueFull, |why| no_space(&why)));
                 }
                 Err(Blocked::Segment) if may_block().is_err() => {
-                    drop(inbox);
-                    shared.wake_driver();
+                    drop(queue);
+                    shared.wake_ring();
                     return Err(Error::InWaker);
                 }
                 Err(Blocked::Segment) => match refusals_before {
                     None => {
-                        refusals_before = Some(inbox.refusals());
-                        drop(inbox);
-                        shared.wake_driver();
-                        inbox = shared.inbox();
+                        refusals_before = Some(queue.refusals());
+                        drop(queue);
+                        shared.wake_ring();
+                        queue = shared.queue();
                     }
-                    Some(before) if inbox.refusals() > before => match inbox.refusal() {
+                    Some(before) if queue.refusals() > before => match queue.refusal() {
                         Some(why) => return Err(no_space(&why)),
                         // It was told to a caller that does not wait; ask for a segment again.
                         None => refusals_before = None,
@@ -429,20 +429,20 @@ impl Log {
                         // What was prepared meanwhile went to somebody else or is too small, so
                         // another one has been asked for: the driver may sleep again.
                         if !mutated("handover_ask_in_silence") {
-                            shared.wake_driver();
+                            shared.wake_ring();
                         }
-                        inbox = self.inner.wait_for_room(inbox);
+                        queue = self.inner.wait_for_room(queue);
                     }
                 },
             }
         };
         match line.ticket.take() {
-            Some(ticket) if inbox.leave_line(ticket) => shared.announce_room(inbox),
-            _ => drop(inbox),
+            Some(ticket) if queue.leave_line(ticket) => shared.announce_room(queue),
+            _ => drop(queue),
         }
-        let duty = placed.duty;
+        let role = placed.role;
         let Payload { records, first_bytes, .. } = *payload;
-        Ok((Commit::new(placed, records, first_bytes, level.level()), duty))
+        Ok((Commit::new(placed, records, first_bytes, level.level()), role))
     }
 }
 
@@ -485,10 +485,10 @@ struct InLine<'a> {
 impl Drop for InLine<'_> {
     fn drop(&mut self) {
         let Some(ticket) = self.ticket else { return };
-        let mut inbox = self.shared.inbox();
-        inbox.leave_line(ticket);
+        let mut queue = self.shared.queue();
+        queue.leave_line(ticket);
         // Whoever came meanwhile was refused on its account.
-        self.shared.announce_room(inbox);
+        self.shared.announce_room(queue);
     }
 }
 
@@ -497,7 +497,7 @@ struct Owed<'a>(&'a Shared);
 
 impl Drop for Owed<'_> {
     fn drop(&mut self) {
-        self.0.wake_driver();
+        self.0.wake_ring();
     }
 }
 

@@ -1,6 +1,6 @@
 //! A backup: a copy of a log that may be in use, as it was at one moment.
 //!
-//! 1. The log is looked at as a reader without the lock does ([`Still`]); that look verifies all of
+//! 1. The log is looked at as a reader without the lock does ([`DirSnapshot`]); that look verifies all of
 //!    it and says where each segment ends. Damage is an error: a copy with a hole is none.
 //! 2. Each segment is copied up to the end of its last batch. Then its beginning, which no two
 //!    lives of a file share, is read once more under its name. If it is another one, the segment
@@ -25,13 +25,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::engine::Log;
-use crate::engine::cuts::Mark;
 use crate::engine::options::Builder;
+use crate::engine::read::cuts::Mark;
+use crate::engine::recovery::snapshot::{DirSnapshot, changes_all_the_time, is_missing};
 use crate::engine::recovery::{
     self, Identity, Mode, Recovered, RecoveryPolicy, SegmentInfo, known,
 };
 use crate::engine::state_file::{Found, StateFile};
-use crate::engine::still::{Still, changes_all_the_time, is_missing};
 use crate::error::{Corruption, CorruptionKind, Error, Result, Witness};
 use crate::format::{HEADER_SIZE, State, state_file};
 use crate::io::{Access, StdStorage, Storage};
@@ -270,8 +270,8 @@ type Suspect = (PathBuf, u64, Option<(Seq, CorruptionKind)>);
 impl Copier<'_> {
     /// Looks at the log as it is at one moment, and verifies it. Beside a writer, what looks
     /// damaged may be a write under way, or truncated: it is told when two looks in a row agree.
-    fn look(&mut self) -> Result<Option<(Still, Recovered)>> {
-        let looked = Still::of(Arc::clone(&self.source.storage), self.source.shard)
+    fn look(&mut self) -> Result<Option<(DirSnapshot, Recovered)>> {
+        let looked = DirSnapshot::of(Arc::clone(&self.source.storage), self.source.shard)
             .and_then(|still| Ok((verify(&still, self.source.shard)?, still)));
         let (suspect, error) = match looked {
             Ok((recovered, still)) => {
@@ -328,7 +328,7 @@ impl Copier<'_> {
 
     /// Copies a file, up to a length that it has to have; false if it is not there any more, or is
     /// shorter.
-    fn copy_file(&mut self, still: &Still, name: &str, bytes: Option<u64>) -> Result<bool> {
+    fn copy_file(&mut self, still: &DirSnapshot, name: &str, bytes: Option<u64>) -> Result<bool> {
         self.copied.remove(name);
         if self.copy.list()?.iter().any(|found| found == name) {
             self.copy.remove(name)?;
@@ -369,7 +369,7 @@ impl Copier<'_> {
     }
 
     /// Whether nothing was truncated while it was copied.
-    fn stands_still(&self, still: &Still, recovered: &Recovered) -> Result<bool> {
+    fn stands_still(&self, still: &DirSnapshot, recovered: &Recovered) -> Result<bool> {
         if mutated("back_up_at_first_sight") {
             return Ok(true);
         }

@@ -4,26 +4,24 @@
 //! makes durable what it shows), and the ring thread is started; it makes its queue itself,
 //! because a ring belongs to the thread that created it. Closing goes the other way round.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use crate::engine::Log;
-use crate::engine::checkpoint::Checkpoint;
-use crate::engine::committer::{Committer, Setup};
-use crate::engine::control::Control;
+use crate::engine::commit::committer::{Committer, Config};
+use crate::engine::commit::queue::{Limits, WriteQueue};
+use crate::engine::commit::ring_thread::RingThread;
+use crate::engine::commit::ring_thread::note::Notes;
+use crate::engine::commit::shared::Shared;
 use crate::engine::directory::make_dir;
-use crate::engine::driver::Driver;
-use crate::engine::driver::note::Notes;
-use crate::engine::files::Files;
-use crate::engine::group_commit::inbox::{Ended, Inbox, Limits};
+use crate::engine::log::{Inner, Life};
 use crate::engine::options::{Builder, Options};
-use crate::engine::reader::Reader;
-use crate::engine::recovery::{self, Mode, Recovered, Recovery, Visited};
-use crate::engine::replay::{self, Replay};
-use crate::engine::shared::Shared;
+use crate::engine::read::reader::Reader;
+use crate::engine::read::replay::{self, Replay};
+use crate::engine::recovery::snapshot::look_again;
+use crate::engine::recovery::{self, Mode, Recovered, RecoveredBatch, Recovery};
 #[cfg(any(test, feature = "sim"))]
 use crate::engine::sim::Stepped;
 use crate::engine::state_file::StateFile;
-use crate::engine::still::look_again;
 use crate::error::{Error, Result};
 use crate::io::{
     Backend, IoQueue, LockGuard, QueueOptions, StdStorage, Storage, Strategy, open_queue,
@@ -32,42 +30,13 @@ use crate::io::{
 #[cfg(any(test, feature = "sim"))]
 use crate::io::{SimDisk, SimQueue};
 use crate::segment::name;
-use crate::segment::reader::Origin;
 use crate::seq::Seq;
+use crate::sync::Mutex;
 use crate::sync::channel::{Receiver, bounded, unbounded};
 use crate::sync::thread::{self, JoinHandle};
-use crate::sync::{Mutex, MutexGuard};
-use crate::wakers::may_block;
 
 /// The number of the spare that probes the backend; the driver counts from 1.
 const PROBE_SPARE: u64 = 0;
-
-/// A log that is open.
-pub(crate) struct Inner {
-    pub(crate) shared: Arc<Shared>,
-    pub(crate) options: Options,
-    pub(crate) storage: Arc<dyn Storage>,
-    /// What readers have open.
-    pub(crate) files: Arc<Files>,
-    pub(crate) backend: Backend,
-    pub(crate) recovery: Recovery,
-    /// Also serialises everything that changes `state` or the list of segments from outside of
-    /// the commit path: truncation, rotation, checkpoints, closing.
-    state: Arc<Mutex<StateFile>>,
-    /// What `state` has, for whoever must not wait for a truncation.
-    pub(crate) last_checkpoint: Mutex<Option<Checkpoint>>,
-    life: Mutex<Life>,
-    /// Runs the driver where there is no ring thread.
-    #[cfg(any(test, feature = "sim"))]
-    pub(crate) stepped: Option<Stepped>,
-}
-
-/// What ends with the log.
-struct Life {
-    thread: Option<JoinHandle<()>>,
-    /// Held as long as the log is open.
-    lock: Option<Box<dyn LockGuard>>,
-}
 
 impl Builder {
     /// Opens the log, or creates it; see [`Log::open`].
@@ -249,14 +218,14 @@ fn start(
     }
 }
 
-/// The driver of a recovered log, and what it shares with the handles.
+/// The ring thread of a recovered log, and what it shares with the handles.
 fn assemble<Q: IoQueue>(
     options: &Options,
-    queue: Q,
+    io: Q,
     backend: &Backend,
     resume: Resume,
     has_thread: bool,
-) -> (Arc<Shared>, Driver<Q>) {
+) -> (Arc<Shared>, RingThread<Q>) {
     let Resume { state, log_tag, noted_seq, segments, durable_seq } = resume;
     let notes = Notes::new(state, options.note_after, noted_seq);
     // A linked sync needs the ring. One that was not asked for may be given up later.
@@ -274,7 +243,7 @@ fn assemble<Q: IoQueue>(
         gather: has_thread && options.gather,
         inline,
     };
-    let setup = Setup {
+    let config = Config {
         shard: options.shard,
         log_tag,
         strategy: backend.strategy,
@@ -287,14 +256,14 @@ fn assemble<Q: IoQueue>(
         inline,
     };
     let (sender, controls) = unbounded();
-    let inbox = Inbox::new(limits, durable_seq + 1);
-    let wake = queue.waker();
+    let queue = WriteQueue::new(limits, durable_seq + 1);
+    let wake = io.waker();
     let dir = options.dir.clone();
-    let committer = Committer::new(setup);
-    let shared = Arc::new(Shared::new(dir, committer, inbox, segments, sender, wake));
+    let committer = Committer::new(config);
+    let shared = Arc::new(Shared::new(dir, committer, queue, segments, sender, wake));
     shared.metrics().strategy = Some(backend.strategy);
-    let driver = Driver::new(Arc::clone(&shared), queue, controls, notes, has_thread);
-    (shared, driver)
+    let ring_thread = RingThread::new(Arc::clone(&shared), io, controls, notes, has_thread);
+    (shared, ring_thread)
 }
 
 fn queue_options(options: &Options) -> QueueOptions {
@@ -316,10 +285,10 @@ fn lock_and_recover(
     let lock = storage
         .lock(&lock_name)
         .map_err(|error| error.or_no_space(storage.dir().join(&lock_name), 0))?;
-    let visit = &mut |visited: Visited<'_>| replay::show(replay, &visited);
+    let on_batch = &mut |batch: RecoveredBatch<'_>| replay::show(replay, &batch);
     let (shard, policy) = (options.shard, options.policy);
     let (identity, mode) = (&options.identity, Mode::Repair);
-    let mut recovered = recovery::recover(storage, shard, policy, identity, mode, visit)?;
+    let mut recovered = recovery::recover(storage, shard, policy, identity, mode, on_batch)?;
     let of_state = recovered.state.as_mut().and_then(StateFile::take_lock);
     // A lock keeps nobody away who finds another file under that name.
     storage.must_keep(&name::state_name(shard))?;
@@ -335,165 +304,3 @@ struct Locks {
 }
 
 impl LockGuard for Locks {}
-
-fn lock(state: &Mutex<StateFile>) -> MutexGuard<'_, StateFile> {
-    state.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-impl Inner {
-    fn new(
-        shared: Arc<Shared>,
-        options: Options,
-        storage: Arc<dyn Storage>,
-        backend: Backend,
-        mut recovery: Recovery,
-        state: Arc<Mutex<StateFile>>,
-        life: Life,
-    ) -> Inner {
-        let origin = Origin::of(lock(&state).current());
-        let last_checkpoint = Mutex::new(Checkpoint::of(lock(&state).current()));
-        let files = Arc::new(Files::new(Arc::clone(&storage), origin));
-        recovery.backend = Some(format!("{}, {}", backend.kind, backend.strategy));
-        Inner {
-            shared,
-            options,
-            storage,
-            files,
-            backend,
-            recovery,
-            state,
-            last_checkpoint,
-            life: Mutex::new(life),
-            #[cfg(any(test, feature = "sim"))]
-            stepped: None,
-        }
-    }
-
-    pub(crate) fn state(&self) -> MutexGuard<'_, StateFile> {
-        lock(&self.state)
-    }
-
-    /// Takes no records until the guard is dropped, and makes everything so far durable in sealed
-    /// segments.
-    pub(crate) fn quiesce(&self) -> Result<Frozen<'_>> {
-        self.shared.check()?;
-        self.shared.inbox().freeze();
-        let frozen = Frozen { shared: &self.shared };
-        let (reply, answer) = bounded(1);
-        self.shared.control(Control::Quiesce(reply));
-        self.run_until(|| !answer.is_empty());
-        match answer.recv() {
-            Ok(result) => result.map(|()| frozen),
-            // The driver is gone: only a closed or a poisoned log has none.
-            Err(_) => Err(self.shared.check().err().unwrap_or(Error::Closed)),
-        }
-    }
-
-    /// Lets the driver run until `done`, where there is no ring thread; with one, who waits can
-    /// only wait.
-    #[cfg(any(test, feature = "sim"))]
-    pub(crate) fn run_until(&self, done: impl Fn() -> bool) {
-        if let Some(stepped) = &self.stepped {
-            stepped.run_until(done);
-        }
-    }
-
-    #[cfg(not(any(test, feature = "sim")))]
-    pub(crate) fn run_until(&self, _done: impl Fn() -> bool) {}
-
-    /// Waits until something changed in the inbox.
-    pub(crate) fn wait_for_room<'a>(
-        &'a self,
-        inbox: MutexGuard<'a, Inbox>,
-    ) -> MutexGuard<'a, Inbox> {
-        #[cfg(any(test, feature = "sim"))]
-        if let Some(stepped) = &self.stepped {
-            drop(inbox);
-            stepped.run_once();
-            return self.shared.inbox();
-        }
-        self.shared.wait_for_room(inbox)
-    }
-
-    pub(crate) fn close(&self) -> Result<()> {
-        self.shared.require_own_process()?;
-        let mut state = self.state();
-        let mut life = self.life.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(lock) = life.lock.take() else { return Ok(()) };
-        let current = thread::current().id();
-        let is_ring_thread = |thread: &JoinHandle<()>| thread.thread().id() == current;
-        if life.thread.as_ref().is_some_and(|it| is_ring_thread(it) || may_block().is_err()) {
-            // A waker dropped the last handle, on this ring thread or on one of another log: to
-            // wait here could be to wait for each other.
-            self.shared.inbox().freeze();
-            self.shared.control(Control::Abandon(lock));
-            return Ok(());
-        }
-        let quiesced = self.quiesce().map(drop_nothing);
-        let appended = {
-            let mut inbox = self.shared.inbox();
-            let appended = inbox.appended_seq();
-            inbox.end(Ended::Closed);
-            self.shared.announce_room(inbox);
-            appended
-        };
-        self.shared.watermarks.fail(&Arc::new(Error::Closed));
-        self.shared.control(Control::Stop);
-        self.run_until(|| false);
-        let joined = life.thread.take().map_or(Ok(()), JoinHandle::join);
-        let recycled = std::mem::take(&mut *self.shared.recycled());
-        let marked = quiesced.and_then(|()| {
-            for name in recycled {
-                self.storage.remove(&name)?;
-            }
-            let mut closed = state.current().clone();
-            closed.last_seq = appended;
-            closed.clean = true;
-            state.write(closed)
-        });
-        drop(lock);
-        if joined.is_err() {
-            let source = std::io::Error::other("the ring thread panicked; this is a defect");
-            return Err(Error::io("join the ring thread", &self.options.dir, source));
-        }
-        marked
-    }
-}
-
-impl Inner {
-    /// Forgets what a child must not end: the ring thread, which runs in the parent alone, the
-    /// lock, which is the parent's, and whatever may be locked by a thread that is not here.
-    fn leave_to_the_parent(&mut self) {
-        std::mem::forget(Arc::clone(&self.shared));
-        let life = self.life.get_mut().unwrap_or_else(PoisonError::into_inner);
-        std::mem::forget((life.thread.take(), life.lock.take()));
-    }
-}
-
-/// Leaves a quiesced log frozen: it is about to end.
-fn drop_nothing(frozen: Frozen<'_>) {
-    std::mem::forget(frozen);
-}
-
-impl Drop for Inner {
-    fn drop(&mut self) {
-        if self.shared.is_forked() {
-            return self.leave_to_the_parent();
-        }
-        // Whoever wants to know how it went calls `close`.
-        let _ = self.close();
-    }
-}
-
-/// A log that takes no records for a moment.
-pub(crate) struct Frozen<'a> {
-    shared: &'a Shared,
-}
-
-impl Drop for Frozen<'_> {
-    fn drop(&mut self) {
-        let mut inbox = self.shared.inbox();
-        inbox.thaw();
-        self.shared.announce_room(inbox);
-    }
-}

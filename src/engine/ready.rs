@@ -3,7 +3,7 @@
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use crate::engine::{Log, shared::Shared};
+use crate::engine::{Log, commit::shared::Shared};
 use crate::wakers::Key;
 
 /// See [`Log::ready`].
@@ -40,12 +40,12 @@ impl Future for Ready<'_> {
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
         let shared: &Shared = self.log.shared();
         let waker = context.waker().clone();
-        let mut inbox = shared.inbox();
-        if !inbox.is_blocked() {
+        let mut queue = shared.queue();
+        if !queue.is_blocked() {
             return Poll::Ready(());
         }
-        let before = inbox.waiting_tasks.enter(&mut self.key, waker);
-        drop(inbox);
+        let before = queue.waiting_tasks.enter(&mut self.key, waker);
+        drop(queue);
         drop(before);
         Poll::Pending
     }
@@ -54,7 +54,7 @@ impl Future for Ready<'_> {
 impl Drop for Ready<'_> {
     fn drop(&mut self) {
         if let Some(key) = self.key {
-            let waker = self.log.shared().inbox().waiting_tasks.leave(key);
+            let waker = self.log.shared().queue().waiting_tasks.leave(key);
             drop(waker);
         }
     }

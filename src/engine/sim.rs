@@ -10,9 +10,9 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::engine::Log;
-use crate::engine::commit::RecordRef;
-use crate::engine::driver::Driver;
+use crate::engine::commit::ring_thread::RingThread;
 use crate::engine::options::Builder;
+use crate::engine::read::record::RecordRef;
 use crate::engine::recovery::Recovery;
 use crate::error::Result;
 use crate::io::{IoQueue, SimDisk, SimQueue, SimWake, open_queue};
@@ -23,16 +23,16 @@ const ROUNDS_MAX: u64 = 1 << 20;
 /// A driver that has no thread.
 pub(crate) struct Stepped {
     /// `None` when it has ended.
-    driver: Mutex<Option<Driver<SimQueue>>>,
+    driver: Mutex<Option<RingThread<SimQueue>>>,
     sleep: Arc<SimWake>,
 }
 
 impl Stepped {
-    pub(crate) fn new(driver: Driver<SimQueue>, sleep: Arc<SimWake>) -> Stepped {
+    pub(crate) fn new(driver: RingThread<SimQueue>, sleep: Arc<SimWake>) -> Stepped {
         Stepped { driver: Mutex::new(Some(driver)), sleep }
     }
 
-    fn driver(&self) -> MutexGuard<'_, Option<Driver<SimQueue>>> {
+    fn driver(&self) -> MutexGuard<'_, Option<RingThread<SimQueue>>> {
         self.driver.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -215,7 +215,7 @@ fn lock_unreadable(storage: &dyn Storage, shard: ShardId) -> Result<Option<Box<d
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::memory::Memory;
+    use crate::io::mem::Memory;
 
     fn reopen(memory: &Memory) -> StateFile {
         let names = memory.list().unwrap();

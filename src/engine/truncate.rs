@@ -12,7 +12,7 @@
 use std::sync::Arc;
 
 use crate::engine::Log;
-use crate::engine::control::Control;
+use crate::engine::commit::ring_thread::control::Control;
 use crate::engine::recovery::SegmentInfo;
 use crate::engine::recovery::repair::{self, Plan};
 use crate::engine::state_file::StateFile;
@@ -93,7 +93,7 @@ struct PlannedCut {
 impl Log {
     /// The segments of the log, oldest first; what one has freed is not among them.
     pub fn segments(&self) -> Vec<Segment> {
-        let active = self.shared().inbox().active();
+        let active = self.shared().queue().active();
         let segments = self.shared().segments();
         let of = |info: &SegmentInfo| {
             let (first_seq, last_seq) = (info.first_seq, info.last_seq);

@@ -1,15 +1,15 @@
 //! Everything of a queue that is not on the commit path: preparing, naming, sealing and removing
 //! files, on two background threads that both backends share.
 //!
-//! The *filler* prepares spares, the *clerk* does the rest: an install that a commit waits for is
+//! The *preallocation thread* prepares spares, the *metadata thread* does the rest: an install that a commit waits for is
 //! never behind a segment's worth of zeros.
 //!
-//! 1. Every job started comes back exactly once through [`Housekeeper::poll`], and the queue's
+//! 1. Every job started comes back exactly once through [`FileWorker::poll`], and the queue's
 //!    thread is woken after it went into the channel. Jobs left over at the drop do not.
 //! 2. Jobs of one thread run in the order they were started in.
 //! 3. A spare that could not be prepared leaves no file.
 //!
-//! Threading: owned and polled by the queue's thread. Dropping stops filling, lets the clerk
+//! Threading: owned and polled by the queue's thread. Dropping stops filling, lets the metadata thread
 //! finish what it was given and joins both threads.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -31,7 +31,7 @@ pub(crate) type OpenBy<'a, F> = dyn Fn(&str) -> Result<F> + 'a;
 
 /// What the background threads do; the fields are those of [`Op`](crate::io::Op).
 #[derive(Debug)]
-pub(crate) enum Job {
+pub(crate) enum FileOp {
     Prepare {
         file: FileId,
         name: String,
@@ -77,45 +77,45 @@ pub(crate) enum Done<F> {
 }
 
 /// The two threads.
-pub(crate) struct Housekeeper<F> {
-    filler: Option<Sender<(u64, Job)>>,
-    clerk: Option<Sender<(u64, Job)>>,
+pub(crate) struct FileWorker<F> {
+    preallocator: Option<Sender<(u64, FileOp)>>,
+    metadata: Option<Sender<(u64, FileOp)>>,
     outcomes: Receiver<Outcome<F>>,
     stop: Arc<AtomicBool>,
     threads: Vec<JoinHandle<()>>,
 }
 
-impl<F: Send + 'static> Housekeeper<F> {
+impl<F: Send + 'static> FileWorker<F> {
     /// Starts the threads.
     pub(crate) fn new(
         storage: &Arc<dyn Storage>,
         open: Opener<F>,
         wake: &Arc<dyn Wake>,
-    ) -> Result<Housekeeper<F>> {
+    ) -> Result<FileWorker<F>> {
         let (outcome_sender, outcomes) = unbounded();
         let stop = Arc::new(AtomicBool::new(false));
-        let mut housekeeper =
-            Housekeeper { filler: None, clerk: None, outcomes, stop, threads: Vec::new() };
-        let filler = Worker {
+        let mut file_worker =
+            FileWorker { preallocator: None, metadata: None, outcomes, stop, threads: Vec::new() };
+        let preallocator = Worker {
             storage: storage.clone(),
             open: Some(open),
             wake: wake.clone(),
             outcomes: outcome_sender.clone(),
-            stop: housekeeper.stop.clone(),
+            stop: file_worker.stop.clone(),
         };
-        let clerk = Worker {
+        let metadata = Worker {
             storage: storage.clone(),
             open: None,
             wake: wake.clone(),
             outcomes: outcome_sender,
-            stop: housekeeper.stop.clone(),
+            stop: file_worker.stop.clone(),
         };
-        housekeeper.filler = Some(housekeeper.spawn("ringwal-filler", filler)?);
-        housekeeper.clerk = Some(housekeeper.spawn("ringwal-clerk", clerk)?);
-        Ok(housekeeper)
+        file_worker.preallocator = Some(file_worker.spawn("ringwal-preallocator", preallocator)?);
+        file_worker.metadata = Some(file_worker.spawn("ringwal-metadata", metadata)?);
+        Ok(file_worker)
     }
 
-    fn spawn(&mut self, name: &str, worker: Worker<F>) -> Result<Sender<(u64, Job)>> {
+    fn spawn(&mut self, name: &str, worker: Worker<F>) -> Result<Sender<(u64, FileOp)>> {
         let (sender, jobs) = unbounded();
         let dir = worker.storage.dir().to_path_buf();
         let thread = std::thread::Builder::new()
@@ -127,12 +127,12 @@ impl<F: Send + 'static> Housekeeper<F> {
     }
 
     /// Hands a job to its thread.
-    pub(crate) fn start(&self, token: u64, job: Job) {
+    pub(crate) fn start(&self, token: u64, job: FileOp) {
         let thread = match job {
-            Job::Prepare { .. } => &self.filler,
-            _ => &self.clerk,
+            FileOp::Prepare { .. } => &self.preallocator,
+            _ => &self.metadata,
         };
-        let thread = thread.as_ref().expect("the threads live as long as the housekeeper");
+        let thread = thread.as_ref().expect("the threads live as long as the file_worker");
         thread.send((token, job)).expect("a thread ends only when its channel does");
     }
 
@@ -142,11 +142,11 @@ impl<F: Send + 'static> Housekeeper<F> {
     }
 }
 
-impl<F> Drop for Housekeeper<F> {
+impl<F> Drop for FileWorker<F> {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Release);
-        self.filler = None;
-        self.clerk = None;
+        self.preallocator = None;
+        self.metadata = None;
         for thread in self.threads.drain(..) {
             // A panic of a thread has been reported by its hook; there is nobody to tell.
             let _panicked = thread.join();
@@ -156,7 +156,7 @@ impl<F> Drop for Housekeeper<F> {
 
 struct Worker<F> {
     storage: Arc<dyn Storage>,
-    // Only the filler opens files.
+    // Only the preallocation thread opens files.
     open: Option<Opener<F>>,
     wake: Arc<dyn Wake>,
     outcomes: Sender<Outcome<F>>,
@@ -164,7 +164,7 @@ struct Worker<F> {
 }
 
 impl<F> Worker<F> {
-    fn run(&self, jobs: &Receiver<(u64, Job)>) {
+    fn run(&self, jobs: &Receiver<(u64, FileOp)>) {
         for (token, job) in jobs {
             // Whoever submitted it waits for the outcome, so there has to be one.
             let result = catch_unwind(AssertUnwindSafe(|| self.execute(job)))
@@ -180,7 +180,7 @@ impl<F> Worker<F> {
         Error::io("housekeeping", self.storage.dir(), what)
     }
 
-    fn execute(&self, job: Job) -> Result<Done<F>> {
+    fn execute(&self, job: FileOp) -> Result<Done<F>> {
         let open = self.open.as_ref().map(|open| open as &OpenBy<'_, F>);
         execute(&*self.storage, open, &self.stop, job)
     }
@@ -191,10 +191,10 @@ pub(crate) fn execute<F>(
     storage: &dyn Storage,
     open: Option<&OpenBy<'_, F>>,
     stop: &AtomicBool,
-    job: Job,
+    job: FileOp,
 ) -> Result<Done<F>> {
     match job {
-        Job::Prepare { file, name, reuse, bytes, blocks } => {
+        FileOp::Prepare { file, name, reuse, bytes, blocks } => {
             let prepared = prepare(storage, open, stop, (&name, reuse.as_deref(), bytes, blocks));
             match prepared {
                 Ok(opened) => Ok(Done::Prepared { file, name, opened }),
@@ -208,7 +208,7 @@ pub(crate) fn execute<F>(
                 }
             }
         }
-        Job::Install { file, from, to } => {
+        FileOp::Install { file, from, to } => {
             storage.check_place()?;
             storage.rename(&from, &to)?;
             if !mutated("skip_directory_sync") {
@@ -216,7 +216,7 @@ pub(crate) fn execute<F>(
             }
             Ok(Done::Installed { file, name: to })
         }
-        Job::Seal { name, bytes, open } => {
+        FileOp::Seal { name, bytes, open } => {
             // By its name, so that a segment that was removed or replaced is noticed.
             let file = match (storage.open(&name, Access::Write), open) {
                 // All descriptors are in use for a moment: that must not end the log.
@@ -238,7 +238,7 @@ pub(crate) fn execute<F>(
             file.sync()?;
             Ok(Done::Closed)
         }
-        Job::Discard { name } => {
+        FileOp::Discard { name } => {
             storage.remove(&name)?;
             Ok(Done::Closed)
         }
@@ -277,7 +277,7 @@ fn prepare<F>(
         file.drop_cache();
     }
     drop(file);
-    let open = open.expect("prepare jobs go to the filler");
+    let open = open.expect("prepare jobs go to the preallocator");
     open(name).map_err(made)
 }
 
@@ -305,7 +305,7 @@ struct Attempt {
 // failed, and recovery says so.
 const NAMED_BYTES: u64 = 512;
 
-// Between two steps the filler looks whether it should stop. Steps end at multiples of it, so that
+// Between two steps the preallocation thread looks whether it should stop. Steps end at multiples of it, so that
 // only the first can begin inside of a block.
 const FILL_STEP: u64 = 4 << 20;
 
@@ -392,23 +392,23 @@ mod tests {
         }
     }
 
-    fn run(panics: bool, jobs: Vec<Job>) -> (Vec<Outcome<()>>, Vec<String>) {
+    fn run(panics: bool, jobs: Vec<FileOp>) -> (Vec<Outcome<()>>, Vec<String>) {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("old"), [1; 100]).unwrap();
         let storage: Arc<dyn Storage> =
             Arc::new(Failing { inner: StdStorage::new(dir.path()), panics });
         let bell = Arc::new(Bell::default());
         let wake: Arc<dyn Wake> = bell.clone();
-        let housekeeper = Housekeeper::new(&storage, Box::new(|_| Ok(())), &wake).unwrap();
+        let file_worker = FileWorker::new(&storage, Box::new(|_| Ok(())), &wake).unwrap();
         let count = jobs.len();
         for (token, job) in jobs.into_iter().enumerate() {
-            housekeeper.start(token as u64, job);
+            file_worker.start(token as u64, job);
         }
         let mut rung = bell.rung.lock().unwrap();
         while (*rung as usize) < count {
             rung = bell.changed.wait(rung).unwrap();
         }
-        let mut outcomes: Vec<_> = std::iter::from_fn(|| housekeeper.poll()).collect();
+        let mut outcomes: Vec<_> = std::iter::from_fn(|| file_worker.poll()).collect();
         outcomes.sort_by_key(|outcome| outcome.token);
         assert_eq!(outcomes.len(), count, "woken only after the outcome is there");
         let mut names = storage.list().unwrap();
@@ -416,9 +416,9 @@ mod tests {
         (outcomes, names)
     }
 
-    fn prepare(name: &str, reuse: Option<&str>, blocks: Blocks) -> Job {
+    fn prepare(name: &str, reuse: Option<&str>, blocks: Blocks) -> FileOp {
         let (name, reuse) = (name.to_owned(), reuse.map(str::to_owned));
-        Job::Prepare { file: 1, name, reuse, bytes: 1 << 20, blocks }
+        FileOp::Prepare { file: 1, name, reuse, bytes: 1 << 20, blocks }
     }
 
     #[test]
@@ -448,12 +448,12 @@ mod tests {
 
     #[test]
     fn jobs_of_the_clerk_run_in_order() {
-        let seal = Job::Seal { name: "c".into(), bytes: 10, open: None };
+        let seal = FileOp::Seal { name: "c".into(), bytes: 10, open: None };
         let jobs = vec![
-            Job::Install { file: 1, from: "old".into(), to: "b".into() },
-            Job::Install { file: 1, from: "b".into(), to: "c".into() },
+            FileOp::Install { file: 1, from: "old".into(), to: "b".into() },
+            FileOp::Install { file: 1, from: "b".into(), to: "c".into() },
             seal,
-            Job::Discard { name: "missing".into() },
+            FileOp::Discard { name: "missing".into() },
         ];
         let (outcomes, names) = run(false, jobs);
         assert!(outcomes[..3].iter().all(|outcome| outcome.result.is_ok()));

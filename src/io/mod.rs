@@ -38,30 +38,31 @@ use crate::error::{Error, Result};
 use crate::mutation::mutated;
 
 pub use crate::buf::{AlignedBuf, BUF_ALIGN};
+pub use backend::{Backend, BackendKind, QueueOptions, Refusal};
+pub use portable::{StdQueue, StdStorage};
+pub use select::open_queue;
 pub(crate) use select::require_set_up;
-pub use select::{Backend, BackendKind, QueueOptions, Refusal, open_queue};
 #[cfg(any(test, feature = "sim"))]
 pub use sim::{SimDisk, SimFault};
 #[cfg(any(test, feature = "sim"))]
 pub(crate) use sim::{SimQueue, SimWake};
-pub use std_fs::StdStorage;
-pub use std_queue::StdQueue;
 #[cfg(all(target_os = "linux", feature = "uring"))]
 pub use uring::UringQueue;
 
-mod dir;
-mod housekeeper;
-#[cfg(target_os = "linux")]
-mod read_ahead;
+mod backend;
+mod file_worker;
+#[cfg(test)]
+pub(crate) mod mem;
+mod portable;
+#[cfg(all(target_os = "linux", feature = "uring"))]
+mod probe;
+#[cfg(all(target_os = "linux", feature = "uring"))]
+mod refuse;
 mod select;
 #[cfg(any(test, feature = "sim"))]
 pub mod sim;
-mod std_fs;
-mod std_queue;
 #[cfg(test)]
 mod tests;
-#[cfg(all(target_os = "linux", feature = "uring"))]
-mod trial;
 #[cfg(all(target_os = "linux", feature = "uring"))]
 mod uring;
 
@@ -484,7 +485,7 @@ impl Strategy {
     /// else, and appenders cannot do it by themselves. A durable write through a ring completes on
     /// a queue of the kernel that is bound to one processor, and it collapses when that one is
     /// busy. So either has to win by a factor of two.
-    pub(crate) fn margin(self) -> f64 {
+    pub(crate) fn required_speedup(self) -> f64 {
         match self {
             Strategy::LinkedFsync | Strategy::Dsync => 0.5,
             Strategy::WriteThenSync => 1.0,

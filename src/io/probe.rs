@@ -2,14 +2,15 @@
 //! measures the strategies against each other.
 //!
 //! The file is written with zeros first, as segments are, so that what is measured is the
-//! overwrite of a written block. It is removed whatever comes of the trial.
+//! overwrite of a written block. It is removed whatever comes of the probe.
 
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
-use crate::io::select::{Refusal, RefuseAt, fills, refused_by_test};
+use crate::io::backend::{Refusal, fills};
+use crate::io::refuse::{RefuseAt, refused_by_test};
 use crate::io::uring::{SetupRefused, UringQueue, open_for_commits};
 use crate::io::{
     Access, AlignedBuf, BUF_ALIGN, Backend, BackendKind, Blocks, FileId, IoQueue, Op, QueueOptions,
@@ -32,7 +33,7 @@ pub(super) fn uring(
 ) -> Result<Option<(Box<dyn IoQueue>, Backend)>> {
     let fill = fills(blocks);
     let wanted = wanted(options.strategy, filesystem, fill, refused);
-    let file = match TrialFile::new(storage, name) {
+    let file = match ProbeFile::new(storage, name) {
         Ok(file) => file,
         // What only helps to choose does not fail an open.
         Err(error) if error.is_shortage() && !mutated("fail_open_for_the_trial") => {
@@ -71,7 +72,7 @@ pub(super) fn uring(
     Ok(Some((Box::new(queue), backend)))
 }
 
-/// Without a trial: nothing if the choice is free, because std always works; if io_uring was asked
+/// Without a probe: nothing if the choice is free, because std always works; if io_uring was asked
 /// for, a ring that does only what every file system can, plain writes and syncs.
 fn untried(
     storage: &Arc<dyn Storage>,
@@ -112,25 +113,25 @@ pub(super) fn set_up_refusal(storage: &Arc<dyn Storage>) -> Option<Refusal> {
 }
 
 /// A file of zeros that is gone when this is dropped.
-struct TrialFile<'a> {
+struct ProbeFile<'a> {
     storage: &'a Arc<dyn Storage>,
     name: &'a str,
 }
 
-impl<'a> TrialFile<'a> {
-    fn new(storage: &'a Arc<dyn Storage>, name: &'a str) -> Result<TrialFile<'a>> {
+impl<'a> ProbeFile<'a> {
+    fn new(storage: &'a Arc<dyn Storage>, name: &'a str) -> Result<ProbeFile<'a>> {
         // Whatever has this name is the leftover of a crash. If it cannot be removed, creating
         // the new one says so.
         let _absent = storage.remove(name);
         let file = storage.open(name, Access::Create)?;
-        let trial = TrialFile { storage, name };
+        let probe = ProbeFile { storage, name };
         file.write_zeros(0, TRIAL_BYTES)?;
         file.sync()?;
-        Ok(trial)
+        Ok(probe)
     }
 }
 
-impl Drop for TrialFile<'_> {
+impl Drop for ProbeFile<'_> {
     fn drop(&mut self) {
         // A leftover is a spare by its name; the next open removes it.
         let _leftover = self.storage.remove(self.name);
@@ -251,14 +252,14 @@ fn attempt(
             return None;
         }
     }
-    let mut trial = Writes { queue: &mut queue, unit: unit.unwrap_or(BUF_ALIGN as u64), next: 0 };
+    let mut probe = Writes { queue: &mut queue, unit: unit.unwrap_or(BUF_ALIGN as u64), next: 0 };
     let mut usable = Vec::new();
     let started = Instant::now();
     for &strategy in wanted {
-        if trial.queue.has_failed() {
+        if probe.queue.has_failed() {
             return None;
         }
-        match trial.write(strategy) {
+        match probe.write(strategy) {
             Ok(took) => usable.push((strategy, vec![took])),
             Err(error) => {
                 let step = format!("an io_uring test write by the strategy {strategy}");
@@ -276,7 +277,7 @@ fn attempt(
         for (strategy, times) in &mut usable {
             // A failure here comes after a success: not a refusal but a fault, which the first
             // real write will meet as well.
-            if let Ok(took) = trial.write(*strategy) {
+            if let Ok(took) = probe.write(*strategy) {
                 times.push(took);
             }
         }
@@ -345,7 +346,7 @@ fn median(mut times: Vec<Duration>) -> Duration {
 
 /// The strategy for these medians, and why.
 ///
-/// Write-then-sync is the one to beat, by [`Strategy::margin`]: it has no hand-over to a worker
+/// Write-then-sync is the one to beat, by [`Strategy::required_speedup`]: it has no hand-over to a worker
 /// thread and stays itself when all processors are busy. The engine compares again while it runs.
 fn choose(measured: &[(Strategy, Duration)]) -> Option<(Strategy, String)> {
     let of = |wanted| measured.iter().find(|&&(strategy, _)| strategy == wanted).map(|m| m.1);
@@ -354,7 +355,7 @@ fn choose(measured: &[(Strategy, Duration)]) -> Option<(Strategy, String)> {
         return Some((strategy, "the fastest that works here".to_owned()));
     };
     let better = |strategy: Strategy| {
-        let limit = base.mul_f64(strategy.margin());
+        let limit = base.mul_f64(strategy.required_speedup());
         of(strategy).filter(|median| *median < limit).map(|median| (strategy, median))
     };
     let winner = [better(Strategy::LinkedFsync), better(Strategy::Dsync)]
@@ -412,7 +413,7 @@ fn advice(source: &io::Error) -> String {
     }
 }
 
-/// The number of the trial's file in the queue; engines count from the other end.
+/// The number of the probe's file in the queue; engines count from the other end.
 const TRIAL_FILE: FileId = FileId::MAX;
 const TRIAL_BYTES: u64 = 1 << 17;
 const ROUNDS: usize = 8;

@@ -166,8 +166,8 @@ impl fmt::Debug for Slice {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::io::mem::Memory;
     use crate::io::{Access, Storage};
-    use crate::memory::Memory;
 
     const LEN: usize = 3 * WINDOW_BYTES + 1000;
 

@@ -2,8 +2,8 @@ use std::fmt;
 use std::sync::Mutex;
 
 use super::*;
+use crate::io::mem::Memory;
 use crate::io::{BackendKind, LockGuard, SimDisk, StorageFile};
-use crate::memory::Memory;
 use crate::segment::name::segment_filename;
 
 const SINGLE: ShardId = ShardId::SINGLE;
@@ -104,14 +104,14 @@ fn edit_state(memory: &Memory, edit: impl Fn(&mut State)) {
 
 fn records(storage: &dyn Storage) -> Vec<(u64, Vec<u8>)> {
     let mut records = Vec::new();
-    let visit: &mut recovery::Visit<'_> = &mut |visited| {
-        let counts = |seq| visited.counts.contains(&seq);
-        let of_batch = visited.batch.records().filter(|record| counts(record.seq));
+    let on_batch: &mut recovery::OnBatch<'_> = &mut |batch| {
+        let counts = |seq| batch.counts.contains(&seq);
+        let of_batch = batch.batch.records().filter(|record| counts(record.seq));
         records.extend(of_batch.map(|record| (record.seq, record.bytes.to_vec())));
         Ok(())
     };
     let (policy, mode) = (RecoveryPolicy::Strict, Mode::Repair);
-    recovery::recover(storage, SINGLE, policy, &Identity::default(), mode, visit).unwrap();
+    recovery::recover(storage, SINGLE, policy, &Identity::default(), mode, on_batch).unwrap();
     records
 }
 

@@ -1,13 +1,13 @@
 //! The committer: the one state machine by which batches become durable. It has two drivers.
 //!
 //! ```text
-//!   inbox.take -> begin -> [ring thread: queue]          \
-//!                       -> [appender: a blocking write]  /-> complete -> settle -> tell
+//!   queue.take -> begin -> [ring thread: io]          \
+//!                       -> [appender: a blocking write]  /-> complete -> advance_watermarks -> tell
 //!                                                                          |        |
 //!                                              publish the watermarks <----+        +-> wake
 //! ```
 //!
-//! The ring thread ([`Driver`](crate::engine::driver::Driver)) drives it as a rule; an appender
+//! The ring thread ([`RingThread`](crate::engine::commit::ring_thread::RingThread)) drives it as a rule; an appender
 //! that finds everything at rest drives its own batch through it
 //! ([`commit_inline`](Shared::commit_inline)). Either holds the lock from the moment it takes a
 //! batch until it has handed it on or completed it, so for everyone else there is one driver.
@@ -19,12 +19,12 @@
 //! - D3 A spare that cannot be made for lack of room is not a failure: it refuses the appends
 //!   that need it, before they have a sequence number.
 //!
-//! Lock order: the committer before the inbox.
+//! Lock order: the committer before the queue.
 
-mod choice;
 mod inline;
-mod life;
+mod shutdown;
 mod spares;
+mod strategy;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -33,15 +33,15 @@ use std::time::Instant;
 use slab::Slab;
 
 use crate::clock::Clock;
-use crate::engine::committer::choice::Choice;
-use crate::engine::group_commit::gather::Load;
-use crate::engine::group_commit::inbox::{Fill, Inbox, Taken};
-use crate::engine::group_commit::pipeline::{Acknowledgement, Action, Pipeline, Submission};
+use crate::engine::commit::committer::strategy::StrategySelector;
+use crate::engine::commit::latch::{Latch, Waking};
+use crate::engine::commit::pipeline::{Acknowledgement, Action, Pipeline, Submission};
+use crate::engine::commit::policy::Load;
+use crate::engine::commit::queue::{Next, QueuedBatch, WriteQueue};
+use crate::engine::commit::shared::Shared;
 use crate::engine::recovery::SegmentInfo;
-use crate::engine::shared::Shared;
 use crate::error::Error;
 use crate::format::{self, BatchHeader, HEADER_SIZE, Place, RECORD_HEAD_SIZE};
-use crate::gate::{Gate, Waking};
 use crate::io::{Blocks, CommitFile, Completion, FileId, IoQueue, Op, Strategy};
 use crate::mutation::mutated;
 use crate::replication::ShardId;
@@ -54,14 +54,14 @@ use crate::sync::now;
 struct SegmentFile {
     name: String,
     salt: u64,
-    /// For blocking writes, where the queue has that.
+    /// For blocking writes, where the io has that.
     commits: Option<Arc<dyn CommitFile>>,
 }
 
 /// What an operation in flight is for. The heads of a write go back with its buffer.
 #[derive(Debug)]
-enum Task {
-    Write { id: u64, strategy: Option<Strategy>, figures: Figures, heads: Vec<u8> },
+enum InFlightOp {
+    Write { id: u64, strategy: Option<Strategy>, stats: BatchStats, heads: Vec<u8> },
     Sync { file: FileId, since: u64 },
     Install { file: FileId, first_seq: u64, name: String },
     Seal { first_seq: u64, last_seq: u64, bytes: u64 },
@@ -69,9 +69,9 @@ enum Task {
     Discard,
 }
 
-/// A batch in figures.
+/// A batch in stats.
 #[derive(Clone, Copy, Debug)]
-struct Figures {
+struct BatchStats {
     load: Load,
     submitted: Instant,
     record_bytes: u64,
@@ -82,7 +82,7 @@ struct Figures {
 
 /// What stays the same for the life of a committer.
 #[derive(Clone, Debug)]
-pub(crate) struct Setup {
+pub(crate) struct Config {
     pub(crate) shard: ShardId,
     pub(crate) log_tag: u64,
     pub(crate) strategy: Strategy,
@@ -103,23 +103,23 @@ pub(crate) struct Setup {
 /// is woken may be foreign code.
 #[derive(Debug, Default)]
 #[must_use = "someone waits to hear of it"]
-pub(crate) struct News {
+pub(crate) struct Notifications {
     pub(crate) acknowledged: Vec<Acknowledgement>,
     /// The watermarks moved because of what completed then.
     pub(crate) completed_at: Option<Instant>,
     pub(crate) room: bool,
-    pub(crate) failure: Option<(Arc<Error>, Vec<Arc<Gate>>)>,
+    pub(crate) failure: Option<(Arc<Error>, Vec<Arc<Latch>>)>,
 }
 
 #[derive(Debug)]
 pub(crate) struct Committer {
-    setup: Setup,
-    choice: Choice,
+    config: Config,
+    selector: StrategySelector,
     pipeline: Pipeline,
-    tasks: Slab<Task>,
+    tasks: Slab<InFlightOp>,
     files: HashMap<FileId, SegmentFile>,
     next_file: FileId,
-    /// Operations for the queue, in order.
+    /// Operations for the io, in order.
     outbox: Vec<(u64, Op)>,
     failure: Option<Arc<Error>>,
     stopping: bool,
@@ -133,15 +133,15 @@ pub(crate) struct Committer {
     /// The watermark is noted, so the ring thread sleeps without a timer: whoever moves it without
     /// that thread wakes it.
     pub(crate) is_noted: bool,
-    news: News,
+    notifications: Notifications,
 }
 
 impl Committer {
-    pub(crate) fn new(setup: Setup) -> Committer {
-        let pipeline = Pipeline::new(setup.depth, setup.durable_seq).one_sync(setup.one_sync);
+    pub(crate) fn new(config: Config) -> Committer {
+        let pipeline = Pipeline::new(config.depth, config.durable_seq).one_sync(config.one_sync);
         Committer {
-            choice: Choice::new(setup.strategy, setup.strategy_is_fixed),
-            setup,
+            selector: StrategySelector::new(config.strategy, config.strategy_is_fixed),
+            config,
             pipeline,
             tasks: Slab::new(),
             files: HashMap::new(),
@@ -154,7 +154,7 @@ impl Committer {
             in_burst: false,
             last_batch_at: None,
             is_noted: false,
-            news: News::default(),
+            notifications: Notifications::default(),
         }
     }
 
@@ -166,89 +166,89 @@ impl Committer {
         }
         loop {
             self.act();
-            let mut inbox = shared.inbox();
-            let request = self.spare_request(&mut inbox);
-            let has_slot = self.has_slot_for_next(&inbox);
+            let mut queue = shared.queue();
+            let request = self.spare_request(&mut queue);
+            let has_slot = self.has_slot_for_next(&queue);
             let taken = match has_slot {
-                true => inbox.take(now()),
-                false => Taken::Nothing,
+                true => queue.take(now()),
+                false => Next::Nothing,
             };
-            let batch_left = matches!(taken, Taken::Batch(_));
+            let batch_left = matches!(taken, Next::Batch(_));
             let asleep = has_slot && !batch_left;
             if mutated("handover_fall_asleep_late") {
-                drop(inbox);
-                inbox = shared.inbox();
+                drop(queue);
+                queue = shared.queue();
             }
-            inbox.driver_asleep = asleep;
-            inbox.driver_has_timer = matches!(taken, Taken::NotBefore(_));
-            drop(inbox);
+            queue.driver_asleep = asleep;
+            queue.driver_has_timer = matches!(taken, Next::NotBefore(_));
+            drop(queue);
             if let Some(bytes) = request {
                 self.prepare(shared, bytes);
             }
             match taken {
-                Taken::Batch(fill) => {
-                    let (task, op) = self.begin(shared, *fill);
+                Next::Batch(batch) => {
+                    let (task, op) = self.begin(shared, *batch);
                     self.submit(task, op);
                 }
-                Taken::NotBefore(instant) => return Some(instant),
-                Taken::Nothing => return None,
+                Next::NotBefore(instant) => return Some(instant),
+                Next::Nothing => return None,
             }
         }
     }
 
-    /// Whether the oldest batch of the inbox may be submitted, or one that is still to come.
-    fn has_slot_for_next(&self, inbox: &Inbox) -> bool {
-        let to_sync = inbox.front_file().filter(|_| inbox.front_syncs());
+    /// Whether the oldest batch of the queue may be submitted, or one that is still to come.
+    fn has_slot_for_next(&self, queue: &WriteQueue) -> bool {
+        let to_sync = queue.front_file().filter(|_| queue.front_syncs());
         self.pipeline.has_slot() && to_sync.is_none_or(|file| self.pipeline.may_sync(file))
     }
 
     /// Seals a batch and enters it into the pipeline. The operation writes it.
-    fn begin(&mut self, shared: &Shared, mut fill: Fill) -> (Task, Op) {
+    fn begin(&mut self, shared: &Shared, mut batch: QueuedBatch) -> (InFlightOp, Op) {
         let now = now();
         let header = BatchHeader {
-            unit_log2: self.setup.unit.trailing_zeros() as u8,
-            shard: self.setup.shard.get(),
-            first_seq: fill.first_seq,
+            unit_log2: self.config.unit.trailing_zeros() as u8,
+            shard: self.config.shard.get(),
+            first_seq: batch.first_seq,
             time_nanos: self.time_nanos(now),
-            salt: self.files.get(&fill.file).map_or(0, |file| file.salt),
+            salt: self.files.get(&batch.file).map_or(0, |file| file.salt),
             durable_seq: self.pipeline.durable_seq(),
-            records: fill.records,
-            payload_bytes: (fill.end - HEADER_SIZE) as u32,
+            records: batch.records,
+            payload_bytes: (batch.end - HEADER_SIZE) as u32,
         };
-        let place = Place { log: Some(self.setup.log_tag), segment: fill.segment };
-        let strategy = fill.sync.then(|| self.choice.next());
-        let head_bytes = u64::from(fill.records) * RECORD_HEAD_SIZE as u64;
-        let figures = Figures {
-            load: fill.load(),
+        let place = Place { log: Some(self.config.log_tag), segment: batch.segment };
+        let strategy = batch.sync.then(|| self.selector.next());
+        let head_bytes = u64::from(batch.records) * RECORD_HEAD_SIZE as u64;
+        let stats = BatchStats {
+            load: batch.load(),
             submitted: now,
             record_bytes: u64::from(header.payload_bytes) - head_bytes,
             written_bytes: header.frame_bytes(),
             padding_bytes: header.frame_bytes() - header.end_bytes(),
-            synced: fill.sync,
+            synced: batch.sync,
         };
         let id = self.pipeline.submitted(Submission {
-            first_seq: fill.first_seq,
-            last_seq: fill.last_seq(),
-            file: fill.file,
-            segment: fill.segment,
-            end: fill.offset + header.end_bytes(),
+            first_seq: batch.first_seq,
+            last_seq: batch.last_seq(),
+            file: batch.file,
+            segment: batch.segment,
+            end: batch.offset + header.end_bytes(),
             strategy,
-            gate: Arc::clone(&fill.gate),
+            latch: Arc::clone(&batch.latch),
         });
         // Only now: whatever goes wrong from here on, the pipeline knows whom to tell.
-        format::seal(&mut fill.buf, Some(&place), &header, &fill.heads);
+        format::seal(&mut batch.buf, Some(&place), &header, &batch.heads);
         let mut metrics = shared.metrics();
-        metrics.queue_micros.record_micros(now - fill.opened);
+        metrics.queue_micros.record_micros(now - batch.opened);
         metrics.in_flight = self.pipeline.writing();
         drop(metrics);
         let op = Op::Write {
-            file: fill.file,
-            offset: fill.offset,
-            buf: fill.buf,
+            file: batch.file,
+            offset: batch.offset,
+            buf: batch.buf,
             len: header.frame_bytes() as usize,
             sync: strategy.filter(|_| !mutated("skip_sync")),
         };
-        (Task::Write { id, strategy, figures, heads: fill.heads }, op)
+        (InFlightOp::Write { id, strategy, stats, heads: batch.heads }, op)
     }
 
     /// The time of a batch that is begun now, never before that of the batch before it.
@@ -265,21 +265,21 @@ impl Committer {
         while let Some(action) = self.pipeline.next_action() {
             match action {
                 Action::Sync { file, since } => {
-                    self.submit(Task::Sync { file, since }, Op::Sync { file });
+                    self.submit(InFlightOp::Sync { file, since }, Op::Sync { file });
                 }
                 Action::Install { file, first_seq } => {
-                    let to = segment_filename(self.setup.shard, first_seq);
+                    let to = segment_filename(self.config.shard, first_seq);
                     let Some(segment) = self.files.get_mut(&file) else { return };
                     let from = std::mem::replace(&mut segment.name, to.clone());
                     self.submit(
-                        Task::Install { file, first_seq, name: to.clone() },
+                        InFlightOp::Install { file, first_seq, name: to.clone() },
                         Op::Install { file, from, to },
                     );
                 }
                 Action::Seal { file, first_seq, last_seq, bytes } => {
                     let Some(segment) = self.files.remove(&file) else { return };
                     self.submit(
-                        Task::Seal { first_seq, last_seq, bytes },
+                        InFlightOp::Seal { first_seq, last_seq, bytes },
                         Op::Seal { file, name: segment.name, bytes },
                     );
                 }
@@ -287,82 +287,83 @@ impl Committer {
         }
     }
 
-    fn submit(&mut self, task: Task, op: Op) {
+    fn submit(&mut self, task: InFlightOp, op: Op) {
         let token = self.tasks.insert(task) as u64;
         self.outbox.push((token, op));
     }
 
-    /// Hands everything that was started to the queue.
-    pub(crate) fn hand_over(&mut self, queue: &mut impl IoQueue) {
+    /// Hands everything that was started to the io.
+    pub(crate) fn hand_over(&mut self, io: &mut impl IoQueue) {
         for (token, op) in self.outbox.drain(..) {
-            queue.submit(token, op);
+            io.submit(token, op);
         }
     }
 
-    /// Takes the end of an operation in. `queue` is the one that ran it, if one did.
+    /// Takes the end of an operation in. `io` is the one that ran it, if one did.
     pub(crate) fn complete(
         &mut self,
         shared: &Shared,
         completion: Completion,
-        queue: Option<&dyn IoQueue>,
+        io: Option<&dyn IoQueue>,
     ) {
         let Some(mut task) = self.tasks.try_remove(completion.token as usize) else { return };
-        if let Task::Write { figures, heads, .. } = &mut task {
+        if let InFlightOp::Write { stats, heads, .. } = &mut task {
             let now = now();
-            let took = now.saturating_duration_since(figures.submitted);
-            let mut inbox = shared.inbox();
-            inbox.landed(figures.load, now, took);
+            let took = now.saturating_duration_since(stats.submitted);
+            let mut queue = shared.queue();
+            queue.completed(stats.load, now, took);
             let lost = mutated("leak_buffers") && completion.result.is_err();
             if let Some(buf) = completion.buf.filter(|_| !lost) {
-                inbox.give_back(buf, std::mem::take(heads));
+                queue.give_back(buf, std::mem::take(heads));
             }
-            self.news.room |= inbox.someone_waits() && !mutated("handover_keep_room_secret");
+            self.notifications.room |=
+                queue.someone_waits() && !mutated("handover_keep_room_secret");
         }
-        if let Task::Prepare { file, name, bytes, recycled, reserved } = task {
+        if let InFlightOp::Prepare { file, name, bytes, recycled, reserved } = task {
             if let Some(segment) = self.files.get_mut(&file) {
-                segment.commits = queue.and_then(|queue| queue.commit_file(file));
+                segment.commits = io.and_then(|io| io.commit_file(file));
             }
             let made = (bytes, recycled, reserved);
             return self.prepared(shared, file, &name, made, completion.result);
         }
-        if let (true, Err(_), Task::Sync { file, since }) =
+        if let (true, Err(_), InFlightOp::Sync { file, since }) =
             (mutated("retry_failed_sync"), &completion.result, &task)
         {
             let (file, since) = (*file, *since);
-            return self.submit(Task::Sync { file, since }, Op::Sync { file });
+            return self.submit(InFlightOp::Sync { file, since }, Op::Sync { file });
         }
         if let Err(error) = completion.result
             && !mutated("ignore_failures")
         {
             return self.fail(error);
         }
-        if let (Some(_), Task::Write { strategy: Some(strategy), figures, .. }) = (queue, &task)
-            && self.choice.took(*strategy, figures.submitted.elapsed())
+        if let (Some(_), InFlightOp::Write { strategy: Some(strategy), stats, .. }) = (io, &task)
+            && self.selector.took(*strategy, stats.submitted.elapsed())
         {
-            shared.metrics().strategy = Some(self.choice.now());
+            shared.metrics().strategy = Some(self.selector.now());
         }
         self.completed(shared, task);
     }
 
-    fn completed(&mut self, shared: &Shared, task: Task) {
+    fn completed(&mut self, shared: &Shared, task: InFlightOp) {
         match task {
-            Task::Write { id, figures, .. } => {
+            InFlightOp::Write { id, stats, .. } => {
                 self.pipeline.write_done(id);
-                self.note_size(figures.written_bytes);
-                count(shared, figures);
+                self.note_size(stats.written_bytes);
+                count(shared, stats);
             }
-            Task::Sync { file, since } => {
+            InFlightOp::Sync { file, since } => {
                 self.pipeline.sync_done(file, since);
                 shared.metrics().separate_syncs += 1;
             }
-            Task::Install { file, first_seq, name } => {
+            InFlightOp::Install { file, first_seq, name } => {
                 let first_seq = Seq::new(first_seq);
                 let info = SegmentInfo { first_seq, last_seq: Seq::NONE, bytes: 0, name };
                 shared.segments().push(info);
                 shared.metrics().rotations += 1;
                 self.pipeline.installed(file);
             }
-            Task::Seal { first_seq, last_seq, bytes } => {
+            InFlightOp::Seal { first_seq, last_seq, bytes } => {
                 // Only now may the file be removed or recycled: nobody writes it any more.
                 let mut segments = shared.segments();
                 if let Some(sealed) = segments.iter_mut().find(|s| s.first_seq.get() == first_seq) {
@@ -370,45 +371,49 @@ impl Committer {
                     sealed.bytes = bytes;
                 }
             }
-            Task::Prepare { .. } | Task::Discard => {}
+            InFlightOp::Prepare { .. } | InFlightOp::Discard => {}
         }
     }
 
     /// Moves the watermarks as far as they go (D1) and says whom to tell.
-    pub(crate) fn settle(&mut self, shared: &Shared, completed_at: Instant) -> News {
+    pub(crate) fn advance_watermarks(
+        &mut self,
+        shared: &Shared,
+        completed_at: Instant,
+    ) -> Notifications {
         if self.failure.is_none() {
-            self.pipeline.advance(&mut self.news.acknowledged);
+            self.pipeline.advance(&mut self.notifications.acknowledged);
             let (written, durable) = (self.pipeline.written_seq(), self.pipeline.durable_seq());
             let watermarks = &shared.watermarks;
             if (written, durable) != (watermarks.written(), watermarks.durable()) {
                 if mutated("publish_after_wake") {
-                    self.news.acknowledged.drain(..).for_each(|(gate, level)| {
-                        gate.open(level, Waking::All);
+                    self.notifications.acknowledged.drain(..).for_each(|(latch, level)| {
+                        latch.open(level, Waking::All);
                     });
                 }
                 watermarks.publish(written, durable);
-                self.news.completed_at = Some(completed_at);
+                self.notifications.completed_at = Some(completed_at);
                 shared.metrics().in_flight = self.pipeline.writing();
             }
         }
-        self.take_news()
+        self.take_notifications()
     }
 
     /// Whom to tell by now, when nothing completed.
-    pub(crate) fn take_news(&mut self) -> News {
-        std::mem::take(&mut self.news)
+    pub(crate) fn take_notifications(&mut self) -> Notifications {
+        std::mem::take(&mut self.notifications)
     }
 }
 
-fn count(shared: &Shared, figures: Figures) {
-    let took = figures.submitted.elapsed();
+fn count(shared: &Shared, stats: BatchStats) {
+    let took = stats.submitted.elapsed();
     let mut metrics = shared.metrics();
-    metrics.records += figures.load.records;
-    metrics.record_bytes += figures.record_bytes;
+    metrics.records += stats.load.records;
+    metrics.record_bytes += stats.record_bytes;
     metrics.batches += 1;
-    metrics.written_bytes += figures.written_bytes;
-    metrics.padding_bytes += figures.padding_bytes;
-    metrics.synced_batches += u64::from(figures.synced);
-    metrics.batch_records.record(figures.load.records);
+    metrics.written_bytes += stats.written_bytes;
+    metrics.padding_bytes += stats.padding_bytes;
+    metrics.synced_batches += u64::from(stats.synced);
+    metrics.batch_records.record(stats.load.records);
     metrics.commit_micros.record_micros(took);
 }

@@ -4,20 +4,20 @@
 //! beside a close, a failure, a full queue and tickets that nobody waits for; nothing is
 //! acknowledged before the disk has it, nor before all that came before it.
 //!
-//! - `small`, under loom: each protocol on its own, two or three threads, all schedules.
-//! - `large`, under shuttle: random lives of a whole log, random schedules.
+//! - `loom`, under loom: each protocol on its own, two or three threads, all schedules.
+//! - `shuttle`, under shuttle: random lives of a whole log, random schedules.
 //!
 //! `ci/handover.sh` runs both.
 
+#[cfg(ringwal_loom)]
+#[cfg(test)]
+mod loom;
 #[cfg(ringwal_shuttle)]
 #[cfg(test)]
-mod large;
-#[cfg(ringwal_loom)]
-#[cfg(test)]
-mod small;
+mod shuttle;
 
 #[cfg(ringwal_loom)]
-pub(crate) use small::all_schedules;
+pub(crate) use self::loom::all_schedules;
 
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;

@@ -1,6 +1,6 @@
-//! A gate: one word that all appenders of a batch wait on.
+//! A latch: one word that all appenders of a batch wait on.
 //!
-//! A gate opens in steps, from pending to written to synced, or fails for good. Opening it costs
+//! A latch opens in steps, from pending to written to synced, or fails for good. Opening it costs
 //! one system call for any number of sleeping threads, none if nobody sleeps, plus one
 //! [`Waker::wake`] per waiting task, outside of any lock.
 //!
@@ -28,10 +28,10 @@ use crate::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use crate::sync::{Mutex, MutexGuard, Word, now};
 use crate::wakers::{Key, Wakers, may_block};
 
-/// How far what a gate stands for has come.
+/// How far what a latch stands for has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u32)]
-pub(crate) enum Level {
+pub(crate) enum Stage {
     /// The operating system has it.
     Written = 1,
     /// Stable storage has it.
@@ -41,7 +41,7 @@ pub(crate) enum Level {
 const PENDING: u32 = 0;
 const FAILED: u32 = 3;
 
-/// Who wakes the threads that sleep at a gate.
+/// Who wakes the threads that sleep at a latch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Waking {
     /// Whoever opens it, all of them.
@@ -79,7 +79,7 @@ const HALVED: RangeInclusive<u32> = if CHECKED { 2..=64 } else { 13..=64 };
 const CHECKED: bool = cfg!(any(ringwal_loom, ringwal_shuttle));
 
 #[derive(Debug, Default)]
-pub(crate) struct Gate {
+pub(crate) struct Latch {
     word: Word,
     sleepers: AtomicU32,
     /// The next sleeper that wakes up wakes all others.
@@ -88,21 +88,21 @@ pub(crate) struct Gate {
     failure: OnceLock<Arc<Error>>,
 }
 
-impl Gate {
-    pub(crate) fn new() -> Arc<Gate> {
-        Arc::new(Gate::default())
+impl Latch {
+    pub(crate) fn new() -> Arc<Latch> {
+        Arc::new(Latch::default())
     }
 
-    /// Whether the gate has reached `level`; an error once it failed before that.
-    pub(crate) fn check(&self, level: Level) -> Result<bool> {
+    /// Whether the latch has reached `level`; an error once it failed before that.
+    pub(crate) fn check(&self, level: Stage) -> Result<bool> {
         match self.word.get() {
             FAILED => Err(self.failed()),
             word => Ok(word >= level as u32),
         }
     }
 
-    /// Blocks until the gate has reached `level`, failed, or `deadline` passed (`Ok(false)`).
-    pub(crate) fn wait(&self, level: Level, deadline: Option<Instant>) -> Result<bool> {
+    /// Blocks until the latch has reached `level`, failed, or `deadline` passed (`Ok(false)`).
+    pub(crate) fn wait(&self, level: Stage, deadline: Option<Instant>) -> Result<bool> {
         if self.check(level)? {
             return Ok(true);
         }
@@ -113,7 +113,7 @@ impl Gate {
         outcome
     }
 
-    fn sleep(&self, level: Level, deadline: Option<Instant>) -> Result<bool> {
+    fn sleep(&self, level: Stage, deadline: Option<Instant>) -> Result<bool> {
         loop {
             let seen = self.word.get();
             if seen == FAILED {
@@ -136,7 +136,7 @@ impl Gate {
     }
 
     /// What a sleeper that waits for `level` does with the relay.
-    fn wake_others(&self, level: Level) {
+    fn wake_others(&self, level: Stage) {
         let sleepers = self.sleepers.load(Ordering::SeqCst);
         let leaves = self.word.get() >= level as u32;
         if !leaves || !HALVED.contains(&sleepers) {
@@ -148,11 +148,11 @@ impl Gate {
         self.word.wake_some(sleepers / 2);
     }
 
-    /// Like [`wait`](Self::wait) for a task: `waker` is called when there is news. The future holds
+    /// Like [`wait`](Self::wait) for a task: `waker` is called when there is notifications. The future holds
     /// `key`, and [`leave`](Self::leave)s by it.
     pub(crate) fn poll(
         &self,
-        level: Level,
+        level: Stage,
         waker: &Waker,
         key: &mut Option<Key>,
     ) -> Poll<Result<()>> {
@@ -167,7 +167,7 @@ impl Gate {
         if mutated("handover_register_without_a_look") {
             return Poll::Pending;
         }
-        // The gate may have opened between the first look and the registration.
+        // The latch may have opened between the first look and the registration.
         match self.check(level) {
             Ok(true) => Poll::Ready(Ok(())),
             Err(error) => Poll::Ready(Err(error)),
@@ -185,14 +185,14 @@ impl Gate {
         self.wakers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Opens the gate up to `level` and wakes whoever waits.
-    pub(crate) fn open(&self, level: Level, waking: Waking) {
+    /// Opens the latch up to `level` and wakes whoever waits.
+    pub(crate) fn open(&self, level: Stage, waking: Waking) {
         self.advance(level as u32, waking);
     }
 
-    /// Fails the gate for everyone who still waits.
+    /// Fails the latch for everyone who still waits.
     pub(crate) fn fail(&self, cause: &Arc<Error>) {
-        if self.word.get() < Level::Synced as u32 {
+        if self.word.get() < Stage::Synced as u32 {
             if mutated("handover_fail_before_the_cause") {
                 self.advance(FAILED, Waking::All);
             }
@@ -234,7 +234,7 @@ impl Gate {
     }
 }
 
-const _: () = assert!(PENDING < Level::Written as u32 && (Level::Synced as u32) < FAILED);
+const _: () = assert!(PENDING < Stage::Written as u32 && (Stage::Synced as u32) < FAILED);
 
 #[cfg(test)]
 mod tests {
@@ -243,16 +243,16 @@ mod tests {
 
     #[test]
     fn every_sleeper_is_woken_at_its_level() {
-        let gate = &Gate::new();
+        let latch = &Latch::new();
         std::thread::scope(|scope| {
             let waiters: Vec<_> = (0..8)
                 .map(|n| {
-                    let level = if n % 2 == 0 { Level::Written } else { Level::Synced };
-                    scope.spawn(move || gate.wait(level, None))
+                    let level = if n % 2 == 0 { Stage::Written } else { Stage::Synced };
+                    scope.spawn(move || latch.wait(level, None))
                 })
                 .collect();
-            gate.open(Level::Written, Waking::All);
-            gate.open(Level::Synced, Waking::All);
+            latch.open(Stage::Written, Waking::All);
+            latch.open(Stage::Synced, Waking::All);
             for waiter in waiters {
                 assert!(waiter.join().unwrap().unwrap());
             }
@@ -263,59 +263,59 @@ mod tests {
     fn a_relay_reaches_every_sleeper_at_each_level() {
         for (sleepers, waking) in [(3 * RELAY_OVER, Waking::Relayed), (15, Waking::Split)] {
             assert!(waking.first_of(sleepers) < sleepers);
-            let gate = &Gate::new();
+            let latch = &Latch::new();
             std::thread::scope(|scope| {
                 for n in 0..sleepers {
-                    let level = if n % 2 == 0 { Level::Written } else { Level::Synced };
-                    scope.spawn(move || assert!(gate.wait(level, None).unwrap()));
+                    let level = if n % 2 == 0 { Stage::Written } else { Stage::Synced };
+                    scope.spawn(move || assert!(latch.wait(level, None).unwrap()));
                 }
-                while gate.sleepers.load(Ordering::SeqCst) < sleepers {
+                while latch.sleepers.load(Ordering::SeqCst) < sleepers {
                     std::thread::yield_now();
                 }
-                gate.open(Level::Written, waking);
-                gate.open(Level::Synced, waking);
+                latch.open(Stage::Written, waking);
+                latch.open(Stage::Synced, waking);
             });
-            assert_eq!(gate.sleepers.load(Ordering::SeqCst), 0);
+            assert_eq!(latch.sleepers.load(Ordering::SeqCst), 0);
         }
     }
 
     #[test]
     fn only_a_sleeper_that_leaves_hands_the_relay_on() {
         let hands_on = |level, sleepers| {
-            let gate = Gate::new();
-            gate.open(Level::Written, Waking::All);
-            gate.sleepers.store(sleepers, Ordering::SeqCst);
-            gate.wake_others(level);
-            gate.relay.load(Ordering::SeqCst)
+            let latch = Latch::new();
+            latch.open(Stage::Written, Waking::All);
+            latch.sleepers.store(sleepers, Ordering::SeqCst);
+            latch.wake_others(level);
+            latch.relay.load(Ordering::SeqCst)
         };
         for sleepers in HALVED {
-            assert!(hands_on(Level::Written, sleepers), "{sleepers} sleepers");
+            assert!(hands_on(Stage::Written, sleepers), "{sleepers} sleepers");
             // Else those who wait for the later level would wake one another for ever.
-            assert!(!hands_on(Level::Synced, sleepers), "{sleepers} sleepers");
+            assert!(!hands_on(Stage::Synced, sleepers), "{sleepers} sleepers");
         }
-        assert!(!hands_on(Level::Written, HALVED.start() - 1), "few are woken at once");
-        assert!(!hands_on(Level::Written, HALVED.end() + 1), "so are many");
+        assert!(!hands_on(Stage::Written, HALVED.start() - 1), "few are woken at once");
+        assert!(!hands_on(Stage::Written, HALVED.end() + 1), "so are many");
     }
 
     #[test]
     fn a_failure_reaches_waiters_but_not_what_was_synced_before() {
         let cause = Arc::new(Error::QueueFull);
-        let gate = Gate::new();
-        gate.open(Level::Written, Waking::All);
-        assert!(gate.wait(Level::Written, None).unwrap());
-        gate.fail(&cause);
-        assert!(matches!(gate.wait(Level::Synced, None), Err(Error::Poisoned(_))));
+        let latch = Latch::new();
+        latch.open(Stage::Written, Waking::All);
+        assert!(latch.wait(Stage::Written, None).unwrap());
+        latch.fail(&cause);
+        assert!(matches!(latch.wait(Stage::Synced, None), Err(Error::Poisoned(_))));
 
-        let synced = Gate::new();
-        synced.open(Level::Synced, Waking::All);
+        let synced = Latch::new();
+        synced.open(Stage::Synced, Waking::All);
         synced.fail(&cause);
-        assert!(synced.wait(Level::Synced, None).unwrap());
+        assert!(synced.wait(Stage::Synced, None).unwrap());
     }
 
     #[test]
     fn a_deadline_that_passed_is_no_failure() {
-        let gate = Gate::new();
+        let latch = Latch::new();
         let deadline = Instant::now() + Duration::from_millis(1);
-        assert!(!gate.wait(Level::Synced, Some(deadline)).unwrap());
+        assert!(!latch.wait(Stage::Synced, Some(deadline)).unwrap());
     }
 }

@@ -22,7 +22,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crate::gate::{Gate, Level};
+use crate::engine::commit::latch::{Latch, Stage};
 use crate::io::{FileId, Strategy};
 use crate::mutation::mutated;
 
@@ -38,7 +38,7 @@ struct Flight {
     synced: bool,
     /// `Written` was already announced.
     announced: bool,
-    gates: Option<Arc<Gate>>,
+    latches: Option<Arc<Latch>>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -71,7 +71,7 @@ pub(crate) struct Submission {
     /// Where it ends in the segment, without padding.
     pub(crate) end: u64,
     pub(crate) strategy: Option<Strategy>,
-    pub(crate) gate: Arc<Gate>,
+    pub(crate) latch: Arc<Latch>,
 }
 
 /// What to do next.
@@ -85,8 +85,8 @@ pub(crate) enum Action {
     Seal { file: FileId, first_seq: u64, last_seq: u64, bytes: u64 },
 }
 
-/// A gate to open, after the watermarks were published.
-pub(crate) type Acknowledgement = (Arc<Gate>, Level);
+/// A latch to open, after the watermarks were published.
+pub(crate) type Acknowledgement = (Arc<Latch>, Stage);
 
 #[derive(Debug)]
 pub(crate) struct Pipeline {
@@ -182,7 +182,7 @@ impl Pipeline {
             written_at: None,
             synced: false,
             announced: false,
-            gates: Some(batch.gate),
+            latches: Some(batch.latch),
         });
         self.next_id
     }
@@ -257,8 +257,8 @@ impl Pipeline {
             }
             self.durable_seq = flight.last_seq;
             self.written_seq = self.written_seq.max(flight.last_seq);
-            if let Some(gate) = self.flights.pop_front().and_then(|flight| flight.gates) {
-                acknowledged.push((gate, Level::Synced));
+            if let Some(latch) = self.flights.pop_front().and_then(|flight| flight.latches) {
+                acknowledged.push((latch, Stage::Synced));
             }
         }
         let mut index = 0;
@@ -269,8 +269,8 @@ impl Pipeline {
             if !flight.announced {
                 self.written_seq = flight.last_seq;
                 self.flights[index].announced = true;
-                if let Some(gate) = &self.flights[index].gates {
-                    acknowledged.push((Arc::clone(gate), Level::Written));
+                if let Some(latch) = &self.flights[index].latches {
+                    acknowledged.push((Arc::clone(latch), Stage::Written));
                 }
                 if self.merge_into_previous(index) {
                     continue;
@@ -299,7 +299,7 @@ impl Pipeline {
         let left = &mut self.flights[previous];
         left.last_seq = right.last_seq;
         left.written_at = left.written_at.max(right.written_at);
-        left.gates = None;
+        left.latches = None;
         true
     }
 
@@ -386,14 +386,14 @@ impl Pipeline {
     }
 
     /// Forgets what is in flight; returns whom to tell.
-    pub(crate) fn abandon(&mut self) -> Vec<Arc<Gate>> {
-        let gates = self.flights.drain(..).filter_map(|flight| flight.gates);
-        gates.filter(|_| !mutated("forget_waiters")).collect()
+    pub(crate) fn abandon(&mut self) -> Vec<Arc<Latch>> {
+        let latches = self.flights.drain(..).filter_map(|flight| flight.latches);
+        latches.filter(|_| !mutated("forget_waiters")).collect()
     }
 
     /// The file that gets the next batch, if nothing at all moves: no write and no sync is in
     /// flight, the segment has its name and no other is being left.
-    pub(crate) fn resting_file(&self) -> Option<FileId> {
+    pub(crate) fn idle_file(&self) -> Option<FileId> {
         let segment = self.segments.back()?;
         let rests = self.writing == 0
             && self.segments.len() == 1

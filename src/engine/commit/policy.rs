@@ -3,7 +3,7 @@
 //! Pure: it is told the time. A flush costs the same for one record as for thirty, so sending
 //! the first appender that returns after an acknowledgement alone makes all others wait for a
 //! flush of one record. Among few threads, waiting for the rest costs only what they take to
-//! come back, and the last of them may as well do the writing ([`Gather::is_crowd`]). Among many,
+//! come back, and the last of them may as well do the writing ([`CommitDelay::is_crowd`]). Among many,
 //! the time goes into waking them, not into flushing: there the next batch goes as soon as it
 //! can, on the ring thread, while the others are being woken. It is the threads that sleep that
 //! count: a thousand tickets of one thread come back as fast as it can append. Hence:
@@ -67,7 +67,7 @@ impl Load {
 }
 
 #[derive(Debug)]
-pub(crate) struct Gather {
+pub(crate) struct CommitDelay {
     enabled: bool,
     batches_in_flight: u32,
     in_flight: Load,
@@ -81,10 +81,10 @@ pub(crate) struct Gather {
     to_skip: u32,
 }
 
-impl Gather {
+impl CommitDelay {
     /// Without `enabled`, every batch is due at once.
-    pub(crate) fn new(enabled: bool) -> Gather {
-        Gather {
+    pub(crate) fn new(enabled: bool) -> CommitDelay {
+        CommitDelay {
             enabled,
             batches_in_flight: 0,
             in_flight: Load::default(),
@@ -147,8 +147,8 @@ impl Gather {
         self.to_skip = self.in_vain;
     }
 
-    /// A batch came back after `flush`, while others are `waiting` in the inbox.
-    pub(crate) fn landed(&mut self, batch: Load, waiting: Load, now: Instant, flush: Duration) {
+    /// A batch came back after `flush`, while others are `waiting` in the queue.
+    pub(crate) fn completed(&mut self, batch: Load, waiting: Load, now: Instant, flush: Duration) {
         self.batches_in_flight = self.batches_in_flight.saturating_sub(1);
         self.in_flight = self.in_flight.less(batch);
         self.outstanding = batch.plus(waiting).plus(self.in_flight);
@@ -185,17 +185,17 @@ mod tests {
     }
 
     /// A gather that has just acknowledged a batch of `records` at the returned time.
-    fn after(records: u64) -> (Gather, Instant) {
-        let (mut gather, now) = (Gather::new(true), Instant::now());
+    fn after(records: u64) -> (CommitDelay, Instant) {
+        let (mut gather, now) = (CommitDelay::new(true), Instant::now());
         gather.taken(load(records), now);
-        gather.landed(load(records), load(0), now, FLUSH);
+        gather.completed(load(records), load(0), now, FLUSH);
         (gather, now)
     }
 
     #[test]
     fn the_first_record_ever_and_a_lone_appender_are_never_held() {
         let now = Instant::now();
-        assert_eq!(Gather::new(true).due(1, 100, now), Due::Now);
+        assert_eq!(CommitDelay::new(true).due(1, 100, now), Due::Now);
         let (gather, now) = after(1);
         assert_eq!(gather.due(1, 100, now), Due::Now);
         assert_eq!(gather.holds_until(now), None);
@@ -222,10 +222,10 @@ mod tests {
 
     #[test]
     fn many_records_of_few_threads_are_no_crowd() {
-        let (mut gather, now) = (Gather::new(true), Instant::now());
+        let (mut gather, now) = (CommitDelay::new(true), Instant::now());
         let batch = Load { records: 20 * CROWD, waiters: CROWD };
         gather.taken(batch, now);
-        gather.landed(batch, Load::default(), now, FLUSH);
+        gather.completed(batch, Load::default(), now, FLUSH);
         assert!(!gather.is_crowd());
         assert_eq!(gather.due(20 * CROWD - 1, 100, now), Due::At(now + FLUSH));
         assert_eq!(gather.due(20 * CROWD, 100, now), Due::Now);
@@ -233,11 +233,11 @@ mod tests {
 
     #[test]
     fn beside_one_in_flight_only_a_batch_of_its_size_goes() {
-        let (mut gather, now) = (Gather::new(true), Instant::now());
+        let (mut gather, now) = (CommitDelay::new(true), Instant::now());
         gather.taken(load(4), now);
         assert_eq!(gather.due(3, 300, now), Due::AfterLanding);
         assert_eq!(gather.due(4, 400, now), Due::Now);
-        gather.landed(load(4), load(3), now, FLUSH);
+        gather.completed(load(4), load(3), now, FLUSH);
         assert_eq!(gather.due(6, 600, now), Due::At(now + FLUSH), "three wait, four come back");
     }
 
@@ -252,13 +252,13 @@ mod tests {
             }
             gather.taken(load(4), now - FLUSH);
             // Four were in it, and four more are always said to be on their way.
-            gather.landed(load(4), load(4), now, FLUSH);
+            gather.completed(load(4), load(4), now, FLUSH);
         }
         assert_eq!(held, [0, 2, 6, 14]);
         gather.to_skip = 0;
-        gather.landed(load(4), load(0), now, FLUSH);
+        gather.completed(load(4), load(0), now, FLUSH);
         gather.taken(load(4), now);
-        gather.landed(load(4), load(1), now, FLUSH);
+        gather.completed(load(4), load(1), now, FLUSH);
         assert_eq!(gather.in_vain, 0);
     }
 
@@ -272,7 +272,7 @@ mod tests {
             }
             // As many as were outstanding, but of others: half as many came meanwhile.
             gather.taken(load(8), now);
-            gather.landed(load(8), load(4), now, FLUSH);
+            gather.completed(load(8), load(4), now, FLUSH);
         }
         assert_eq!(held, [0, 2, 6, 14]);
     }

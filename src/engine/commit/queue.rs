@@ -1,14 +1,14 @@
-//! The inbox: where appenders put records, and where the driver takes whole batches from.
+//! The queue: where appenders put records, and where the driver takes whole batches from.
 //!
 //! Pure: no clock, no file, no thread. The engine keeps it behind one short lock.
 //!
-//! The inbox decides everything that is decided when a record arrives: its sequence number, its
+//! The queue decides everything that is decided when a record arrives: its sequence number, its
 //! batch, and the very bytes of the segment that it will occupy. The last batch is *open* (it
 //! takes records); the ones before it are closed and wait for a slot. A batch knows its place
 //! because the one before it is closed, so its length is known.
 //!
 //! ```text
-//!   fills:   [closed 7..9] [closed 10..30] [open 31..]        spares: [next] ...
+//!   batches:   [closed 7..9] [closed 10..30] [open 31..]        spares: [next] ...
 //!   segment: |.... in flight ....|7..9|10..30|31.. ->    |limit
 //! ```
 //!
@@ -16,7 +16,7 @@
 //! - I1 Sequence numbers are given densely, and only to records that have a place in a segment
 //!   that is prepared. A full disk therefore refuses a record before it gets a number.
 //! - I2 Records of one push lie in one batch.
-//! - I3 The bytes of lent buffers are bounded by the pool's limit (but one buffer may always go).
+//! - I3 The bytes of in-use buffers are bounded by the pool's limit (but one buffer may always go).
 //!   Beside a buffer there are the heads of its records, so that whoever seals the batch need not
 //!   walk it, which another processor may just have written: 8 bytes for each record in it.
 //! - I4 A batch lies wholly in one segment. A segment takes at least one batch, however small.
@@ -26,7 +26,7 @@
 //!   take a buffer. So a record that needs much gets it, however many small ones come. Others may
 //!   join the batch that is open, which takes nothing away from those who wait.
 
-mod duty;
+mod role;
 mod spares;
 
 use std::cell::LazyCell;
@@ -35,11 +35,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::buf::{AlignedBuf, BufPool};
-use crate::engine::group_commit::gather::{Gather, Load};
-pub(crate) use crate::engine::group_commit::inbox::duty::Duty;
+use crate::engine::commit::latch::Latch;
+use crate::engine::commit::policy::{CommitDelay, Load};
+pub(crate) use crate::engine::commit::queue::role::Role;
 use crate::error::Error;
 use crate::format::{HEADER_SIZE, RECORD_HEAD_SIZE};
-use crate::gate::Gate;
 use crate::io::FileId;
 use crate::mutation::mutated;
 use crate::wakers::Wakers;
@@ -69,7 +69,7 @@ pub(crate) struct Limits {
 
 /// A batch that takes or took records.
 #[derive(Debug)]
-pub(crate) struct Fill {
+pub(crate) struct QueuedBatch {
     pub(crate) buf: AlignedBuf,
     /// The heads of its records, for the digest.
     pub(crate) heads: Vec<u8>,
@@ -82,7 +82,7 @@ pub(crate) struct Fill {
     /// Some record of it asked for stable storage.
     pub(crate) sync: bool,
     pub(crate) opened: Instant,
-    pub(crate) gate: Arc<Gate>,
+    pub(crate) latch: Arc<Latch>,
     /// The segment, by file and by first sequence number.
     pub(crate) file: FileId,
     pub(crate) segment: u64,
@@ -92,7 +92,7 @@ pub(crate) struct Fill {
     closed: bool,
 }
 
-impl Fill {
+impl QueuedBatch {
     pub(crate) fn last_seq(&self) -> u64 {
         self.first_seq + u64::from(self.records) - 1
     }
@@ -106,15 +106,15 @@ impl Fill {
 #[derive(Debug)]
 pub(crate) struct Placed {
     pub(crate) first_seq: u64,
-    pub(crate) gate: Arc<Gate>,
+    pub(crate) latch: Arc<Latch>,
     pub(crate) segment: u64,
     /// Where in the segment the first record's head lies.
     pub(crate) offset: u64,
     /// What the appender owes its batch.
-    pub(crate) duty: Duty,
+    pub(crate) role: Role,
 }
 
-/// An arrival as the inbox sees it.
+/// An arrival as the queue sees it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Arrival<'a> {
     pub(crate) records: u32,
@@ -143,7 +143,7 @@ pub(crate) enum Blocked {
     Ended(Ended),
 }
 
-/// Why the inbox takes nothing any more.
+/// Why the queue takes nothing any more.
 #[derive(Clone, Debug)]
 pub(crate) enum Ended {
     Closed,
@@ -168,22 +168,22 @@ struct Active {
     position: u64,
 }
 
-/// What [`Inbox::take`] found.
+/// What [`WriteQueue::take`] found.
 #[derive(Debug)]
-pub(crate) enum Taken {
-    Batch(Box<Fill>),
+pub(crate) enum Next {
+    Batch(Box<QueuedBatch>),
     /// The open batch waits for more records until then.
     NotBefore(Instant),
     Nothing,
 }
 
 #[derive(Debug)]
-pub(crate) struct Inbox {
+pub(crate) struct WriteQueue {
     limits: Limits,
     pool: BufPool,
     /// Memory for heads, to be used again.
     heads: Vec<Vec<u8>>,
-    fills: VecDeque<Fill>,
+    batches: VecDeque<QueuedBatch>,
     next_seq: u64,
     active: Option<Active>,
     spares: Vec<(FileId, u64)>,
@@ -199,7 +199,7 @@ pub(crate) struct Inbox {
     ended: Option<Ended>,
     /// Batches up to here are not delayed.
     urgent_seq: u64,
-    gather: Gather,
+    gather: CommitDelay,
     /// An appender was told to commit the oldest batch.
     claimed: bool,
     /// The ring thread is about to sleep and wants to hear of a batch that is due.
@@ -215,16 +215,16 @@ pub(crate) struct Inbox {
     pub(crate) waiting_tasks: Wakers,
 }
 
-impl Inbox {
-    pub(crate) fn new(limits: Limits, next_seq: u64) -> Inbox {
+impl WriteQueue {
+    pub(crate) fn new(limits: Limits, next_seq: u64) -> WriteQueue {
         assert!(limits.unit.is_power_of_two());
         let pool = BufPool::new(limits.batch_bytes, limits.queue_bytes, limits.unit as usize);
-        let gather = Gather::new(limits.gather);
-        Inbox {
+        let gather = CommitDelay::new(limits.gather);
+        WriteQueue {
             limits,
             pool,
             heads: Vec::new(),
-            fills: VecDeque::new(),
+            batches: VecDeque::new(),
             next_seq,
             active: None,
             spares: Vec::new(),
@@ -280,29 +280,29 @@ impl Inbox {
         };
         let opens = !self.open_takes(records, bytes);
         if opens {
-            self.open_fill(bytes, ticket, *now)?;
+            self.open_batch(bytes, ticket, *now)?;
         }
-        let Some(fill) = self.fills.back_mut() else { return Err(Blocked::Room) };
-        let at = fill.end;
-        copy(&mut fill.buf[at..at + bytes]);
-        fill.heads.extend_from_slice(heads);
-        fill.end += bytes;
-        fill.records += records;
-        fill.waiters += u32::from(waits);
-        fill.sync |= sync;
+        let Some(batch) = self.batches.back_mut() else { return Err(Blocked::Room) };
+        let at = batch.end;
+        copy(&mut batch.buf[at..at + bytes]);
+        batch.heads.extend_from_slice(heads);
+        batch.end += bytes;
+        batch.records += records;
+        batch.waiters += u32::from(waits);
+        batch.sync |= sync;
         let first_seq = self.next_seq;
         self.next_seq = next_seq;
-        let (gate, segment) = (Arc::clone(&fill.gate), fill.segment);
-        let offset = fill.offset + at as u64;
-        let duty = self.duty(opens, waits, &now);
-        Ok(Placed { first_seq, gate, segment, offset, duty })
+        let (latch, segment) = (Arc::clone(&batch.latch), batch.segment);
+        let offset = batch.offset + at as u64;
+        let role = self.role(opens, waits, &now);
+        Ok(Placed { first_seq, latch, segment, offset, role })
     }
 
     fn open_takes(&self, records: u32, bytes: usize) -> bool {
-        self.fills.back().is_some_and(|fill| {
-            !fill.closed
-                && fill.end + bytes <= fill.limit
-                && fill.records + records <= self.limits.batch_records
+        self.batches.back().is_some_and(|batch| {
+            !batch.closed
+                && batch.end + bytes <= batch.limit
+                && batch.records + records <= self.limits.batch_records
         })
     }
 
@@ -313,7 +313,7 @@ impl Inbox {
 
     /// Where the batch after the open one would begin.
     fn next_place(&self, active: &Active) -> u64 {
-        match self.fills.back().filter(|fill| !fill.closed) {
+        match self.batches.back().filter(|batch| !batch.closed) {
             Some(open) => open.offset + (open.end as u64).next_multiple_of(self.limits.unit),
             None => active.position,
         }
@@ -326,7 +326,7 @@ impl Inbox {
 
     /// Closes the open batch and opens one that holds at least `bytes` of payload.
     #[inline(never)]
-    fn open_fill(
+    fn open_batch(
         &mut self,
         bytes: usize,
         ticket: Option<u64>,
@@ -358,7 +358,7 @@ impl Inbox {
         // Usual buffers may be larger than the batch limit (they are aligned), never smaller.
         let usual = self.limits.batch_bytes.max(need).min(buf.len());
         let left = usize::try_from(active.capacity - active.position).unwrap_or(usize::MAX);
-        self.fills.push_back(Fill {
+        self.batches.push_back(QueuedBatch {
             buf,
             heads: self.heads.pop().unwrap_or_default(),
             end: HEADER_SIZE,
@@ -367,7 +367,7 @@ impl Inbox {
             first_seq: self.next_seq,
             sync: false,
             opened: now,
-            gate: Gate::new(),
+            latch: Latch::new(),
             file: active.file,
             segment: active.first_seq,
             offset: active.position,
@@ -378,22 +378,22 @@ impl Inbox {
     }
 
     fn close_open(&mut self) {
-        let Some(fill) = self.fills.back_mut().filter(|fill| !fill.closed) else { return };
-        fill.closed = true;
+        let Some(batch) = self.batches.back_mut().filter(|batch| !batch.closed) else { return };
+        batch.closed = true;
         if let Some(active) = &mut self.active {
-            let padded = (fill.end as u64).next_multiple_of(self.limits.unit);
-            active.position = fill.offset + padded;
+            let padded = (batch.end as u64).next_multiple_of(self.limits.unit);
+            active.position = batch.offset + padded;
         }
     }
 
     /// The file of the oldest batch.
     pub(crate) fn front_file(&self) -> Option<FileId> {
-        self.fills.front().map(|fill| fill.file)
+        self.batches.front().map(|batch| batch.file)
     }
 
     /// Whether the oldest batch asks for stable storage, as far as it goes.
     pub(crate) fn front_syncs(&self) -> bool {
-        self.fills.front().is_some_and(|fill| fill.sync)
+        self.batches.front().is_some_and(|batch| batch.sync)
     }
 
     /// Takes the memory of a finished batch back.
@@ -430,7 +430,7 @@ impl Inbox {
         self.waiting_threads > 0 || !self.waiting_tasks.is_empty()
     }
 
-    /// Stops taking records until [`thaw`](Self::thaw); what is in the inbox still leaves it.
+    /// Stops taking records until [`thaw`](Self::thaw); what is in the queue still leaves it.
     pub(crate) fn freeze(&mut self) {
         self.frozen += 1;
     }
@@ -440,25 +440,25 @@ impl Inbox {
         self.refused = false;
     }
 
-    /// The next batch begins a new segment. The inbox must be empty.
+    /// The next batch begins a new segment. The queue must be empty.
     pub(crate) fn leave_segment(&mut self) {
-        debug_assert!(self.fills.is_empty());
+        debug_assert!(self.batches.is_empty());
         self.active = None;
     }
 
-    /// Sequence numbers go on from `next_seq`. The inbox must be empty and the segment left.
+    /// Sequence numbers go on from `next_seq`. The queue must be empty and the segment left.
     pub(crate) fn reset_seq(&mut self, next_seq: u64) {
-        debug_assert!(self.fills.is_empty() && self.active.is_none());
+        debug_assert!(self.batches.is_empty() && self.active.is_none());
         self.next_seq = next_seq;
     }
 
-    /// Ends the inbox: the first reason stays. Returns who waits for what was in it.
-    pub(crate) fn end(&mut self, reason: Ended) -> Vec<Arc<Gate>> {
+    /// Ends the queue: the first reason stays. Returns who waits for what was in it.
+    pub(crate) fn end(&mut self, reason: Ended) -> Vec<Arc<Latch>> {
         self.ended.get_or_insert(reason);
-        let fills = std::mem::take(&mut self.fills);
-        let ended = fills.into_iter().map(|fill| {
-            self.pool.give_back(fill.buf);
-            fill.gate
+        let batches = std::mem::take(&mut self.batches);
+        let ended = batches.into_iter().map(|batch| {
+            self.pool.give_back(batch.buf);
+            batch.latch
         });
         ended.collect()
     }
@@ -473,7 +473,7 @@ impl Inbox {
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.fills.is_empty()
+        self.batches.is_empty()
     }
 
     /// The last sequence number given, 0 if none.
@@ -481,7 +481,7 @@ impl Inbox {
         self.next_seq - 1
     }
 
-    /// The bytes of buffers in use, in the inbox and in flight.
+    /// The bytes of buffers in use, in the queue and in flight.
     pub(crate) fn queued_bytes(&self) -> usize {
         self.pool.lent_bytes()
     }

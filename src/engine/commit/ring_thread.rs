@@ -1,27 +1,28 @@
 //! The driver: the ring thread's loop around the committer.
 //!
 //! ```text
-//!   controls -> [serve] -> committer.dispatch -> queue.submit -> queue.wait
+//!   controls -> [serve] -> committer.dispatch -> io.submit -> io.wait
 //!                                                                    |
-//!          tell <- committer.settle <- committer.complete <----------+
+//!          tell <- committer.advance_watermarks <- committer.complete <----------+
 //! ```
 //!
-//! Threading: one thread owns the driver and with it the queue. It holds the committer's lock
-//! except while it waits for the queue and while it wakes others.
+//! Threading: one thread owns the driver and with it the io. It holds the committer's lock
+//! except while it waits for the io and while it wakes others.
 
+pub(crate) mod control;
 pub(crate) mod note;
-mod standstill;
+mod quiesce;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::engine::committer::Committer;
-use crate::engine::control::Control;
-use crate::engine::driver::note::Notes;
-use crate::engine::shared::Shared;
+use crate::engine::commit::committer::Committer;
+use crate::engine::commit::latch::Waking;
+use crate::engine::commit::ring_thread::control::Control;
+use crate::engine::commit::ring_thread::note::Notes;
+use crate::engine::commit::shared::Shared;
 use crate::error::{Error, Result};
-use crate::gate::Waking;
 use crate::io::{Completion, IoQueue, LockGuard};
 use crate::mutation::mutated;
 use crate::sync::channel::{Receiver, Sender, bounded};
@@ -30,32 +31,32 @@ use crate::sync::now;
 /// When to look again whether there is a pause, if one is over before it began.
 const BUSY: Duration = Duration::from_millis(100);
 
-pub(crate) struct Driver<Q> {
+pub(crate) struct RingThread<Q> {
     shared: Arc<Shared>,
-    queue: Q,
+    io: Q,
     controls: Receiver<Control>,
     notes: Notes,
     /// It runs on a thread of its own, which may block.
     has_thread: bool,
     quiescing: Vec<Sender<Result<()>>>,
-    /// The queue itself failed and cannot be waited for.
+    /// The io itself failed and cannot be waited for.
     queue_lost: bool,
     done: Vec<Completion>,
-    /// Last, so that the lock is released after the queue is gone.
+    /// Last, so that the lock is released after the io is gone.
     abandoned: Option<Box<dyn LockGuard>>,
 }
 
-impl<Q: IoQueue> Driver<Q> {
+impl<Q: IoQueue> RingThread<Q> {
     pub(crate) fn new(
         shared: Arc<Shared>,
-        queue: Q,
+        io: Q,
         controls: Receiver<Control>,
         notes: Notes,
         has_thread: bool,
-    ) -> Driver<Q> {
-        Driver {
+    ) -> RingThread<Q> {
+        RingThread {
             shared,
-            queue,
+            io,
             controls,
             notes,
             has_thread,
@@ -90,7 +91,7 @@ impl<Q: IoQueue> Driver<Q> {
         }
         let not_before = committer.dispatch(&shared);
         // A log without a thread is run only when there is something to do.
-        let rest = || self.has_thread.then(|| committer.rest_at(&shared)).flatten();
+        let rest = || self.has_thread.then(|| committer.next_prealloc_at(&shared)).flatten();
         if let Some(not_before) = not_before.or_else(rest) {
             let left = not_before.saturating_duration_since(now());
             timeout = Some(timeout.map_or(left, |timeout| timeout.min(left)));
@@ -102,14 +103,14 @@ impl<Q: IoQueue> Driver<Q> {
             timeout = Some(timeout.map_or(left, |timeout| timeout.min(left)));
         }
         self.answer_quiesced(&mut committer);
-        committer.hand_over(&mut self.queue);
+        committer.hand_over(&mut self.io);
         let ended = committer.has_ended();
         if ended {
             committer.close_files();
         }
-        let news = committer.take_news();
+        let notifications = committer.take_notifications();
         drop(committer);
-        shared.tell(news, Waking::Relayed);
+        shared.notify(notifications, Waking::Relayed);
         if ended {
             return false;
         }
@@ -121,7 +122,7 @@ impl<Q: IoQueue> Driver<Q> {
             return true;
         }
         let mut done = std::mem::take(&mut self.done);
-        let waited = self.queue.wait(timeout, &mut done);
+        let waited = self.io.wait(timeout, &mut done);
         if done.is_empty() && waited.is_ok() {
             self.done = done;
             return true;
@@ -129,18 +130,18 @@ impl<Q: IoQueue> Driver<Q> {
         let completed_at = now();
         let mut committer = shared.committer();
         for completion in done.drain(..) {
-            committer.complete(&shared, completion, Some(&self.queue));
+            committer.complete(&shared, completion, Some(&self.io));
         }
         self.done = done;
-        let news = committer.settle(&shared, completed_at);
+        let notifications = committer.advance_watermarks(&shared, completed_at);
         if waited.is_ok() {
             // The disk works while the others are woken.
             committer.dispatch(&shared);
-            committer.hand_over(&mut self.queue);
+            committer.hand_over(&mut self.io);
         }
         drop(committer);
-        let started = waited.and_then(|()| self.queue.start());
-        shared.tell(news, Waking::Relayed);
+        let started = waited.and_then(|()| self.io.start());
+        shared.notify(notifications, Waking::Relayed);
         if let Err(error) = started {
             self.lose_queue(error);
         }
@@ -158,14 +159,14 @@ impl<Q: IoQueue> Driver<Q> {
         at.map(|at| if committer.is_busy() { at.max(now + BUSY) } else { at })
     }
 
-    /// The queue is gone: what was in flight will not complete.
+    /// The io is gone: what was in flight will not complete.
     fn lose_queue(&mut self, error: Error) {
         self.queue_lost = true;
         let mut committer = self.shared.committer();
         committer.give_up(error);
-        let news = committer.take_news();
+        let notifications = committer.take_notifications();
         drop(committer);
-        self.shared.tell(news, Waking::Relayed);
+        self.shared.notify(notifications, Waking::Relayed);
     }
 
     /// Whether the next round would do nothing but wait for a message.
@@ -175,7 +176,7 @@ impl<Q: IoQueue> Driver<Q> {
         self.queue_lost && self.controls.is_empty() && self.quiescing.is_empty() && !ends
     }
 
-    /// Without a queue there is nothing to wait for but messages.
+    /// Without a io there is nothing to wait for but messages.
     fn wait_for_control(&mut self) -> bool {
         if !self.has_thread {
             return true;
@@ -193,11 +194,11 @@ impl<Q: IoQueue> Driver<Q> {
     fn serve(&mut self, committer: &mut Committer, control: Control) {
         match control {
             Control::WantDurable(seq) => {
-                self.shared.inbox().hurry(seq);
+                self.shared.queue().hurry(seq);
                 committer.want_durable(seq);
             }
             Control::Quiesce(reply) => {
-                committer.want_durable(self.shared.inbox().appended_seq());
+                committer.want_durable(self.shared.queue().appended_seq());
                 self.quiescing.push(reply);
             }
             Control::Reset(seq, reply) => {

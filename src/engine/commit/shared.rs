@@ -1,20 +1,20 @@
 //! What the handles of a log and its driver share.
 //!
-//! Lock order: the committer, then the inbox, then the segment table or the metrics, which are
-//! leaves. The inbox is locked for the length of one copy at most, and nothing across a wake.
+//! Lock order: the committer, then the queue, then the segment table or the metrics, which are
+//! leaves. The queue is locked for the length of one copy at most, and nothing across a wake.
 
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, TryLockError};
 
-use crate::engine::commit::Watermarks;
-use crate::engine::committer::{Committer, News};
-use crate::engine::control::Control;
-use crate::engine::cuts::Cuts;
-use crate::engine::group_commit::inbox::{Ended, Inbox};
+use crate::engine::commit::committer::{Committer, Notifications};
+use crate::engine::commit::latch::Waking;
+use crate::engine::commit::queue::{Ended, WriteQueue};
+use crate::engine::commit::ring_thread::control::Control;
+use crate::engine::commit::watermarks::Watermarks;
 use crate::engine::metrics::Metrics;
+use crate::engine::read::cuts::Cuts;
 use crate::engine::recovery::SegmentInfo;
 use crate::error::{Error, Result};
-use crate::gate::Waking;
 use crate::io::Wake;
 use crate::mutation::mutated;
 use crate::sync::channel::Sender;
@@ -24,8 +24,8 @@ use crate::sys;
 pub(crate) struct Shared {
     pub(crate) dir: PathBuf,
     committer: Mutex<Committer>,
-    inbox: Mutex<Inbox>,
-    /// Threads wait here for room in the inbox.
+    queue: Mutex<WriteQueue>,
+    /// Threads wait here for room in the queue.
     room: Condvar,
     pub(crate) watermarks: Watermarks,
     /// What was cut off the end.
@@ -44,16 +44,16 @@ impl Shared {
     pub(crate) fn new(
         dir: PathBuf,
         committer: Committer,
-        inbox: Inbox,
+        queue: WriteQueue,
         segments: Vec<SegmentInfo>,
         controls: Sender<Control>,
         wake: Arc<dyn Wake>,
     ) -> Shared {
-        let durable_seq = inbox.appended_seq();
+        let durable_seq = queue.appended_seq();
         Shared {
             dir,
             committer: Mutex::new(committer),
-            inbox: Mutex::new(inbox),
+            queue: Mutex::new(queue),
             room: Condvar::new(),
             watermarks: Watermarks::new(durable_seq),
             cuts: Cuts::default(),
@@ -79,8 +79,8 @@ impl Shared {
         }
     }
 
-    pub(crate) fn inbox(&self) -> MutexGuard<'_, Inbox> {
-        self.inbox.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(crate) fn queue(&self) -> MutexGuard<'_, WriteQueue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The live segments, oldest first; the active one has no last sequence number.
@@ -96,7 +96,7 @@ impl Shared {
         self.recycled.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn wake_driver(&self) {
+    pub(crate) fn wake_ring(&self) {
         self.wake.wake();
     }
 
@@ -106,44 +106,44 @@ impl Shared {
         self.wake.wake();
     }
 
-    /// Waits until something changed in the inbox.
+    /// Waits until something changed in the queue.
     pub(crate) fn wait_for_room<'a>(
         &self,
-        mut inbox: MutexGuard<'a, Inbox>,
-    ) -> MutexGuard<'a, Inbox> {
-        inbox.waiting_threads += 1;
-        let mut inbox = self.room.wait(inbox).unwrap_or_else(PoisonError::into_inner);
-        inbox.waiting_threads -= 1;
-        inbox
+        mut queue: MutexGuard<'a, WriteQueue>,
+    ) -> MutexGuard<'a, WriteQueue> {
+        queue.waiting_threads += 1;
+        let mut queue = self.room.wait(queue).unwrap_or_else(PoisonError::into_inner);
+        queue.waiting_threads -= 1;
+        queue
     }
 
-    /// Releases the inbox and wakes whoever waits for a change in it.
-    pub(crate) fn announce_room(&self, mut inbox: MutexGuard<'_, Inbox>) {
-        let threads = inbox.waiting_threads > 0;
-        let tasks = inbox.waiting_tasks.take();
-        drop(inbox);
+    /// Releases the queue and wakes whoever waits for a change in it.
+    pub(crate) fn announce_room(&self, mut queue: MutexGuard<'_, WriteQueue>) {
+        let threads = queue.waiting_threads > 0;
+        let tasks = queue.waiting_tasks.take();
+        drop(queue);
         if threads {
             self.room.notify_all();
         }
         tasks.wake();
     }
 
-    /// Wakes whom the committer has news for. No lock may be held.
-    pub(crate) fn tell(&self, news: News, waking: Waking) {
-        for (gate, level) in news.acknowledged {
-            gate.open(level, waking);
+    /// Wakes whom the committer has notifications for. No lock may be held.
+    pub(crate) fn notify(&self, notifications: Notifications, waking: Waking) {
+        for (latch, level) in notifications.acknowledged {
+            latch.open(level, waking);
         }
-        if let Some(completed_at) = news.completed_at {
+        if let Some(completed_at) = notifications.completed_at {
             self.watermarks.wake_reached();
             self.metrics().wake_micros.record_micros(completed_at.elapsed());
         }
-        if news.room {
-            self.announce_room(self.inbox());
+        if notifications.room {
+            self.announce_room(self.queue());
         }
-        if let Some((cause, gates)) = news.failure {
+        if let Some((cause, latches)) = notifications.failure {
             self.poison(&cause);
-            for gate in gates {
-                gate.fail(&cause);
+            for latch in latches {
+                latch.fail(&cause);
             }
         }
     }
@@ -153,18 +153,18 @@ impl Shared {
         let source = std::io::Error::other(format!("{who} panicked; this is a defect"));
         let mut committer = self.committer();
         committer.give_up(Error::io("commit to", &self.dir, source));
-        let news = committer.take_news();
+        let notifications = committer.take_notifications();
         drop(committer);
-        self.tell(news, Waking::All);
+        self.notify(notifications, Waking::All);
     }
 
     /// Ends the log at its first failure: whoever waits or comes later gets `cause`.
     pub(crate) fn poison(&self, cause: &Arc<Error>) {
-        let mut inbox = self.inbox();
-        let gates = inbox.end(Ended::Poisoned(Arc::clone(cause)));
-        self.announce_room(inbox);
-        for gate in gates {
-            gate.fail(cause);
+        let mut queue = self.queue();
+        let latches = queue.end(Ended::Poisoned(Arc::clone(cause)));
+        self.announce_room(queue);
+        for latch in latches {
+            latch.fail(cause);
         }
         self.watermarks.fail(cause);
     }
@@ -188,7 +188,7 @@ impl Shared {
     /// An error if the log is poisoned or closed, or belongs to another process.
     pub(crate) fn check(&self) -> Result<()> {
         self.require_own_process()?;
-        match self.inbox().ended() {
+        match self.queue().ended() {
             Some(ended) => Err(ended.into()),
             None => Ok(()),
         }

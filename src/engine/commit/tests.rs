@@ -5,12 +5,12 @@ mod one_sync;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::gather::Load;
-use super::inbox::{Arrival, Blocked, Duty, Fill, Inbox, Limits, Placed, Taken};
 use super::pipeline::{Action, Pipeline, Submission};
+use super::policy::Load;
+use super::queue::{Arrival, Blocked, Limits, Next, Placed, QueuedBatch, Role, WriteQueue};
+use crate::engine::commit::latch::Stage;
 use crate::error::Error;
 use crate::format::{HEADER_SIZE, RECORD_HEAD_SIZE};
-use crate::gate::Level;
 use crate::io::Strategy;
 
 fn limits() -> Limits {
@@ -30,282 +30,282 @@ fn limits() -> Limits {
 /// No bound on the spares that are prepared ahead but that of the limits.
 const ALL: usize = usize::MAX;
 
-fn push(inbox: &mut Inbox, bytes: usize) -> Result<Placed, Blocked> {
+fn push(queue: &mut WriteQueue, bytes: usize) -> Result<Placed, Blocked> {
     let arrival =
         Arrival { records: 1, heads: &[7; 8], bytes, sync: true, waits: false, ticket: None };
-    inbox.push(arrival, Instant::now, |place| place.fill(7))
+    queue.push(arrival, Instant::now, |place| place.fill(7))
 }
 
-fn arrive(inbox: &mut Inbox, records: u32, bytes: usize, now: Instant) -> Duty {
+fn arrive(queue: &mut WriteQueue, records: u32, bytes: usize, now: Instant) -> Role {
     let heads = &vec![7; records as usize * RECORD_HEAD_SIZE];
     let arrival = Arrival { records, heads, bytes, sync: true, waits: true, ticket: None };
-    inbox.push(arrival, || now, |_| ()).unwrap().duty
+    queue.push(arrival, || now, |_| ()).unwrap().role
 }
 
-fn take(inbox: &mut Inbox) -> Option<Box<Fill>> {
-    match inbox.take(Instant::now()) {
-        Taken::Batch(fill) => Some(fill),
+fn take(queue: &mut WriteQueue) -> Option<Box<QueuedBatch>> {
+    match queue.take(Instant::now()) {
+        Next::Batch(batch) => Some(batch),
         _ => None,
     }
 }
 
 /// [`push`] of somebody who is in the line.
-fn push_in_line(inbox: &mut Inbox, bytes: usize, ticket: u64) -> Result<Placed, Blocked> {
+fn push_in_line(queue: &mut WriteQueue, bytes: usize, ticket: u64) -> Result<Placed, Blocked> {
     let ticket = Some(ticket);
     let arrival = Arrival { records: 1, heads: &[7; 8], bytes, sync: true, waits: true, ticket };
-    inbox.push(arrival, Instant::now, |place| place.fill(7))
+    queue.push(arrival, Instant::now, |place| place.fill(7))
 }
 
-/// An inbox with one segment to write to.
-fn inbox_with_segment(limits: Limits) -> Inbox {
-    let mut inbox = Inbox::new(limits, 1);
-    assert!(matches!(push(&mut inbox, 8), Err(Blocked::Segment)));
-    let bytes = inbox.spare_request(ALL).unwrap();
-    inbox.spare_ready(1, bytes);
-    inbox
+/// An queue with one segment to write to.
+fn inbox_with_segment(limits: Limits) -> WriteQueue {
+    let mut queue = WriteQueue::new(limits, 1);
+    assert!(matches!(push(&mut queue, 8), Err(Blocked::Segment)));
+    let bytes = queue.spare_request(ALL).unwrap();
+    queue.spare_ready(1, bytes);
+    queue
 }
 
 #[test]
 fn records_share_a_batch_until_it_is_taken() {
-    let mut inbox = inbox_with_segment(limits());
+    let mut queue = inbox_with_segment(limits());
     for seq in 1..=3 {
-        assert_eq!(push(&mut inbox, 100).unwrap().first_seq, seq);
+        assert_eq!(push(&mut queue, 100).unwrap().first_seq, seq);
     }
-    let fill = take(&mut inbox).unwrap();
-    assert_eq!((fill.first_seq, fill.records, fill.offset), (1, 3, 0));
-    assert_eq!(fill.end, HEADER_SIZE + 300);
-    let next = push(&mut inbox, 100).unwrap();
+    let batch = take(&mut queue).unwrap();
+    assert_eq!((batch.first_seq, batch.records, batch.offset), (1, 3, 0));
+    assert_eq!(batch.end, HEADER_SIZE + 300);
+    let next = push(&mut queue, 100).unwrap();
     assert_eq!((next.first_seq, next.offset), (4, 4096 + HEADER_SIZE as u64));
 }
 
 #[test]
 fn who_waits_for_room_is_not_overtaken_by_those_who_need_less() {
-    let mut inbox = inbox_with_segment(Limits { segment_bytes: 1 << 20, ..limits() });
+    let mut queue = inbox_with_segment(Limits { segment_bytes: 1 << 20, ..limits() });
     let is_full = |placed: &Result<Placed, Blocked>| matches!(placed, Err(Blocked::Room));
     let mut in_flight = Vec::new();
-    while push(&mut inbox, 8000).is_ok() {
-        in_flight.push(take(&mut inbox).unwrap());
+    while push(&mut queue, 8000).is_ok() {
+        in_flight.push(take(&mut queue).unwrap());
     }
     assert_eq!(in_flight.len(), 4, "the memory is used up");
-    let large = inbox.line_up();
-    assert!(is_full(&push_in_line(&mut inbox, 30_000, large)));
-    let second = inbox.line_up();
+    let large = queue.line_up();
+    assert!(is_full(&push_in_line(&mut queue, 30_000, large)));
+    let second = queue.line_up();
     for left in (0..4).rev() {
-        let Fill { buf, heads, .. } = *in_flight.pop().unwrap();
-        inbox.give_back(buf, heads);
+        let QueuedBatch { buf, heads, .. } = *in_flight.pop().unwrap();
+        queue.give_back(buf, heads);
         // There is room for these, and nobody may take it.
-        assert!(is_full(&push(&mut inbox, 100)) && is_full(&push_in_line(&mut inbox, 100, second)));
-        assert_eq!(push_in_line(&mut inbox, 30_000, large).is_ok(), left == 0, "{left} left");
+        assert!(is_full(&push(&mut queue, 100)) && is_full(&push_in_line(&mut queue, 100, second)));
+        assert_eq!(push_in_line(&mut queue, 30_000, large).is_ok(), left == 0, "{left} left");
     }
-    assert!(inbox.leave_line(large), "somebody else may be the first now");
-    let Fill { buf, heads, .. } = *take(&mut inbox).unwrap();
-    inbox.give_back(buf, heads);
-    assert!(push_in_line(&mut inbox, 100, second).is_ok());
-    assert!(!inbox.leave_line(second));
-    assert!(push(&mut inbox, 100).is_ok(), "the batch is open");
+    assert!(queue.leave_line(large), "somebody else may be the first now");
+    let QueuedBatch { buf, heads, .. } = *take(&mut queue).unwrap();
+    queue.give_back(buf, heads);
+    assert!(push_in_line(&mut queue, 100, second).is_ok());
+    assert!(!queue.leave_line(second));
+    assert!(push(&mut queue, 100).is_ok(), "the batch is open");
 }
 
 #[test]
 fn a_batch_keeps_the_heads_of_its_records_and_none_of_an_earlier_one() {
-    let mut inbox = inbox_with_segment(limits());
-    push(&mut inbox, 100).unwrap();
-    arrive(&mut inbox, 2, 100, Instant::now());
-    let fill = take(&mut inbox).unwrap();
-    assert_eq!(fill.heads, [7; 3 * RECORD_HEAD_SIZE]);
-    let (memory, heads) = (fill.heads.as_ptr(), [1, 2, 3, 4, 5, 6, 7, 8]);
-    inbox.give_back(fill.buf, fill.heads);
+    let mut queue = inbox_with_segment(limits());
+    push(&mut queue, 100).unwrap();
+    arrive(&mut queue, 2, 100, Instant::now());
+    let batch = take(&mut queue).unwrap();
+    assert_eq!(batch.heads, [7; 3 * RECORD_HEAD_SIZE]);
+    let (memory, heads) = (batch.heads.as_ptr(), [1, 2, 3, 4, 5, 6, 7, 8]);
+    queue.give_back(batch.buf, batch.heads);
     let arrival =
         Arrival { records: 1, heads: &heads, bytes: 8, sync: true, waits: false, ticket: None };
-    inbox.push(arrival, Instant::now, |_| ()).unwrap();
-    let fill = take(&mut inbox).unwrap();
-    assert_eq!((&fill.heads[..], fill.heads.as_ptr()), (&heads[..], memory));
+    queue.push(arrival, Instant::now, |_| ()).unwrap();
+    let batch = take(&mut queue).unwrap();
+    assert_eq!((&batch.heads[..], batch.heads.as_ptr()), (&heads[..], memory));
 }
 
 #[test]
 fn a_batch_closes_at_its_records_and_at_its_bytes() {
-    let mut inbox = inbox_with_segment(limits());
+    let mut queue = inbox_with_segment(limits());
     for _ in 0..5 {
-        push(&mut inbox, 10).unwrap();
+        push(&mut queue, 10).unwrap();
     }
-    assert_eq!(take(&mut inbox).unwrap().records, 4);
-    push(&mut inbox, 8120).unwrap();
-    assert_eq!(take(&mut inbox).unwrap().records, 1);
-    assert_eq!(take(&mut inbox).unwrap().offset, 8192);
+    assert_eq!(take(&mut queue).unwrap().records, 4);
+    push(&mut queue, 8120).unwrap();
+    assert_eq!(take(&mut queue).unwrap().records, 1);
+    assert_eq!(take(&mut queue).unwrap().offset, 8192);
 }
 
 #[test]
 fn a_record_without_a_prepared_segment_gets_no_number() {
-    let mut inbox = inbox_with_segment(limits());
-    push(&mut inbox, 8000).unwrap();
-    push(&mut inbox, 8000).unwrap();
-    assert!(matches!(push(&mut inbox, 8000), Err(Blocked::Segment)));
-    assert_eq!(inbox.appended_seq(), 2);
-    let bytes = inbox.spare_request(ALL).unwrap();
-    let before = inbox.refusals();
-    inbox.spare_refused(Arc::new(Error::QueueFull));
-    assert_eq!(inbox.refusals(), before + 1);
-    assert!(inbox.spare_request(ALL).is_none(), "a refused spare is not retried by itself");
-    assert!(matches!(push(&mut inbox, 8000), Err(Blocked::Segment)));
-    assert_eq!(inbox.spare_request(ALL), Some(bytes), "the next append asks again");
-    inbox.spare_ready(2, bytes);
-    let placed = push(&mut inbox, 8000).unwrap();
+    let mut queue = inbox_with_segment(limits());
+    push(&mut queue, 8000).unwrap();
+    push(&mut queue, 8000).unwrap();
+    assert!(matches!(push(&mut queue, 8000), Err(Blocked::Segment)));
+    assert_eq!(queue.appended_seq(), 2);
+    let bytes = queue.spare_request(ALL).unwrap();
+    let before = queue.refusals();
+    queue.spare_refused(Arc::new(Error::QueueFull));
+    assert_eq!(queue.refusals(), before + 1);
+    assert!(queue.spare_request(ALL).is_none(), "a refused spare is not retried by itself");
+    assert!(matches!(push(&mut queue, 8000), Err(Blocked::Segment)));
+    assert_eq!(queue.spare_request(ALL), Some(bytes), "the next append asks again");
+    queue.spare_ready(2, bytes);
+    let placed = push(&mut queue, 8000).unwrap();
     assert_eq!((placed.first_seq, placed.segment, placed.offset), (3, 3, HEADER_SIZE as u64));
 }
 
 #[test]
 fn a_segment_takes_one_batch_however_small_it_is() {
-    let mut inbox = inbox_with_segment(Limits { segment_bytes: 256, ..limits() });
-    push(&mut inbox, 29).unwrap();
-    assert!(take(&mut inbox).is_some());
-    assert!(matches!(push(&mut inbox, 29), Err(Blocked::Segment)));
-    assert_eq!(inbox.spare_request(ALL), Some(256));
-    inbox.spare_ready(2, 256);
-    assert_eq!(push(&mut inbox, 29).unwrap().segment, 2);
-    assert!(matches!(push(&mut inbox, 5000), Err(Blocked::Segment)));
-    assert_eq!(inbox.spare_request(ALL), Some(5064));
+    let mut queue = inbox_with_segment(Limits { segment_bytes: 256, ..limits() });
+    push(&mut queue, 29).unwrap();
+    assert!(take(&mut queue).is_some());
+    assert!(matches!(push(&mut queue, 29), Err(Blocked::Segment)));
+    assert_eq!(queue.spare_request(ALL), Some(256));
+    queue.spare_ready(2, 256);
+    assert_eq!(push(&mut queue, 29).unwrap().segment, 2);
+    assert!(matches!(push(&mut queue, 5000), Err(Blocked::Segment)));
+    assert_eq!(queue.spare_request(ALL), Some(5064));
 }
 
 #[test]
 fn who_waits_for_a_segment_that_nobody_prepares_is_sent_to_ask_for_it() {
-    let mut inbox = inbox_with_segment(Limits { spares: 0, queue_bytes: 1 << 20, ..limits() });
-    push(&mut inbox, 8128).unwrap();
-    push(&mut inbox, 8128).unwrap();
-    assert!(!inbox.is_blocked());
-    assert!(matches!(push(&mut inbox, 8128), Err(Blocked::Segment)));
-    assert!(inbox.is_blocked());
-    let bytes = inbox.spare_request(ALL).unwrap();
-    assert!(inbox.is_blocked());
-    inbox.spare_ready(2, bytes);
+    let mut queue = inbox_with_segment(Limits { spares: 0, queue_bytes: 1 << 20, ..limits() });
+    push(&mut queue, 8128).unwrap();
+    push(&mut queue, 8128).unwrap();
+    assert!(!queue.is_blocked());
+    assert!(matches!(push(&mut queue, 8128), Err(Blocked::Segment)));
+    assert!(queue.is_blocked());
+    let bytes = queue.spare_request(ALL).unwrap();
+    assert!(queue.is_blocked());
+    queue.spare_ready(2, bytes);
     // Somebody else takes all of it.
-    push(&mut inbox, 8128).unwrap();
-    push(&mut inbox, 8128).unwrap();
-    assert!(!inbox.is_blocked());
+    push(&mut queue, 8128).unwrap();
+    push(&mut queue, 8128).unwrap();
+    assert!(!queue.is_blocked());
 }
 
 #[test]
 fn asking_twice_for_a_segment_gets_one() {
-    let mut inbox = Inbox::new(Limits { spares: 0, ..limits() }, 1);
-    assert!(matches!(push(&mut inbox, 8), Err(Blocked::Segment)));
-    let bytes = inbox.spare_request(ALL).unwrap();
-    assert!(matches!(push(&mut inbox, 8), Err(Blocked::Segment)));
-    inbox.spare_ready(1, bytes);
-    push(&mut inbox, 8).unwrap();
-    assert_eq!(inbox.spare_request(ALL), None);
+    let mut queue = WriteQueue::new(Limits { spares: 0, ..limits() }, 1);
+    assert!(matches!(push(&mut queue, 8), Err(Blocked::Segment)));
+    let bytes = queue.spare_request(ALL).unwrap();
+    assert!(matches!(push(&mut queue, 8), Err(Blocked::Segment)));
+    queue.spare_ready(1, bytes);
+    push(&mut queue, 8).unwrap();
+    assert_eq!(queue.spare_request(ALL), None);
 }
 
 #[test]
 fn spares_are_prepared_ahead_one_at_a_time_up_to_the_limit() {
-    let mut inbox = inbox_with_segment(Limits { spares: 2, ..limits() });
-    assert_eq!(inbox.spare_request(ALL), None, "nothing is written yet");
-    push(&mut inbox, 100).unwrap();
+    let mut queue = inbox_with_segment(Limits { spares: 2, ..limits() });
+    assert_eq!(queue.spare_request(ALL), None, "nothing is written yet");
+    push(&mut queue, 100).unwrap();
     for file in [2, 3] {
-        assert!(inbox.wants_spare(ALL));
-        let bytes = inbox.spare_request(ALL).unwrap();
-        assert!(!inbox.wants_spare(ALL) && inbox.spare_request(ALL).is_none(), "one at a time");
-        inbox.spare_ready(file, bytes);
+        assert!(queue.wants_spare(ALL));
+        let bytes = queue.spare_request(ALL).unwrap();
+        assert!(!queue.wants_spare(ALL) && queue.spare_request(ALL).is_none(), "one at a time");
+        queue.spare_ready(file, bytes);
     }
-    assert!(!inbox.wants_spare(ALL) && inbox.spare_request(ALL).is_none());
+    assert!(!queue.wants_spare(ALL) && queue.spare_request(ALL).is_none());
 }
 
 #[test]
 fn where_one_spare_is_enough_ahead_those_that_are_left_are_used_up_first() {
-    let mut inbox = inbox_with_segment(Limits { spares: 2, queue_bytes: 1 << 20, ..limits() });
-    push(&mut inbox, 8128).unwrap();
+    let mut queue = inbox_with_segment(Limits { spares: 2, queue_bytes: 1 << 20, ..limits() });
+    push(&mut queue, 8128).unwrap();
     for file in [2, 3] {
-        let bytes = inbox.spare_request(ALL).unwrap();
-        inbox.spare_ready(file, bytes);
+        let bytes = queue.spare_request(ALL).unwrap();
+        queue.spare_ready(file, bytes);
     }
     for file in [1, 2] {
-        assert_eq!(inbox.spare_request(1), None, "beside file {file}");
+        assert_eq!(queue.spare_request(1), None, "beside file {file}");
         // The second one of a file, and the first one of the next.
-        push(&mut inbox, 8128).unwrap();
-        push(&mut inbox, 8128).unwrap();
+        push(&mut queue, 8128).unwrap();
+        push(&mut queue, 8128).unwrap();
     }
-    assert_eq!(inbox.spare_request(1), Some(16_384), "none is left");
-    inbox.spare_ready(4, 16_384);
-    assert_eq!(inbox.spare_request(1), None);
-    assert_eq!(inbox.spare_request(ALL), Some(16_384), "it counts as one of two");
-    inbox.spare_ready(5, 16_384);
-    assert_eq!(inbox.spare_request(ALL), None);
+    assert_eq!(queue.spare_request(1), Some(16_384), "none is left");
+    queue.spare_ready(4, 16_384);
+    assert_eq!(queue.spare_request(1), None);
+    assert_eq!(queue.spare_request(ALL), Some(16_384), "it counts as one of two");
+    queue.spare_ready(5, 16_384);
+    assert_eq!(queue.spare_request(ALL), None);
 }
 
 #[test]
 fn an_append_that_needs_a_segment_is_served_whatever_may_be_ahead() {
-    let mut inbox = inbox_with_segment(Limits { spares: 2, ..limits() });
-    push(&mut inbox, 100).unwrap();
-    let bytes = inbox.spare_request(1).unwrap();
-    inbox.spare_ready(2, bytes);
+    let mut queue = inbox_with_segment(Limits { spares: 2, ..limits() });
+    push(&mut queue, 100).unwrap();
+    let bytes = queue.spare_request(1).unwrap();
+    queue.spare_ready(2, bytes);
     // No spare is long enough for it.
-    assert!(matches!(push(&mut inbox, 20_000), Err(Blocked::Segment)));
-    assert!(inbox.wants_spare(1) && inbox.wants_spare(0));
-    assert_eq!(inbox.spare_request(0), Some(20_000 + HEADER_SIZE as u64));
-    inbox.spare_ready(3, 20_064);
-    assert_eq!(push(&mut inbox, 20_000).unwrap().segment, 2, "which is its sequence number");
+    assert!(matches!(push(&mut queue, 20_000), Err(Blocked::Segment)));
+    assert!(queue.wants_spare(1) && queue.wants_spare(0));
+    assert_eq!(queue.spare_request(0), Some(20_000 + HEADER_SIZE as u64));
+    queue.spare_ready(3, 20_064);
+    assert_eq!(push(&mut queue, 20_000).unwrap().segment, 2, "which is its sequence number");
 }
 
 #[test]
 fn memory_is_bounded_and_one_large_record_passes_alone() {
     let limits = Limits { queue_bytes: 8192, segment_bytes: 1 << 20, ..limits() };
-    let mut inbox = inbox_with_segment(limits);
-    push(&mut inbox, 8128).unwrap();
-    assert!(matches!(push(&mut inbox, 8000), Err(Blocked::Room)));
-    assert!(inbox.is_blocked() && inbox.queued_bytes() == 8192);
-    let fill = take(&mut inbox).unwrap();
-    assert!(matches!(push(&mut inbox, 100), Err(Blocked::Room)), "it is still in flight");
-    inbox.give_back(fill.buf, fill.heads);
-    assert!(!inbox.is_blocked());
-    push(&mut inbox, 100_000).unwrap();
-    assert!(matches!(push(&mut inbox, 100_000), Err(Blocked::Room)));
+    let mut queue = inbox_with_segment(limits);
+    push(&mut queue, 8128).unwrap();
+    assert!(matches!(push(&mut queue, 8000), Err(Blocked::Room)));
+    assert!(queue.is_blocked() && queue.queued_bytes() == 8192);
+    let batch = take(&mut queue).unwrap();
+    assert!(matches!(push(&mut queue, 100), Err(Blocked::Room)), "it is still in flight");
+    queue.give_back(batch.buf, batch.heads);
+    assert!(!queue.is_blocked());
+    push(&mut queue, 100_000).unwrap();
+    assert!(matches!(push(&mut queue, 100_000), Err(Blocked::Room)));
 }
 
 #[test]
 fn a_delay_holds_the_open_batch_until_it_is_full_or_late_or_urgent() {
     let delay = Duration::from_millis(500);
-    let mut inbox = inbox_with_segment(Limits { batch_delay: delay, ..limits() });
+    let mut queue = inbox_with_segment(Limits { batch_delay: delay, ..limits() });
     let now = Instant::now();
-    arrive(&mut inbox, 1, 8, now);
-    assert!(matches!(inbox.take(now), Taken::NotBefore(at) if at == now + delay));
-    assert!(matches!(inbox.take(now + delay), Taken::Batch(_)));
-    arrive(&mut inbox, 1, 8, now);
-    inbox.hurry(2);
-    assert!(matches!(inbox.take(now), Taken::Batch(_)));
-    arrive(&mut inbox, 4, 32, now);
-    assert!(matches!(inbox.take(now), Taken::Batch(_)));
+    arrive(&mut queue, 1, 8, now);
+    assert!(matches!(queue.take(now), Next::NotBefore(at) if at == now + delay));
+    assert!(matches!(queue.take(now + delay), Next::Batch(_)));
+    arrive(&mut queue, 1, 8, now);
+    queue.hurry(2);
+    assert!(matches!(queue.take(now), Next::Batch(_)));
+    arrive(&mut queue, 4, 32, now);
+    assert!(matches!(queue.take(now), Next::Batch(_)));
 }
 
-/// An inbox in which every appender waits and may commit.
-fn inline_inbox() -> (Inbox, Instant) {
+/// An queue in which every appender waits and may commit.
+fn inline_inbox() -> (WriteQueue, Instant) {
     let limits = Limits { batch_records: 1000, gather: true, inline: true, ..limits() };
     (inbox_with_segment(limits), Instant::now())
 }
 
 #[test]
 fn one_appender_is_told_to_commit_what_is_due_and_no_other() {
-    let (mut inbox, now) = inline_inbox();
-    assert_eq!(arrive(&mut inbox, 1, 8, now), Duty::Commit);
-    assert_eq!(arrive(&mut inbox, 1, 8, now), Duty::Nothing, "the first is on its way to it");
-    assert!(matches!(inbox.take(now), Taken::Batch(fill) if fill.records == 2));
-    assert_eq!(arrive(&mut inbox, 1, 8, now), Duty::Nothing, "the one in flight looks after it");
+    let (mut queue, now) = inline_inbox();
+    assert_eq!(arrive(&mut queue, 1, 8, now), Role::Lead);
+    assert_eq!(arrive(&mut queue, 1, 8, now), Role::Follow, "the first is on its way to it");
+    assert!(matches!(queue.take(now), Next::Batch(batch) if batch.records == 2));
+    assert_eq!(arrive(&mut queue, 1, 8, now), Role::Follow, "the one in flight looks after it");
 }
 
 #[test]
 fn the_first_to_come_back_sets_a_time_and_the_last_commits() {
-    let (mut inbox, now) = inline_inbox();
+    let (mut queue, now) = inline_inbox();
     let flush = Duration::from_millis(1);
     for _ in 0..3 {
-        arrive(&mut inbox, 1, 8, now);
+        arrive(&mut queue, 1, 8, now);
     }
-    assert!(take(&mut inbox).is_some());
-    inbox.landed(Load { records: 3, waiters: 3 }, now, flush);
-    assert_eq!(arrive(&mut inbox, 1, 8, now), Duty::CommitAt(now + flush));
-    assert_eq!(arrive(&mut inbox, 1, 8, now), Duty::Nothing);
-    assert_eq!(arrive(&mut inbox, 1, 8, now), Duty::Commit);
+    assert!(take(&mut queue).is_some());
+    queue.completed(Load { records: 3, waiters: 3 }, now, flush);
+    assert_eq!(arrive(&mut queue, 1, 8, now), Role::LeadAt(now + flush));
+    assert_eq!(arrive(&mut queue, 1, 8, now), Role::Follow);
+    assert_eq!(arrive(&mut queue, 1, 8, now), Role::Lead);
 }
 
 #[test]
 fn an_appender_that_does_not_wait_wakes_the_ring_thread_unless_it_has_a_timer() {
-    let (mut inbox, now) = inline_inbox();
-    let leave = |inbox: &mut Inbox| {
+    let (mut queue, now) = inline_inbox();
+    let leave = |queue: &mut WriteQueue| {
         let arrival = Arrival {
             records: 1,
             heads: &[7; 8],
@@ -314,23 +314,23 @@ fn an_appender_that_does_not_wait_wakes_the_ring_thread_unless_it_has_a_timer() 
             waits: false,
             ticket: None,
         };
-        inbox.push(arrival, || now, |_| ()).unwrap().duty
+        queue.push(arrival, || now, |_| ()).unwrap().role
     };
-    inbox.driver_asleep = true;
-    assert_eq!(leave(&mut inbox), Duty::WakeDriver);
-    assert_eq!(leave(&mut inbox), Duty::Nothing, "it was woken");
-    assert!(matches!(inbox.take(now), Taken::Batch(_)));
-    inbox.landed(Load { records: 2, waiters: 0 }, now, Duration::from_millis(1));
-    assert!(matches!(inbox.take(now), Taken::NotBefore(_)));
-    (inbox.driver_asleep, inbox.driver_has_timer) = (true, true);
-    assert_eq!(leave(&mut inbox), Duty::Nothing, "it will look at that time");
-    assert_eq!(leave(&mut inbox), Duty::WakeDriver, "all are back before it");
+    queue.driver_asleep = true;
+    assert_eq!(leave(&mut queue), Role::WakeRing);
+    assert_eq!(leave(&mut queue), Role::Follow, "it was woken");
+    assert!(matches!(queue.take(now), Next::Batch(_)));
+    queue.completed(Load { records: 2, waiters: 0 }, now, Duration::from_millis(1));
+    assert!(matches!(queue.take(now), Next::NotBefore(_)));
+    (queue.driver_asleep, queue.driver_has_timer) = (true, true);
+    assert_eq!(leave(&mut queue), Role::Follow, "it will look at that time");
+    assert_eq!(leave(&mut queue), Role::WakeRing, "all are back before it");
 }
 
 #[test]
 fn a_ticket_in_a_batch_that_a_timer_looks_after_needs_no_clock() {
-    let (mut inbox, now) = inline_inbox();
-    let leave = |inbox: &mut Inbox, now: &dyn Fn() -> Instant| {
+    let (mut queue, now) = inline_inbox();
+    let leave = |queue: &mut WriteQueue, now: &dyn Fn() -> Instant| {
         let arrival = Arrival {
             records: 1,
             heads: &[7; 8],
@@ -339,19 +339,19 @@ fn a_ticket_in_a_batch_that_a_timer_looks_after_needs_no_clock() {
             waits: false,
             ticket: None,
         };
-        inbox.push(arrival, now, |_| ()).unwrap().duty
+        queue.push(arrival, now, |_| ()).unwrap().role
     };
-    leave(&mut inbox, &|| now);
+    leave(&mut queue, &|| now);
     let batch = Load { records: 4, waiters: 0 };
-    assert!(matches!(inbox.take(now), Taken::Batch(_)));
-    inbox.landed(batch, now, Duration::from_millis(1));
-    assert!(matches!(inbox.take(now), Taken::NotBefore(_)));
-    (inbox.driver_asleep, inbox.driver_has_timer) = (true, true);
-    assert_eq!(leave(&mut inbox, &|| now), Duty::Nothing, "it opens a batch");
+    assert!(matches!(queue.take(now), Next::Batch(_)));
+    queue.completed(batch, now, Duration::from_millis(1));
+    assert!(matches!(queue.take(now), Next::NotBefore(_)));
+    (queue.driver_asleep, queue.driver_has_timer) = (true, true);
+    assert_eq!(leave(&mut queue, &|| now), Role::Follow, "it opens a batch");
     let no_clock = || panic!("looks at the clock");
-    assert_eq!(leave(&mut inbox, &no_clock), Duty::Nothing);
-    assert_eq!(leave(&mut inbox, &no_clock), Duty::Nothing);
-    assert_eq!(leave(&mut inbox, &no_clock), Duty::WakeDriver, "all four are back");
+    assert_eq!(leave(&mut queue, &no_clock), Role::Follow);
+    assert_eq!(leave(&mut queue, &no_clock), Role::Follow);
+    assert_eq!(leave(&mut queue, &no_clock), Role::WakeRing, "all four are back");
 }
 
 /// A batch of one record for the pipeline.
@@ -363,11 +363,11 @@ fn submit(pipeline: &mut Pipeline, seq: u64, file: u64, strategy: Option<Strateg
         segment: file,
         end: seq * 4096,
         strategy,
-        gate: crate::gate::Gate::new(),
+        latch: crate::engine::commit::latch::Latch::new(),
     })
 }
 
-fn acknowledged(pipeline: &mut Pipeline) -> Vec<Level> {
+fn acknowledged(pipeline: &mut Pipeline) -> Vec<Stage> {
     let mut out = Vec::new();
     pipeline.advance(&mut out);
     out.into_iter().map(|(_, level)| level).collect()
@@ -383,7 +383,7 @@ fn nothing_is_acknowledged_before_its_segment_has_its_name() {
     pipeline.write_done(id);
     assert_eq!(acknowledged(&mut pipeline), []);
     pipeline.installed(1);
-    assert_eq!(acknowledged(&mut pipeline), [Level::Synced]);
+    assert_eq!(acknowledged(&mut pipeline), [Stage::Synced]);
     assert_eq!((pipeline.written_seq(), pipeline.durable_seq()), (1, 1));
 }
 
@@ -409,7 +409,7 @@ fn acknowledgement_is_by_contiguous_prefix() {
     pipeline.write_done(ids[1]);
     assert_eq!(acknowledged(&mut pipeline), []);
     pipeline.write_done(ids[0]);
-    assert_eq!(acknowledged(&mut pipeline), [Level::Synced; 3]);
+    assert_eq!(acknowledged(&mut pipeline), [Stage::Synced; 3]);
     assert_eq!(pipeline.durable_seq(), 3);
 }
 
@@ -423,13 +423,13 @@ fn a_segment_gets_its_name_only_when_all_before_it_is_durable() {
     pipeline.write_done(second);
     assert_eq!(pipeline.next_action(), None, "record 1 is not durable yet");
     pipeline.write_done(first);
-    assert_eq!(acknowledged(&mut pipeline), [Level::Synced]);
+    assert_eq!(acknowledged(&mut pipeline), [Stage::Synced]);
     let seal = Action::Seal { file: 1, first_seq: 1, last_seq: 1, bytes: 4096 };
     assert_eq!(pipeline.next_action(), Some(seal));
     assert_eq!(pipeline.next_action(), Some(Action::Install { file: 2, first_seq: 2 }));
     assert_eq!(acknowledged(&mut pipeline), []);
     pipeline.installed(2);
-    assert_eq!(acknowledged(&mut pipeline), [Level::Synced]);
+    assert_eq!(acknowledged(&mut pipeline), [Stage::Synced]);
 }
 
 #[test]
@@ -441,12 +441,12 @@ fn a_sync_covers_only_writes_that_were_complete_when_it_began() {
     let synced = submit(&mut pipeline, 2, 1, LINKED);
     pipeline.write_done(written); // after the sync of batch 2 was on its way
     pipeline.write_done(synced);
-    assert_eq!(acknowledged(&mut pipeline), [Level::Written, Level::Written]);
+    assert_eq!(acknowledged(&mut pipeline), [Stage::Written, Stage::Written]);
     assert_eq!((pipeline.written_seq(), pipeline.durable_seq()), (2, 0));
     let Some(Action::Sync { file: 1, since }) = pipeline.next_action() else { panic!() };
     assert_eq!(pipeline.next_action(), None, "one sync at a time");
     pipeline.sync_done(1, since);
-    assert_eq!(acknowledged(&mut pipeline), [Level::Synced, Level::Synced]);
+    assert_eq!(acknowledged(&mut pipeline), [Stage::Synced, Stage::Synced]);
     assert_eq!(pipeline.durable_seq(), 2);
 }
 
@@ -475,7 +475,7 @@ fn a_log_that_never_syncs_stays_small_and_can_still_be_flushed() {
         }
         assert!(!pipeline.has_slot());
         pipeline.write_done(id);
-        assert_eq!(acknowledged(&mut pipeline), [Level::Written]);
+        assert_eq!(acknowledged(&mut pipeline), [Stage::Written]);
     }
     assert!(format!("{pipeline:?}").len() < 4000, "a thousand batches became a few entries");
     assert_eq!(pipeline.next_action(), None);

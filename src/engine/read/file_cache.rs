@@ -13,11 +13,10 @@ use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use crate::engine::Log;
-use crate::engine::commit::RecordRef;
-use crate::engine::reader::{Reader, Record, Segments};
+use crate::engine::read::record::{Record, RecordRef};
+use crate::engine::read::segments::Segments;
+use crate::engine::read::watch::Truncation;
 use crate::engine::recovery::SegmentInfo;
-use crate::engine::watch::Truncation;
 use crate::error::{Corruption, CorruptionKind, Error, Result, Witness};
 use crate::format::{RECORD_HEAD_SIZE, RecordHead};
 use crate::io::{Access, Storage, StorageFile};
@@ -30,7 +29,7 @@ use crate::seq::Seq;
 const FILES_MAX: usize = 64;
 
 /// Segments that are open, by their first record.
-pub(crate) struct Files {
+pub(crate) struct FileCache {
     pub(crate) storage: Arc<dyn Storage>,
     pub(crate) origin: Origin,
     open: RwLock<Vec<(Seq, Arc<dyn StorageFile>)>>,
@@ -38,10 +37,10 @@ pub(crate) struct Files {
     releases: AtomicU64,
 }
 
-impl Files {
+impl FileCache {
     /// Opens segments as they are asked for, and keeps the last few.
-    pub(crate) fn new(storage: Arc<dyn Storage>, origin: Origin) -> Files {
-        Files { storage, origin, open: RwLock::default(), releases: AtomicU64::new(0) }
+    pub(crate) fn new(storage: Arc<dyn Storage>, origin: Origin) -> FileCache {
+        FileCache { storage, origin, open: RwLock::default(), releases: AtomicU64::new(0) }
     }
 
     /// The file of a segment. It is kept only if `is_live` says so once it is open: else it was
@@ -156,48 +155,9 @@ fn is_record(bytes: &[u8], len: u32) -> bool {
     })
 }
 
-impl fmt::Debug for Files {
+impl fmt::Debug for FileCache {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Files").field("dir", &self.storage.dir()).finish_non_exhaustive()
-    }
-}
-
-impl Log {
-    /// Reads one record by its place, with one positional read, and verifies its length and its
-    /// bytes. Which record it is the batch around it says, and only a [`Reader`] looks at that: a
-    /// drive that gives another block than the one it was asked for can go unnoticed here.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Truncated`] when the record is gone, [`Error::OutOfRange`] when it is not written
-    /// yet, [`Error::Corrupt`] when its bytes are damaged.
-    pub fn read(&self, place: RecordRef) -> Result<Record> {
-        self.shared().check()?;
-        if place.seq > self.written_seq() {
-            let (min, max) = (self.first_seq(), self.written_seq());
-            return Err(Error::OutOfRange { op: "read", seq: place.seq, min, max });
-        }
-        self.inner.files.read(&Segments::Live(Arc::clone(&self.inner.shared)), place)
-    }
-}
-
-impl Reader {
-    /// Reads one record by its place, with one positional read, and verifies it. The reader stays
-    /// where it is.
-    ///
-    /// # Errors
-    ///
-    /// As [`Log::read`]; [`Error::OutOfRange`] for what lies behind the reader's end.
-    pub fn read(&self, place: RecordRef) -> Result<Record> {
-        if place.seq > self.end_seq() {
-            let (min, max) = (self.segments.first_seq(), self.end_seq());
-            return Err(Error::OutOfRange { op: "read", seq: place.seq, min, max });
-        }
-        if place.seq > self.segments.left_since(self.mark) {
-            let first_seq = self.segments.first_seq();
-            return Err(Error::Truncated { seq: place.seq, first_seq });
-        }
-        self.files.read(&self.segments, place)
+        f.debug_struct("FileCache").field("dir", &self.storage.dir()).finish_non_exhaustive()
     }
 }
 

@@ -6,7 +6,7 @@
 //! - One over records that are cut off at the end ([`Log::truncate_after`]) says so where they
 //!   began: it shows nothing of what came in their place, and calls nothing of that damage.
 //! - So does one that was opened to read only, beside a writer in another process: before it tells
-//!   an error it looks at `state` once more ([`watch`](crate::engine::watch)).
+//!   an error it looks at `state` once more ([`watch`](crate::engine::read::watch)).
 //! - A reader over a damaged log has the damage as its last item.
 //! - After an error it yields nothing more.
 //! - A record is a slice of the memory that its part of the file was read into; nothing is copied
@@ -19,152 +19,19 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::engine::Log;
-use crate::engine::commit::RecordRef;
-use crate::engine::cuts::Mark;
-use crate::engine::files::Files;
-use crate::engine::recovery::{Recovered, Recovery, SegmentInfo, Verdict};
-use crate::engine::shared::Shared;
-use crate::engine::watch::{Truncation, Watch};
+use crate::engine::read::cuts::Mark;
+use crate::engine::read::file_cache::FileCache;
+use crate::engine::read::record::{Record, RecordRef};
+use crate::engine::read::segments::Segments;
+use crate::engine::read::watch::{Truncation, Watch};
+use crate::engine::recovery::{Recovered, Recovery, Verdict};
 use crate::error::{Corruption, CorruptionKind, Error, Result, Witness};
 use crate::format::{RECORD_HEAD_SIZE, Walk};
 use crate::mutation::mutated;
 use crate::replication::ShardId;
 use crate::segment::name::segment_filename;
 use crate::segment::reader::{Scan, SegmentScanner};
-use crate::segment::window::Slice;
 use crate::seq::Seq;
-
-/// A record as it was read and verified.
-///
-/// It shares the memory that its part of the log was read into, and so does a clone: neither
-/// copies its bytes. As long as one of them is kept, so is that memory: a piece of 1 MiB, less at
-/// the end of a segment, with the batch that lies over its beginning, and up to twice that behind
-/// longer batches. That costs nothing for who looks at records and drops them, or keeps all of
-/// them; who keeps a few of many takes their bytes out ([`into_data`](Self::into_data)). A record
-/// that was read by its place has memory of its own.
-///
-/// ```
-/// let dir = tempfile::tempdir()?;
-/// let log = ringwal::Log::open(dir.path().join("log"))?;
-/// log.append("one")?;
-/// let record = log.reader()?.next().expect("one record")?;
-/// assert_eq!((record.seq().get(), record.data()), (1, &b"one"[..]));
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-#[derive(Clone, Debug)]
-pub struct Record {
-    pub(crate) data: Slice,
-    pub(crate) record_ref: RecordRef,
-    pub(crate) time_nanos: u64,
-}
-
-impl Record {
-    /// Its sequence number.
-    pub fn seq(&self) -> Seq {
-        self.record_ref.seq
-    }
-
-    /// Its bytes.
-    pub fn data(&self) -> &[u8] {
-        &self.data
-    }
-
-    /// Its bytes, alone: nothing else is kept in memory for them. They are copied, unless they are
-    /// most of what the record keeps and nobody shares it, as with one that was read by its place.
-    pub fn into_data(self) -> Vec<u8> {
-        self.into_data_after(0)
-    }
-
-    /// [`into_data`](Self::into_data) of what follows the first bytes.
-    pub(crate) fn into_data_after(self, bytes: usize) -> Vec<u8> {
-        self.data.into_vec_after(bytes)
-    }
-
-    /// Where it lies, for [`Log::read`].
-    pub fn record_ref(&self) -> RecordRef {
-        self.record_ref
-    }
-
-    /// When its batch was written, in nanoseconds since the Unix epoch by the writer's clock, which
-    /// goes by the wall clock when the log is opened and only runs from then on. So it is never
-    /// less than that of a record before it in the same life of the log, and a wall clock that is
-    /// set meanwhile does not show in it; from one life to the next it may go back.
-    pub fn time_nanos(&self) -> u64 {
-        self.time_nanos
-    }
-}
-
-impl PartialEq for Record {
-    fn eq(&self, other: &Record) -> bool {
-        let place = |record: &Record| (record.record_ref, record.time_nanos);
-        place(self) == place(other) && self.data() == other.data()
-    }
-}
-
-impl Eq for Record {}
-
-/// Where a reader learns which segments there are.
-#[derive(Clone)]
-pub(crate) enum Segments {
-    /// As they were when the log was looked at, and what tells what happened since.
-    Fixed(Arc<[SegmentInfo]>, Option<Arc<Watch>>),
-    /// Of the log that is open.
-    Live(Arc<Shared>),
-}
-
-impl Segments {
-    /// The segment that has `seq`, and the last sequence number that it may have.
-    pub(crate) fn find(&self, seq: Seq) -> Option<(SegmentInfo, Seq)> {
-        let find = |segments: &[SegmentInfo]| {
-            let at = segments.partition_point(|s| s.first_seq <= seq).checked_sub(1)?;
-            let segment = segments[at].clone();
-            let next = segments.get(at + 1).map(|next| next.first_seq.prev());
-            let own = Some(segment.last_seq).filter(|&last| last != Seq::NONE);
-            let last = own.or(next).unwrap_or(Seq::new(u64::MAX));
-            Some((segment, last))
-        };
-        match self {
-            Segments::Fixed(segments, _) => find(segments),
-            Segments::Live(shared) => find(&shared.segments()),
-        }
-    }
-
-    /// What had been cut off when somebody begins to read.
-    pub(crate) fn mark(&self) -> Mark {
-        match self {
-            Segments::Fixed(..) => Mark::default(),
-            Segments::Live(shared) => shared.cuts.mark(),
-        }
-    }
-
-    /// The last record that is left of those that were there at `mark`.
-    pub(crate) fn left_since(&self, mark: Mark) -> Seq {
-        let left = match self {
-            Segments::Fixed(..) => None,
-            Segments::Live(shared) => shared.cuts.left_since(mark),
-        };
-        Seq::new(left.unwrap_or(u64::MAX))
-    }
-
-    /// What a writer elsewhere truncated since, if `seq` is of it.
-    pub(crate) fn truncated_elsewhere(&self, seq: Seq) -> Result<Option<Truncation>> {
-        match self {
-            Segments::Fixed(_, Some(watch)) if !mutated("never_look_at_state_again") => {
-                watch.truncated(seq)
-            }
-            _ => Ok(None),
-        }
-    }
-
-    pub(crate) fn first_seq(&self) -> Seq {
-        let first = |segments: &[SegmentInfo]| segments.first().map(|s| s.first_seq);
-        let first = match self {
-            Segments::Fixed(segments, _) => first(segments),
-            Segments::Live(shared) => first(&shared.segments()),
-        };
-        first.unwrap_or(Seq::FIRST)
-    }
-}
 
 /// An iterator over records, in order.
 ///
@@ -189,7 +56,7 @@ impl Segments {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Reader {
-    pub(crate) files: Arc<Files>,
+    pub(crate) files: Arc<FileCache>,
     shard: ShardId,
     pub(crate) segments: Segments,
     next: Seq,
@@ -219,7 +86,7 @@ struct Begun {
 impl Reader {
     /// A reader over a log that is not open, or open elsewhere.
     pub(crate) fn of_segments(
-        files: Files,
+        files: FileCache,
         shard: ShardId,
         watch: Option<Arc<Watch>>,
         recovered: Recovered,
@@ -235,7 +102,7 @@ impl Reader {
     }
 
     fn new(
-        files: Arc<Files>,
+        files: Arc<FileCache>,
         shard: ShardId,
         segments: Segments,
         next: Seq,
@@ -272,6 +139,24 @@ impl Reader {
         self.next = seq.max(Seq::FIRST);
         self.scan = None;
         self.failed = false;
+    }
+
+    /// Reads one record by its place, with one positional read, and verifies it. The reader stays
+    /// where it is.
+    ///
+    /// # Errors
+    ///
+    /// As [`Log::read`]; [`Error::OutOfRange`] for what lies behind the reader's end.
+    pub fn read(&self, place: RecordRef) -> Result<Record> {
+        if place.seq > self.end_seq() {
+            let (min, max) = (self.segments.first_seq(), self.end_seq());
+            return Err(Error::OutOfRange { op: "read", seq: place.seq, min, max });
+        }
+        if place.seq > self.segments.left_since(self.mark) {
+            let first_seq = self.segments.first_seq();
+            return Err(Error::Truncated { seq: place.seq, first_seq });
+        }
+        self.files.read(&self.segments, place)
     }
 
     /// The next record, if the batch that was begun has it.
@@ -459,6 +344,23 @@ impl Log {
             return Err(Error::OutOfRange { op: "reader_from", seq, min, max });
         }
         Ok(self.reader_at(seq))
+    }
+
+    /// Reads one record by its place, with one positional read, and verifies its length and its
+    /// bytes. Which record it is the batch around it says, and only a [`Reader`] looks at that: a
+    /// drive that gives another block than the one it was asked for can go unnoticed here.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Truncated`] when the record is gone, [`Error::OutOfRange`] when it is not written
+    /// yet, [`Error::Corrupt`] when its bytes are damaged.
+    pub fn read(&self, place: RecordRef) -> Result<Record> {
+        self.shared().check()?;
+        if place.seq > self.written_seq() {
+            let (min, max) = (self.first_seq(), self.written_seq());
+            return Err(Error::OutOfRange { op: "read", seq: place.seq, min, max });
+        }
+        self.inner.files.read(&Segments::Live(Arc::clone(&self.inner.shared)), place)
     }
 
     fn reader_at(&self, seq: Seq) -> Reader {

@@ -8,13 +8,13 @@
 use std::sync::Arc;
 
 use crate::engine::Log;
-use crate::engine::commit::RecordRef;
-use crate::engine::files::Files;
 use crate::engine::options::Builder;
-use crate::engine::reader::Reader;
-use crate::engine::recovery::{self, Mode, Visit, Visited};
-use crate::engine::still::{Still, look_again};
-use crate::engine::watch::Watch;
+use crate::engine::read::file_cache::FileCache;
+use crate::engine::read::reader::Reader;
+use crate::engine::read::record::RecordRef;
+use crate::engine::read::watch::Watch;
+use crate::engine::recovery::snapshot::{DirSnapshot, look_again};
+use crate::engine::recovery::{self, Mode, OnBatch, RecoveredBatch};
 use crate::error::Result;
 use crate::io::{StdStorage, Storage};
 use crate::seq::Seq;
@@ -32,14 +32,14 @@ use crate::seq::Seq;
 /// log.checkpoint(covered, "")?;
 /// log.close()?;
 ///
-/// let mut news = Vec::new();
+/// let mut notifications = Vec::new();
 /// Log::builder(dir.path().join("log")).open_replaying_records(|record| {
 ///     if !record.is_checkpointed() {
-///         news.push((record.seq().get(), record.time_nanos(), record.data().to_vec()));
+///         notifications.push((record.seq().get(), record.time_nanos(), record.data().to_vec()));
 ///     }
 ///     Ok(())
 /// })?;
-/// assert!(matches!(&news[..], [(2, time_nanos, data)] if *time_nanos > 0 && data == b"two"));
+/// assert!(matches!(&notifications[..], [(2, time_nanos, data)] if *time_nanos > 0 && data == b"two"));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Copy, Debug)]
@@ -81,8 +81,8 @@ impl<'r> Replayed<'r> {
 pub(crate) type Replay<'f> = dyn FnMut(Replayed<'_>) -> Result<()> + 'f;
 
 /// Shows the records of a batch that count.
-pub(crate) fn show(replay: &mut Replay<'_>, visited: &Visited<'_>) -> Result<()> {
-    let Visited { segment, batch, counts, checkpoint_seq } = visited;
+pub(crate) fn show(replay: &mut Replay<'_>, batch: &RecoveredBatch<'_>) -> Result<()> {
+    let RecoveredBatch { segment, batch, counts, checkpoint_seq } = batch;
     let (segment, checkpoint_seq) = (*segment, *checkpoint_seq);
     let time_nanos = batch.header().time_nanos;
     for record in batch.records() {
@@ -153,14 +153,14 @@ impl Builder {
     ) -> Result<Reader> {
         let storage = Arc::new(StdStorage::new(&self.options.dir));
         let watch = Watch::open(&*storage, self.options.shard)?;
-        let storage = Arc::new(Still::of(storage, self.options.shard)?);
+        let storage = Arc::new(DirSnapshot::of(storage, self.options.shard)?);
         let replay: &mut Replay<'_> = &mut |record| replay(record.record_ref(), record.data());
         // What it looks at stands still, so one look is enough.
         let (shard, policy) = (self.options.shard, self.options.policy);
-        let visit: &mut Visit<'_> = &mut |visited| show(replay, &visited);
+        let on_batch: &mut OnBatch<'_> = &mut |batch| show(replay, &batch);
         let (identity, mode) = (&self.options.identity, Mode::ReadOnly);
-        let recovered = recovery::recover(&*storage, shard, policy, identity, mode, visit)?;
-        let files = Files::new(storage, recovered.origin);
+        let recovered = recovery::recover(&*storage, shard, policy, identity, mode, on_batch)?;
+        let files = FileCache::new(storage, recovered.origin);
         Ok(Reader::of_segments(files, shard, watch, recovered))
     }
 
@@ -190,7 +190,7 @@ impl Builder {
         replay: &mut Replay<'_>,
     ) -> Result<Reader> {
         let storage = Arc::new(StdStorage::new(&self.options.dir));
-        self.read_only_on(storage, begin, &mut |visited| show(replay, &visited))
+        self.read_only_on(storage, begin, &mut |batch| show(replay, &batch))
     }
 
     /// [`read_only`](Self::read_only) on any storage.
@@ -198,18 +198,18 @@ impl Builder {
         self,
         storage: Arc<dyn Storage>,
         begin: &mut dyn FnMut(),
-        visit: &mut Visit<'_>,
+        on_batch: &mut OnBatch<'_>,
     ) -> Result<Reader> {
         let (shard, policy) = (self.options.shard, self.options.policy);
         let (recovered, watch) = look_again(storage.dir(), || {
             begin();
             let watch = Watch::open(&*storage, shard)?;
             let (identity, mode) = (&self.options.identity, Mode::ReadOnly);
-            let recovered = recovery::recover(&*storage, shard, policy, identity, mode, visit)?;
+            let recovered = recovery::recover(&*storage, shard, policy, identity, mode, on_batch)?;
             let damage = recovered.report.corruption.clone();
             Ok(((recovered, watch), damage))
         })?;
-        let files = Files::new(storage, recovered.origin);
+        let files = FileCache::new(storage, recovered.origin);
         Ok(Reader::of_segments(files, shard, watch, recovered))
     }
 }

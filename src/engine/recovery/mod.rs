@@ -27,7 +27,8 @@ mod identity;
 mod lost;
 pub(crate) mod repair;
 mod report;
-mod survey;
+mod scan;
+pub(crate) mod snapshot;
 mod table;
 
 use std::io;
@@ -45,9 +46,9 @@ pub use lost::Loss;
 pub use report::{Recovery, RecoveryPolicy, Verdict};
 
 pub(crate) use identity::Identity;
-pub(crate) use survey::known;
+pub(crate) use scan::known;
 
-use survey::Survey;
+use scan::DirScan;
 
 /// Whether recovery may change something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,7 +89,7 @@ pub(crate) struct SegmentInfo {
 
 /// A batch that counts, and what is known of it.
 #[derive(Clone, Debug)]
-pub(crate) struct Visited<'b> {
+pub(crate) struct RecoveredBatch<'b> {
     /// The first record of its segment.
     pub(crate) segment: Seq,
     pub(crate) batch: ScannedBatch<'b>,
@@ -101,7 +102,7 @@ pub(crate) struct Visited<'b> {
 
 /// Is shown every batch that counts, in order. It may be shown batches before damage behind them
 /// is found and recovery fails; but if recovery succeeds, what was shown is what the log has.
-pub(crate) type Visit<'v> = dyn FnMut(Visited<'_>) -> Result<()> + 'v;
+pub(crate) type OnBatch<'v> = dyn FnMut(RecoveredBatch<'_>) -> Result<()> + 'v;
 
 /// Recovers the log of a shard.
 pub(crate) fn recover(
@@ -110,12 +111,12 @@ pub(crate) fn recover(
     policy: RecoveryPolicy,
     identity: &Identity,
     mode: Mode,
-    visit: &mut Visit<'_>,
+    on_batch: &mut OnBatch<'_>,
 ) -> Result<Recovered> {
     let start = Instant::now();
     let names = list(storage)?;
-    let survey = Survey::new(storage, shard, policy, identity, mode, names)?;
-    let (plan, mut recovered) = survey.run(visit)?;
+    let survey = DirScan::new(storage, shard, policy, identity, mode, names)?;
+    let (plan, mut recovered) = survey.run(on_batch)?;
     if mode == Mode::Repair {
         if let Some(keep) = &plan.keep {
             let kept = lost::keep(storage, shard, keep)?;

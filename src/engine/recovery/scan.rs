@@ -21,11 +21,12 @@ use super::lost::{Keep, losses_among};
 use super::repair::{Plan, ended_at};
 use super::table::{Action, DirAction, DirFacts, End, Later, SegmentsSeen, StateSeen, TailFacts};
 use super::{
-    Identity, Mode, Recovered, Recovery, RecoveryPolicy, SegmentInfo, Verdict, Visit, Visited,
+    Identity, Mode, OnBatch, Recovered, RecoveredBatch, Recovery, RecoveryPolicy, SegmentInfo,
+    Verdict,
 };
 
 /// A survey of one shard's files.
-pub(crate) struct Survey<'a> {
+pub(crate) struct DirScan<'a> {
     storage: &'a dyn Storage,
     shard: ShardId,
     policy: RecoveryPolicy,
@@ -42,7 +43,7 @@ pub(crate) struct Survey<'a> {
     report: Recovery,
 }
 
-impl<'a> Survey<'a> {
+impl<'a> DirScan<'a> {
     /// Looks at names and `state`, and decides whether this is a log.
     pub(crate) fn new(
         storage: &'a dyn Storage,
@@ -51,7 +52,7 @@ impl<'a> Survey<'a> {
         identity: &Identity,
         mode: Mode,
         names: Vec<String>,
-    ) -> Result<Survey<'a>> {
+    ) -> Result<DirScan<'a>> {
         let found = StateFile::open(storage, shard, &names, mode == Mode::Repair)?;
         let mut names = names;
         if let Found::Valid(file) = &found {
@@ -66,7 +67,7 @@ impl<'a> Survey<'a> {
         let is_left = |name: &&String| is_spare(shard, name) || temps.contains(name);
         let left: Vec<_> = names.iter().filter(is_left).cloned().collect();
         let losses = losses_among(storage.dir(), shard, &names);
-        let mut survey = Survey {
+        let mut survey = DirScan {
             storage,
             shard,
             policy,
@@ -85,15 +86,15 @@ impl<'a> Survey<'a> {
     }
 
     /// Scans the segments and judges the end of the log.
-    pub(crate) fn run(mut self, visit: &mut Visit<'_>) -> Result<(Plan, Recovered)> {
+    pub(crate) fn run(mut self, on_batch: &mut OnBatch<'_>) -> Result<(Plan, Recovered)> {
         let live = std::mem::take(&mut self.segments);
         let first_seq = self.state.first_seq;
         let next_seq = match live.first() {
             Some((first, _)) if *first > first_seq => {
                 self.judge(&Tail::without_file(first_seq), Some(*first))?;
-                self.scan_all(&live, visit)?
+                self.scan_all(&live, on_batch)?
             }
-            Some(_) => self.scan_all(&live, visit)?,
+            Some(_) => self.scan_all(&live, on_batch)?,
             None => {
                 self.judge(&Tail::without_file(first_seq), None)?;
                 first_seq
@@ -224,12 +225,12 @@ impl<'a> Survey<'a> {
 
     /// Scans segment after segment, as long as each continues the one before. Returns the number
     /// after the last record.
-    fn scan_all(&mut self, live: &[(u64, String)], visit: &mut Visit<'_>) -> Result<u64> {
+    fn scan_all(&mut self, live: &[(u64, String)], on_batch: &mut OnBatch<'_>) -> Result<u64> {
         let mut next_seq = live.first().map_or(1, |(first_seq, _)| *first_seq);
         let mut beyond = None;
         for (index, (first_seq, name)) in live.iter().enumerate() {
             let next = live.get(index + 1).map(|(next, _)| *next);
-            let mut tail = self.scan(*first_seq, name, next, visit)?;
+            let mut tail = self.scan(*first_seq, name, next, on_batch)?;
             let is_void = next.is_none() && !tail.has_batch;
             if is_void && !mutated("void_by_name") {
                 // Its name alone does not void records that the segment before it has.
@@ -262,7 +263,7 @@ impl<'a> Survey<'a> {
         first_seq: u64,
         name: &str,
         next: Option<u64>,
-        visit: &mut Visit<'_>,
+        on_batch: &mut OnBatch<'_>,
     ) -> Result<Tail> {
         let bound = self.bound(first_seq, next);
         let file = self.open(name, next.is_none())?;
@@ -310,7 +311,7 @@ impl<'a> Survey<'a> {
             }
             if !counts.is_empty() {
                 let (segment, checkpoint_seq) = (Seq::new(first_seq), self.checkpoint_seq());
-                visit(Visited { segment, batch, counts, checkpoint_seq })?;
+                on_batch(RecoveredBatch { segment, batch, counts, checkpoint_seq })?;
             }
             self.origin = scanner.origin();
             if was_last {

@@ -87,7 +87,7 @@ fn removed_meanwhile(dir: &Path, name: &str) -> Error {
 }
 
 #[derive(Debug)]
-pub(crate) struct Still {
+pub(crate) struct DirSnapshot {
     storage: Arc<dyn Storage>,
     names: Vec<String>,
     files: BTreeMap<String, StillFile>,
@@ -100,12 +100,12 @@ enum StillFile {
     Content(Arc<[u8]>),
 }
 
-impl Still {
-    pub(crate) fn of(storage: Arc<dyn Storage>, shard: ShardId) -> Result<Still> {
+impl DirSnapshot {
+    pub(crate) fn of(storage: Arc<dyn Storage>, shard: ShardId) -> Result<DirSnapshot> {
         let mut tries = 0;
         loop {
             tries += 1;
-            match Still::look(&storage, shard, held_max()) {
+            match DirSnapshot::look(&storage, shard, held_max()) {
                 Ok(Some(still)) => return Ok(still),
                 Ok(None) if tries < TRIES_MAX => {}
                 Ok(None) => return Err(changes_all_the_time(storage.dir())),
@@ -120,7 +120,11 @@ impl Still {
     }
 
     /// `None` if something was truncated meanwhile.
-    fn look(storage: &Arc<dyn Storage>, shard: ShardId, held_max: usize) -> Result<Option<Still>> {
+    fn look(
+        storage: &Arc<dyn Storage>,
+        shard: ShardId,
+        held_max: usize,
+    ) -> Result<Option<DirSnapshot>> {
         let state = content(&**storage, &state_name(shard))?;
         let names = crate::engine::recovery::list(&**storage)?;
         let mut files = BTreeMap::new();
@@ -147,7 +151,7 @@ impl Still {
         if let Some(state) = state {
             files.insert(state_name(shard), StillFile::Content(state.into()));
         }
-        Ok(Some(Still { storage: Arc::clone(storage), names, files }))
+        Ok(Some(DirSnapshot { storage: Arc::clone(storage), names, files }))
     }
 }
 
@@ -181,7 +185,7 @@ pub(crate) fn is_missing(error: &Error) -> bool {
     matches!(error, Error::Io { source, .. } if source.kind() == ErrorKind::NotFound)
 }
 
-impl Storage for Still {
+impl Storage for DirSnapshot {
     fn dir(&self) -> &Path {
         self.storage.dir()
     }
@@ -241,7 +245,7 @@ mod tests {
     use super::*;
     use crate::error::{CorruptionKind, Witness};
     use crate::format::{STATE_BYTES, State, state_file};
-    use crate::memory::Memory;
+    use crate::io::mem::Memory;
     use crate::segment::name::segment_filename;
     use crate::seq::Seq;
 
@@ -285,7 +289,7 @@ mod tests {
         let names: Vec<_> = (1..=1200).map(|first| segment_filename(shard, first)).collect();
         names.iter().for_each(|name| memory.put(name, name.clone().into_bytes()));
         let storage: Arc<dyn Storage> = Arc::new(memory.clone());
-        let still = Still::look(&storage, shard, HELD_DEFAULT).unwrap().unwrap();
+        let still = DirSnapshot::look(&storage, shard, HELD_DEFAULT).unwrap().unwrap();
         assert_eq!(still.files.len(), HELD_DEFAULT);
         assert_eq!(still.list().unwrap().len(), names.len());
         let read = |name: &str| {
@@ -364,7 +368,7 @@ mod tests {
     #[test]
     fn a_writer_that_compacts_all_the_time_keeps_no_reader_from_a_whole_log() {
         let storage: Arc<dyn Storage> = Arc::new(Compacted::new(false));
-        let still = Still::of(Arc::clone(&storage), ShardId::SINGLE).unwrap();
+        let still = DirSnapshot::of(Arc::clone(&storage), ShardId::SINGLE).unwrap();
         let listed = segments_among(ShardId::SINGLE, still.list().unwrap());
         assert_eq!(listed.len() as u64, Compacted::SEGMENTS);
         let mut state = vec![0; STATE_BYTES];
@@ -378,7 +382,7 @@ mod tests {
     #[test]
     fn a_log_whose_beginning_went_before_it_was_listed_is_not_taken_for_a_whole_one() {
         let storage: Arc<dyn Storage> = Arc::new(Compacted::new(true));
-        let told = Still::of(storage, ShardId::SINGLE).unwrap_err().to_string();
+        let told = DirSnapshot::of(storage, ShardId::SINGLE).unwrap_err().to_string();
         assert!(told.contains("all the time; try again"), "{told}");
     }
 
@@ -387,7 +391,7 @@ mod tests {
         let (memory, shard) = (Memory::default(), ShardId::SINGLE);
         let names = [segment_filename(shard, 1), state_name(shard)];
         names.iter().for_each(|name| memory.put(name, b"content".to_vec()));
-        let still = Still::of(Arc::new(memory.clone()), shard).unwrap();
+        let still = DirSnapshot::of(Arc::new(memory.clone()), shard).unwrap();
         for name in &names {
             let file = still.open(name, Access::Read).unwrap();
             let mut buf = [0; 8];

@@ -3,7 +3,7 @@
 use super::*;
 use crate::error::{Corruption, CorruptionKind, Witness};
 use crate::format::{Checkpoint, State, state_file};
-use crate::memory::{LOG_ID, Memory, SegmentBytes, record};
+use crate::io::mem::{LOG_ID, Memory, SegmentBytes, record};
 use crate::segment::name::segment_filename;
 
 mod crash;
@@ -43,16 +43,16 @@ fn checkpoint_at(seq: u64) -> impl FnOnce(&mut State) {
 fn run(memory: &Memory, policy: RecoveryPolicy, mode: Mode) -> Result<(Vec<u64>, Recovered)> {
     let mut seqs = Vec::new();
     let mut covered = 0;
-    let mut visit = |visited: Visited<'_>| {
-        for view in visited.batch.records().filter(|view| visited.counts.contains(&view.seq)) {
+    let mut on_batch = |batch: RecoveredBatch<'_>| {
+        for view in batch.batch.records().filter(|view| batch.counts.contains(&view.seq)) {
             assert_eq!(view.bytes, record(view.seq));
             seqs.push(view.seq);
-            covered += u64::from(view.seq <= visited.checkpoint_seq.get());
+            covered += u64::from(view.seq <= batch.checkpoint_seq.get());
         }
         Ok(())
     };
     let recovered =
-        recover(memory, ShardId::SINGLE, policy, &Identity::default(), mode, &mut visit)?;
+        recover(memory, ShardId::SINGLE, policy, &Identity::default(), mode, &mut on_batch)?;
     let live: Vec<u64> =
         (recovered.report.first_seq.get()..=recovered.report.last_seq.get()).collect();
     if recovered.report.corruption.is_none() {

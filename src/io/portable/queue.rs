@@ -14,7 +14,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
-use crate::io::housekeeper::{Cut, Done, Housekeeper, Job, Outcome};
+use crate::io::file_worker::{Cut, Done, FileOp, FileWorker, Outcome};
 use crate::io::{
     Access, AlignedBuf, CommitFile, Completion, FileId, IoQueue, Op, Storage, StorageFile,
     Strategy, Wake,
@@ -27,7 +27,7 @@ pub struct StdQueue {
     files: HashMap<FileId, Arc<OpenFile>>,
     pending: Vec<Pending>,
     failed: Vec<Completion>,
-    housekeeper: Housekeeper<Box<dyn StorageFile>>,
+    file_worker: FileWorker<Box<dyn StorageFile>>,
     wake: Arc<StdWake>,
     in_flight: usize,
 }
@@ -96,13 +96,13 @@ impl StdQueue {
             Box::new(move |name: &str| storage.open(name, Access::Write))
         };
         let as_wake: Arc<dyn Wake> = wake.clone();
-        let housekeeper = Housekeeper::new(&storage, opener, &as_wake)?;
+        let file_worker = FileWorker::new(&storage, opener, &as_wake)?;
         Ok(StdQueue {
             storage,
             files: HashMap::new(),
             pending: Vec::new(),
             failed: Vec::new(),
-            housekeeper,
+            file_worker,
             wake,
             in_flight: 0,
         })
@@ -156,7 +156,7 @@ impl StdQueue {
 
     fn collect(&mut self, done: &mut Vec<Completion>) {
         done.append(&mut self.failed);
-        while let Some(Outcome { token, result }) = self.housekeeper.poll() {
+        while let Some(Outcome { token, result }) = self.file_worker.poll() {
             let result = result.map(|outcome| match outcome {
                 Done::Prepared { file, name, opened } => {
                     let path = Mutex::new(self.storage.dir().join(name));
@@ -185,18 +185,18 @@ impl IoQueue for StdQueue {
             }
             Op::Sync { file } => self.push(token, file, None, true),
             Op::Prepare { file, name, reuse, bytes, blocks } => {
-                self.housekeeper.start(token, Job::Prepare { file, name, reuse, bytes, blocks });
+                self.file_worker.start(token, FileOp::Prepare { file, name, reuse, bytes, blocks });
             }
             Op::Install { file, from, to } => {
-                self.housekeeper.start(token, Job::Install { file, from, to });
+                self.file_worker.start(token, FileOp::Install { file, from, to });
             }
             Op::Seal { file, name, bytes } => {
                 let open = self.files.remove(&file).map(|open| open as Arc<dyn Cut>);
-                self.housekeeper.start(token, Job::Seal { name, bytes, open });
+                self.file_worker.start(token, FileOp::Seal { name, bytes, open });
             }
             Op::Discard { file, name } => {
                 self.files.remove(&file);
-                self.housekeeper.start(token, Job::Discard { name });
+                self.file_worker.start(token, FileOp::Discard { name });
             }
         }
     }
@@ -229,13 +229,13 @@ impl IoQueue for StdQueue {
 }
 
 /// The error of an operation on a number that is no open file.
-pub(super) fn not_open(storage: &dyn Storage, file: FileId) -> Error {
+pub(crate) fn not_open(storage: &dyn Storage, file: FileId) -> Error {
     let what = std::io::Error::other(format!("file number {file} is not open"));
     Error::io("write", storage.dir(), what)
 }
 
 /// The same error once more, for another operation that failed with it.
-pub(super) fn repeat(error: &Error) -> Error {
+pub(crate) fn repeat(error: &Error) -> Error {
     match error {
         Error::Io { op, path, source } => {
             let source = match source.raw_os_error() {

@@ -24,9 +24,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use crate::error::{Error, Result};
-use crate::io::dir::Dir;
+use crate::io::portable::dir::Dir;
 #[cfg(target_os = "linux")]
-use crate::io::read_ahead::ReadAhead;
+use crate::io::portable::read_ahead::ReadAhead;
 use crate::io::{Access, AlignedBuf, LockGuard, Storage, StorageFile};
 use crate::mutation::mutated;
 use crate::sys;

@@ -14,9 +14,9 @@ use super::fault::{Call, SimFault};
 use super::inode::{Change, Pending, SECTOR_BYTES};
 use super::storage::SimFile;
 use crate::error::{Error, Result};
-use crate::io::housekeeper::{Cut, Done, Job, execute};
-use crate::io::select::fills;
-use crate::io::std_queue::not_open;
+use crate::io::backend::fills;
+use crate::io::file_worker::{Cut, Done, FileOp, execute};
+use crate::io::portable::queue::not_open;
 use crate::io::{
     Access, AlignedBuf, Backend, BackendKind, CommitFile, Completion, FileId, IoQueue, Op,
     QueueOptions, Storage, Strategy, Wake,
@@ -83,7 +83,7 @@ enum Work {
     Sync {
         open: Open,
     },
-    Job(Job),
+    FileOp(FileOp),
     NotOpen(FileId, Option<AlignedBuf>),
 }
 
@@ -147,7 +147,7 @@ impl SimQueue {
                 let synced = self.disk.finish_sync(&open, Call::QueueSync, covered);
                 (self.share(open.inode, owed.map_or(synced, Err)), None)
             }
-            Work::Job(job) => (self.execute(job), None),
+            Work::FileOp(job) => (self.execute(job), None),
             Work::NotOpen(file, buf) => (Err(not_open(&self.disk, file)), buf),
         };
         Some(Completion { token, result, buf })
@@ -190,7 +190,7 @@ impl SimQueue {
         Err(Error::io("enter the queue of", self.disk.dir(), source))
     }
 
-    fn execute(&mut self, job: Job) -> Result<()> {
+    fn execute(&mut self, job: FileOp) -> Result<()> {
         let disk = self.disk.clone();
         let open = move |name: &str| {
             disk.open(name, Access::Write)?;
@@ -225,19 +225,19 @@ impl SimQueue {
                 None => Work::NotOpen(file, None),
             },
             Op::Prepare { file, name, reuse, bytes, blocks } => {
-                Work::Job(Job::Prepare { file, name, reuse, bytes, blocks })
+                Work::FileOp(FileOp::Prepare { file, name, reuse, bytes, blocks })
             }
-            Op::Install { file, from, to } => Work::Job(Job::Install { file, from, to }),
+            Op::Install { file, from, to } => Work::FileOp(FileOp::Install { file, from, to }),
             Op::Seal { file, name, bytes } => {
                 let disk = self.disk.clone();
                 let open = self.files.remove(&file).map(|Open { inode, name }| {
                     Arc::new(SimFile { disk, name, inode }) as Arc<dyn Cut>
                 });
-                Work::Job(Job::Seal { name, bytes, open })
+                Work::FileOp(FileOp::Seal { name, bytes, open })
             }
             Op::Discard { file, name } => {
                 self.files.remove(&file);
-                Work::Job(Job::Discard { name })
+                Work::FileOp(FileOp::Discard { name })
             }
         }
     }

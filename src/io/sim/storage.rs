@@ -7,7 +7,7 @@ use super::fault::{Call, SimFault};
 use super::inode::{Change, Inode};
 use super::state::State;
 use crate::error::{Error, Result};
-use crate::io::housekeeper::Cut;
+use crate::io::file_worker::Cut;
 use crate::io::{Access, LockGuard, Storage, StorageFile};
 
 impl Storage for SimDisk {

@@ -19,8 +19,8 @@
 #![allow(unsafe_code)]
 
 mod op;
-mod probe;
 mod ring;
+mod setup;
 mod signal;
 #[cfg(test)]
 mod tests;
@@ -37,13 +37,13 @@ use io_uring::{opcode, types};
 use slab::Slab;
 
 use crate::error::{Error, Result};
-use crate::io::housekeeper::{Cut, Done, Housekeeper, Job, Outcome};
-use crate::io::std_queue::{not_open, repeat};
+use crate::io::file_worker::{Cut, Done, FileOp, FileWorker, Outcome};
+use crate::io::portable::queue::{not_open, repeat};
 use crate::io::{CommitFile, Completion, FileId, IoQueue, Op, Storage, Wake};
 use crate::sys;
 use op::{GENERATION_MASK, Kind, RingFile, RingOp, Step, WAKE};
-pub(crate) use probe::SetupRefused;
 use ring::{Entered, Ring};
+pub(crate) use setup::SetupRefused;
 use signal::Signal;
 
 /// An [`IoQueue`] over a ring of the Linux kernel. [`open_queue`](crate::io::open_queue) makes
@@ -59,7 +59,7 @@ pub struct UringQueue {
     written: Vec<usize>,
     files: HashMap<FileId, Arc<RingFile>>,
     failed: Vec<Completion>,
-    housekeeper: Housekeeper<File>,
+    file_worker: FileWorker<File>,
     housekeeping: usize,
     signal: Arc<Signal>,
     // The target of the standing read; `None` while there is no such read.
@@ -89,7 +89,7 @@ impl UringQueue {
             Box::new(move |name: &str| open_for_commits(&*storage, name, direct))
         };
         let wake: Arc<dyn Wake> = signal.clone();
-        let housekeeper = Housekeeper::new(&storage, opener, &wake).map_err(|error| {
+        let file_worker = FileWorker::new(&storage, opener, &wake).map_err(|error| {
             let source = io::Error::other(error.to_string());
             SetupRefused { step: "background threads".to_owned(), source }
         })?;
@@ -104,7 +104,7 @@ impl UringQueue {
             written: Vec::new(),
             files: HashMap::new(),
             failed: Vec::new(),
-            housekeeper,
+            file_worker,
             housekeeping: 0,
             signal,
             wake_buf: None,
@@ -244,7 +244,7 @@ impl UringQueue {
 
     fn collect(&mut self, done: &mut Vec<Completion>) {
         done.append(&mut self.failed);
-        while let Some(Outcome { token, result }) = self.housekeeper.poll() {
+        while let Some(Outcome { token, result }) = self.file_worker.poll() {
             self.housekeeping -= 1;
             let result = result.map(|outcome| match outcome {
                 Done::Prepared { file, name, opened } => self.adopt(file, &name, opened),
@@ -331,20 +331,20 @@ impl IoQueue for UringQueue {
             }
             Op::Sync { file } => return self.add(token, file, Kind::Sync),
             Op::Prepare { file, name, reuse, bytes, blocks } => {
-                Job::Prepare { file, name, reuse, bytes, blocks }
+                FileOp::Prepare { file, name, reuse, bytes, blocks }
             }
-            Op::Install { file, from, to } => Job::Install { file, from, to },
+            Op::Install { file, from, to } => FileOp::Install { file, from, to },
             Op::Seal { file, name, bytes } => {
                 let open = self.files.remove(&file).map(|open| open as Arc<dyn Cut>);
-                Job::Seal { name, bytes, open }
+                FileOp::Seal { name, bytes, open }
             }
             Op::Discard { file, name } => {
                 self.files.remove(&file);
-                Job::Discard { name }
+                FileOp::Discard { name }
             }
         };
         self.housekeeping += 1;
-        self.housekeeper.start(token, job);
+        self.file_worker.start(token, job);
     }
 
     fn start(&mut self) -> Result<()> {

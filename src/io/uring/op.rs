@@ -20,7 +20,7 @@ use io_uring::{opcode, types};
 
 use crate::buf::AlignedBuf;
 use crate::error::{Error, Result};
-use crate::io::housekeeper::Cut;
+use crate::io::file_worker::Cut;
 use crate::io::{CommitFile, Strategy};
 use crate::mutation::mutated;
 use crate::sys;

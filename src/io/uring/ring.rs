@@ -15,7 +15,7 @@ use std::time::Duration;
 use io_uring::squeue::Entry;
 use io_uring::{IoUring, types};
 
-use crate::io::uring::probe::{self, SetupRefused};
+use crate::io::uring::setup::{self, SetupRefused};
 
 pub(super) struct Ring {
     ring: IoUring,
@@ -55,7 +55,7 @@ pub(super) enum Entered {
 impl Ring {
     /// A ring with room for `entries`, or what was refused.
     pub(super) fn new(entries: u32) -> Result<Ring, SetupRefused> {
-        let probe::Rung { ring, flags, skips_success } = probe::set_up(entries)?;
+        let setup::Rung { ring, flags, skips_success } = setup::set_up(entries)?;
         Ok(Ring {
             ring,
             flags,

@@ -7,7 +7,7 @@ use std::io;
 
 use io_uring::{Builder, IoUring, Probe, cqueue, opcode, squeue};
 
-use crate::io::select::{RefuseAt, refused_by_test};
+use crate::io::refuse::{RefuseAt, refused_by_test};
 
 /// A ring that passed, and what it has.
 pub(super) struct Rung {

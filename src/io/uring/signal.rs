@@ -120,7 +120,7 @@ mod tests {
 
     #[test]
     fn handover_of_work_never_finds_the_thread_asleep_for_good() {
-        crate::handover::all_schedules(3, || {
+        crate::engine::commit::handover::all_schedules(3, || {
             let ring = Arc::new(Ring::default());
             let givers = [(); 2].map(|()| {
                 let ring = Arc::clone(&ring);

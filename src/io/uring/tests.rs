@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::ring::Fault;
 use super::*;
 use crate::buf::AlignedBuf;
-use crate::io::select::{REFUSE, RefuseAt};
+use crate::io::refuse::{REFUSE, RefuseAt};
 use crate::io::{Backend, BackendKind, QueueOptions, StdStorage, Strategy, open_queue};
 
 /// A queue with one open file, or a loud note that this machine has no io_uring.
@@ -211,10 +211,10 @@ fn without_skipped_completions_a_chain_waits_for_both() {
 
 #[test]
 fn a_ring_without_any_modern_flag_works_as_well() {
-    for rung in 0..probe::rungs() {
-        probe::FIRST_RUNG.set(rung);
+    for rung in 0..setup::rungs() {
+        setup::FIRST_RUNG.set(rung);
         let made = queue(2);
-        probe::FIRST_RUNG.set(0);
+        setup::FIRST_RUNG.set(0);
         let Some((_dir, mut queue)) = made else { return };
         for strategy in Strategy::ALL {
             for token in 0..4 {
@@ -234,9 +234,9 @@ fn open_refusing(at: RefuseAt, errno: i32, kind: BackendKind) -> Result<Backend>
     let storage = Arc::new(StdStorage::new(dir.path()));
     let options = QueueOptions { kind, ..Default::default() };
     REFUSE.set(Some((at, errno)));
-    let opened = open_queue(storage.clone(), &options, "spare-trial.tmp");
+    let opened = open_queue(storage.clone(), &options, "spare-probe.tmp");
     REFUSE.set(None);
-    assert!(storage.list().unwrap().is_empty(), "the trial left a file");
+    assert!(storage.list().unwrap().is_empty(), "the probe left a file");
     opened.map(|(_queue, backend)| backend)
 }
 
@@ -285,7 +285,7 @@ fn auto_measures_every_strategy_and_says_why_it_took_one() {
     let dir = tempfile::tempdir().unwrap();
     let storage = Arc::new(StdStorage::new(dir.path()));
     let (_queue, backend) =
-        open_queue(storage, &QueueOptions::default(), "spare-trial.tmp").unwrap();
+        open_queue(storage, &QueueOptions::default(), "spare-probe.tmp").unwrap();
     println!("{backend}");
     assert_eq!(backend.measured.len(), 3);
     assert!(!backend.reason.is_empty() && !backend.ring_flags.is_empty());

@@ -5,8 +5,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::format::encode_stand_alone;
+use crate::io::mem::{LOG_TAG, Memory, SegmentBytes, record};
 use crate::io::{Access, Storage};
-use crate::memory::{LOG_TAG, Memory, SegmentBytes, record};
 
 const UNIT: usize = 4096;
 const ORIGIN: Origin = Origin { tag: Some(LOG_TAG), stand_alone: true };

@@ -6,29 +6,29 @@
 //! it itself, with two blocking calls.
 //!
 //! It goes through the same committer as the ring thread and holds its lock for as long as the
-//! batch is in flight. So the order of batches, the watermarks, the first failure and the figures
+//! batch is in flight. So the order of batches, the watermarks, the first failure and the stats
 //! are what they are otherwise, and the ring thread, if it wakes meanwhile, finds either no trace
 //! of the batch or a completed one.
 //!
 //! What it leaves to the ring thread: the first batch of a segment, whose name has to become
 //! durable beside it, everything that is due while something is in flight, large batches, crowds
-//! ([`gather`](crate::engine::group_commit::gather)), and spares, for which it wakes it.
+//! ([`gather`](crate::engine::commit::policy)), and spares, for which it wakes it.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::engine::committer::Committer;
-use crate::engine::group_commit::inbox::{Fill, Taken};
-use crate::engine::shared::Shared;
+use crate::engine::commit::committer::Committer;
+use crate::engine::commit::latch::Waking;
+use crate::engine::commit::queue::{Next, QueuedBatch};
+use crate::engine::commit::shared::Shared;
 use crate::error::Error;
-use crate::gate::Waking;
 use crate::io::{CommitFile, Completion, Op, Strategy};
 use crate::mutation::mutated;
 use crate::sync::now;
 
 /// A batch that an appender has in flight.
-struct Own {
+struct InlineWrite {
     token: u64,
     op: Op,
     file: Arc<dyn CommitFile>,
@@ -41,7 +41,7 @@ impl Shared {
         let outcome = catch_unwind(AssertUnwindSafe(|| self.try_commit_inline()));
         match outcome {
             Ok(true) => {}
-            Ok(false) => self.wake_driver(),
+            Ok(false) => self.wake_ring(),
             Err(_) => self.panicked("the thread of an append"),
         }
     }
@@ -49,70 +49,70 @@ impl Shared {
     /// False if the ring thread has to look.
     fn try_commit_inline(&self) -> bool {
         let Some(mut committer) = self.try_committer() else { return false };
-        let Some(file) = committer.file_at_rest() else { return false };
-        let mut inbox = self.inbox();
+        let Some(file) = committer.idle_file() else { return false };
+        let mut queue = self.queue();
         // Another batch than expected may be due by now; it must be of the same file.
-        if inbox.front_file().is_some_and(|front| front != file) {
+        if queue.front_file().is_some_and(|front| front != file) {
             return false;
         }
-        let taken = inbox.take(now());
-        drop(inbox);
-        let fill = match taken {
-            Taken::Batch(fill) => fill,
+        let taken = queue.take(now());
+        drop(queue);
+        let batch = match taken {
+            Next::Batch(batch) => batch,
             // Someone else took it, or it may wait for more: then the one who opened it will be
             // back at that time.
-            Taken::Nothing | Taken::NotBefore(_) => return true,
+            Next::Nothing | Next::NotBefore(_) => return true,
         };
-        let Some(own) = committer.begin_own(self, *fill) else { return false };
+        let Some(own) = committer.begin_inline(self, *batch) else { return false };
         let (completion, completed_at) = own.run();
         let completed = u64::from(completion.result.is_ok());
         committer.complete(self, completion, None);
         committer.act();
-        let news = committer.settle(self, completed_at);
-        let inbox = self.inbox();
+        let notifications = committer.advance_watermarks(self, completed_at);
+        let queue = self.queue();
         // A batch that makes batches small again lets spares be prepared.
         let more = !committer.outbox.is_empty()
-            || !inbox.is_empty()
-            || committer.wants_spare(&inbox)
+            || !queue.is_empty()
+            || committer.wants_spare(&queue)
             || std::mem::take(&mut committer.is_noted);
-        drop(inbox);
+        drop(queue);
         drop(committer);
         self.metrics().inline_batches += completed;
         if more && !mutated("handover_leave_records_behind") {
-            self.wake_driver();
+            self.wake_ring();
         }
-        self.tell(news, Waking::Split);
+        self.notify(notifications, Waking::Split);
         true
     }
 }
 
 impl Committer {
     /// The file that an appender may write to by itself now.
-    fn file_at_rest(&self) -> Option<u64> {
-        let linked = self.choice.now() == Strategy::LinkedFsync;
-        if self.failure.is_some() || self.stopping || !self.setup.inline || linked {
+    fn idle_file(&self) -> Option<u64> {
+        let linked = self.selector.now() == Strategy::LinkedFsync;
+        if self.failure.is_some() || self.stopping || !self.config.inline || linked {
             return None;
         }
-        let file = self.pipeline.resting_file()?;
+        let file = self.pipeline.idle_file()?;
         self.files.get(&file)?.commits.as_ref()?;
         Some(file)
     }
 
-    fn begin_own(&mut self, shared: &Shared, fill: Fill) -> Option<Own> {
-        let commits = self.files.get(&fill.file).and_then(|file| file.commits.clone());
-        let (task, op) = self.begin(shared, fill);
+    fn begin_inline(&mut self, shared: &Shared, batch: QueuedBatch) -> Option<InlineWrite> {
+        let commits = self.files.get(&batch.file).and_then(|file| file.commits.clone());
+        let (task, op) = self.begin(shared, batch);
         let Some(file) = commits else {
             self.submit(task, op);
             return None;
         };
         let token = self.tasks.insert(task) as u64;
-        Some(Own { token, op, file })
+        Some(InlineWrite { token, op, file })
     }
 }
 
-impl Own {
+impl InlineWrite {
     fn run(self) -> (Completion, Instant) {
-        let Own { token, op, file } = self;
+        let InlineWrite { token, op, file } = self;
         let Op::Write { offset, buf, len, sync, .. } = op else {
             let source = std::io::Error::other("not a write; this is a defect");
             let result = Err(Error::io("write", "", source));

@@ -3,8 +3,8 @@
 
 use std::sync::Arc;
 
-use crate::engine::committer::{Committer, Task};
-use crate::engine::shared::Shared;
+use crate::engine::commit::committer::{Committer, InFlightOp};
+use crate::engine::commit::shared::Shared;
 use crate::error::Error;
 use crate::mutation::mutated;
 
@@ -16,8 +16,8 @@ impl Committer {
         }
         let cause = Arc::new(error);
         // What was collected for this round was not published.
-        self.news.acknowledged.clear();
-        self.news.failure = Some((Arc::clone(&cause), self.pipeline.abandon()));
+        self.notifications.acknowledged.clear();
+        self.notifications.failure = Some((Arc::clone(&cause), self.pipeline.abandon()));
         self.failure = Some(cause);
     }
 
@@ -41,7 +41,7 @@ impl Committer {
     pub(crate) fn reset(&mut self, shared: &Shared, seq: u64) {
         self.pipeline.reset(seq);
         // First: who sees the watermark set back sees why.
-        shared.inbox().reset_seq(seq + 1);
+        shared.queue().reset_seq(seq + 1);
         shared.watermarks.reset(seq);
     }
 
@@ -57,21 +57,22 @@ impl Committer {
 
     /// Whether any operation is in flight that changes a segment.
     fn moves(&self) -> bool {
-        let moving = |task: &Task| !matches!(task, Task::Prepare { .. } | Task::Discard);
+        let moving =
+            |task: &InFlightOp| !matches!(task, InFlightOp::Prepare { .. } | InFlightOp::Discard);
         self.tasks.iter().any(|(_, task)| moving(task))
     }
 
-    /// Retires the active segment, once the inbox is empty. Returns whether all segments are
+    /// Retires the active segment, once the queue is empty. Returns whether all segments are
     /// sealed and all records durable.
-    pub(crate) fn come_to_rest(&mut self, shared: &Shared) -> bool {
-        if !shared.inbox().is_empty() || self.moves() {
+    pub(crate) fn quiesce(&mut self, shared: &Shared) -> bool {
+        if !shared.queue().is_empty() || self.moves() {
             return false;
         }
         self.pipeline.retire();
         self.act();
         let rests = self.pipeline.is_idle() && !self.moves();
         if rests {
-            shared.inbox().leave_segment();
+            shared.queue().leave_segment();
         }
         rests
     }
@@ -79,7 +80,7 @@ impl Committer {
     /// Nothing more will be asked: gives the spares back.
     pub(crate) fn stop(&mut self, shared: &Shared) {
         self.stopping = true;
-        let spares = shared.inbox().take_spares();
+        let spares = shared.queue().take_spares();
         for file in spares {
             if mutated("leave_spares") {
                 continue;

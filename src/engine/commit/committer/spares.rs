@@ -17,9 +17,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::engine::committer::{Committer, SegmentFile, Task};
-use crate::engine::group_commit::inbox::Inbox;
-use crate::engine::shared::Shared;
+use crate::engine::commit::committer::{Committer, InFlightOp, SegmentFile};
+use crate::engine::commit::queue::WriteQueue;
+use crate::engine::commit::shared::Shared;
 use crate::error::{Error, Result};
 use crate::io::{Blocks, FileId, Op};
 use crate::mutation::mutated;
@@ -50,18 +50,18 @@ const SMOOTHING: u64 = 8;
 
 impl Committer {
     /// The spare to prepare now, if any.
-    pub(super) fn spare_request(&self, inbox: &mut Inbox) -> Option<u64> {
-        inbox.spare_request(self.spares_ahead_max())
+    pub(super) fn spare_request(&self, queue: &mut WriteQueue) -> Option<u64> {
+        queue.spare_request(self.spares_ahead_max())
     }
 
     /// Whether the ring thread has a spare to prepare.
-    pub(super) fn wants_spare(&self, inbox: &Inbox) -> bool {
-        inbox.wants_spare(self.spares_ahead_max())
+    pub(super) fn wants_spare(&self, queue: &WriteQueue) -> bool {
+        queue.wants_spare(self.spares_ahead_max())
     }
 
     /// How many spares there may be before none is prepared ahead of need.
     fn spares_ahead_max(&self) -> usize {
-        if self.setup.blocks.is_none() && self.in_burst { 1 } else { usize::MAX }
+        if self.config.blocks.is_none() && self.in_burst { 1 } else { usize::MAX }
     }
 
     /// Starts a spare of `asked` bytes. The file is rounded up to whole units; what only the
@@ -69,7 +69,7 @@ impl Committer {
     pub(super) fn prepare(&mut self, shared: &Shared, asked: u64) {
         self.next_file += 1;
         let file = self.next_file;
-        let name = spare_name(self.setup.shard, file);
+        let name = spare_name(self.config.shard, file);
         let reuse = shared.recycled().pop();
         let mut salt = [0; 8];
         if let Err(error) = getrandom::fill(&mut salt) {
@@ -82,12 +82,12 @@ impl Committer {
             salt = 1;
         }
         self.files.insert(file, SegmentFile { name: name.clone(), salt, commits: None });
-        let bytes = asked.next_multiple_of(self.setup.unit);
+        let bytes = asked.next_multiple_of(self.config.unit);
         let recycled = reuse.is_some();
         let blocks = self.blocks();
         let reserved = blocks == Blocks::Reserved;
         self.submit(
-            Task::Prepare { file, name: name.clone(), bytes: asked, recycled, reserved },
+            InFlightOp::Prepare { file, name: name.clone(), bytes: asked, recycled, reserved },
             Op::Prepare { file, name, reuse, bytes, blocks },
         );
     }
@@ -100,10 +100,10 @@ impl Committer {
     }
 
     /// When to look again whether spares can be prepared, if that only takes time.
-    pub(crate) fn rest_at(&self, shared: &Shared) -> Option<Instant> {
+    pub(crate) fn next_prealloc_at(&self, shared: &Shared) -> Option<Instant> {
         let end = self.burst_ends_at()?;
-        let inbox = shared.inbox();
-        let later = inbox.wants_spare(usize::MAX) && !self.wants_spare(&inbox);
+        let queue = shared.queue();
+        let later = queue.wants_spare(usize::MAX) && !self.wants_spare(&queue);
         later.then_some(end)
     }
 
@@ -127,7 +127,7 @@ impl Committer {
     /// What the next spare is to have before it is written to.
     fn blocks(&self) -> Blocks {
         let large = self.usual_batch_bytes > RESERVE_OVER_BYTES;
-        self.setup.blocks.unwrap_or(if large { Blocks::Reserved } else { Blocks::Written })
+        self.config.blocks.unwrap_or(if large { Blocks::Reserved } else { Blocks::Written })
     }
 
     pub(super) fn prepared(
@@ -148,8 +148,8 @@ impl Committer {
                 if self.stopping {
                     return self.discard(file);
                 }
-                shared.inbox().spare_ready(file, bytes);
-                self.news.room = true;
+                shared.queue().spare_ready(file, bytes);
+                self.notifications.room = true;
             }
             Err(error) => {
                 self.files.remove(&file);
@@ -158,8 +158,8 @@ impl Committer {
                 }
                 shared.metrics().spares_refused += 1;
                 let refusal = refusal(error, shared.dir.join(name), bytes);
-                shared.inbox().spare_refused(Arc::new(refusal));
-                self.news.room = true;
+                shared.queue().spare_refused(Arc::new(refusal));
+                self.notifications.room = true;
             }
         }
     }
@@ -170,7 +170,7 @@ impl Committer {
             return;
         }
         if let Some(segment) = self.files.remove(&file) {
-            self.submit(Task::Discard, Op::Discard { file, name: segment.name });
+            self.submit(InFlightOp::Discard, Op::Discard { file, name: segment.name });
         }
     }
 }

@@ -23,7 +23,7 @@ const PERIOD: u32 = 256;
 const SAMPLE: usize = 8;
 
 #[derive(Debug)]
-pub(super) struct Choice {
+pub(super) struct StrategySelector {
     now: Strategy,
     fixed: bool,
     batches: u32,
@@ -31,10 +31,10 @@ pub(super) struct Choice {
     of_base: VecDeque<Duration>,
 }
 
-impl Choice {
+impl StrategySelector {
     /// Begins with `strategy`. One that was asked for is `fixed`.
-    pub(super) fn new(strategy: Strategy, fixed: bool) -> Choice {
-        Choice {
+    pub(super) fn new(strategy: Strategy, fixed: bool) -> StrategySelector {
+        StrategySelector {
             now: strategy,
             fixed: fixed || strategy == BASE,
             batches: 0,
@@ -72,7 +72,7 @@ impl Choice {
         }
         let (now, base) = (median(&self.of_now), median(&self.of_base));
         self.of_base.clear();
-        if now < base.mul_f64(self.now.margin()) {
+        if now < base.mul_f64(self.now.required_speedup()) {
             return false;
         }
         (self.now, self.fixed) = (BASE, true);
@@ -91,7 +91,11 @@ mod tests {
     use super::*;
 
     /// Runs `periods`, in which batches take what `time` says.
-    fn run(choice: &mut Choice, periods: u32, time: impl Fn(Strategy) -> u64) -> (u32, u32) {
+    fn run(
+        choice: &mut StrategySelector,
+        periods: u32,
+        time: impl Fn(Strategy) -> u64,
+    ) -> (u32, u32) {
         let (mut base, mut changes) = (0, 0);
         for _ in 0..periods * PERIOD {
             let strategy = choice.next();
@@ -103,7 +107,7 @@ mod tests {
 
     #[test]
     fn what_stays_clearly_faster_stays_chosen() {
-        let mut choice = Choice::new(Strategy::Dsync, false);
+        let mut choice = StrategySelector::new(Strategy::Dsync, false);
         let times = |strategy| if strategy == BASE { 100 } else { 40 };
         assert_eq!(run(&mut choice, 10, times), (10 * SAMPLE as u32, 0));
         assert_eq!(choice.now(), Strategy::Dsync);
@@ -111,7 +115,7 @@ mod tests {
 
     #[test]
     fn what_is_no_longer_clearly_faster_is_left_for_good_at_the_next_comparison() {
-        let mut choice = Choice::new(Strategy::LinkedFsync, false);
+        let mut choice = StrategySelector::new(Strategy::LinkedFsync, false);
         run(&mut choice, 1, |strategy| if strategy == BASE { 100 } else { 40 });
         assert_eq!(run(&mut choice, 1, |_| 100).1, 1);
         assert_eq!(choice.now(), BASE);
@@ -121,7 +125,7 @@ mod tests {
 
     #[test]
     fn what_was_asked_for_never_changes() {
-        let mut choice = Choice::new(Strategy::Dsync, true);
+        let mut choice = StrategySelector::new(Strategy::Dsync, true);
         let times = |strategy| if strategy == Strategy::Dsync { 1000 } else { 1 };
         assert_eq!(run(&mut choice, 4, times), (0, 0));
     }

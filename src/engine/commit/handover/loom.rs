@@ -6,10 +6,10 @@ use std::task::{Poll, Wake, Waker};
 use std::time::Duration;
 
 use crate::engine::Log;
-use crate::engine::commit::Watermarks;
+use crate::engine::commit::latch::{Latch, Stage, Waking};
+use crate::engine::commit::watermarks::Watermarks;
 use crate::engine::options::Durability;
 use crate::error::Error;
-use crate::gate::{Gate, Level, Waking};
 use crate::io::{SimDisk, Strategy};
 use crate::sync::{now, thread};
 
@@ -21,17 +21,17 @@ pub(crate) fn all_schedules(preemptions: usize, test: impl Fn() + Send + Sync + 
     model.check(test);
 }
 
-fn waiter(gate: &Arc<Gate>, level: Level) -> thread::JoinHandle<crate::error::Result<bool>> {
-    let gate = Arc::clone(gate);
-    thread::spawn(move || gate.wait(level, None))
+fn waiter(latch: &Arc<Latch>, level: Stage) -> thread::JoinHandle<crate::error::Result<bool>> {
+    let latch = Arc::clone(latch);
+    thread::spawn(move || latch.wait(level, None))
 }
 
 #[test]
 fn whoever_falls_asleep_while_a_gate_opens_is_woken() {
     all_schedules(3, || {
-        let gate = Gate::new();
-        let waiters = [waiter(&gate, Level::Synced), waiter(&gate, Level::Synced)];
-        gate.open(Level::Synced, Waking::All);
+        let latch = Latch::new();
+        let waiters = [waiter(&latch, Stage::Synced), waiter(&latch, Stage::Synced)];
+        latch.open(Stage::Synced, Waking::All);
         for waiter in waiters {
             assert!(waiter.join().unwrap().unwrap());
         }
@@ -42,9 +42,9 @@ fn whoever_falls_asleep_while_a_gate_opens_is_woken() {
 fn a_relay_reaches_the_others_whoever_takes_it() {
     for waking in [Waking::Relayed, Waking::Split] {
         all_schedules(3, move || {
-            let gate = Gate::new();
-            let waiters = [waiter(&gate, Level::Synced), waiter(&gate, Level::Synced)];
-            gate.open(Level::Synced, waking);
+            let latch = Latch::new();
+            let waiters = [waiter(&latch, Stage::Synced), waiter(&latch, Stage::Synced)];
+            latch.open(Stage::Synced, waking);
             for waiter in waiters {
                 assert!(waiter.join().unwrap().unwrap());
             }
@@ -55,11 +55,11 @@ fn a_relay_reaches_the_others_whoever_takes_it() {
 #[test]
 fn a_sleeper_that_needs_more_hands_the_relay_on() {
     all_schedules(3, || {
-        let gate = Gate::new();
-        let (patient, other) = (waiter(&gate, Level::Synced), waiter(&gate, Level::Written));
-        gate.open(Level::Written, Waking::Relayed);
+        let latch = Latch::new();
+        let (patient, other) = (waiter(&latch, Stage::Synced), waiter(&latch, Stage::Written));
+        latch.open(Stage::Written, Waking::Relayed);
         assert!(other.join().unwrap().unwrap());
-        gate.open(Level::Synced, Waking::Relayed);
+        latch.open(Stage::Synced, Waking::Relayed);
         assert!(patient.join().unwrap().unwrap());
     });
 }
@@ -67,14 +67,14 @@ fn a_sleeper_that_needs_more_hands_the_relay_on() {
 #[test]
 fn a_sleeper_whose_time_is_over_takes_no_wake_up_with_it() {
     all_schedules(3, || {
-        let gate = Gate::new();
-        let other = waiter(&gate, Level::Synced);
-        let hasty = Arc::clone(&gate);
+        let latch = Latch::new();
+        let other = waiter(&latch, Stage::Synced);
+        let hasty = Arc::clone(&latch);
         let hasty = thread::spawn(move || {
             let deadline = now() + Duration::from_millis(1);
-            assert!(hasty.wait(Level::Synced, Some(deadline)).is_ok());
+            assert!(hasty.wait(Stage::Synced, Some(deadline)).is_ok());
         });
-        gate.open(Level::Synced, Waking::Relayed);
+        latch.open(Stage::Synced, Waking::Relayed);
         hasty.join().unwrap();
         assert!(other.join().unwrap().unwrap());
     });
@@ -83,10 +83,10 @@ fn a_sleeper_whose_time_is_over_takes_no_wake_up_with_it() {
 #[test]
 fn a_failure_reaches_every_sleeper_with_its_cause() {
     all_schedules(3, || {
-        let gate = Gate::new();
-        let waiters = [waiter(&gate, Level::Synced), waiter(&gate, Level::Written)];
-        let opener = Arc::clone(&gate);
-        opener.open(Level::Written, Waking::Relayed);
+        let latch = Latch::new();
+        let waiters = [waiter(&latch, Stage::Synced), waiter(&latch, Stage::Written)];
+        let opener = Arc::clone(&latch);
+        opener.open(Stage::Written, Waking::Relayed);
         opener.fail(&Arc::new(Error::QueueFull));
         for (waiter, may_pass) in waiters.into_iter().zip([false, true]) {
             match waiter.join().unwrap() {
@@ -111,16 +111,16 @@ impl Wake for Count {
 #[test]
 fn a_task_that_is_told_to_wait_is_woken() {
     all_schedules(3, || {
-        let gate = Gate::new();
-        let opener = Arc::clone(&gate);
-        let opener = thread::spawn(move || opener.open(Level::Synced, Waking::Relayed));
+        let latch = Latch::new();
+        let opener = Arc::clone(&latch);
+        let opener = thread::spawn(move || opener.open(Stage::Synced, Waking::Relayed));
         let count = Arc::new(Count::default());
         let waker = Waker::from(Arc::clone(&count));
         let mut key = None;
-        let first = gate.poll(Level::Synced, &waker, &mut key);
+        let first = latch.poll(Stage::Synced, &waker, &mut key);
         opener.join().unwrap();
         assert!(first.is_ready() || count.0.load(Ordering::SeqCst) > 0);
-        assert!(matches!(gate.poll(Level::Synced, &waker, &mut key), Poll::Ready(Ok(()))));
+        assert!(matches!(latch.poll(Stage::Synced, &waker, &mut key), Poll::Ready(Ok(()))));
     });
 }
 
@@ -131,7 +131,7 @@ fn whoever_waits_for_a_watermark_hears_of_it_and_sees_it() {
         let waiters = [1, 2].map(|seq| {
             let marks = Arc::clone(&marks);
             thread::spawn(move || {
-                assert!(marks.gate_for(seq).wait(Level::Synced, None).unwrap());
+                assert!(marks.latch_for(seq).wait(Stage::Synced, None).unwrap());
                 assert!(marks.durable() >= seq && marks.written() >= seq);
             })
         });

@@ -1,12 +1,12 @@
-//! The inbox's part in spares: when one is asked for, and what a refusal is worth.
+//! The queue's part in spares: when one is asked for, and what a refusal is worth.
 
 use std::sync::Arc;
 
-use crate::engine::group_commit::inbox::Inbox;
+use crate::engine::commit::queue::WriteQueue;
 use crate::error::Error;
 use crate::io::FileId;
 
-impl Inbox {
+impl WriteQueue {
     /// Whether [`spare_request`](Self::spare_request) would have an answer.
     pub(crate) fn wants_spare(&self, ahead_max: usize) -> bool {
         if self.preparing || self.ended.is_some() {

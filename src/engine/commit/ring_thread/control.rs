@@ -9,14 +9,14 @@ use crate::sync::channel::Sender;
 pub(crate) enum Control {
     /// Someone waits for stable storage up to this sequence number.
     WantDurable(u64),
-    /// The inbox was frozen by the sender. Make everything durable, seal the active segment and
+    /// The queue was frozen by the sender. Make everything durable, seal the active segment and
     /// answer.
     Quiesce(Sender<Result<()>>),
     /// The log was cut after this sequence number while it was quiesced; goes on from there.
     Reset(u64, Sender<()>),
-    /// Everything was quiesced and the inbox has ended: remove the spares and end the thread.
+    /// Everything was quiesced and the queue has ended: remove the spares and end the thread.
     Stop,
     /// The last handle was dropped on this very thread, which cannot wait for itself: quiesce,
-    /// stop, and release the lock at the end. The inbox was frozen by the sender.
+    /// stop, and release the lock at the end. The queue was frozen by the sender.
     Abandon(Box<dyn LockGuard>),
 }

@@ -12,7 +12,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::engine::shared::Shared;
+use crate::engine::commit::shared::Shared;
 use crate::engine::state_file::StateFile;
 use crate::format::State;
 use crate::mutation::mutated;

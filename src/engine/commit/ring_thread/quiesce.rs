@@ -2,19 +2,19 @@
 
 use std::sync::Arc;
 
-use crate::engine::committer::Committer;
-use crate::engine::driver::Driver;
-use crate::engine::group_commit::inbox::Ended;
+use crate::engine::commit::committer::Committer;
+use crate::engine::commit::queue::Ended;
+use crate::engine::commit::ring_thread::RingThread;
 use crate::error::Error;
 use crate::io::IoQueue;
 
-impl<Q: IoQueue> Driver<Q> {
+impl<Q: IoQueue> RingThread<Q> {
     pub(super) fn answer_quiesced(&mut self, committer: &mut Committer) {
         if self.quiescing.is_empty() {
             return;
         }
         let failure = committer.failure().map(Arc::clone);
-        if failure.is_none() && !committer.come_to_rest(&self.shared) {
+        if failure.is_none() && !committer.quiesce(&self.shared) {
             return;
         }
         for reply in self.quiescing.drain(..) {
@@ -22,7 +22,7 @@ impl<Q: IoQueue> Driver<Q> {
             let _ = reply.send(answer);
         }
         if self.abandoned.is_some() && !committer.is_stopping() {
-            self.shared.inbox().end(Ended::Closed);
+            self.shared.queue().end(Ended::Closed);
             committer.stop(&self.shared);
         }
     }

@@ -1,3 +1,4 @@
+use crate::engine::Log;
 use std::path::Path;
 use std::sync::Mutex;
 
@@ -90,7 +91,7 @@ fn append(log: &Log, n: u64) -> RecordRef {
 fn read_while(disk: &SimDisk, log: &Log, place: RecordRef, act: Act) -> (Result<Record>, Vec<u8>) {
     let (act, seen) = (Arc::new(Mutex::new(Some(act))), Arc::default());
     let hooked = Hooked { disk: disk.clone(), act, seen: Arc::clone(&seen) };
-    let files = Files::new(Arc::new(hooked), Origin::UNKNOWN);
+    let files = FileCache::new(Arc::new(hooked), Origin::UNKNOWN);
     let read = files.read(&Segments::Live(Arc::clone(&log.inner.shared)), place);
     let seen = seen.lock().unwrap().clone();
     (read, seen)

@@ -3,7 +3,7 @@
 use super::*;
 use crate::engine::recovery::table::{DirAction, DirFacts, SegmentsSeen, StateSeen};
 use crate::format::encode_stand_alone;
-use crate::memory::LOG_TAG;
+use crate::io::mem::LOG_TAG;
 
 #[test]
 fn a_log_begins_in_an_empty_directory_s_3() {
@@ -39,7 +39,7 @@ fn what_another_writer_left_until_the_lock_was_taken_counts() {
     let identity = Identity::default();
     let policy = RecoveryPolicy::Strict;
     let survey =
-        Survey::new(&memory, ShardId::SINGLE, policy, &identity, Mode::Repair, names).unwrap();
+        DirScan::new(&memory, ShardId::SINGLE, policy, &identity, Mode::Repair, names).unwrap();
     let (_, recovered) = survey.run(&mut |_| Ok(())).unwrap();
     assert_eq!(recovered.next_seq, Seq::new(6));
 }
@@ -174,7 +174,7 @@ fn a_log_of_another_kind_is_refused_before_anything_is_changed() {
     memory.put("spare-0", vec![1]);
     let run_as = |kind, mode| {
         let identity = Identity { kind: Some(kind), label: None };
-        let shown = &mut |_: Visited<'_>| Ok(());
+        let shown = &mut |_: RecoveredBatch<'_>| Ok(());
         recover(&memory, ShardId::SINGLE, RecoveryPolicy::Strict, &identity, mode, shown)
     };
     for (kind, mode) in

@@ -104,9 +104,9 @@ fn damage_before_a_pending_cut_is_still_corruption() {
 fn a_visitor_that_fails_stops_the_recovery_before_anything_is_changed() {
     let memory = log(no_state, &[(1, segment(1).batch(3).bytes(&[1; 50]).bytes)]);
     let before = memory.get(&segment_filename(ShardId::SINGLE, 1));
-    let mut visit = |_: Visited<'_>| Err(Error::ReadOnly);
+    let mut on_batch = |_: RecoveredBatch<'_>| Err(Error::ReadOnly);
     let (strict, single) = (RecoveryPolicy::Strict, ShardId::SINGLE);
-    let error = recover(&memory, single, strict, &Identity::default(), Mode::Repair, &mut visit)
+    let error = recover(&memory, single, strict, &Identity::default(), Mode::Repair, &mut on_batch)
         .unwrap_err();
     assert!(matches!(error, Error::ReadOnly));
     assert_eq!(memory.get(&segment_filename(ShardId::SINGLE, 1)), before);

@@ -12,8 +12,8 @@ use shuttle::future::block_on;
 use super::{Life, rarely, roll};
 use crate::engine::Log;
 use crate::engine::batch::Batch;
-use crate::engine::commit::Commit;
 use crate::engine::options::Durability;
+use crate::engine::ticket::Commit;
 use crate::error::{Error, Result};
 use crate::sync::Mutex;
 

@@ -6,64 +6,64 @@
 use std::cell::LazyCell;
 use std::time::{Duration, Instant};
 
-use crate::engine::group_commit::gather::{BYTES, Due, Load};
-use crate::engine::group_commit::inbox::{Fill, Inbox, Taken};
+use crate::engine::commit::policy::{BYTES, Due, Load};
+use crate::engine::commit::queue::{Next, QueuedBatch, WriteQueue};
 use crate::mutation::mutated;
 
 /// What is to be done, without the lock, for a batch that got a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Duty {
-    /// Someone else looks after it.
-    Nothing,
-    /// The ring thread sleeps and must be woken.
-    WakeDriver,
-    /// The batch is due, and the appender may complete it.
-    Commit,
-    /// The same, if it is still there at that time.
-    CommitAt(Instant),
+pub(crate) enum Role {
+    /// Somebody else takes the batch.
+    Follow,
+    /// The ring thread takes it, but is asleep and must be woken.
+    WakeRing,
+    /// The batch is due, and this appender commits it.
+    Lead,
+    /// The same, if the batch is still there at that time.
+    LeadAt(Instant),
 }
 
-impl Inbox {
+impl WriteQueue {
     /// Who looks after the oldest batch, now that one more record is there: the driver of what is
     /// in flight, the ring thread if it is awake or has set a timer, whoever was told to commit
     /// it, or else this appender.
-    pub(super) fn duty<F: FnOnce() -> Instant>(
+    pub(super) fn role<F: FnOnce() -> Instant>(
         &mut self,
         opens: bool,
         waits: bool,
         now: &LazyCell<Instant, F>,
-    ) -> Duty {
-        let Some(front) = self.fills.front() else { return Duty::Nothing };
+    ) -> Role {
+        let Some(front) = self.batches.front() else { return Role::Follow };
         let quiet = !self.gather.is_in_flight() && !self.gather.is_crowd();
         let inline = self.limits.inline && waits && quiet && front.end < BYTES;
         if self.claimed || !(inline || self.driver_asleep) {
-            return Duty::Nothing;
+            return Role::Follow;
         }
         // What only the time would change, a timer sees to; a ticket then needs no clock.
         let seen = if self.driver_has_timer && !inline { front.opened } else { **now };
         match self.due(front, seen) {
             Due::Now if inline => {
                 self.claimed = true;
-                Duty::Commit
+                Role::Lead
             }
             Due::Now => self.wake_if_asleep(),
             Due::At(time) if opens && !self.driver_has_timer => match inline {
-                true => Duty::CommitAt(time),
+                true => Role::LeadAt(time),
                 false => self.wake_if_asleep(),
             },
-            Due::At(_) | Due::AfterLanding => Duty::Nothing,
+            Due::At(_) | Due::AfterLanding => Role::Follow,
         }
     }
 
-    fn wake_if_asleep(&mut self) -> Duty {
+    fn wake_if_asleep(&mut self) -> Role {
         match std::mem::take(&mut self.driver_asleep) {
-            true => Duty::WakeDriver,
-            false => Duty::Nothing,
+            true => Role::WakeRing,
+            false => Role::Follow,
         }
     }
 
     /// When the oldest batch is due.
-    fn due(&self, front: &Fill, now: Instant) -> Due {
+    fn due(&self, front: &QueuedBatch, now: Instant) -> Due {
         let urgent = front.first_seq <= self.urgent_seq || self.frozen > 0;
         if front.closed || urgent || front.records >= self.limits.batch_records {
             return Due::Now;
@@ -78,29 +78,29 @@ impl Inbox {
     }
 
     /// Takes the oldest batch for the disk, if it is due.
-    pub(crate) fn take(&mut self, now: Instant) -> Taken {
+    pub(crate) fn take(&mut self, now: Instant) -> Next {
         self.claimed &= mutated("handover_keep_the_claim");
-        let Some(front) = self.fills.front() else {
-            return self.gather.holds_until(now).map_or(Taken::Nothing, Taken::NotBefore);
+        let Some(front) = self.batches.front() else {
+            return self.gather.holds_until(now).map_or(Next::Nothing, Next::NotBefore);
         };
         match self.due(front, now) {
             Due::Now if !front.closed => self.close_open(),
             Due::Now => {}
-            Due::At(time) => return Taken::NotBefore(time),
-            Due::AfterLanding => return Taken::Nothing,
+            Due::At(time) => return Next::NotBefore(time),
+            Due::AfterLanding => return Next::Nothing,
         }
-        match self.fills.pop_front() {
-            Some(fill) => {
-                self.gather.taken(fill.load(), fill.opened);
-                Taken::Batch(Box::new(fill))
+        match self.batches.pop_front() {
+            Some(batch) => {
+                self.gather.taken(batch.load(), batch.opened);
+                Next::Batch(Box::new(batch))
             }
-            None => Taken::Nothing,
+            None => Next::Nothing,
         }
     }
 
     /// A batch is finished, well or not, after `took`.
-    pub(crate) fn landed(&mut self, batch: Load, now: Instant, took: Duration) {
-        let waiting = self.fills.iter().map(Fill::load).fold(Load::default(), Load::plus);
-        self.gather.landed(batch, waiting, now, took);
+    pub(crate) fn completed(&mut self, batch: Load, now: Instant, took: Duration) {
+        let waiting = self.batches.iter().map(QueuedBatch::load).fold(Load::default(), Load::plus);
+        self.gather.completed(batch, waiting, now, took);
     }
 }

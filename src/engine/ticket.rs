@@ -1,0 +1,170 @@
+//! The ticket of an append: numbers at once, the acknowledgement later.
+
+use std::fmt;
+use std::future::Future;
+use std::ops::RangeInclusive;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use crate::engine::commit::latch::{Latch, Stage};
+use crate::engine::commit::queue::Placed;
+use crate::engine::options::Durability;
+use crate::engine::read::record::RecordRef;
+use crate::error::Result;
+use crate::seq::Seq;
+use crate::sync::now;
+use crate::wakers::Key;
+
+/// The ticket of an append: its sequence number now, its acknowledgement later.
+///
+/// Wait for it with [`wait`](Self::wait) or `.await` it in any runtime. Dropping it cancels
+/// nothing: the record is on its way. A clone is done, or fails, together with it.
+///
+/// A record that is acknowledged as synced is durable with all before it. Their tickets may say so
+/// a moment later, where they went in other batches: they are told one batch after another.
+///
+/// ```
+/// let dir = tempfile::tempdir()?;
+/// let log = ringwal::Log::open(dir.path().join("log"))?;
+/// let first = log.append_async("one")?;
+/// let second = log.append_async("two")?;
+/// assert_eq!(second.wait()?, first.seq().next());
+/// assert!(log.durable_seq() >= first.seq()); // so is everything before it
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[must_use = "the record is acknowledged only when the commit is waited for"]
+pub struct Commit {
+    first_seq: Seq,
+    segment: Seq,
+    offset: u64,
+    latch: Arc<Latch>,
+    records: u32,
+    /// The length of the first record.
+    bytes: u32,
+    level: Option<Stage>,
+    /// Its waker's, as a future.
+    key: Option<Key>,
+}
+
+/// Who keeps a window of tickets keeps thousands of them, and moves each several times.
+const _: () = assert!(size_of::<Commit>() <= 48);
+
+impl Commit {
+    /// The ticket of `records` records, the first of `bytes` bytes, that went to this place.
+    #[inline]
+    pub(crate) fn new(placed: Placed, records: u32, bytes: u32, level: Option<Stage>) -> Commit {
+        let Placed { first_seq, latch, segment, offset, role: _ } = placed;
+        let (first_seq, segment) = (Seq::new(first_seq), Seq::new(segment));
+        Commit { first_seq, segment, offset, latch, records, bytes, level, key: None }
+    }
+
+    /// The sequence number of the record; of an atomic batch, that of its last one. It counts
+    /// only once the commit is done.
+    pub fn seq(&self) -> Seq {
+        Seq::new(self.first_seq.get() + u64::from(self.records) - 1)
+    }
+
+    /// The sequence numbers of all records of an atomic batch.
+    pub fn seqs(&self) -> RangeInclusive<Seq> {
+        self.first_seq..=self.seq()
+    }
+
+    /// Where the record lies; of an atomic batch, its first one.
+    pub fn record_ref(&self) -> RecordRef {
+        RecordRef::new(self.first_seq, self.segment, self.offset, self.bytes)
+    }
+
+    /// Whether the record is acknowledged; false also after a failure.
+    pub fn is_done(&self) -> bool {
+        self.level.is_none_or(|level| self.latch.check(level).unwrap_or(false))
+    }
+
+    /// Whether waiting would block.
+    pub(crate) fn is_pending(&self) -> bool {
+        self.level.is_some_and(|level| matches!(self.latch.check(level), Ok(false)))
+    }
+
+    /// Blocks until the record is acknowledged.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Poisoned`] with the root cause when a write or sync failed before.
+    pub fn wait(&self) -> Result<Seq> {
+        if let Some(level) = self.level {
+            self.latch.wait(level, None)?;
+        }
+        Ok(self.seq())
+    }
+
+    /// Whether the record was acknowledged before `time`.
+    pub(crate) fn wait_until(&self, time: Instant) -> Result<bool> {
+        self.level.map_or(Ok(true), |level| self.latch.wait(level, Some(time)))
+    }
+
+    /// Like [`wait`](Self::wait), for at most `timeout`; `None` when it passed.
+    ///
+    /// # Errors
+    ///
+    /// As [`wait`](Self::wait).
+    pub fn wait_timeout(&self, timeout: Duration) -> Result<Option<Seq>> {
+        let done = match self.level {
+            None => true,
+            Some(level) => self.latch.wait(level, now().checked_add(timeout))?,
+        };
+        Ok(done.then(|| self.seq()))
+    }
+}
+
+impl Future for Commit {
+    type Output = Result<Seq>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<Seq>> {
+        let commit = &mut *self;
+        match commit.level {
+            None => Poll::Ready(Ok(commit.seq())),
+            Some(level) => {
+                let done = commit.latch.poll(level, context.waker(), &mut commit.key);
+                done.map(|done| done.map(|()| commit.seq()))
+            }
+        }
+    }
+}
+
+impl Clone for Commit {
+    /// A clone has a waker of its own.
+    fn clone(&self) -> Commit {
+        let Commit { first_seq, segment, offset, ref latch, records, bytes, level, key: _ } = *self;
+        let latch = Arc::clone(latch);
+        Commit { first_seq, segment, offset, latch, records, bytes, level, key: None }
+    }
+}
+
+impl Drop for Commit {
+    fn drop(&mut self) {
+        if let Some(key) = self.key {
+            self.latch.leave(key);
+        }
+    }
+}
+
+impl fmt::Debug for Commit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Commit")
+            .field("seqs", &self.seqs())
+            .field("done", &self.is_done())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Durability {
+    /// What the latch must have reached; `None` for what needs no waiting.
+    pub(crate) fn level(self) -> Option<Stage> {
+        match self {
+            Durability::Queued => None,
+            Durability::Written => Some(Stage::Written),
+            Durability::Synced => Some(Stage::Synced),
+        }
+    }
+}
