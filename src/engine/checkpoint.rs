@@ -1,7 +1,6 @@
 //! Checkpoints: a durable note that the state up to a sequence number is safe elsewhere.
 
 use std::path::Path;
-use std::sync::PoisonError;
 use std::time::SystemTime;
 
 use crate::engine::Log;
@@ -126,6 +125,6 @@ impl Log {
     }
 
     fn last(&self) -> MutexGuard<'_, Option<Checkpoint>> {
-        self.inner.last_checkpoint.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner.last_checkpoint.lock()
     }
 }

@@ -1,6 +1,6 @@
 //! Closing a log, and letting it stand still for a moment.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use crate::engine::commit::queue::Ended;
 use crate::engine::commit::ring_thread::control::Control;
@@ -31,7 +31,7 @@ impl Inner {
     pub(crate) fn close(&self) -> Result<()> {
         self.shared.require_own_process()?;
         let mut state = self.state();
-        let mut life = self.life.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut life = self.life.lock();
         let Some(lock) = life.lock.take() else { return Ok(()) };
         let current = thread::current().id();
         let is_ring_thread = |thread: &JoinHandle<()>| thread.thread().id() == current;
@@ -78,7 +78,7 @@ impl Inner {
     /// lock, which is the parent's, and whatever may be locked by a thread that is not here.
     fn leave_to_the_parent(&mut self) {
         std::mem::forget(Arc::clone(&self.shared));
-        let life = self.life.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let life = self.life.get_mut();
         std::mem::forget((life.thread.take(), life.lock.take()));
     }
 }

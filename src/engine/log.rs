@@ -27,7 +27,6 @@ use crate::io::{LockGuard, Storage};
 use crate::segment::reader::Origin;
 use crate::sync::thread::JoinHandle;
 use crate::sync::{Mutex, MutexGuard};
-use std::sync::PoisonError;
 
 /// A write-ahead log: one ordered stream of records in one directory.
 ///
@@ -308,5 +307,5 @@ impl Inner {
 }
 
 fn lock(state: &Mutex<StateFile>) -> MutexGuard<'_, StateFile> {
-    state.lock().unwrap_or_else(PoisonError::into_inner)
+    state.lock()
 }

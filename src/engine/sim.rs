@@ -7,7 +7,8 @@
 //!
 //! Threading: one thread uses the log.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use crate::sync::plain::{Mutex, MutexGuard};
+use std::sync::Arc;
 
 use crate::engine::Log;
 use crate::engine::commit::ring_thread::RingThread;
@@ -33,7 +34,7 @@ impl Stepped {
     }
 
     fn driver(&self) -> MutexGuard<'_, Option<RingThread<SimQueue>>> {
-        self.driver.lock().unwrap_or_else(PoisonError::into_inner)
+        self.driver.lock()
     }
 
     /// One round of the driver. Returns whether it did not sleep and has not ended.

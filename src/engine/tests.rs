@@ -2,10 +2,11 @@
 
 mod page_cache;
 
+use crate::sync::plain::Mutex;
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use crate::engine::Log;
@@ -52,8 +53,8 @@ fn kind(op: &Op) -> &'static str {
 impl IoQueue for Faulty {
     fn submit(&mut self, token: u64, op: Op) {
         let kind = kind(&op);
-        self.log.lock().unwrap().push(kind);
-        let fault = self.fault.lock().unwrap().clone().filter(|fault| fault.kind == kind);
+        self.log.lock().push(kind);
+        let fault = self.fault.lock().clone().filter(|fault| fault.kind == kind);
         if let Some(fault) = fault {
             let nth = self.seen.fetch_add(1, Ordering::SeqCst);
             if nth == fault.nth || fault.for_good && nth > fault.nth {
@@ -142,7 +143,7 @@ fn the_first_failed_operation_is_final_and_its_cause_reaches_everyone() {
         let error = first.wait().unwrap_err();
         assert!(error.to_string().contains("injected"), "{error}");
         assert!(matches!(error.root_cause(), Error::Io { op, .. } if *op == kind), "{error}");
-        let before = rig.ops.lock().unwrap().len();
+        let before = rig.ops.lock().len();
         for _ in 0..3 {
             assert!(matches!(rig.log.append("two"), Err(Error::Poisoned(_))), "{kind}");
             assert!(matches!(rig.log.flush(), Err(Error::Poisoned(_))));
@@ -150,7 +151,7 @@ fn the_first_failed_operation_is_final_and_its_cause_reaches_everyone() {
             let checkpoint = rig.log.checkpoint(Seq::NONE, "");
             assert!(matches!(checkpoint, Err(Error::Poisoned(_))));
         }
-        assert_eq!(rig.ops.lock().unwrap().len(), before, "{kind}: nothing is retried");
+        assert_eq!(rig.ops.lock().len(), before, "{kind}: nothing is retried");
         assert!(matches!(rig.log.close(), Err(Error::Poisoned(_))));
         drop(rig);
         assert!(records(dir.path()).len() <= 1);
@@ -202,7 +203,7 @@ fn a_full_disk_refuses_appends_until_there_is_room() {
         assert!(error.to_string().contains("again once there is room"));
         assert_eq!(rig.log.appended_seq(), Seq::new(2), "no number was given");
     }
-    *rig.fault.lock().unwrap() = None;
+    *rig.fault.lock() = None;
     assert_eq!(rig.log.append(record).unwrap(), Seq::new(3));
     rig.log.close().unwrap();
     assert_eq!(records(dir.path()).len(), 3);

@@ -311,9 +311,9 @@ const FILL_STEP: u64 = 4 << 20;
 
 #[cfg(test)]
 mod tests {
+    use crate::sync::plain::Condvar;
+    use crate::sync::plain::Mutex;
     use std::path::Path;
-    use std::sync::Condvar;
-    use std::sync::Mutex;
 
     use super::*;
     use crate::io::{LockGuard, StdStorage};
@@ -387,7 +387,7 @@ mod tests {
 
     impl Wake for Bell {
         fn wake(&self) {
-            *self.rung.lock().unwrap() += 1;
+            *self.rung.lock() += 1;
             self.changed.notify_all();
         }
     }
@@ -404,9 +404,9 @@ mod tests {
         for (token, job) in jobs.into_iter().enumerate() {
             file_worker.start(token as u64, job);
         }
-        let mut rung = bell.rung.lock().unwrap();
+        let mut rung = bell.rung.lock();
         while (*rung as usize) < count {
-            rung = bell.changed.wait(rung).unwrap();
+            rung = bell.changed.wait(rung);
         }
         let mut outcomes: Vec<_> = std::iter::from_fn(|| file_worker.poll()).collect();
         outcomes.sort_by_key(|outcome| outcome.token);

@@ -5,10 +5,11 @@
 //! can say exactly which bytes and which steps it expects; [`SimDisk`](crate::io::SimDisk) is for
 //! what must hold whatever a crash makes of them.
 
+use crate::sync::plain::{Mutex, MutexGuard};
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 
 use crate::error::{Error, Result};
 use crate::io::{Access, LockGuard, Storage, StorageFile};
@@ -35,12 +36,12 @@ impl Memory {
     }
 
     pub(crate) fn get(&self, name: &str) -> Option<Vec<u8>> {
-        self.inner().files.get(name).map(|file| file.lock().unwrap().clone())
+        self.inner().files.get(name).map(|file| file.lock().clone())
     }
 
     pub(crate) fn edit(&self, name: &str, edit: impl FnOnce(&mut Vec<u8>)) {
         let file = Arc::clone(&self.inner().files[name]);
-        edit(&mut file.lock().unwrap());
+        edit(&mut file.lock());
     }
 
     pub(crate) fn names(&self) -> Vec<String> {
@@ -76,7 +77,7 @@ impl Memory {
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap()
+        self.inner.lock()
     }
 
     fn change(&self, op: &'static str, name: &str) -> Result<()> {
@@ -149,11 +150,11 @@ struct MemoryFile {
 
 impl StorageFile for MemoryFile {
     fn bytes(&self) -> Result<u64> {
-        Ok(self.bytes.lock().unwrap().len() as u64)
+        Ok(self.bytes.lock().len() as u64)
     }
 
     fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<usize> {
-        let bytes = self.bytes.lock().unwrap();
+        let bytes = self.bytes.lock();
         let from = bytes.get(offset as usize..).unwrap_or(&[]);
         let len = from.len().min(buf.len());
         buf[..len].copy_from_slice(&from[..len]);
@@ -162,7 +163,7 @@ impl StorageFile for MemoryFile {
 
     fn write_at(&self, data: &[u8], offset: u64) -> Result<()> {
         self.dir.change("write", &self.name)?;
-        let mut bytes = self.bytes.lock().unwrap();
+        let mut bytes = self.bytes.lock();
         let end = offset as usize + data.len();
         if bytes.len() < end {
             bytes.resize(end, 0);
@@ -177,7 +178,7 @@ impl StorageFile for MemoryFile {
 
     fn set_bytes(&self, bytes: u64) -> Result<()> {
         self.dir.change("cut", &self.name)?;
-        self.bytes.lock().unwrap().resize(bytes as usize, 0);
+        self.bytes.lock().resize(bytes as usize, 0);
         Ok(())
     }
 

@@ -27,7 +27,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::AddAssign;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 #[cfg(doc)]
 use crate::kv::DataWal;
@@ -171,7 +171,7 @@ impl Store {
     /// Compacts as far as it is worth it; see [`Plan`].
     pub(crate) fn compact(&self, above_percent: Option<u8>) -> Result<Compacted> {
         self.check_stands()?;
-        let _alone = self.compacting.lock().unwrap_or_else(PoisonError::into_inner);
+        let _alone = self.compacting.lock();
         self.check_open()?;
         let Some(plan) = Plan::of(self, above_percent, GROUP_BYTES) else {
             if above_percent.is_none() {

@@ -2,8 +2,9 @@
 //!
 //! Who writes something looks at two sums and wakes it; it holds up nobody but by its own appends.
 
+use crate::sync::plain::Mutex;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
@@ -64,7 +65,7 @@ impl Tries {
         };
         self.not_before.store(pause, Ordering::Relaxed);
         let failed = outcome.err().filter(|error| !matches!(error, Error::Closed));
-        *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = failed.map(Arc::new);
+        *self.failure.lock() = failed.map(Arc::new);
     }
 }
 
@@ -97,14 +98,14 @@ impl Compactor {
     /// Waits for the thread to end, which the store was told to.
     pub(crate) fn stop(&self) {
         self.wake();
-        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let thread = self.thread.lock().take();
         if let Some(thread) = thread {
             let _ = thread.join();
         }
     }
 
     pub(crate) fn failure(&self) -> Option<Arc<Error>> {
-        self.tries.failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.tries.failure.lock().clone()
     }
 }
 
@@ -150,7 +151,7 @@ mod tests {
                 &mut vain,
             );
             assert!(!tries.may(), "after {n}");
-            assert_eq!(tries.failure.lock().unwrap().is_some(), failed);
+            assert_eq!(tries.failure.lock().is_some(), failed);
             assert!(tries.not_before.load(Ordering::Relaxed) >= least);
             least = (least * 2).min(PAUSE_MILLIS << PAUSE_DOUBLINGS_MAX);
         }
@@ -162,7 +163,7 @@ mod tests {
 
     impl Wake for Drops {
         fn wake(self: Arc<Self>) {
-            drop(self.0.lock().unwrap().take());
+            drop(self.0.lock().take());
         }
     }
 
@@ -173,7 +174,7 @@ mod tests {
         let wal = builder().segment_bytes(4096).compact_above_percent(Some(10)).open().unwrap();
         let store = Arc::clone(wal.shared());
         // The compactor cannot end before this is released.
-        let compacting = store.compacting.lock().unwrap();
+        let compacting = store.compacting.lock();
         for _ in 0..10 {
             wal.put("k", [0; 1000]).unwrap();
         }

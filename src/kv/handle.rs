@@ -1,8 +1,9 @@
 //! The handle of an open store.
 
+use crate::sync::plain::{Mutex, RwLock};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use crate::kv::builder::{Options, check_durability};
 use crate::kv::compactor::Compactor;
@@ -267,7 +268,7 @@ impl DataWal {
     pub fn snapshot(&self) -> Result<Snapshot> {
         self.store.check_stands()?;
         let snapshot = Snapshot::of(Source::Live(Store::pin(&self.store)), || {
-            let _alone = self.store.writing.write().unwrap_or_else(PoisonError::into_inner);
+            let _alone = self.store.writing.write();
             (self.store.index.slots(), self.store.log.appended_seq())
         });
         // A write that failed meanwhile may be there after reopening.

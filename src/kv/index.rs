@@ -17,10 +17,10 @@
 //! Lock order: turns ascending, then tables ascending. No table is locked while anybody waits for
 //! the disk; a turn may be, while the engine's queue is full.
 
+use crate::sync::plain::{Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hash, Hasher};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use crate::format::RECORD_HEAD_SIZE;
 use crate::mutation::mutated;
@@ -204,10 +204,7 @@ impl Index {
     /// Takes the turn of the shards of some keys.
     pub(crate) fn turn(&self, hashes: impl IntoIterator<Item = KeyHash>) -> Turn<'_> {
         let shards = hashes.into_iter().fold(0_u64, |mask, hash| mask | 1 << hash.shard());
-        let lock = |at: usize| {
-            let flights = self.shards[at].flights.lock();
-            (at, flights.unwrap_or_else(PoisonError::into_inner))
-        };
+        let lock = |at: usize| (at, self.shards[at].flights.lock());
         let held = (0..SHARDS).filter(|at| shards & 1 << at != 0).map(lock).collect();
         Turn { index: self, held }
     }
@@ -266,17 +263,17 @@ impl Index {
     }
 
     fn table(&self, at: usize) -> RwLockReadGuard<'_, Table> {
-        self.shards[at].table.read().unwrap_or_else(PoisonError::into_inner)
+        self.shards[at].table.read()
     }
 
     fn table_mut(&self, at: usize) -> RwLockWriteGuard<'_, Table> {
-        self.shards[at].table.write().unwrap_or_else(PoisonError::into_inner)
+        self.shards[at].table.write()
     }
 }
 
 impl Shard {
     fn enter_found(&mut self, sums: &Sums) {
-        let table = self.table.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let table = self.table.get_mut();
         let mut changes = Changes::default();
         for placed in self.found.drain(..) {
             changes.add_record(placed.slot.record_bytes());

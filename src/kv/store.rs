@@ -1,9 +1,9 @@
 //! What the handle, the snapshots and the compactor of an open store share: the log, the index, and
 //! how a record gets into both.
 
+use crate::sync::plain::{Mutex, MutexGuard, RwLock};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
 
 use crate::kv::WriteBatch;
 use crate::kv::builder::Options;
@@ -63,7 +63,7 @@ impl Store {
     ) -> Result<Newest> {
         // Before any lock of the store: in a forked child, one may be held for ever.
         self.log.require_own_process()?;
-        let writing = self.writing.read().unwrap_or_else(PoisonError::into_inner);
+        let writing = self.writing.read();
         let mut turn = self.index.turn([hash]);
         let newest = turn.newest(hash);
         if !goes(newest) {
@@ -90,7 +90,7 @@ impl Store {
     pub(crate) fn write(&self, batch: &WriteBatch, durability: Durability) -> Result<()> {
         self.log.require_own_process()?;
         let hashes: Vec<KeyHash> = batch.ops.iter().map(|op| self.index.hash(&op.key)).collect();
-        let _writing = self.writing.read().unwrap_or_else(PoisonError::into_inner);
+        let _writing = self.writing.read();
         let turn = self.index.turn(hashes.iter().copied());
         let mut departed = None;
         let commit = self.log.append_batch_noting(&batch.records, durability, |commit| {
@@ -136,6 +136,6 @@ impl Store {
     }
 
     pub(crate) fn retired(&self) -> MutexGuard<'_, Retired> {
-        self.retired.lock().unwrap_or_else(PoisonError::into_inner)
+        self.retired.lock()
     }
 }

@@ -1,18 +1,23 @@
 //! The models: locks and threads of a checker, a channel made of them, and a time of its own.
 
 #[cfg(ringwal_loom)]
+use loom::sync;
+#[cfg(ringwal_shuttle)]
+use shuttle::sync;
+
+#[cfg(ringwal_loom)]
 pub(crate) use loom::{
-    sync::{Condvar, Mutex, MutexGuard, atomic},
+    sync::{MutexGuard, atomic},
     thread,
 };
 #[cfg(ringwal_shuttle)]
 pub(crate) use shuttle::{
-    sync::{Condvar, Mutex, MutexGuard, atomic},
+    sync::{MutexGuard, atomic},
     thread,
 };
 
 use std::cell::Cell;
-use std::sync::OnceLock;
+use std::sync::{OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 std::thread_local! {
@@ -34,6 +39,50 @@ pub(crate) fn now() -> Instant {
 /// Lets time pass.
 pub(crate) fn pass(time: Duration) {
     NANOS.set(NANOS.get() + time.as_nanos() as u64);
+}
+
+/// As [`plain::Mutex`](super::plain::Mutex).
+#[derive(Debug, Default)]
+pub(crate) struct Mutex<T>(sync::Mutex<T>);
+
+impl<T> Mutex<T> {
+    pub(crate) fn new(value: T) -> Mutex<T> {
+        Mutex(sync::Mutex::new(value))
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
+        match self.0.try_lock() {
+            Ok(guard) => Some(guard),
+            Err(std::sync::TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+            Err(std::sync::TryLockError::WouldBlock) => None,
+        }
+    }
+
+    pub(crate) fn get_mut(&mut self) -> &mut T {
+        self.0.get_mut().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// As [`plain::Condvar`](super::plain::Condvar).
+#[derive(Debug, Default)]
+pub(crate) struct Condvar(sync::Condvar);
+
+impl Condvar {
+    pub(crate) fn wait<'a, T>(&self, guard: MutexGuard<'a, T>) -> MutexGuard<'a, T> {
+        self.0.wait(guard).unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn notify_one(&self) {
+        self.0.notify_one();
+    }
+
+    pub(crate) fn notify_all(&self) {
+        self.0.notify_all();
+    }
 }
 
 /// A wait with a timeout: ends after a while, whether the time has passed or not.
@@ -59,7 +108,7 @@ pub(crate) fn chance() -> bool {
 /// What is used of crossbeam's channels. None has a limit: no sender here ever waits.
 pub(crate) mod channel {
     use std::collections::VecDeque;
-    use std::sync::{Arc, PoisonError};
+    use std::sync::Arc;
 
     use super::{Condvar, Mutex, MutexGuard};
 
@@ -78,7 +127,7 @@ pub(crate) mod channel {
 
     impl<T> Channel<T> {
         fn state(&self) -> MutexGuard<'_, State<T>> {
-            self.state.lock().unwrap_or_else(PoisonError::into_inner)
+            self.state.lock()
         }
     }
 
@@ -91,7 +140,7 @@ pub(crate) mod channel {
     pub(crate) fn unbounded<T>() -> (Sender<T>, Receiver<T>) {
         let (has_sender, has_receiver) = (true, true);
         let state = Mutex::new(State { messages: VecDeque::new(), has_sender, has_receiver });
-        let channel = Arc::new(Channel { state, changed: Condvar::new() });
+        let channel = Arc::new(Channel { state, changed: Condvar::default() });
         (Sender(Arc::clone(&channel)), Receiver(channel))
     }
 
@@ -132,7 +181,7 @@ pub(crate) mod channel {
                     None if !state.has_sender => return Err(()),
                     None => {
                         let changed = &self.0.changed;
-                        state = changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+                        state = changed.wait(state);
                     }
                 }
             }

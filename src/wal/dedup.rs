@@ -26,10 +26,11 @@
 
 mod table;
 
+use crate::sync::plain::{Mutex, MutexGuard};
 use std::collections::VecDeque;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::ops::Range;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::wal::format::EVENT_SIZE;
@@ -196,7 +197,7 @@ impl DedupWindow {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 }
 

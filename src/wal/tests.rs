@@ -1,5 +1,6 @@
+use crate::sync::plain::Mutex;
 use std::io;
-use std::sync::{Arc, Barrier, Mutex};
+use std::sync::{Arc, Barrier};
 
 use crate::engine::tests::{Fault, open_faulty};
 use crate::wal::{SignalEvent, WalConfig, WalHandle};

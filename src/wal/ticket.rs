@@ -1,9 +1,10 @@
 //! The ticket of an event's append, and what a duplicate waits for.
 
+use crate::sync::plain::{Condvar, Mutex, MutexGuard};
 use std::fmt;
 use std::io;
 use std::pin::Pin;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use crate::wakers::{Key, Wakers, may_block};
@@ -178,8 +179,7 @@ impl Ticket {
                 Some(outcome) => return told(outcome),
                 None => {
                     may_block()?;
-                    let waited = self.resolved.wait(state);
-                    state = waited.unwrap_or_else(PoisonError::into_inner);
+                    state = self.resolved.wait(state);
                 }
             }
         }
@@ -198,7 +198,7 @@ impl Ticket {
     }
 
     fn state(&self) -> MutexGuard<'_, TicketState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 
     /// The same error once more, for somebody else.

@@ -1,5 +1,5 @@
+use crate::sync::plain::Mutex;
 use std::fmt;
-use std::sync::Mutex;
 
 use super::*;
 use crate::io::mem::Memory;
@@ -67,7 +67,7 @@ impl Storage for Meddled {
 
     fn open(&self, name: &str, access: Access) -> Result<Box<dyn StorageFile>> {
         assert_eq!(access, Access::Read);
-        let mut left = self.left.lock().unwrap();
+        let mut left = self.left.lock();
         *left = left.wrapping_sub(1);
         if *left == 0 {
             (self.act)(&self.memory);
@@ -91,7 +91,7 @@ fn copy_while(
     let storage = Arc::new(Meddled { memory: log.copy(), left: Mutex::new(at), act });
     let source = Source { storage: storage.clone(), shard: SINGLE, log: None };
     let report = copy_log(&source, &copy);
-    let left = *storage.left.lock().unwrap();
+    let left = *storage.left.lock();
     (left > usize::MAX / 2, copy, report)
 }
 

@@ -19,7 +19,7 @@ mod shuttle;
 #[cfg(ringwal_loom)]
 pub(crate) use self::loom::all_schedules;
 
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::engine::Log;
@@ -51,20 +51,20 @@ struct Bell {
 
 impl Wake for Bell {
     fn wake(&self) {
-        *self.rung.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        *self.rung.lock() = true;
         self.changed.notify_one();
     }
 }
 
 impl Bell {
     fn take(&self) -> bool {
-        std::mem::take(&mut *self.rung.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut *self.rung.lock())
     }
 
     fn wait(&self) {
-        let mut rung = self.rung.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut rung = self.rung.lock();
         while !std::mem::take(&mut *rung) {
-            rung = self.changed.wait(rung).unwrap_or_else(PoisonError::into_inner);
+            rung = self.changed.wait(rung);
         }
     }
 }

@@ -18,14 +18,14 @@
 //! Threading: any number of waiters, one thread opens.
 
 use std::ops::RangeInclusive;
-use std::sync::{Arc, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::task::{Poll, Waker};
 use std::time::Instant;
 
 use crate::error::{Error, Result};
 use crate::mutation::mutated;
 use crate::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use crate::sync::{Mutex, MutexGuard, Word, now};
+use crate::sync::{Futex, Mutex, MutexGuard, now};
 use crate::wakers::{Key, Wakers, may_block};
 
 /// How far what a latch stands for has come.
@@ -80,7 +80,7 @@ const CHECKED: bool = cfg!(any(ringwal_loom, ringwal_shuttle));
 
 #[derive(Debug, Default)]
 pub(crate) struct Latch {
-    word: Word,
+    word: Futex,
     sleepers: AtomicU32,
     /// The next sleeper that wakes up wakes all others.
     relay: AtomicBool,
@@ -182,7 +182,7 @@ impl Latch {
     }
 
     fn wakers(&self) -> MutexGuard<'_, Wakers> {
-        self.wakers.lock().unwrap_or_else(PoisonError::into_inner)
+        self.wakers.lock()
     }
 
     /// Opens the latch up to `level` and wakes whoever waits.

@@ -4,7 +4,7 @@
 //! leaves. The queue is locked for the length of one copy at most, and nothing across a wake.
 
 use std::path::PathBuf;
-use std::sync::{Arc, PoisonError, TryLockError};
+use std::sync::Arc;
 
 use crate::engine::commit::committer::{Committer, Notifications};
 use crate::engine::commit::latch::Waking;
@@ -54,7 +54,7 @@ impl Shared {
             dir,
             committer: Mutex::new(committer),
             queue: Mutex::new(queue),
-            room: Condvar::new(),
+            room: Condvar::default(),
             watermarks: Watermarks::new(durable_seq),
             cuts: Cuts::default(),
             segments: Mutex::new(segments),
@@ -67,33 +67,29 @@ impl Shared {
     }
 
     pub(crate) fn committer(&self) -> MutexGuard<'_, Committer> {
-        self.committer.lock().unwrap_or_else(PoisonError::into_inner)
+        self.committer.lock()
     }
 
     /// The committer, unless someone else has it.
     pub(crate) fn try_committer(&self) -> Option<MutexGuard<'_, Committer>> {
-        match self.committer.try_lock() {
-            Ok(committer) => Some(committer),
-            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
-            Err(TryLockError::WouldBlock) => None,
-        }
+        self.committer.try_lock()
     }
 
     pub(crate) fn queue(&self) -> MutexGuard<'_, WriteQueue> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+        self.queue.lock()
     }
 
     /// The live segments, oldest first; the active one has no last sequence number.
     pub(crate) fn segments(&self) -> MutexGuard<'_, Vec<SegmentInfo>> {
-        self.segments.lock().unwrap_or_else(PoisonError::into_inner)
+        self.segments.lock()
     }
 
     pub(crate) fn metrics(&self) -> MutexGuard<'_, Metrics> {
-        self.metrics.lock().unwrap_or_else(PoisonError::into_inner)
+        self.metrics.lock()
     }
 
     pub(crate) fn recycled(&self) -> MutexGuard<'_, Vec<String>> {
-        self.recycled.lock().unwrap_or_else(PoisonError::into_inner)
+        self.recycled.lock()
     }
 
     pub(crate) fn wake_ring(&self) {
@@ -112,7 +108,7 @@ impl Shared {
         mut queue: MutexGuard<'a, WriteQueue>,
     ) -> MutexGuard<'a, WriteQueue> {
         queue.waiting_threads += 1;
-        let mut queue = self.room.wait(queue).unwrap_or_else(PoisonError::into_inner);
+        let mut queue = self.room.wait(queue);
         queue.waiting_threads -= 1;
         queue
     }

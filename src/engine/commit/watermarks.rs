@@ -5,7 +5,7 @@
 //! - W2 Nothing is acknowledged as synced above `durable`, and recovery never returns less than the
 //!   last durable watermark that was published.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use crate::engine::commit::latch::{Latch, Stage, Waking};
 use crate::error::Error;
@@ -48,7 +48,7 @@ impl Watermarks {
 
     /// Wakes who waits for the durable watermark, after it was published.
     pub(crate) fn wake_reached(&self) {
-        let mut waiters = self.waiters.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut waiters = self.waiters.lock();
         let reached = self.take_reached(&mut waiters);
         drop(waiters);
         open(reached);
@@ -57,7 +57,7 @@ impl Watermarks {
     /// Sets both watermarks back to `seq`. Who waits for less than they were has not waited in
     /// vain: it was durable before it was truncated.
     pub(crate) fn reset(&self, seq: u64) {
-        let mut waiters = self.waiters.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut waiters = self.waiters.lock();
         let reached = self.take_reached(&mut waiters);
         self.publish(seq, seq);
         drop(waiters);
@@ -73,7 +73,7 @@ impl Watermarks {
     /// A latch that opens when the durable watermark reaches `seq`.
     pub(crate) fn latch_for(&self, seq: u64) -> Arc<Latch> {
         let latch = Latch::new();
-        let mut waiters = self.waiters.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut waiters = self.waiters.lock();
         waiters.push((seq, Arc::clone(&latch)));
         if self.durable() >= seq && !mutated("handover_wait_without_a_look") {
             latch.open(Stage::Synced, Waking::All);
@@ -85,7 +85,7 @@ impl Watermarks {
     /// Fails everyone who waits.
     pub(crate) fn fail(&self, cause: &Arc<Error>) {
         let waiters = {
-            let mut waiters = self.waiters.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut waiters = self.waiters.lock();
             std::mem::take(&mut *waiters)
         };
         for (_, latch) in waiters {

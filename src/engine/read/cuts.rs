@@ -7,8 +7,8 @@
 //!
 //! Threading: any. The lock is a leaf.
 
+use crate::sync::plain::{Mutex, MutexGuard};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// How many cuts are told apart.
 const CUTS_KEPT: usize = 64;
@@ -38,7 +38,7 @@ pub(crate) struct Mark {
 
 impl Cuts {
     fn list(&self) -> MutexGuard<'_, List> {
-        self.list.lock().unwrap_or_else(PoisonError::into_inner)
+        self.list.lock()
     }
 
     /// From now on nothing after `seq` may be shown to who began before [`Cuts::finish`].

@@ -9,9 +9,10 @@
 //!
 //! Threading: any thread may read; a hit takes a shared lock.
 
+use crate::sync::plain::RwLock;
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::engine::read::record::{Record, RecordRef};
 use crate::engine::read::segments::Segments;
@@ -51,7 +52,7 @@ impl FileCache {
         is_live: impl Fn() -> bool,
     ) -> Result<Arc<dyn StorageFile>> {
         let found = {
-            let open = self.open.read().unwrap_or_else(PoisonError::into_inner);
+            let open = self.open.read();
             open.iter().find(|(first, _)| *first == segment.first_seq).map(|(_, file)| file.clone())
         };
         if let Some(file) = found {
@@ -61,7 +62,7 @@ impl FileCache {
         let file: Arc<dyn StorageFile> = self.open(&segment.name)?.into();
         let first_seq = segment.first_seq;
         {
-            let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
+            let mut open = self.open.write();
             if self.releases.load(Ordering::Acquire) != releases {
                 // Perhaps of this one, and by now there is another file of that name.
                 return Ok(file);
@@ -81,7 +82,7 @@ impl FileCache {
     fn open(&self, name: &str) -> Result<Box<dyn StorageFile>> {
         match self.storage.open(name, Access::Read) {
             Err(error) if error.is_shortage() => {
-                let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
+                let mut open = self.open.write();
                 if open.is_empty() {
                     return Err(error);
                 }
@@ -95,7 +96,7 @@ impl FileCache {
 
     /// Lets go of the files that `is_live` does not know.
     pub(crate) fn retain(&self, is_live: impl Fn(Seq) -> bool) {
-        let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
+        let mut open = self.open.write();
         self.releases.fetch_add(1, Ordering::AcqRel);
         open.retain(|(first_seq, _)| is_live(*first_seq));
     }

@@ -8,7 +8,8 @@
 //!
 //! Threading: any. The lock is a leaf.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use crate::sync::plain::Mutex;
+use std::sync::Arc;
 
 use crate::engine::recovery::list;
 use crate::error::Result;
@@ -41,7 +42,7 @@ impl Watch {
 
     /// If `seq` was truncated since, the first record that is left.
     pub(crate) fn truncated(&self, seq: Seq) -> Result<Option<Truncation>> {
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut last = self.last.lock();
         let (slots, state) = &mut *last;
         // What cannot be read is being written: then the other slot counts, or what was seen last.
         if read_changes(&*self.file, slots)?

@@ -8,9 +8,10 @@
 //!
 //! Dropping it drops writes that no wait has started, and joins the background threads.
 
+use crate::sync::plain::{Condvar, Mutex};
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
@@ -50,7 +51,7 @@ impl OpenFile {
     fn named(&self, error: Error) -> Error {
         match error {
             Error::Io { op, source, .. } => {
-                let path = self.path.lock().unwrap_or_else(PoisonError::into_inner);
+                let path = self.path.lock();
                 Error::io(op, path.clone(), source)
             }
             other => other,
@@ -165,7 +166,7 @@ impl StdQueue {
                 Done::Installed { file, name } => {
                     if let Some(open) = self.files.get(&file) {
                         let path = self.storage.dir().join(name);
-                        *open.path.lock().unwrap_or_else(PoisonError::into_inner) = path;
+                        *open.path.lock() = path;
                     }
                 }
                 Done::Closed => {}
@@ -257,22 +258,21 @@ struct StdWake {
 
 impl StdWake {
     fn take(&self) -> bool {
-        std::mem::take(&mut *self.woken.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut *self.woken.lock())
     }
 
     fn wait(&self, timeout: Option<Duration>) {
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-        let mut woken = self.woken.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut woken = self.woken.lock();
         while !*woken {
             woken = match deadline {
-                None => self.changed.wait(woken).unwrap_or_else(PoisonError::into_inner),
+                None => self.changed.wait(woken),
                 Some(deadline) => {
                     let left = deadline.saturating_duration_since(Instant::now());
                     if left.is_zero() {
                         return;
                     }
-                    let waited = self.changed.wait_timeout(woken, left);
-                    waited.unwrap_or_else(PoisonError::into_inner).0
+                    self.changed.wait_timeout(woken, left)
                 }
             };
         }
@@ -282,7 +282,7 @@ impl StdWake {
 
 impl Wake for StdWake {
     fn wake(&self) {
-        *self.woken.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        *self.woken.lock() = true;
         self.changed.notify_one();
     }
 }

@@ -14,10 +14,10 @@
 //!
 //! Threading: any thread may read. The threads end with the last piece, or when this is dropped.
 
+use crate::sync::plain::Mutex;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
-use std::sync::{Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -156,7 +156,7 @@ impl Stream {
 
 impl<F> Drop for ReadAhead<F> {
     fn drop(&mut self) {
-        let stream = self.stream.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let stream = self.stream.get_mut();
         let threads: Vec<_> =
             stream.lanes.drain(..).filter_map(|mut lane| lane.thread.take()).collect();
         for thread in threads {
@@ -172,7 +172,7 @@ impl<F: StorageFile> StorageFile for ReadAhead<F> {
     }
 
     fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<usize> {
-        let mut stream = self.stream.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut stream = self.stream.lock();
         let filled = stream.read(buf, offset);
         drop(stream);
         if filled == buf.len() {

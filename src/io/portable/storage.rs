@@ -13,6 +13,8 @@
 //! Threading: everything may be shared between threads.
 
 #[cfg(unix)]
+use crate::sync::plain::Mutex;
+#[cfg(unix)]
 use std::fs::Metadata;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
@@ -20,8 +22,6 @@ use std::path::{Path, PathBuf};
 #[cfg(target_os = "linux")]
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-#[cfg(unix)]
-use std::sync::{Mutex, PoisonError};
 
 use crate::error::{Error, Result};
 use crate::io::portable::dir::Dir;
@@ -59,7 +59,7 @@ impl StdStorage {
     /// An error if a file that must keep its name has lost it: somebody else may have a log there.
     #[cfg(unix)]
     fn check_kept(&self) -> Result<()> {
-        for (name, file) in self.kept.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+        for (name, file) in self.kept.lock().iter() {
             let found = std::fs::symlink_metadata(self.real_path(name));
             if found.is_ok_and(|found| id_of(&found) == *file) || mutated("forget_the_kept_names") {
                 continue;
@@ -108,7 +108,7 @@ impl Storage for StdStorage {
     fn must_keep(&self, name: &str) -> Result<()> {
         let found = std::fs::symlink_metadata(self.real_path(name))
             .map_err(|source| Error::io("look at", self.path(name), source))?;
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = self.kept.lock();
         kept.push((name.to_owned(), id_of(&found)));
         Ok(())
     }

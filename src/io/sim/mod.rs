@@ -48,8 +48,9 @@
 //!
 //! Threading: everything may be called from any thread; only a single thread can be repeated.
 
+use crate::sync::plain::{Mutex, MutexGuard};
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use crate::error::{Error, Result};
 
@@ -245,7 +246,7 @@ impl SimDisk {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 
     /// Counts a call, which may fail. The fault that it fails with comes with the error.

@@ -8,12 +8,13 @@
 //! 3. The verdict of a chain is its first failure. `ECANCELED` is the consequence of one, never
 //!    the verdict itself.
 
+use crate::sync::plain::Mutex;
 use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use io_uring::squeue::{Entry, Flags};
 use io_uring::{opcode, types};
@@ -39,11 +40,11 @@ impl RingFile {
     }
 
     pub(super) fn renamed(&self, path: PathBuf) {
-        *self.path.lock().unwrap_or_else(PoisonError::into_inner) = path;
+        *self.path.lock() = path;
     }
 
     pub(super) fn failed(&self, op: &'static str, source: io::Error) -> Error {
-        let path = self.path.lock().unwrap_or_else(PoisonError::into_inner);
+        let path = self.path.lock();
         Error::io(op, path.clone(), source)
     }
 }

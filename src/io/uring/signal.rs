@@ -98,9 +98,9 @@ mod tests {
 
     impl Ring {
         fn give_work(&self) {
-            *self.work.lock().unwrap() += 1;
+            *self.work.lock() += 1;
             if self.sleep.wake() {
-                *self.event.lock().unwrap() = true;
+                *self.event.lock() = true;
                 self.written.notify_one();
             }
         }
@@ -109,9 +109,9 @@ mod tests {
             if !self.sleep.fall_asleep() {
                 return;
             }
-            let mut event = self.event.lock().unwrap();
+            let mut event = self.event.lock();
             while !std::mem::take(&mut *event) {
-                event = self.written.wait(event).unwrap();
+                event = self.written.wait(event);
             }
             drop(event);
             self.sleep.wake_up();
@@ -129,12 +129,12 @@ mod tests {
             let mut done = 0;
             while done < 2 {
                 ring.wait();
-                done += std::mem::take(&mut *ring.work.lock().unwrap());
+                done += std::mem::take(&mut *ring.work.lock());
             }
             for giver in givers {
                 giver.join().unwrap();
             }
-            assert_eq!(*ring.work.lock().unwrap(), 0);
+            assert_eq!(*ring.work.lock(), 0);
         });
     }
 }

@@ -7,8 +7,9 @@
 #[cfg(test)]
 mod acts;
 
+use crate::sync::plain::Mutex;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use shuttle::rand::Rng;
@@ -164,7 +165,7 @@ impl Life {
             let cut = self.cut.load(Ordering::SeqCst) < u64::MAX;
             assert!(cut || reached >= seq, "{seq} at {level:?}, but the watermark is {reached}");
         }
-        self.acknowledged.lock().unwrap_or_else(PoisonError::into_inner).push((seq, record, level));
+        self.acknowledged.lock().push((seq, record, level));
         if rarely(4) && !self.faulty {
             self.check_after(&self.disk.fork());
         }
@@ -176,7 +177,7 @@ impl Life {
 
     /// What was acknowledged so far is there after a power cut, or the death of the process.
     fn check_after(&self, disk: &SimDisk) {
-        let known = self.acknowledged.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let known = self.acknowledged.lock().clone();
         let power_cut = rarely(2);
         let disk = if power_cut { disk.crash() } else { disk.kill() };
         let (freed, cut) = (self.freed.load(Ordering::SeqCst), self.cut.load(Ordering::SeqCst));

@@ -57,7 +57,7 @@ impl Notes {
     /// Notes the watermark. Whoever changes `state` meanwhile notes it, too, so then it is left.
     pub(crate) fn write(&mut self, shared: &Shared) {
         self.seen = None;
-        let Ok(mut file) = self.state.try_lock() else { return };
+        let Some(mut file) = self.state.try_lock() else { return };
         if shared.check().is_err() || file.require_generations().is_err() {
             self.after = None;
             return;

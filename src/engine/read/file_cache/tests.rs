@@ -1,6 +1,6 @@
 use crate::engine::Log;
+use crate::sync::plain::Mutex;
 use std::path::Path;
-use std::sync::Mutex;
 
 use super::*;
 use crate::io::{Blocks, SimDisk};
@@ -54,13 +54,13 @@ impl StorageFile for HookedFile {
     }
 
     fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<usize> {
-        if let Some(act) = self.act.lock().unwrap().take() {
+        if let Some(act) = self.act.lock().take() {
             act();
         }
         // The simulated disk does not read from behind the end of a file; a real one has nothing.
         let is_inside = offset < self.file.bytes()?;
         let len = if is_inside { self.file.read_at(buf, offset)? } else { 0 };
-        *self.seen.lock().unwrap() = buf[..len].to_vec();
+        *self.seen.lock() = buf[..len].to_vec();
         Ok(len)
     }
 }
@@ -93,7 +93,7 @@ fn read_while(disk: &SimDisk, log: &Log, place: RecordRef, act: Act) -> (Result<
     let hooked = Hooked { disk: disk.clone(), act, seen: Arc::clone(&seen) };
     let files = FileCache::new(Arc::new(hooked), Origin::UNKNOWN);
     let read = files.read(&Segments::Live(Arc::clone(&log.inner.shared)), place);
-    let seen = seen.lock().unwrap().clone();
+    let seen = seen.lock().clone();
     (read, seen)
 }
 

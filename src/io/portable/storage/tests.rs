@@ -115,7 +115,7 @@ fn create_refuses_a_taken_name_and_read_a_missing_one() {
 #[cfg(unix)]
 #[test]
 fn a_write_that_ends_short_is_an_error() {
-    const NAME: &str = "io::std_fs::tests::a_write_that_ends_short_is_an_error";
+    const NAME: &str = "io::portable::storage::tests::a_write_that_ends_short_is_an_error";
     const CHILD: &str = "RINGWAL_TEST_WRITES_SHORT";
     if std::env::var_os(CHILD).is_some() {
         let (_dir, storage) = storage();

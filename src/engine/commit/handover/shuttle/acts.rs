@@ -22,7 +22,7 @@ struct Holder(Mutex<Option<Log>>);
 
 impl Wake for Holder {
     fn wake(self: Arc<Self>) {
-        let log = self.0.lock().unwrap().take();
+        let log = self.0.lock().take();
         drop(log);
     }
 }
