@@ -28,7 +28,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// }
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Error {
     /// An atomic batch had no records.
@@ -65,7 +65,7 @@ pub enum Error {
         /// On which file or directory.
         path: PathBuf,
         /// The operating system's answer.
-        source: io::Error,
+        source: Arc<io::Error>,
     },
     /// A key is empty or too long.
     KeyLength {
@@ -218,7 +218,7 @@ pub enum Error {
 impl Error {
     /// An [`Error::Io`].
     pub fn io(op: &'static str, path: impl Into<PathBuf>, source: io::Error) -> Error {
-        Error::Io { op, path: path.into(), source }
+        Error::Io { op, path: path.into(), source: Arc::new(source) }
     }
 
     /// The failure itself: what poisoned the log if this is [`Error::Poisoned`], else this error.
@@ -258,7 +258,7 @@ impl Error {
             Error::Io { source, .. }
                 if matches!(source.kind(), StorageFull | QuotaExceeded | FileTooLarge) =>
             {
-                Error::NoSpace { path, bytes, source: Arc::new(source) }
+                Error::NoSpace { path, bytes, source }
             }
             other => other,
         }
@@ -400,7 +400,7 @@ impl Error {
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Error::Io { source, .. } => Some(source),
+            Error::Io { source, .. } => Some(source.as_ref()),
             Error::NoSpace { source, .. } => Some(source.as_ref()),
             Error::Poisoned(cause) => Some(cause.as_ref()),
             _ => None,

@@ -406,7 +406,7 @@ impl Log {
                     let refusal = queue.take_refusal();
                     drop(queue);
                     shared.wake_ring();
-                    return Err(refusal.map_or(Error::QueueFull, |why| no_space(&why)));
+                    return Err(refusal.map_or(Error::QueueFull, |why| (*why).clone()));
                 }
                 Err(Blocked::Segment) if may_block().is_err() => {
                     drop(queue);
@@ -421,7 +421,7 @@ impl Log {
                         queue = shared.queue();
                     }
                     Some(before) if queue.refusals() > before => match queue.refusal() {
-                        Some(why) => return Err(no_space(&why)),
+                        Some(why) => return Err((*why).clone()),
                         // It was told to a caller that does not wait; ask for a segment again.
                         None => refusals_before = None,
                     },
@@ -498,15 +498,5 @@ struct Owed<'a>(&'a Shared);
 impl Drop for Owed<'_> {
     fn drop(&mut self) {
         self.0.wake_ring();
-    }
-}
-
-/// The refusal of a segment, for one more caller.
-fn no_space(refusal: &Error) -> Error {
-    match refusal {
-        Error::NoSpace { path, bytes, source } => {
-            Error::NoSpace { path: path.clone(), bytes: *bytes, source: source.clone() }
-        }
-        _ => Error::QueueFull,
     }
 }

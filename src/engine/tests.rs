@@ -13,7 +13,7 @@ use crate::engine::Log;
 use crate::engine::options::{Builder, Durability};
 use crate::error::{Error, Result};
 use crate::io::{
-    BackendKind, Blocks, CommitFile, Completion, FileId, IoQueue, Op, SimDisk, StdStorage,
+    BackendKind, Blocks, CommitFile, Completion, FileId, FileOp, IoQueue, Op, SimDisk, StdStorage,
     Strategy, Wake, open_queue,
 };
 use crate::seq::Seq;
@@ -40,13 +40,13 @@ struct Faulty {
 
 fn kind(op: &Op) -> &'static str {
     match op {
-        Op::Prepare { .. } => "prepare",
+        Op::File(FileOp::Prepare { .. }) => "prepare",
         Op::Write { sync: None, .. } => "write",
         Op::Write { .. } => "write and sync",
         Op::Sync { .. } => "sync",
-        Op::Install { .. } => "install",
-        Op::Seal { .. } => "seal",
-        Op::Discard { .. } => "discard",
+        Op::File(FileOp::Install { .. }) => "install",
+        Op::File(FileOp::Seal { .. }) => "seal",
+        Op::File(FileOp::Discard { .. }) => "discard",
     }
 }
 

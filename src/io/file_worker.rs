@@ -20,7 +20,7 @@ use std::thread::JoinHandle;
 use crossbeam_channel::{Receiver, Sender, unbounded};
 
 use crate::error::{Error, Result};
-use crate::io::{Access, Blocks, FileId, Storage, StorageFile, Wake};
+use crate::io::{Access, Blocks, FileId, FileOp, Storage, StorageFile, Wake};
 use crate::mutation::mutated;
 
 /// How a backend opens a file that it will commit to.
@@ -29,31 +29,8 @@ pub(crate) type Opener<F> = Box<dyn Fn(&str) -> Result<F> + Send>;
 /// The same, borrowed.
 pub(crate) type OpenBy<'a, F> = dyn Fn(&str) -> Result<F> + 'a;
 
-/// What the background threads do; the fields are those of [`Op`](crate::io::Op).
-#[derive(Debug)]
-pub(crate) enum FileOp {
-    Prepare {
-        file: FileId,
-        name: String,
-        reuse: Option<String>,
-        bytes: u64,
-        blocks: Blocks,
-    },
-    Install {
-        file: FileId,
-        from: String,
-        to: String,
-    },
-    /// `open` is the segment as the queue had it.
-    Seal {
-        name: String,
-        bytes: u64,
-        open: Option<Arc<dyn Cut>>,
-    },
-    Discard {
-        name: String,
-    },
-}
+/// An operation for one of the threads, with the segment that it closes as the queue had it.
+type Job = (u64, FileOp, Option<Arc<dyn Cut>>);
 
 /// An open segment that can be cut, and synced, without opening it once more.
 pub(crate) trait Cut: Send + Sync + std::fmt::Debug {
@@ -78,8 +55,8 @@ pub(crate) enum Done<F> {
 
 /// The two threads.
 pub(crate) struct FileWorker<F> {
-    preallocator: Option<Sender<(u64, FileOp)>>,
-    metadata: Option<Sender<(u64, FileOp)>>,
+    preallocator: Option<Sender<Job>>,
+    metadata: Option<Sender<Job>>,
     outcomes: Receiver<Outcome<F>>,
     stop: Arc<AtomicBool>,
     threads: Vec<JoinHandle<()>>,
@@ -115,7 +92,7 @@ impl<F: Send + 'static> FileWorker<F> {
         Ok(file_worker)
     }
 
-    fn spawn(&mut self, name: &str, worker: Worker<F>) -> Result<Sender<(u64, FileOp)>> {
+    fn spawn(&mut self, name: &str, worker: Worker<F>) -> Result<Sender<Job>> {
         let (sender, jobs) = unbounded();
         let dir = worker.storage.dir().to_path_buf();
         let thread = std::thread::Builder::new()
@@ -127,13 +104,13 @@ impl<F: Send + 'static> FileWorker<F> {
     }
 
     /// Hands a job to its thread.
-    pub(crate) fn start(&self, token: u64, job: FileOp) {
-        let thread = match job {
+    pub(crate) fn start(&self, token: u64, op: FileOp, closed: Option<Arc<dyn Cut>>) {
+        let thread = match op {
             FileOp::Prepare { .. } => &self.preallocator,
             _ => &self.metadata,
         };
         let thread = thread.as_ref().expect("the threads live as long as the file_worker");
-        thread.send((token, job)).expect("a thread ends only when its channel does");
+        thread.send((token, op, closed)).expect("a thread ends only when its channel does");
     }
 
     /// The next finished job, if there is one.
@@ -164,10 +141,10 @@ struct Worker<F> {
 }
 
 impl<F> Worker<F> {
-    fn run(&self, jobs: &Receiver<(u64, FileOp)>) {
-        for (token, job) in jobs {
+    fn run(&self, jobs: &Receiver<Job>) {
+        for (token, op, closed) in jobs {
             // Whoever submitted it waits for the outcome, so there has to be one.
-            let result = catch_unwind(AssertUnwindSafe(|| self.execute(job)))
+            let result = catch_unwind(AssertUnwindSafe(|| self.execute(op, closed)))
                 .unwrap_or_else(|_| Err(self.panicked()));
             // The queue may be gone; then nobody waits for the outcome.
             let _gone = self.outcomes.send(Outcome { token, result });
@@ -180,9 +157,9 @@ impl<F> Worker<F> {
         Error::io("housekeeping", self.storage.dir(), what)
     }
 
-    fn execute(&self, job: FileOp) -> Result<Done<F>> {
+    fn execute(&self, op: FileOp, closed: Option<Arc<dyn Cut>>) -> Result<Done<F>> {
         let open = self.open.as_ref().map(|open| open as &OpenBy<'_, F>);
-        execute(&*self.storage, open, &self.stop, job)
+        execute(&*self.storage, open, &self.stop, (op, closed))
     }
 }
 
@@ -191,9 +168,9 @@ pub(crate) fn execute<F>(
     storage: &dyn Storage,
     open: Option<&OpenBy<'_, F>>,
     stop: &AtomicBool,
-    job: FileOp,
+    (op, closed): (FileOp, Option<Arc<dyn Cut>>),
 ) -> Result<Done<F>> {
-    match job {
+    match op {
         FileOp::Prepare { file, name, reuse, bytes, blocks } => {
             let prepared = prepare(storage, open, stop, (&name, reuse.as_deref(), bytes, blocks));
             match prepared {
@@ -216,9 +193,9 @@ pub(crate) fn execute<F>(
             }
             Ok(Done::Installed { file, name: to })
         }
-        FileOp::Seal { name, bytes, open } => {
+        FileOp::Seal { name, bytes, .. } => {
             // By its name, so that a segment that was removed or replaced is noticed.
-            let file = match (storage.open(&name, Access::Write), open) {
+            let file = match (storage.open(&name, Access::Write), closed) {
                 // All descriptors are in use for a moment: that must not end the log.
                 (Err(error), Some(open)) if error.is_shortage() => {
                     open.cut(bytes)?;
@@ -238,7 +215,8 @@ pub(crate) fn execute<F>(
             file.sync()?;
             Ok(Done::Closed)
         }
-        FileOp::Discard { name } => {
+        FileOp::Discard { name, .. } => {
+            drop(closed);
             storage.remove(&name)?;
             Ok(Done::Closed)
         }
@@ -402,7 +380,7 @@ mod tests {
         let file_worker = FileWorker::new(&storage, Box::new(|_| Ok(())), &wake).unwrap();
         let count = jobs.len();
         for (token, job) in jobs.into_iter().enumerate() {
-            file_worker.start(token as u64, job);
+            file_worker.start(token as u64, job, None);
         }
         let mut rung = bell.rung.lock();
         while (*rung as usize) < count {
@@ -448,12 +426,12 @@ mod tests {
 
     #[test]
     fn jobs_of_the_clerk_run_in_order() {
-        let seal = FileOp::Seal { name: "c".into(), bytes: 10, open: None };
+        let seal = FileOp::Seal { file: 1, name: "c".into(), bytes: 10 };
         let jobs = vec![
             FileOp::Install { file: 1, from: "old".into(), to: "b".into() },
             FileOp::Install { file: 1, from: "b".into(), to: "c".into() },
             seal,
-            FileOp::Discard { name: "missing".into() },
+            FileOp::Discard { file: 1, name: "missing".into() },
         ];
         let (outcomes, names) = run(false, jobs);
         assert!(outcomes[..3].iter().all(|outcome| outcome.result.is_ok()));

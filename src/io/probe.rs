@@ -143,12 +143,12 @@ fn direct_unit(
     storage: &Arc<dyn Storage>,
     filesystem: &Filesystem,
     name: &str,
-) -> std::result::Result<u64, (io::Error, String)> {
+) -> std::result::Result<u64, (Arc<io::Error>, String)> {
     let buffered = "writes go through the page cache, with the same promise".to_owned();
     let unsupported =
-        |why: String| (io::Error::new(io::ErrorKind::Unsupported, why), buffered.clone());
+        |why: String| (io::Error::new(io::ErrorKind::Unsupported, why).into(), buffered.clone());
     if let Some(source) = refused_by_test(RefuseAt::DirectWrite) {
-        return Err((source, buffered));
+        return Err((source.into(), buffered));
     }
     let file = match open_for_commits(&**storage, name, true) {
         Ok(file) => file,
@@ -178,7 +178,7 @@ fn direct_unit(
     }
     let zeros = AlignedBuf::zeroed(unit as usize);
     std::os::unix::fs::FileExt::write_all_at(&file, &zeros, 0)
-        .map_err(|source| (source, buffered.clone()))?;
+        .map_err(|source| (source.into(), buffered.clone()))?;
     Ok(unit)
 }
 
@@ -322,10 +322,10 @@ impl Writes<'_> {
     }
 }
 
-fn answer_of(error: Error) -> io::Error {
+fn answer_of(error: Error) -> Arc<io::Error> {
     match error {
         Error::Io { source, .. } => source,
-        other => io::Error::other(other.to_string()),
+        other => io::Error::other(other.to_string()).into(),
     }
 }
 

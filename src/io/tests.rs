@@ -18,7 +18,7 @@ fn live_from_prepare_to_seal(mut case: Case, blocks: Blocks) {
     let sync = Some(case.strategy);
     case.prepare(1, blocks);
     assert_eq!(case.read(&spare(1)), vec![0; SEGMENT as usize], "{}", case.name);
-    case.run(Op::Install { file: 1, from: spare(1), to: "a.seg".into() }).unwrap();
+    case.run(FileOp::Install { file: 1, from: spare(1), to: "a.seg".into() }).unwrap();
     assert_eq!(case.place.names(), ["a.seg"], "{}", case.name);
 
     let token = case.write(1, 0, sync);
@@ -30,7 +30,7 @@ fn live_from_prepare_to_seal(mut case: Case, blocks: Blocks) {
     assert_eq!(case.wait_for(1)[0].token, plain);
     case.run(Op::Sync { file: 1 }).unwrap();
 
-    case.run(Op::Seal { file: 1, name: "a.seg".into(), bytes: 2 * UNIT - 7 }).unwrap();
+    case.run(FileOp::Seal { file: 1, name: "a.seg".into(), bytes: 2 * UNIT - 7 }).unwrap();
     let mut expected = vec![1; 4096];
     expected.extend([2; 4089]);
     assert_eq!(case.read("a.seg"), expected, "{}", case.name);
@@ -44,13 +44,13 @@ fn a_retired_file_keeps_its_content_and_gets_the_missing_blocks() {
         for blocks in [Blocks::Written, Blocks::Reserved] {
             case.place.put("old.seg", &[9; 5000]);
             let reuse = Some("old.seg".into());
-            case.run(Op::Prepare { file: 7, name: spare(7), reuse, bytes: SEGMENT, blocks })
+            case.run(FileOp::Prepare { file: 7, name: spare(7), reuse, bytes: SEGMENT, blocks })
                 .unwrap();
             let bytes = case.read(&spare(7));
             assert_eq!(bytes.len() as u64, SEGMENT);
             assert!(bytes[..5000].iter().all(|&byte| byte == 9), "{}", case.name);
             assert!(bytes[5000..].iter().all(|&byte| byte == 0), "{}", case.name);
-            case.run(Op::Discard { file: 7, name: spare(7) }).unwrap();
+            case.run(FileOp::Discard { file: 7, name: spare(7) }).unwrap();
             assert!(case.place.names().is_empty(), "{}", case.name);
         }
     });
@@ -60,13 +60,18 @@ fn a_retired_file_keeps_its_content_and_gets_the_missing_blocks() {
 fn a_spare_that_cannot_be_prepared_leaves_nothing_and_does_not_end_the_queue() {
     for_every_queue(|mut case| {
         let reuse = Some("missing.seg".into());
-        let op =
-            Op::Prepare { file: 1, name: spare(1), reuse, bytes: SEGMENT, blocks: Blocks::Written };
+        let op = FileOp::Prepare {
+            file: 1,
+            name: spare(1),
+            reuse,
+            bytes: SEGMENT,
+            blocks: Blocks::Written,
+        };
         assert!(matches!(case.run(op), Err(Error::Io { op: "rename", .. })), "{}", case.name);
         assert!(case.place.names().is_empty(), "{}", case.name);
 
         case.place.put(&spare(2), b"taken");
-        let op = Op::Prepare {
+        let op = FileOp::Prepare {
             file: 2,
             name: spare(2),
             reuse: None,
@@ -215,7 +220,7 @@ fn a_failed_write_reports_its_own_error_and_the_name_the_file_has_now() {
         let case::Place::Dir(dir) = &case.place else { return };
         let dir = dir.path().to_path_buf();
         case.prepare(1, Blocks::Written);
-        case.run(Op::Install { file: 1, from: spare(1), to: "a.seg".into() }).unwrap();
+        case.run(FileOp::Install { file: 1, from: spare(1), to: "a.seg".into() }).unwrap();
         case.prepare(2, Blocks::Written);
         let sync = Some(case.strategy);
         let offset = i64::MAX as u64 / UNIT * UNIT;
@@ -297,7 +302,7 @@ fn dropping_a_queue_waits_for_what_it_started() {
         }
         let mut done = Vec::new();
         case.queue.wait(Some(Duration::ZERO), &mut done).unwrap();
-        case.submit(Op::Install { file: 1, from: spare(1), to: "a.seg".into() });
+        case.submit(FileOp::Install { file: 1, from: spare(1), to: "a.seg".into() });
         let Case { queue, place, name, .. } = case;
         drop(queue);
         drop(done);
@@ -314,7 +319,7 @@ fn dropping_a_queue_with_work_that_no_wait_started_does_not_hang() {
     for_every_real_queue(|mut case| {
         case.prepare(1, Blocks::Written);
         case.write(1, 0, Some(case.strategy));
-        let op = Op::Prepare {
+        let op = FileOp::Prepare {
             file: 2,
             name: spare(2),
             reuse: None,
@@ -330,7 +335,7 @@ fn an_install_does_not_wait_for_a_spare_that_is_being_filled() {
     for_every_real_queue(|mut case| {
         case.prepare(1, Blocks::AsTheyCome);
         let bytes = 1 << 40;
-        case.submit(Op::Prepare {
+        case.submit(FileOp::Prepare {
             file: 2,
             name: spare(2),
             reuse: None,
@@ -338,7 +343,7 @@ fn an_install_does_not_wait_for_a_spare_that_is_being_filled() {
             blocks: Blocks::Written,
         });
         // Only the install can complete: the other takes for ever.
-        case.run(Op::Install { file: 1, from: spare(1), to: "a.seg".into() }).unwrap();
+        case.run(FileOp::Install { file: 1, from: spare(1), to: "a.seg".into() }).unwrap();
         assert_eq!(case.queue.in_flight(), 1);
         let Case { queue, place, name, .. } = case;
         drop(queue);

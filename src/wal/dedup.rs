@@ -364,14 +364,13 @@ impl Reservation<'_> {
 
     /// They are not appended.
     pub(crate) fn failed(mut self, error: &Error) {
-        let mut copy = None;
-        self.resolve(None, || Err(Arc::clone(copy.get_or_insert_with(|| Ticket::copy_of(error)))));
+        self.resolve(None, || Err(error.clone()));
     }
 
     fn resolve(
         &mut self,
         commit: Option<&Commit>,
-        mut outcome: impl FnMut() -> Result<Commit, Arc<Error>>,
+        mut outcome: impl FnMut() -> crate::Result<Commit>,
     ) {
         let stamps = std::mem::replace(&mut self.stamps, 0..0);
         if stamps.is_empty() {
@@ -390,7 +389,7 @@ impl Reservation<'_> {
 impl Drop for Reservation<'_> {
     fn drop(&mut self) {
         // Only a panic in between gets here with something left.
-        self.resolve(None, || Err(Arc::new(Error::Closed)));
+        self.resolve(None, || Err(Error::Closed));
     }
 }
 

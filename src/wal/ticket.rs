@@ -2,14 +2,13 @@
 
 use crate::sync::plain::{Condvar, Mutex, MutexGuard};
 use std::fmt;
-use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use crate::wakers::{Key, Wakers, may_block};
 use crate::wal::dedup::Admission;
-use crate::{Commit, Error, Result};
+use crate::{Commit, Result};
 
 /// The ticket of [`WalHandle::append_async`](crate::wal::WalHandle::append_async): wait for it
 /// with [`wait`](Self::wait) or `.await` it in any runtime. It yields the sequence number, or 0
@@ -156,12 +155,12 @@ pub(crate) struct Ticket {
 
 #[derive(Default)]
 struct TicketState {
-    outcome: Option<Result<Commit, Arc<Error>>>,
+    outcome: Option<Result<Commit>>,
     wakers: Wakers,
 }
 
 impl Ticket {
-    pub(crate) fn resolve(&self, outcome: Result<Commit, Arc<Error>>) {
+    pub(crate) fn resolve(&self, outcome: Result<Commit>) {
         let wakers = {
             let mut state = self.state();
             state.outcome = Some(outcome);
@@ -176,7 +175,7 @@ impl Ticket {
         let mut state = self.state();
         loop {
             match &state.outcome {
-                Some(outcome) => return told(outcome),
+                Some(outcome) => return outcome.clone(),
                 None => {
                     may_block()?;
                     state = self.resolved.wait(state);
@@ -189,7 +188,7 @@ impl Ticket {
         let waker = waker.clone();
         let mut state = self.state();
         if let Some(outcome) = &state.outcome {
-            return Poll::Ready(told(outcome));
+            return Poll::Ready(outcome.clone());
         }
         let before = state.wakers.enter(key, waker);
         drop(state);
@@ -199,34 +198,6 @@ impl Ticket {
 
     fn state(&self) -> MutexGuard<'_, TicketState> {
         self.state.lock()
-    }
-
-    /// The same error once more, for somebody else.
-    pub(crate) fn copy_of(error: &Error) -> Arc<Error> {
-        Arc::new(copy(error))
-    }
-}
-
-fn told(outcome: &Result<Commit, Arc<Error>>) -> Result<Commit> {
-    outcome.clone().map_err(|error| copy(&error))
-}
-
-fn copy(error: &Error) -> Error {
-    match error {
-        Error::Closed => Error::Closed,
-        Error::Forked { path } => Error::Forked { path: path.clone() },
-        Error::InWaker => Error::InWaker,
-        Error::SeqsUsedUp { last_seq } => Error::SeqsUsedUp { last_seq: *last_seq },
-        Error::Poisoned(cause) => Error::Poisoned(Arc::clone(cause)),
-        Error::BatchTooLarge { bytes, limit } => {
-            Error::BatchTooLarge { bytes: *bytes, limit: *limit }
-        }
-        Error::NoSpace { path, bytes, source } => {
-            Error::NoSpace { path: path.clone(), bytes: *bytes, source: Arc::clone(source) }
-        }
-        other => {
-            Error::io("append the first of equal events", "", io::Error::other(other.to_string()))
-        }
     }
 }
 

@@ -42,7 +42,7 @@ use crate::engine::commit::shared::Shared;
 use crate::engine::recovery::SegmentInfo;
 use crate::error::Error;
 use crate::format::{self, BatchHeader, HEADER_SIZE, Place, RECORD_HEAD_SIZE};
-use crate::io::{Blocks, CommitFile, Completion, FileId, IoQueue, Op, Strategy};
+use crate::io::{Blocks, CommitFile, Completion, FileId, FileOp, IoQueue, Op, Strategy};
 use crate::mutation::mutated;
 use crate::replication::ShardId;
 use crate::segment::name::segment_filename;
@@ -273,23 +273,23 @@ impl Committer {
                     let from = std::mem::replace(&mut segment.name, to.clone());
                     self.submit(
                         InFlightOp::Install { file, first_seq, name: to.clone() },
-                        Op::Install { file, from, to },
+                        FileOp::Install { file, from, to },
                     );
                 }
                 Action::Seal { file, first_seq, last_seq, bytes } => {
                     let Some(segment) = self.files.remove(&file) else { return };
                     self.submit(
                         InFlightOp::Seal { first_seq, last_seq, bytes },
-                        Op::Seal { file, name: segment.name, bytes },
+                        FileOp::Seal { file, name: segment.name, bytes },
                     );
                 }
             }
         }
     }
 
-    fn submit(&mut self, task: InFlightOp, op: Op) {
+    fn submit(&mut self, task: InFlightOp, op: impl Into<Op>) {
         let token = self.tasks.insert(task) as u64;
-        self.outbox.push((token, op));
+        self.outbox.push((token, op.into()));
     }
 
     /// Hands everything that was started to the io.

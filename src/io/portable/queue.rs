@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
-use crate::io::file_worker::{Cut, Done, FileOp, FileWorker, Outcome};
+use crate::io::file_worker::{Cut, Done, FileWorker, Outcome};
 use crate::io::{
     Access, AlignedBuf, CommitFile, Completion, FileId, IoQueue, Op, Storage, StorageFile,
     Strategy, Wake,
@@ -51,8 +51,7 @@ impl OpenFile {
     fn named(&self, error: Error) -> Error {
         match error {
             Error::Io { op, source, .. } => {
-                let path = self.path.lock();
-                Error::io(op, path.clone(), source)
+                Error::Io { op, path: self.path.lock().clone(), source }
             }
             other => other,
         }
@@ -148,7 +147,7 @@ impl StdQueue {
             .collect();
         for (op, mut result) in pending.into_iter().zip(results) {
             if let (true, Ok(()), Some(Err(error))) = (op.sync, &result, synced.get(&op.file)) {
-                result = Err(repeat(error));
+                result = Err(error.clone());
             }
             let buf = op.write.map(|write| write.buf);
             done.push(Completion { token: op.token, result, buf });
@@ -185,19 +184,9 @@ impl IoQueue for StdQueue {
                 self.push(token, file, Some(Write { offset, buf, len }), sync.is_some());
             }
             Op::Sync { file } => self.push(token, file, None, true),
-            Op::Prepare { file, name, reuse, bytes, blocks } => {
-                self.file_worker.start(token, FileOp::Prepare { file, name, reuse, bytes, blocks });
-            }
-            Op::Install { file, from, to } => {
-                self.file_worker.start(token, FileOp::Install { file, from, to });
-            }
-            Op::Seal { file, name, bytes } => {
-                let open = self.files.remove(&file).map(|open| open as Arc<dyn Cut>);
-                self.file_worker.start(token, FileOp::Seal { name, bytes, open });
-            }
-            Op::Discard { file, name } => {
-                self.files.remove(&file);
-                self.file_worker.start(token, FileOp::Discard { name });
+            Op::File(op) => {
+                let closed = op.closes().and_then(|file| self.files.remove(&file));
+                self.file_worker.start(token, op, closed.map(|open| open as Arc<dyn Cut>));
             }
         }
     }
@@ -233,20 +222,6 @@ impl IoQueue for StdQueue {
 pub(crate) fn not_open(storage: &dyn Storage, file: FileId) -> Error {
     let what = std::io::Error::other(format!("file number {file} is not open"));
     Error::io("write", storage.dir(), what)
-}
-
-/// The same error once more, for another operation that failed with it.
-pub(crate) fn repeat(error: &Error) -> Error {
-    match error {
-        Error::Io { op, path, source } => {
-            let source = match source.raw_os_error() {
-                Some(errno) => std::io::Error::from_raw_os_error(errno),
-                None => std::io::Error::new(source.kind(), source.to_string()),
-            };
-            Error::io(op, path, source)
-        }
-        other => Error::io("sync", "", std::io::Error::other(other.to_string())),
-    }
 }
 
 /// A flag that sticks until a wait takes it.
@@ -290,6 +265,7 @@ impl Wake for StdWake {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::io::FileOp;
     use crate::io::{Blocks, SimDisk, SimFault, Strategy};
 
     #[test]
@@ -300,7 +276,13 @@ mod tests {
         let name = "a".to_owned();
         queue.submit(
             0,
-            Op::Prepare { file: 1, name, reuse: None, bytes: 8192, blocks: Blocks::Written },
+            Op::File(FileOp::Prepare {
+                file: 1,
+                name,
+                reuse: None,
+                bytes: 8192,
+                blocks: Blocks::Written,
+            }),
         );
         while done.is_empty() {
             queue.wait(None, &mut done).unwrap();

@@ -15,10 +15,10 @@ use super::inode::{Change, Pending, SECTOR_BYTES};
 use super::storage::SimFile;
 use crate::error::{Error, Result};
 use crate::io::backend::fills;
-use crate::io::file_worker::{Cut, Done, FileOp, execute};
+use crate::io::file_worker::{Cut, Done, execute};
 use crate::io::portable::queue::not_open;
 use crate::io::{
-    Access, AlignedBuf, Backend, BackendKind, CommitFile, Completion, FileId, IoQueue, Op,
+    Access, AlignedBuf, Backend, BackendKind, CommitFile, Completion, FileId, FileOp, IoQueue, Op,
     QueueOptions, Storage, Strategy, Wake,
 };
 
@@ -83,7 +83,7 @@ enum Work {
     Sync {
         open: Open,
     },
-    FileOp(FileOp),
+    File(FileOp, Option<Arc<dyn Cut>>),
     NotOpen(FileId, Option<AlignedBuf>),
 }
 
@@ -147,7 +147,7 @@ impl SimQueue {
                 let synced = self.disk.finish_sync(&open, Call::QueueSync, covered);
                 (self.share(open.inode, owed.map_or(synced, Err)), None)
             }
-            Work::FileOp(job) => (self.execute(job), None),
+            Work::File(op, closed) => (self.execute(op, closed), None),
             Work::NotOpen(file, buf) => (Err(not_open(&self.disk, file)), buf),
         };
         Some(Completion { token, result, buf })
@@ -190,14 +190,14 @@ impl SimQueue {
         Err(Error::io("enter the queue of", self.disk.dir(), source))
     }
 
-    fn execute(&mut self, job: FileOp) -> Result<()> {
+    fn execute(&mut self, op: FileOp, closed: Option<Arc<dyn Cut>>) -> Result<()> {
         let disk = self.disk.clone();
         let open = move |name: &str| {
             disk.open(name, Access::Write)?;
             let inode = disk.state().names.get(name).copied();
             inode.ok_or_else(|| disk.missing("open", name))
         };
-        match execute(&self.disk, Some(&open), &AtomicBool::new(false), job)? {
+        match execute(&self.disk, Some(&open), &AtomicBool::new(false), (op, closed))? {
             Done::Prepared { file, name, opened } => {
                 self.files.insert(file, Open { inode: opened, name });
             }
@@ -224,20 +224,13 @@ impl SimQueue {
                 Some(open) => Work::Sync { open },
                 None => Work::NotOpen(file, None),
             },
-            Op::Prepare { file, name, reuse, bytes, blocks } => {
-                Work::FileOp(FileOp::Prepare { file, name, reuse, bytes, blocks })
-            }
-            Op::Install { file, from, to } => Work::FileOp(FileOp::Install { file, from, to }),
-            Op::Seal { file, name, bytes } => {
+            Op::File(op) => {
                 let disk = self.disk.clone();
-                let open = self.files.remove(&file).map(|Open { inode, name }| {
+                let closed = op.closes().and_then(|file| self.files.remove(&file));
+                let closed = closed.map(|Open { inode, name }| {
                     Arc::new(SimFile { disk, name, inode }) as Arc<dyn Cut>
                 });
-                Work::FileOp(FileOp::Seal { name, bytes, open })
-            }
-            Op::Discard { file, name } => {
-                self.files.remove(&file);
-                Work::FileOp(FileOp::Discard { name })
+                Work::File(op, closed)
             }
         }
     }

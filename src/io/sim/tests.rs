@@ -2,7 +2,7 @@ use std::collections::BTreeSet;
 
 use super::*;
 use crate::io::{
-    Access, AlignedBuf, Blocks, IoQueue, Op, QueueOptions, Storage, StorageFile, Strategy,
+    Access, AlignedBuf, Blocks, FileOp, IoQueue, Op, QueueOptions, Storage, StorageFile, Strategy,
 };
 
 const SEEDS: u64 = 300;
@@ -120,8 +120,8 @@ fn a_write_by_itself_covers_no_other_and_a_full_disk_takes_no_more() {
         let (disk, _) = disk_with_file(seed);
         let (mut queue, _) = SimQueue::new(&disk, &QueueOptions::default());
         let mut done = Vec::new();
-        let mut run = |queue: &mut SimQueue, op| {
-            queue.submit(7, op);
+        let mut run = |queue: &mut SimQueue, op: Op| {
+            queue.submit(7, op.into());
             while queue.in_flight() > 0 {
                 queue.wait(None, &mut done).unwrap();
             }
@@ -130,7 +130,8 @@ fn a_write_by_itself_covers_no_other_and_a_full_disk_takes_no_more() {
         let (name, reuse) = ("a".to_owned(), Some("a".to_owned()));
         run(
             &mut queue,
-            Op::Prepare { file: 1, name, reuse, bytes: 1024, blocks: Blocks::AsTheyCome },
+            FileOp::Prepare { file: 1, name, reuse, bytes: 1024, blocks: Blocks::AsTheyCome }
+                .into(),
         )
         .unwrap();
         let write = |offset, sync| {
@@ -154,15 +155,18 @@ fn queue_of(disk: &SimDisk, strategy: Strategy) -> SimQueue {
     let options = QueueOptions { strategy: Some(strategy), ..QueueOptions::default() };
     let (mut queue, _) = SimQueue::new(disk, &options);
     let (name, reuse) = ("a".to_owned(), Some("a".to_owned()));
-    run(&mut queue, Op::Prepare { file: 1, name, reuse, bytes: 1024, blocks: Blocks::AsTheyCome })
-        .0
-        .unwrap();
+    run(
+        &mut queue,
+        FileOp::Prepare { file: 1, name, reuse, bytes: 1024, blocks: Blocks::AsTheyCome },
+    )
+    .0
+    .unwrap();
     queue
 }
 
-fn run(queue: &mut SimQueue, op: Op) -> (Result<()>, Option<AlignedBuf>) {
+fn run(queue: &mut SimQueue, op: impl Into<Op>) -> (Result<()>, Option<AlignedBuf>) {
     let mut done = Vec::new();
-    queue.submit(7, op);
+    queue.submit(7, op.into());
     while queue.in_flight() > 0 {
         queue.wait(None, &mut done).unwrap();
     }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
 use crate::io::{
-    Access, AlignedBuf, BackendKind, Blocks, Completion, FileId, IoQueue, Op, QueueOptions,
+    Access, AlignedBuf, BackendKind, Blocks, Completion, FileId, FileOp, IoQueue, Op, QueueOptions,
     SimDisk, SimQueue, StdStorage, Storage, Strategy, open_queue,
 };
 
@@ -85,9 +85,9 @@ impl Case {
         Case { name, place, queue, strategy, depth, token: 0 }
     }
 
-    pub(super) fn submit(&mut self, op: Op) -> u64 {
+    pub(super) fn submit(&mut self, op: impl Into<Op>) -> u64 {
         self.token += 1;
-        self.queue.submit(self.token, op);
+        self.queue.submit(self.token, op.into());
         self.token
     }
 
@@ -103,7 +103,7 @@ impl Case {
         done
     }
 
-    pub(super) fn run(&mut self, op: Op) -> Result<()> {
+    pub(super) fn run(&mut self, op: impl Into<Op>) -> Result<()> {
         let token = self.submit(op);
         let done = self.wait_for(1).remove(0);
         assert_eq!(done.token, token, "{}", self.name);
@@ -112,7 +112,7 @@ impl Case {
 
     pub(super) fn prepare(&mut self, file: FileId, blocks: Blocks) {
         let name = spare(file);
-        self.run(Op::Prepare { file, name, reuse: None, bytes: SEGMENT, blocks }).unwrap();
+        self.run(FileOp::Prepare { file, name, reuse: None, bytes: SEGMENT, blocks }).unwrap();
     }
 
     pub(super) fn write(&mut self, file: FileId, unit: u64, sync: Option<Strategy>) -> u64 {

@@ -37,8 +37,8 @@ use io_uring::{opcode, types};
 use slab::Slab;
 
 use crate::error::{Error, Result};
-use crate::io::file_worker::{Cut, Done, FileOp, FileWorker, Outcome};
-use crate::io::portable::queue::{not_open, repeat};
+use crate::io::file_worker::{Cut, Done, FileWorker, Outcome};
+use crate::io::portable::queue::not_open;
 use crate::io::{CommitFile, Completion, FileId, IoQueue, Op, Storage, Wake};
 use crate::sys;
 use op::{GENERATION_MASK, Kind, RingFile, RingOp, Step, WAKE};
@@ -232,7 +232,7 @@ impl UringQueue {
                 if same {
                     let (token, _, buf) = self.ops.remove(key).finish();
                     self.started -= 1;
-                    let result = synced.as_ref().map(|&()| ()).map_err(repeat);
+                    let result = synced.as_ref().map(|&()| ()).map_err(Error::clone);
                     done.push(Completion { token, result, buf });
                 }
                 !same
@@ -279,7 +279,7 @@ impl UringQueue {
         if let Some(failure) = &self.failure {
             return Err(Error::Poisoned(failure.clone()));
         }
-        work(self).inspect_err(|error| self.failure = Some(Arc::new(repeat(error))))
+        work(self).inspect_err(|error| self.failure = Some(Arc::new(error.clone())))
     }
 
     fn turn(&mut self, timeout: Option<Duration>, done: &mut Vec<Completion>) -> Result<()> {
@@ -323,28 +323,19 @@ impl UringQueue {
 
 impl IoQueue for UringQueue {
     fn submit(&mut self, token: u64, op: Op) {
-        let job = match op {
+        match op {
             Op::Write { file, offset, buf, len, sync } => {
                 assert!(len <= buf.len(), "a write of {len} bytes from a buffer of {}", buf.len());
                 let len = u32::try_from(len).expect("a write is shorter than 4 GiB");
-                return self.add(token, file, Kind::Write { buf, offset, len, sync });
+                self.add(token, file, Kind::Write { buf, offset, len, sync });
             }
-            Op::Sync { file } => return self.add(token, file, Kind::Sync),
-            Op::Prepare { file, name, reuse, bytes, blocks } => {
-                FileOp::Prepare { file, name, reuse, bytes, blocks }
+            Op::Sync { file } => self.add(token, file, Kind::Sync),
+            Op::File(op) => {
+                let closed = op.closes().and_then(|file| self.files.remove(&file));
+                self.housekeeping += 1;
+                self.file_worker.start(token, op, closed.map(|open| open as Arc<dyn Cut>));
             }
-            Op::Install { file, from, to } => FileOp::Install { file, from, to },
-            Op::Seal { file, name, bytes } => {
-                let open = self.files.remove(&file).map(|open| open as Arc<dyn Cut>);
-                FileOp::Seal { name, bytes, open }
-            }
-            Op::Discard { file, name } => {
-                self.files.remove(&file);
-                FileOp::Discard { name }
-            }
-        };
-        self.housekeeping += 1;
-        self.file_worker.start(token, job);
+        }
     }
 
     fn start(&mut self) -> Result<()> {

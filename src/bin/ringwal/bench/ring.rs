@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use ringwal::io::{
-    AlignedBuf, Blocks, Completion, IoQueue, Op, QueueOptions, StdStorage, Strategy, open_queue,
+    AlignedBuf, Blocks, Completion, FileOp, IoQueue, Op, QueueOptions, StdStorage, Strategy,
+    open_queue,
 };
 use ringwal::{BackendKind, Error};
 
@@ -62,14 +63,14 @@ impl Ring {
         let block = padded(size).next_multiple_of(unit_bytes);
         let file_bytes = (2 * depth * block).max(FILE_BYTES_MIN) as u64;
         let mut ring = Ring { queue, strategy, unit_bytes, file_bytes, next: 0 };
-        let prepare = Op::Prepare {
+        let prepare = FileOp::Prepare {
             file: FILE,
             name,
             reuse: None,
             bytes: file_bytes,
             blocks: Blocks::Written,
         };
-        ring.queue.submit(0, prepare);
+        ring.queue.submit(0, prepare.into());
         let mut done = Vec::new();
         while done.is_empty() {
             ring.queue.wait(None, &mut done)?;

@@ -21,7 +21,7 @@ use crate::engine::commit::committer::{Committer, InFlightOp, SegmentFile};
 use crate::engine::commit::queue::WriteQueue;
 use crate::engine::commit::shared::Shared;
 use crate::error::{Error, Result};
-use crate::io::{Blocks, FileId, Op};
+use crate::io::{Blocks, FileId, FileOp};
 use crate::mutation::mutated;
 use crate::segment::name::spare_name;
 use crate::sync::now;
@@ -88,7 +88,7 @@ impl Committer {
         let reserved = blocks == Blocks::Reserved;
         self.submit(
             InFlightOp::Prepare { file, name: name.clone(), bytes: asked, recycled, reserved },
-            Op::Prepare { file, name, reuse, bytes, blocks },
+            FileOp::Prepare { file, name, reuse, bytes, blocks },
         );
     }
 
@@ -170,7 +170,7 @@ impl Committer {
             return;
         }
         if let Some(segment) = self.files.remove(&file) {
-            self.submit(InFlightOp::Discard, Op::Discard { file, name: segment.name });
+            self.submit(InFlightOp::Discard, FileOp::Discard { file, name: segment.name });
         }
     }
 }
@@ -178,7 +178,7 @@ impl Committer {
 /// The answer to appends that need a segment for which there is no room.
 fn refusal(error: Error, path: std::path::PathBuf, bytes: u64) -> Error {
     match error {
-        Error::Io { source, .. } => Error::NoSpace { path, bytes, source: Arc::new(source) },
+        Error::Io { source, .. } => Error::NoSpace { path, bytes, source },
         other => other,
     }
 }
