@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use crate::engine::Log;
+use crate::engine::commit::board::Board;
 use crate::engine::commit::committer::{Committer, Config};
 use crate::engine::commit::queue::{Limits, WriteQueue};
 use crate::engine::commit::ring_thread::RingThread;
@@ -260,7 +261,8 @@ fn assemble<Q: IoQueue>(
     let wake = io.waker();
     let dir = options.dir.clone();
     let committer = Committer::new(config);
-    let shared = Arc::new(Shared::new(dir, committer, queue, segments, sender, wake));
+    let board = Board::new(dir, queue, segments, sender, wake);
+    let shared = Arc::new(Shared::new(board, committer));
     shared.metrics().strategy = Some(backend.strategy);
     let ring_thread = RingThread::new(Arc::clone(&shared), io, controls, notes, has_thread);
     (shared, ring_thread)

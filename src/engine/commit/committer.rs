@@ -33,12 +33,13 @@ use std::time::Instant;
 use slab::Slab;
 
 use crate::clock::Clock;
+use crate::engine::commit::board::Board;
 use crate::engine::commit::committer::strategy::StrategySelector;
-use crate::engine::commit::latch::{Latch, Waking};
-use crate::engine::commit::pipeline::{Acknowledgement, Action, Pipeline, Submission};
+use crate::engine::commit::latch::Waking;
+use crate::engine::commit::notifications::Notifications;
+use crate::engine::commit::pipeline::{Action, Pipeline, Submission};
 use crate::engine::commit::policy::Load;
-use crate::engine::commit::queue::{Next, QueuedBatch, WriteQueue};
-use crate::engine::commit::shared::Shared;
+use crate::engine::commit::queue::{Next, QueuedBatch, RingState, WriteQueue};
 use crate::engine::recovery::SegmentInfo;
 use crate::error::Error;
 use crate::format::{self, BatchHeader, HEADER_SIZE, Place, RECORD_HEAD_SIZE};
@@ -99,18 +100,6 @@ pub(crate) struct Config {
     pub(crate) inline: bool,
 }
 
-/// What others are to be told once the committer's lock is released ([`Shared::tell`]): whoever
-/// is woken may be foreign code.
-#[derive(Debug, Default)]
-#[must_use = "someone waits to hear of it"]
-pub(crate) struct Notifications {
-    pub(crate) acknowledged: Vec<Acknowledgement>,
-    /// The watermarks moved because of what completed then.
-    pub(crate) completed_at: Option<Instant>,
-    pub(crate) room: bool,
-    pub(crate) failure: Option<(Arc<Error>, Vec<Arc<Latch>>)>,
-}
-
 #[derive(Debug)]
 pub(crate) struct Committer {
     config: Config,
@@ -160,34 +149,36 @@ impl Committer {
 
     /// Starts all that can be started. Returns when the open batch may go at the earliest, if it
     /// only waits for more records.
-    pub(crate) fn dispatch(&mut self, shared: &Shared) -> Option<Instant> {
+    pub(crate) fn dispatch(&mut self, board: &Board) -> Option<Instant> {
         if self.failure.is_some() {
             return None;
         }
         loop {
             self.act();
-            let mut queue = shared.queue();
+            let mut queue = board.queue();
             let request = self.spare_request(&mut queue);
             let has_slot = self.has_slot_for_next(&queue);
             let taken = match has_slot {
                 true => queue.take(now()),
                 false => Next::Nothing,
             };
-            let batch_left = matches!(taken, Next::Batch(_));
-            let asleep = has_slot && !batch_left;
             if mutated("handover_fall_asleep_late") {
                 drop(queue);
-                queue = shared.queue();
+                queue = board.queue();
             }
-            queue.driver_asleep = asleep;
-            queue.driver_has_timer = matches!(taken, Next::NotBefore(_));
+            // With the lock under which the queue was found empty: whoever comes next sees it.
+            queue.ring = match &taken {
+                Next::NotBefore(_) => RingState::Timed,
+                Next::Nothing if has_slot => RingState::Asleep,
+                Next::Nothing | Next::Batch(_) => RingState::Awake,
+            };
             drop(queue);
             if let Some(bytes) = request {
-                self.prepare(shared, bytes);
+                self.prepare(board, bytes);
             }
             match taken {
                 Next::Batch(batch) => {
-                    let (task, op) = self.begin(shared, *batch);
+                    let (task, op) = self.begin(board, *batch);
                     self.submit(task, op);
                 }
                 Next::NotBefore(instant) => return Some(instant),
@@ -203,7 +194,7 @@ impl Committer {
     }
 
     /// Seals a batch and enters it into the pipeline. The operation writes it.
-    fn begin(&mut self, shared: &Shared, mut batch: QueuedBatch) -> (InFlightOp, Op) {
+    fn begin(&mut self, board: &Board, mut batch: QueuedBatch) -> (InFlightOp, Op) {
         let now = now();
         let header = BatchHeader {
             unit_log2: self.config.unit.trailing_zeros() as u8,
@@ -237,7 +228,7 @@ impl Committer {
         });
         // Only now: whatever goes wrong from here on, the pipeline knows whom to tell.
         format::seal(&mut batch.buf, Some(&place), &header, &batch.heads);
-        let mut metrics = shared.metrics();
+        let mut metrics = board.metrics();
         metrics.queue_micros.record_micros(now - batch.opened);
         metrics.in_flight = self.pipeline.writing();
         drop(metrics);
@@ -302,7 +293,7 @@ impl Committer {
     /// Takes the end of an operation in. `io` is the one that ran it, if one did.
     pub(crate) fn complete(
         &mut self,
-        shared: &Shared,
+        board: &Board,
         completion: Completion,
         io: Option<&dyn IoQueue>,
     ) {
@@ -310,7 +301,7 @@ impl Committer {
         if let InFlightOp::Write { stats, heads, .. } = &mut task {
             let now = now();
             let took = now.saturating_duration_since(stats.submitted);
-            let mut queue = shared.queue();
+            let mut queue = board.queue();
             queue.completed(stats.load, now, took);
             let lost = mutated("leak_buffers") && completion.result.is_err();
             if let Some(buf) = completion.buf.filter(|_| !lost) {
@@ -324,7 +315,7 @@ impl Committer {
                 segment.commits = io.and_then(|io| io.commit_file(file));
             }
             let made = (bytes, recycled, reserved);
-            return self.prepared(shared, file, &name, made, completion.result);
+            return self.prepared(board, file, &name, made, completion.result);
         }
         if let (true, Err(_), InFlightOp::Sync { file, since }) =
             (mutated("retry_failed_sync"), &completion.result, &task)
@@ -340,32 +331,32 @@ impl Committer {
         if let (Some(_), InFlightOp::Write { strategy: Some(strategy), stats, .. }) = (io, &task)
             && self.selector.took(*strategy, stats.submitted.elapsed())
         {
-            shared.metrics().strategy = Some(self.selector.now());
+            board.metrics().strategy = Some(self.selector.now());
         }
-        self.completed(shared, task);
+        self.completed(board, task);
     }
 
-    fn completed(&mut self, shared: &Shared, task: InFlightOp) {
+    fn completed(&mut self, board: &Board, task: InFlightOp) {
         match task {
             InFlightOp::Write { id, stats, .. } => {
                 self.pipeline.write_done(id);
                 self.note_size(stats.written_bytes);
-                count(shared, stats);
+                count(board, stats);
             }
             InFlightOp::Sync { file, since } => {
                 self.pipeline.sync_done(file, since);
-                shared.metrics().separate_syncs += 1;
+                board.metrics().separate_syncs += 1;
             }
             InFlightOp::Install { file, first_seq, name } => {
                 let first_seq = Seq::new(first_seq);
                 let info = SegmentInfo { first_seq, last_seq: Seq::NONE, bytes: 0, name };
-                shared.segments().push(info);
-                shared.metrics().rotations += 1;
+                board.segments().push(info);
+                board.metrics().rotations += 1;
                 self.pipeline.installed(file);
             }
             InFlightOp::Seal { first_seq, last_seq, bytes } => {
                 // Only now may the file be removed or recycled: nobody writes it any more.
-                let mut segments = shared.segments();
+                let mut segments = board.segments();
                 if let Some(sealed) = segments.iter_mut().find(|s| s.first_seq.get() == first_seq) {
                     sealed.last_seq = Seq::new(last_seq);
                     sealed.bytes = bytes;
@@ -378,13 +369,13 @@ impl Committer {
     /// Moves the watermarks as far as they go (D1) and says whom to tell.
     pub(crate) fn advance_watermarks(
         &mut self,
-        shared: &Shared,
+        board: &Board,
         completed_at: Instant,
     ) -> Notifications {
         if self.failure.is_none() {
             self.pipeline.advance(&mut self.notifications.acknowledged);
             let (written, durable) = (self.pipeline.written_seq(), self.pipeline.durable_seq());
-            let watermarks = &shared.watermarks;
+            let watermarks = &board.watermarks;
             if (written, durable) != (watermarks.written(), watermarks.durable()) {
                 if mutated("publish_after_wake") {
                     self.notifications.acknowledged.drain(..).for_each(|(latch, level)| {
@@ -393,7 +384,7 @@ impl Committer {
                 }
                 watermarks.publish(written, durable);
                 self.notifications.completed_at = Some(completed_at);
-                shared.metrics().in_flight = self.pipeline.writing();
+                board.metrics().in_flight = self.pipeline.writing();
             }
         }
         self.take_notifications()
@@ -405,9 +396,9 @@ impl Committer {
     }
 }
 
-fn count(shared: &Shared, stats: BatchStats) {
+fn count(board: &Board, stats: BatchStats) {
     let took = stats.submitted.elapsed();
-    let mut metrics = shared.metrics();
+    let mut metrics = board.metrics();
     metrics.records += stats.load.records;
     metrics.record_bytes += stats.record_bytes;
     metrics.batches += 1;

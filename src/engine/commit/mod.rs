@@ -17,15 +17,17 @@
 //! | [`committer`] | the state machine by which batches become durable |
 //! | [`ring_thread`] | the thread that drives it as a rule; an appender may (`committer/inline`) |
 //! | [`latch`], [`watermarks`] | what appenders wait for, and how they are woken |
-//! | [`shared`] | what all of them share, and the order of its locks |
+//! | [`board`], [`shared`] | what all of them share, and the order of its locks |
 //!
 //! The pure parts know no clock, no file and no thread, so they are tested by the million and serve
 //! any driver. `handover` runs the threads that meet here under checkers of schedules.
 
+pub(crate) mod board;
 pub(crate) mod committer;
 #[cfg(all(test, any(ringwal_loom, ringwal_shuttle)))]
 pub(crate) mod handover;
 pub(crate) mod latch;
+pub(crate) mod notifications;
 pub(crate) mod pipeline;
 pub(crate) mod policy;
 pub(crate) mod queue;

@@ -26,6 +26,7 @@
 //!   take a buffer. So a record that needs much gets it, however many small ones come. Others may
 //!   join the batch that is open, which takes nothing away from those who wait.
 
+mod ring;
 mod role;
 mod spares;
 
@@ -37,6 +38,7 @@ use std::time::{Duration, Instant};
 use crate::buf::{AlignedBuf, BufPool};
 use crate::engine::commit::latch::Latch;
 use crate::engine::commit::policy::{CommitDelay, Load};
+pub(crate) use crate::engine::commit::queue::ring::RingState;
 pub(crate) use crate::engine::commit::queue::role::Role;
 use crate::error::Error;
 use crate::format::{HEADER_SIZE, RECORD_HEAD_SIZE};
@@ -202,10 +204,7 @@ pub(crate) struct WriteQueue {
     gather: CommitDelay,
     /// An appender was told to commit the oldest batch.
     claimed: bool,
-    /// The ring thread is about to sleep and wants to hear of a batch that is due.
-    pub(crate) driver_asleep: bool,
-    /// It will look again when the open batch is due.
-    pub(crate) driver_has_timer: bool,
+    pub(crate) ring: RingState,
     /// Threads that wait for room.
     pub(crate) waiting_threads: u32,
     /// Those who wait for room, in the order in which they came.
@@ -238,8 +237,7 @@ impl WriteQueue {
             urgent_seq: 0,
             gather,
             claimed: false,
-            driver_asleep: false,
-            driver_has_timer: false,
+            ring: RingState::default(),
             waiting_threads: 0,
             line: VecDeque::new(),
             next_ticket: 0,

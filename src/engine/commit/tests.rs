@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 
 use super::pipeline::{Action, Pipeline, Submission};
 use super::policy::Load;
-use super::queue::{Arrival, Blocked, Limits, Next, Placed, QueuedBatch, Role, WriteQueue};
+use super::queue::{
+    Arrival, Blocked, Limits, Next, Placed, QueuedBatch, RingState, Role, WriteQueue,
+};
 use crate::engine::commit::latch::Stage;
 use crate::error::Error;
 use crate::format::{HEADER_SIZE, RECORD_HEAD_SIZE};
@@ -316,13 +318,13 @@ fn an_appender_that_does_not_wait_wakes_the_ring_thread_unless_it_has_a_timer() 
         };
         queue.push(arrival, || now, |_| ()).unwrap().role
     };
-    queue.driver_asleep = true;
+    queue.ring = RingState::Asleep;
     assert_eq!(leave(&mut queue), Role::WakeRing);
     assert_eq!(leave(&mut queue), Role::Follow, "it was woken");
     assert!(matches!(queue.take(now), Next::Batch(_)));
     queue.completed(Load { records: 2, waiters: 0 }, now, Duration::from_millis(1));
     assert!(matches!(queue.take(now), Next::NotBefore(_)));
-    (queue.driver_asleep, queue.driver_has_timer) = (true, true);
+    queue.ring = RingState::Timed;
     assert_eq!(leave(&mut queue), Role::Follow, "it will look at that time");
     assert_eq!(leave(&mut queue), Role::WakeRing, "all are back before it");
 }
@@ -346,7 +348,7 @@ fn a_ticket_in_a_batch_that_a_timer_looks_after_needs_no_clock() {
     assert!(matches!(queue.take(now), Next::Batch(_)));
     queue.completed(batch, now, Duration::from_millis(1));
     assert!(matches!(queue.take(now), Next::NotBefore(_)));
-    (queue.driver_asleep, queue.driver_has_timer) = (true, true);
+    queue.ring = RingState::Timed;
     assert_eq!(leave(&mut queue, &|| now), Role::Follow, "it opens a batch");
     let no_clock = || panic!("looks at the clock");
     assert_eq!(leave(&mut queue, &no_clock), Role::Follow);

@@ -18,6 +18,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Instant;
 
+use crate::engine::commit::board::Board;
 use crate::engine::commit::committer::Committer;
 use crate::engine::commit::latch::Waking;
 use crate::engine::commit::queue::{Next, QueuedBatch};
@@ -98,9 +99,9 @@ impl Committer {
         Some(file)
     }
 
-    fn begin_inline(&mut self, shared: &Shared, batch: QueuedBatch) -> Option<InlineWrite> {
+    fn begin_inline(&mut self, board: &Board, batch: QueuedBatch) -> Option<InlineWrite> {
         let commits = self.files.get(&batch.file).and_then(|file| file.commits.clone());
-        let (task, op) = self.begin(shared, batch);
+        let (task, op) = self.begin(board, batch);
         let Some(file) = commits else {
             self.submit(task, op);
             return None;

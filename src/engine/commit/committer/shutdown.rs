@@ -3,8 +3,8 @@
 
 use std::sync::Arc;
 
+use crate::engine::commit::board::Board;
 use crate::engine::commit::committer::{Committer, InFlightOp};
-use crate::engine::commit::shared::Shared;
 use crate::error::Error;
 use crate::mutation::mutated;
 
@@ -38,11 +38,11 @@ impl Committer {
     }
 
     /// Goes on after `seq`. Nothing may be in flight.
-    pub(crate) fn reset(&mut self, shared: &Shared, seq: u64) {
+    pub(crate) fn reset(&mut self, board: &Board, seq: u64) {
         self.pipeline.reset(seq);
         // First: who sees the watermark set back sees why.
-        shared.queue().reset_seq(seq + 1);
-        shared.watermarks.reset(seq);
+        board.queue().reset_seq(seq + 1);
+        board.watermarks.reset(seq);
     }
 
     /// Up to where everything is durable.
@@ -64,23 +64,23 @@ impl Committer {
 
     /// Retires the active segment, once the queue is empty. Returns whether all segments are
     /// sealed and all records durable.
-    pub(crate) fn quiesce(&mut self, shared: &Shared) -> bool {
-        if !shared.queue().is_empty() || self.moves() {
+    pub(crate) fn quiesce(&mut self, board: &Board) -> bool {
+        if !board.queue().is_empty() || self.moves() {
             return false;
         }
         self.pipeline.retire();
         self.act();
         let rests = self.pipeline.is_idle() && !self.moves();
         if rests {
-            shared.queue().leave_segment();
+            board.queue().leave_segment();
         }
         rests
     }
 
     /// Nothing more will be asked: gives the spares back.
-    pub(crate) fn stop(&mut self, shared: &Shared) {
+    pub(crate) fn stop(&mut self, board: &Board) {
         self.stopping = true;
-        let spares = shared.queue().take_spares();
+        let spares = board.queue().take_spares();
         for file in spares {
             if mutated("leave_spares") {
                 continue;

@@ -17,9 +17,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::engine::commit::board::Board;
 use crate::engine::commit::committer::{Committer, InFlightOp, SegmentFile};
 use crate::engine::commit::queue::WriteQueue;
-use crate::engine::commit::shared::Shared;
 use crate::error::{Error, Result};
 use crate::io::{Blocks, FileId, FileOp};
 use crate::mutation::mutated;
@@ -66,15 +66,15 @@ impl Committer {
 
     /// Starts a spare of `asked` bytes. The file is rounded up to whole units; what only the
     /// rounding brought is not offered, so a tiny segment still holds no more than it was asked to.
-    pub(super) fn prepare(&mut self, shared: &Shared, asked: u64) {
+    pub(super) fn prepare(&mut self, board: &Board, asked: u64) {
         self.next_file += 1;
         let file = self.next_file;
         let name = spare_name(self.config.shard, file);
-        let reuse = shared.recycled().pop();
+        let reuse = board.recycled().pop();
         let mut salt = [0; 8];
         if let Err(error) = getrandom::fill(&mut salt) {
             let source = std::io::Error::other(error.to_string());
-            return self.fail(Error::io("get random bytes for", &shared.dir, source));
+            return self.fail(Error::io("get random bytes for", &board.dir, source));
         }
         // Salt 0 means a stand-alone batch.
         let mut salt = u64::from_le_bytes(salt).max(1);
@@ -100,9 +100,9 @@ impl Committer {
     }
 
     /// When to look again whether spares can be prepared, if that only takes time.
-    pub(crate) fn next_prealloc_at(&self, shared: &Shared) -> Option<Instant> {
+    pub(crate) fn next_prealloc_at(&self, board: &Board) -> Option<Instant> {
         let end = self.burst_ends_at()?;
-        let queue = shared.queue();
+        let queue = board.queue();
         let later = queue.wants_spare(usize::MAX) && !self.wants_spare(&queue);
         later.then_some(end)
     }
@@ -132,7 +132,7 @@ impl Committer {
 
     pub(super) fn prepared(
         &mut self,
-        shared: &Shared,
+        board: &Board,
         file: FileId,
         name: &str,
         (bytes, recycled, reserved): (u64, bool, bool),
@@ -140,7 +140,7 @@ impl Committer {
     ) {
         match result {
             Ok(()) => {
-                let mut metrics = shared.metrics();
+                let mut metrics = board.metrics();
                 metrics.spares_prepared += 1;
                 metrics.spares_recycled += u64::from(recycled);
                 metrics.spares_reserved += u64::from(reserved);
@@ -148,7 +148,7 @@ impl Committer {
                 if self.stopping {
                     return self.discard(file);
                 }
-                shared.queue().spare_ready(file, bytes);
+                board.queue().spare_ready(file, bytes);
                 self.notifications.room = true;
             }
             Err(error) => {
@@ -156,9 +156,9 @@ impl Committer {
                 if !error.is_shortage() {
                     return self.fail(error);
                 }
-                shared.metrics().spares_refused += 1;
-                let refusal = refusal(error, shared.dir.join(name), bytes);
-                shared.queue().spare_refused(Arc::new(refusal));
+                board.metrics().spares_refused += 1;
+                let refusal = refusal(error, board.dir.join(name), bytes);
+                board.queue().spare_refused(Arc::new(refusal));
                 self.notifications.room = true;
             }
         }

@@ -36,18 +36,18 @@ impl WriteQueue {
         let Some(front) = self.batches.front() else { return Role::Follow };
         let quiet = !self.gather.is_in_flight() && !self.gather.is_crowd();
         let inline = self.limits.inline && waits && quiet && front.end < BYTES;
-        if self.claimed || !(inline || self.driver_asleep) {
+        if self.claimed || !(inline || self.ring.is_asleep()) {
             return Role::Follow;
         }
         // What only the time would change, a timer sees to; a ticket then needs no clock.
-        let seen = if self.driver_has_timer && !inline { front.opened } else { **now };
+        let seen = if self.ring.has_timer() && !inline { front.opened } else { **now };
         match self.due(front, seen) {
             Due::Now if inline => {
                 self.claimed = true;
                 Role::Lead
             }
             Due::Now => self.wake_if_asleep(),
-            Due::At(time) if opens && !self.driver_has_timer => match inline {
+            Due::At(time) if opens && !self.ring.has_timer() => match inline {
                 true => Role::LeadAt(time),
                 false => self.wake_if_asleep(),
             },
@@ -56,7 +56,7 @@ impl WriteQueue {
     }
 
     fn wake_if_asleep(&mut self) -> Role {
-        match std::mem::take(&mut self.driver_asleep) {
+        match self.ring.wake() {
             true => Role::WakeRing,
             false => Role::Follow,
         }

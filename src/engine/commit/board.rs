@@ -1,0 +1,183 @@
+//! What every thread of a log may lock: the queue, the segments, the metrics; and what it reads
+//! without a lock.
+//!
+//! Lock order: the queue before the segments or the metrics, which are leaves. The queue is locked
+//! for the length of one copy at most, and nothing across a wake. A thread that has one of these
+//! locks cannot take the committer's, which comes first: a [`Board`] does not lead to it.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::engine::commit::latch::Waking;
+use crate::engine::commit::notifications::Notifications;
+use crate::engine::commit::queue::{Ended, WriteQueue};
+use crate::engine::commit::ring_thread::control::Control;
+use crate::engine::commit::watermarks::Watermarks;
+use crate::engine::metrics::Metrics;
+use crate::engine::read::cuts::Cuts;
+use crate::engine::recovery::SegmentInfo;
+use crate::error::{Error, Result};
+use crate::io::Wake;
+use crate::mutation::mutated;
+use crate::sync::channel::Sender;
+use crate::sync::{Condvar, Mutex, MutexGuard};
+use crate::sys;
+
+pub(crate) struct Board {
+    pub(crate) dir: PathBuf,
+    queue: Mutex<WriteQueue>,
+    /// Threads wait here for room in the queue.
+    room: Condvar,
+    pub(crate) watermarks: Watermarks,
+    /// What was cut off the end.
+    pub(crate) cuts: Cuts,
+    segments: Mutex<Vec<SegmentInfo>>,
+    metrics: Mutex<Metrics>,
+    /// Retired files that may become spares.
+    recycled: Mutex<Vec<String>>,
+    controls: Sender<Control>,
+    wake: Arc<dyn Wake>,
+    /// How often this process was forked from another one when the log was opened.
+    forks: u32,
+}
+
+impl Board {
+    pub(crate) fn new(
+        dir: PathBuf,
+        queue: WriteQueue,
+        segments: Vec<SegmentInfo>,
+        controls: Sender<Control>,
+        wake: Arc<dyn Wake>,
+    ) -> Board {
+        let durable_seq = queue.appended_seq();
+        Board {
+            dir,
+            queue: Mutex::new(queue),
+            room: Condvar::default(),
+            watermarks: Watermarks::new(durable_seq),
+            cuts: Cuts::default(),
+            segments: Mutex::new(segments),
+            metrics: Mutex::default(),
+            recycled: Mutex::default(),
+            controls,
+            wake,
+            forks: sys::watch_forks(),
+        }
+    }
+
+    pub(crate) fn queue(&self) -> MutexGuard<'_, WriteQueue> {
+        self.queue.lock()
+    }
+
+    /// The live segments, oldest first; the active one has no last sequence number.
+    pub(crate) fn segments(&self) -> MutexGuard<'_, Vec<SegmentInfo>> {
+        self.segments.lock()
+    }
+
+    pub(crate) fn metrics(&self) -> MutexGuard<'_, Metrics> {
+        self.metrics.lock()
+    }
+
+    pub(crate) fn recycled(&self) -> MutexGuard<'_, Vec<String>> {
+        self.recycled.lock()
+    }
+
+    pub(crate) fn wake_ring(&self) {
+        self.wake.wake();
+    }
+
+    /// Sends the ring thread a message. One that has ended answers by dropping it.
+    pub(crate) fn control(&self, control: Control) {
+        let _ = self.controls.send(control);
+        self.wake.wake();
+    }
+
+    /// Waits until something changed in the queue.
+    pub(crate) fn wait_for_room<'a>(
+        &self,
+        mut queue: MutexGuard<'a, WriteQueue>,
+    ) -> MutexGuard<'a, WriteQueue> {
+        queue.waiting_threads += 1;
+        let mut queue = self.room.wait(queue);
+        queue.waiting_threads -= 1;
+        queue
+    }
+
+    /// Releases the queue and wakes whoever waits for a change in it.
+    pub(crate) fn announce_room(&self, mut queue: MutexGuard<'_, WriteQueue>) {
+        let threads = queue.waiting_threads > 0;
+        let tasks = queue.waiting_tasks.take();
+        drop(queue);
+        if threads {
+            self.room.notify_all();
+        }
+        tasks.wake();
+    }
+
+    /// Wakes whom the committer has notifications for. No lock may be held.
+    pub(crate) fn notify(&self, notifications: Notifications, waking: Waking) {
+        for (latch, level) in notifications.acknowledged {
+            latch.open(level, waking);
+        }
+        if let Some(completed_at) = notifications.completed_at {
+            self.watermarks.wake_reached();
+            self.metrics().wake_micros.record_micros(completed_at.elapsed());
+        }
+        if notifications.room {
+            self.announce_room(self.queue());
+        }
+        if let Some((cause, latches)) = notifications.failure {
+            self.poison(&cause);
+            for latch in latches {
+                latch.fail(&cause);
+            }
+        }
+    }
+
+    /// Ends the log at its first failure: whoever waits or comes later gets `cause`.
+    pub(crate) fn poison(&self, cause: &Arc<Error>) {
+        let mut queue = self.queue();
+        let latches = queue.end(Ended::Poisoned(Arc::clone(cause)));
+        self.announce_room(queue);
+        for latch in latches {
+            latch.fail(cause);
+        }
+        self.watermarks.fail(cause);
+    }
+
+    /// Whether this process was forked from the one that opened the log. Then there is no ring
+    /// thread here, any lock may be held for ever by a thread that does not exist here, and what
+    /// would be written goes to files of the parent: nothing may be touched but what is only read.
+    pub(crate) fn is_forked(&self) -> bool {
+        sys::forks() != self.forks && !mutated("write_after_fork")
+    }
+
+    /// An error in a child of the process that opened the log.
+    #[inline]
+    pub(crate) fn require_own_process(&self) -> Result<()> {
+        if self.is_forked() {
+            return Err(Error::Forked { path: self.dir.clone() });
+        }
+        Ok(())
+    }
+
+    /// An error if the log is poisoned or closed, or belongs to another process.
+    pub(crate) fn check(&self) -> Result<()> {
+        self.require_own_process()?;
+        match self.queue().ended() {
+            Some(ended) => Err(ended.into()),
+            None => Ok(()),
+        }
+    }
+
+    /// Does `work` on the disk; a failure of it ends the log, as every failed write does. That
+    /// holds for a lack of room as well: once `state` names a truncation, appends must not go on
+    /// before it is finished, and only recovery can finish what failed.
+    pub(crate) fn or_poison<T>(&self, work: Result<T>) -> Result<T> {
+        work.map_err(|error| {
+            let cause = Arc::new(error);
+            self.poison(&cause);
+            Error::Poisoned(cause)
+        })
+    }
+}
