@@ -85,6 +85,8 @@ struct Figures {
 pub(crate) struct Setup {
     pub(crate) shard: ShardId,
     pub(crate) log_tag: u64,
+    /// How often the end of the log was cut off: whoever begins a segment says so in its salt.
+    pub(crate) cuts: u64,
     pub(crate) strategy: Strategy,
     /// The strategy was asked for and stays.
     pub(crate) strategy_is_fixed: bool,

@@ -200,8 +200,8 @@ impl<Q: IoQueue> Driver<Q> {
                 committer.want_durable(self.shared.inbox().appended_seq());
                 self.quiescing.push(reply);
             }
-            Control::Reset(seq, reply) => {
-                committer.reset(&self.shared, seq);
+            Control::Reset(seq, cuts, reply) => {
+                committer.reset(&self.shared, seq, cuts);
                 let _ = reply.send(());
             }
             Control::Stop => committer.stop(&self.shared),

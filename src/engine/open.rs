@@ -207,6 +207,8 @@ type Started = Result<(Arc<Shared>, Backend)>;
 struct Resume {
     state: Arc<Mutex<StateFile>>,
     log_tag: u64,
+    /// How often the end was cut off.
+    cuts: u64,
     /// The last record that `state` knows of.
     noted_seq: u64,
     segments: Vec<recovery::SegmentInfo>,
@@ -216,8 +218,9 @@ struct Resume {
 impl Resume {
     fn of(state: StateFile, segments: Vec<recovery::SegmentInfo>, next_seq: Seq) -> Resume {
         let (log_tag, noted_seq) = (state.current().log_tag(), state.current().last_seq);
+        let cuts = state.current().cuts.count();
         let state = Arc::new(Mutex::new(state));
-        Resume { state, log_tag, noted_seq, segments, durable_seq: next_seq.get() - 1 }
+        Resume { state, log_tag, cuts, noted_seq, segments, durable_seq: next_seq.get() - 1 }
     }
 }
 
@@ -257,7 +260,7 @@ fn assemble<Q: IoQueue>(
     resume: Resume,
     has_thread: bool,
 ) -> (Arc<Shared>, Driver<Q>) {
-    let Resume { state, log_tag, noted_seq, segments, durable_seq } = resume;
+    let Resume { state, log_tag, cuts, noted_seq, segments, durable_seq } = resume;
     let notes = Notes::new(state, options.note_after, noted_seq);
     // A linked sync needs the ring. One that was not asked for may be given up later.
     let linked = backend.strategy == Strategy::LinkedFsync;
@@ -277,6 +280,7 @@ fn assemble<Q: IoQueue>(
     let setup = Setup {
         shard: options.shard,
         log_tag,
+        cuts,
         strategy: backend.strategy,
         strategy_is_fixed: options.strategy.is_some() || !has_thread,
         unit: backend.unit_bytes,

@@ -49,8 +49,9 @@ impl Watch {
         {
             *state = newest;
         }
-        let is_new_cut = state.cuts != self.first.cuts || state.cutting;
-        let is_cut = is_new_cut && state.cut.is_some_and(|cut| seq.get() > cut);
+        let under_way = state.cuts.newest().filter(|_| state.cutting);
+        let since = state.cuts.lowest_since(self.first.cuts.count());
+        let is_cut = since.or(under_way).is_some_and(|left| seq.get() > left);
         let first_seq = Seq::new(state.first_seq);
         Ok((is_cut || seq < first_seq).then_some(Truncation { first_seq, is_cut }))
     }

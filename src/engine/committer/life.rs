@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::engine::committer::{Committer, Task};
 use crate::engine::shared::Shared;
 use crate::error::Error;
+use crate::format::CutHistory;
 use crate::mutation::mutated;
 
 impl Committer {
@@ -38,8 +39,13 @@ impl Committer {
     }
 
     /// Goes on after `seq`. Nothing may be in flight.
-    pub(crate) fn reset(&mut self, shared: &Shared, seq: u64) {
+    pub(crate) fn reset(&mut self, shared: &Shared, seq: u64, cuts: u64) {
         self.pipeline.reset(seq);
+        self.setup.cuts = cuts;
+        // Those that are left are spares: what they become begins after the cut.
+        for file in self.files.values_mut() {
+            file.salt = CutHistory::mark(cuts, file.salt);
+        }
         // First: who sees the watermark set back sees why.
         shared.inbox().reset_seq(seq + 1);
         shared.watermarks.reset(seq);

@@ -21,6 +21,7 @@ use crate::engine::committer::{Committer, SegmentFile, Task};
 use crate::engine::group_commit::inbox::Inbox;
 use crate::engine::shared::Shared;
 use crate::error::{Error, Result};
+use crate::format::CutHistory;
 use crate::io::{Blocks, FileId, Op};
 use crate::mutation::mutated;
 use crate::segment::name::spare_name;
@@ -77,7 +78,8 @@ impl Committer {
             return self.fail(Error::io("get random bytes for", &shared.dir, source));
         }
         // Salt 0 means a stand-alone batch.
-        let mut salt = u64::from_le_bytes(salt).max(1);
+        let salt = u64::from_le_bytes(salt).max(CutHistory::SALT_MIN);
+        let mut salt = CutHistory::mark(self.setup.cuts, salt);
         if mutated("reuse_salt") {
             salt = 1;
         }

@@ -108,7 +108,7 @@ impl<'a> Survey<'a> {
         self.sync_what_was_read(live.last())?;
         let next_seq = Seq::new(next_seq.max(first_seq));
         if self.state.cutting {
-            let cut = self.state.cut.unwrap_or(u64::MAX);
+            let cut = self.state.cuts.newest().unwrap_or(u64::MAX);
             self.plan.end_at = Some(self.plan.end_at.map_or(cut, |end_at| end_at.min(cut)));
         }
         self.report.first_seq = Seq::new(first_seq);
@@ -215,7 +215,7 @@ impl<'a> Survey<'a> {
         let first_seq = self.state.first_seq;
         let dead = self.segments.windows(2).take_while(|pair| pair[1].0 <= first_seq).count();
         self.plan.remove.extend(self.segments.drain(..dead).map(|(_, name)| name));
-        if let (true, Some(cut)) = (self.state.cutting, self.state.cut) {
+        if let (true, Some(cut)) = (self.state.cutting, self.state.cuts.newest()) {
             let kept = self.segments.partition_point(|(first_seq, _)| *first_seq <= cut);
             let void = self.segments.drain(kept..).rev().map(|(_, name)| name);
             self.plan.remove.extend(void);
@@ -266,7 +266,8 @@ impl<'a> Survey<'a> {
     ) -> Result<Tail> {
         let bound = self.bound(first_seq, next);
         let file = self.open(name, next.is_none())?;
-        let mut scanner = SegmentScanner::new(file, self.shard.get(), self.origin, first_seq)?;
+        let scanner = SegmentScanner::new(file, self.shard.get(), self.origin, first_seq)?;
+        let mut scanner = scanner.with_cuts(&self.state.cuts);
         let mut tail = Tail {
             name: Some(name.to_owned()),
             file_bytes: scanner.file_bytes(),
@@ -335,9 +336,9 @@ impl<'a> Survey<'a> {
         next.map_or(u64::MAX, |next| next - 1).min(self.cut(first_seq))
     }
 
-    /// The last record in a segment that the cut in `state` leaves.
+    /// The last record in a segment that the cuts in `state` leave.
     fn cut(&self, first_seq: u64) -> u64 {
-        self.state.cut.filter(|&cut| first_seq <= cut).unwrap_or(u64::MAX)
+        self.state.cuts.end_of(first_seq).unwrap_or(u64::MAX)
     }
 
     fn open(&self, name: &str, is_last: bool) -> Result<Arc<dyn StorageFile>> {
@@ -476,7 +477,7 @@ impl<'a> Survey<'a> {
 
 /// What a state says of the log, once the cut that it may announce is finished.
 pub(crate) fn known(state: &State) -> State {
-    match (state.cutting, state.cut) {
+    match (state.cutting, state.cuts.newest()) {
         (true, Some(cut)) => State { cutting: true, ..ended_at(state, cut) },
         _ => state.clone(),
     }
