@@ -30,7 +30,7 @@ use crate::wakers::{Key, Wakers, may_block};
 
 /// How far what a gate stands for has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-#[repr(u32)]
+#[repr(u8)]
 pub(crate) enum Level {
     /// The operating system has it.
     Written = 1,

@@ -359,7 +359,8 @@ impl Committer {
             }
             Task::Install { file, first_seq, name } => {
                 let first_seq = Seq::new(first_seq);
-                let info = SegmentInfo { first_seq, last_seq: Seq::NONE, bytes: 0, name };
+                let cuts = Some(self.setup.cuts as u16);
+                let info = SegmentInfo { first_seq, last_seq: Seq::NONE, bytes: 0, name, cuts };
                 shared.segments().push(info);
                 shared.metrics().rotations += 1;
                 self.pipeline.installed(file);

@@ -291,7 +291,8 @@ fn assemble<Q: IoQueue>(
         inline,
     };
     let (sender, controls) = unbounded();
-    let inbox = Inbox::new(limits, durable_seq + 1);
+    let mut inbox = Inbox::new(limits, durable_seq + 1);
+    inbox.reset_seq(durable_seq + 1, cuts);
     let wake = queue.waker();
     let dir = options.dir.clone();
     let committer = Committer::new(setup);
@@ -356,7 +357,7 @@ impl Inner {
     ) -> Inner {
         let origin = Origin::of(lock(&state).current());
         let last_checkpoint = Mutex::new(Checkpoint::of(lock(&state).current()));
-        let files = Arc::new(Files::new(Arc::clone(&storage), origin));
+        let files = Arc::new(Files::new(Arc::clone(&storage), options.shard, origin));
         recovery.backend = Some(format!("{}, {}", backend.kind, backend.strategy));
         Inner {
             shared,

@@ -8,7 +8,7 @@
 use std::sync::Arc;
 
 use crate::engine::Log;
-use crate::engine::commit::RecordRef;
+use crate::engine::commit::{Life, RecordRef};
 use crate::engine::files::Files;
 use crate::engine::options::Builder;
 use crate::engine::reader::Reader;
@@ -84,12 +84,13 @@ pub(crate) type Replay<'f> = dyn FnMut(Replayed<'_>) -> Result<()> + 'f;
 pub(crate) fn show(replay: &mut Replay<'_>, visited: &Visited<'_>) -> Result<()> {
     let Visited { segment, batch, counts, checkpoint_seq } = visited;
     let (segment, checkpoint_seq) = (*segment, *checkpoint_seq);
-    let time_nanos = batch.header().time_nanos;
+    let (time_nanos, life) = (batch.header().time_nanos, Life(batch.header().cuts()));
     for record in batch.records() {
         if counts.contains(&record.seq) {
             let offset = batch.offset() + u64::from(record.offset);
             let (seq, data) = (Seq::new(record.seq), record.bytes);
-            let record_ref = RecordRef { seq, segment, offset, bytes: data.len() as u32 };
+            let bytes = data.len() as u32;
+            let record_ref = RecordRef { seq, segment, offset, bytes, life };
             replay(Replayed { data, record_ref, time_nanos, checkpoint_seq })?;
         }
     }
@@ -160,7 +161,7 @@ impl Builder {
         let visit: &mut Visit<'_> = &mut |visited| show(replay, &visited);
         let (identity, mode) = (&self.options.identity, Mode::ReadOnly);
         let recovered = recovery::recover(&*storage, shard, policy, identity, mode, visit)?;
-        let files = Files::new(storage, recovered.origin);
+        let files = Files::new(storage, shard, recovered.origin);
         Ok(Reader::of_segments(files, shard, watch, recovered))
     }
 
@@ -209,7 +210,7 @@ impl Builder {
             let damage = recovered.report.corruption.clone();
             Ok(((recovered, watch), damage))
         })?;
-        let files = Files::new(storage, recovered.origin);
+        let files = Files::new(storage, shard, recovered.origin);
         Ok(Reader::of_segments(files, shard, watch, recovered))
     }
 }

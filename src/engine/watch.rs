@@ -43,6 +43,20 @@ impl Watch {
     pub(crate) fn truncated(&self, seq: Seq) -> Result<Option<Truncation>> {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         let (slots, state) = &mut *last;
+        let left = self.look(slots, state)?;
+        let is_cut = left.is_some_and(|left| seq.get() > left);
+        let first_seq = Seq::new(state.first_seq);
+        Ok((is_cut || seq < first_seq).then_some(Truncation { first_seq, is_cut }))
+    }
+
+    /// The last record that cuts since left; `None` if they left everything.
+    pub(crate) fn left(&self) -> Result<Option<u64>> {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let (slots, state) = &mut *last;
+        self.look(slots, state)
+    }
+
+    fn look(&self, slots: &mut [u8], state: &mut State) -> Result<Option<u64>> {
         // What cannot be read is being written: then the other slot counts, or what was seen last.
         if read_changes(&*self.file, slots)?
             && let Ok((newest, _)) = newest(slots)
@@ -51,9 +65,7 @@ impl Watch {
         }
         let under_way = state.cuts.newest().filter(|_| state.cutting);
         let since = state.cuts.lowest_since(self.first.cuts.count());
-        let is_cut = since.or(under_way).is_some_and(|left| seq.get() > left);
-        let first_seq = Seq::new(state.first_seq);
-        Ok((is_cut || seq < first_seq).then_some(Truncation { first_seq, is_cut }))
+        Ok(since.or(under_way))
     }
 }
 

@@ -47,7 +47,7 @@ impl Committer {
             file.salt = CutHistory::mark(cuts, file.salt);
         }
         // First: who sees the watermark set back sees why.
-        shared.inbox().reset_seq(seq + 1);
+        shared.inbox().reset_seq(seq + 1, cuts);
         shared.watermarks.reset(seq);
     }
 

@@ -110,6 +110,8 @@ pub(crate) struct Placed {
     pub(crate) segment: u64,
     /// Where in the segment the first record's head lies.
     pub(crate) offset: u64,
+    /// How often the end of the log had been cut off, counted round and round.
+    pub(crate) cuts: u16,
     /// What the appender owes its batch.
     pub(crate) duty: Duty,
 }
@@ -185,6 +187,8 @@ pub(crate) struct Inbox {
     heads: Vec<Vec<u8>>,
     fills: VecDeque<Fill>,
     next_seq: u64,
+    /// How often the end of the log was cut off, counted round and round.
+    cuts: u16,
     active: Option<Active>,
     spares: Vec<(FileId, u64)>,
     preparing: bool,
@@ -226,6 +230,7 @@ impl Inbox {
             heads: Vec::new(),
             fills: VecDeque::new(),
             next_seq,
+            cuts: 0,
             active: None,
             spares: Vec::new(),
             preparing: false,
@@ -295,7 +300,8 @@ impl Inbox {
         let (gate, segment) = (Arc::clone(&fill.gate), fill.segment);
         let offset = fill.offset + at as u64;
         let duty = self.duty(opens, waits, &now);
-        Ok(Placed { first_seq, gate, segment, offset, duty })
+        let cuts = self.cuts;
+        Ok(Placed { first_seq, gate, segment, offset, cuts, duty })
     }
 
     fn open_takes(&self, records: u32, bytes: usize) -> bool {
@@ -447,9 +453,10 @@ impl Inbox {
     }
 
     /// Sequence numbers go on from `next_seq`. The inbox must be empty and the segment left.
-    pub(crate) fn reset_seq(&mut self, next_seq: u64) {
+    pub(crate) fn reset_seq(&mut self, next_seq: u64, cuts: u64) {
         debug_assert!(self.fills.is_empty() && self.active.is_none());
         self.next_seq = next_seq;
+        self.cuts = cuts as u16;
     }
 
     /// Ends the inbox: the first reason stays. Returns who waits for what was in it.

@@ -243,6 +243,7 @@ impl<'a> Survey<'a> {
                     last_seq: Seq::new(next_seq).prev(),
                     bytes: tail.bytes,
                     name: name.clone(),
+                    cuts: tail.cuts,
                 });
                 if tail.bytes < tail.file_bytes {
                     self.plan.trim.push((name.clone(), tail.bytes));
@@ -302,6 +303,7 @@ impl<'a> Survey<'a> {
             self.report.padding_bytes += padding;
             padding = header.frame_bytes() - header.end_bytes();
             tail.has_batch = true;
+            tail.cuts = header.cuts();
             tail.bytes = batch.offset() + header.end_bytes();
             tail.offset = (batch.offset() + header.frame_bytes()).min(tail.file_bytes);
             let was_last = header.last_seq() == u64::MAX;
@@ -498,6 +500,8 @@ struct Tail {
     /// The last record that could count here.
     bound: u64,
     has_batch: bool,
+    /// How often the log had been cut when the segment began.
+    cuts: Option<u16>,
     later: Option<LaterBatch>,
     /// The last record here, where the name of the next segment says that it is there instead.
     beyond: Option<u64>,
@@ -518,6 +522,7 @@ impl Tail {
             next_seq,
             bound: u64::MAX,
             has_batch: false,
+            cuts: None,
             later: None,
             beyond: None,
             voids: None,

@@ -35,3 +35,28 @@ fn a_log_that_was_cut_twice_misses_the_segment_between_the_cuts() {
     let Err(Error::Corrupt(damage)) = open() else { panic!("the old records 6 to 8 came back") };
     assert_eq!((damage.first_seq, damage.last_seq), (Seq::new(6), Seq::new(8)));
 }
+
+#[test]
+fn a_reader_elsewhere_shows_nothing_that_is_cut_in_the_segment_that_it_is_in() {
+    for batch_is_begun in [false, true] {
+        let dir = tempfile::tempdir().unwrap();
+        let log = Log::builder(dir.path()).backend(BackendKind::Std).open().unwrap();
+        batch(&log, 3);
+        batch(&log, 3);
+        batch(&log, 3);
+        let mut reader = Log::builder(dir.path()).read_only().unwrap();
+        let first = if batch_is_begun { 4 } else { 3 };
+        for seq in 1..=first {
+            assert_eq!(reader.next().unwrap().unwrap().seq(), Seq::new(seq));
+        }
+        log.truncate_after(Seq::new(5)).unwrap();
+        batch(&log, 4);
+        // A batch that was read before the cut is shown as it was.
+        let left = if batch_is_begun { 6 } else { 5 };
+        for seq in first + 1..=left {
+            assert_eq!(reader.next().unwrap().unwrap().seq(), Seq::new(seq));
+        }
+        let told = reader.next();
+        assert!(matches!(told, Some(Err(Error::Truncated { .. }))), "{told:?}");
+    }
+}
