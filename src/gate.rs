@@ -18,6 +18,7 @@
 //! Threading: any number of waiters, one thread opens.
 
 use std::ops::RangeInclusive;
+use std::path::Path;
 use std::sync::{Arc, OnceLock, PoisonError};
 use std::task::{Poll, Waker};
 use std::time::Instant;
@@ -26,6 +27,7 @@ use crate::error::{Error, Result};
 use crate::mutation::mutated;
 use crate::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use crate::sync::{Mutex, MutexGuard, Word, now};
+use crate::sys;
 use crate::wakers::{Key, Wakers, may_block};
 
 /// How far what a gate stands for has come.
@@ -86,11 +88,34 @@ pub(crate) struct Gate {
     relay: AtomicBool,
     wakers: Mutex<Wakers>,
     failure: OnceLock<Arc<Error>>,
+    /// The log's directory, and how often the process had been forked when the gate was made: in a
+    /// child nobody will open it, and any of its locks may be held for ever.
+    home: Option<Arc<Path>>,
+    forks: u32,
 }
 
 impl Gate {
     pub(crate) fn new() -> Arc<Gate> {
-        Arc::new(Gate::default())
+        Arc::new(Gate { forks: sys::forks(), ..Gate::default() })
+    }
+
+    /// A gate of the log in `home`.
+    pub(crate) fn of(home: &Arc<Path>) -> Arc<Gate> {
+        let home = Some(Arc::clone(home));
+        Arc::new(Gate { forks: sys::forks(), home, ..Gate::default() })
+    }
+
+    /// Whether this is a child of the process that waits for the gate.
+    fn is_forked(&self) -> bool {
+        sys::forks() != self.forks && !mutated("wait_after_fork")
+    }
+
+    fn require_own_process(&self) -> Result<()> {
+        if !self.is_forked() {
+            return Ok(());
+        }
+        let home = self.home.as_deref().unwrap_or(Path::new("."));
+        Err(Error::Forked { path: home.to_path_buf() })
     }
 
     /// Whether the gate has reached `level`; an error once it failed before that.
@@ -106,6 +131,7 @@ impl Gate {
         if self.check(level)? {
             return Ok(true);
         }
+        self.require_own_process()?;
         may_block()?;
         self.sleepers.fetch_add(1, Ordering::SeqCst);
         let outcome = self.sleep(level, deadline);
@@ -161,6 +187,9 @@ impl Gate {
             Err(error) => return Poll::Ready(Err(error)),
             Ok(false) => {}
         }
+        if let Err(forked) = self.require_own_process() {
+            return Poll::Ready(Err(forked));
+        }
         let waker = waker.clone();
         let before = self.wakers().enter(key, waker);
         drop(before);
@@ -177,6 +206,9 @@ impl Gate {
 
     /// A future that polled is dropped.
     pub(crate) fn leave(&self, key: Key) {
+        if self.is_forked() {
+            return;
+        }
         let waker = self.wakers().leave(key);
         drop(waker);
     }

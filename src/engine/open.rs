@@ -293,6 +293,7 @@ fn assemble<Q: IoQueue>(
     let (sender, controls) = unbounded();
     let mut inbox = Inbox::new(limits, durable_seq + 1);
     inbox.reset_seq(durable_seq + 1, cuts);
+    inbox.set_home(&options.dir);
     let wake = queue.waker();
     let dir = options.dir.clone();
     let committer = Committer::new(setup);

@@ -31,6 +31,7 @@ mod spares;
 
 use std::cell::LazyCell;
 use std::collections::VecDeque;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -189,6 +190,8 @@ pub(crate) struct Inbox {
     next_seq: u64,
     /// How often the end of the log was cut off, counted round and round.
     cuts: u16,
+    /// The log's directory, to be named to who waits for a batch in a child process.
+    home: Arc<Path>,
     active: Option<Active>,
     spares: Vec<(FileId, u64)>,
     preparing: bool,
@@ -231,6 +234,7 @@ impl Inbox {
             fills: VecDeque::new(),
             next_seq,
             cuts: 0,
+            home: Arc::from(Path::new(".")),
             active: None,
             spares: Vec::new(),
             preparing: false,
@@ -373,7 +377,7 @@ impl Inbox {
             first_seq: self.next_seq,
             sync: false,
             opened: now,
-            gate: Gate::new(),
+            gate: Gate::of(&self.home),
             file: active.file,
             segment: active.first_seq,
             offset: active.position,
@@ -457,6 +461,11 @@ impl Inbox {
         debug_assert!(self.fills.is_empty() && self.active.is_none());
         self.next_seq = next_seq;
         self.cuts = cuts as u16;
+    }
+
+    /// The log is in this directory.
+    pub(crate) fn set_home(&mut self, home: &Path) {
+        self.home = Arc::from(home);
     }
 
     /// Ends the inbox: the first reason stays. Returns who waits for what was in it.
