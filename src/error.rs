@@ -176,6 +176,16 @@ pub enum Error {
         /// The option `record_bytes_max`.
         limit: u64,
     },
+    /// The place by which a record was to be read is not one that the log gave out for it: the
+    /// record lies elsewhere in its segment. Nothing is damaged.
+    NotThere {
+        /// The record.
+        seq: Seq,
+        /// Its segment.
+        path: PathBuf,
+        /// The byte at which it was to be.
+        offset: u64,
+    },
     /// The record was there once and was truncated away.
     Truncated {
         /// The sequence number that was asked for.
@@ -313,6 +323,11 @@ impl fmt::Display for Error {
                 write!(f, "the log stopped at its first failure and must be opened again: {cause}")
             }
             Error::ReadOnly => write!(f, "the log was opened read-only"),
+            Error::NotThere { seq, path, offset } => write!(
+                f,
+                "record {seq} is not at byte {offset} of {}; read it by a place that the log gave",
+                path.display()
+            ),
             Error::Truncated { seq, first_seq } => write!(
                 f,
                 "record {seq} was truncated away; the first one still there is {first_seq}"

@@ -467,6 +467,41 @@ fn two_logs_may_drop_the_last_handles_of_each_other_in_their_wakers() {
     }
 }
 
+#[test]
+fn the_last_handle_may_be_dropped_in_a_waker_of_its_own_log() {
+    for backend in BACKENDS {
+        comes_back(move || {
+            let dir = tempfile::tempdir().unwrap();
+            let log = Log::builder(dir.path()).backend(backend).open().unwrap();
+            let all = std::sync::Arc::new(std::sync::Barrier::new(2));
+            let other = std::sync::Mutex::new(None);
+            let drops = std::sync::Arc::new(DropsLast { other, all: std::sync::Arc::clone(&all) });
+            let waker = std::sync::Arc::clone(&drops).into();
+            let mut context = std::task::Context::from_waker(&waker);
+            let mut kept = None;
+            let is_entered = |_: &u32| {
+                let mut commit = log.append_async("kept").unwrap();
+                let polled = std::pin::Pin::new(&mut commit).poll(&mut context);
+                kept = polled.is_pending().then_some(commit);
+                kept.is_some()
+            };
+            assert!((0..1000).find(is_entered).is_some(), "each was durable at once");
+            let later = log.append_async("later").unwrap();
+            *drops.other.lock().unwrap() = Some(log);
+            all.wait();
+            let (seq, last) = (kept.unwrap().wait().unwrap(), later.wait().unwrap());
+            assert_eq!(last, seq.next());
+            let again = loop {
+                match Log::builder(dir.path()).backend(backend).open() {
+                    Err(Error::Locked { .. }) => thread::yield_now(),
+                    opened => break opened.unwrap(),
+                }
+            };
+            assert_eq!(again.durable_seq(), last);
+        });
+    }
+}
+
 /// A log of small segments that are recycled, with 30 records of which 10 are in each.
 fn three_segments(dir: &Path, backend: BackendKind, recycles: usize) -> Log {
     let builder = Log::builder(dir).backend(backend).recycle_segments(recycles);

@@ -6,7 +6,10 @@
 #![allow(clippy::unwrap_used, reason = "the helpers of a test file are tests")]
 #![allow(unsafe_code, reason = "the standard library cannot fork")]
 
+use std::future::Future;
 use std::path::Path;
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use ringwal::kv::DataWal;
@@ -121,11 +124,49 @@ fn a_child_leaves_events_and_keys_alone(dir: &Path) {
     wal.shutdown().unwrap();
 }
 
+/// A ticket that is still waited for when the process forks.
+fn a_child_is_told_of_a_ticket_that_is_under_way(dir: &Path, backend: BackendKind) {
+    // Nobody sends the batch off before it has waited for others.
+    let delay = Duration::from_secs(1);
+    let log = Log::builder(dir).backend(backend).batch_delay(delay).open().unwrap();
+    let done = log.append_async("done").unwrap();
+    log.flush().unwrap();
+    let mut commit = log.append_async("one").unwrap();
+    let mut ready = Box::pin(log.ready());
+    let waker = Waker::noop();
+    let mut context = Context::from_waker(waker);
+    let entered = Pin::new(&mut commit).poll(&mut context);
+    assert!(entered.is_pending(), "{entered:?}");
+    let _ = ready.as_mut().poll(&mut context);
+    let mut taken = Some((commit, ready));
+    in_a_child(|| {
+        let (mut commit, mut ready) = taken.take().unwrap();
+        let mut context = Context::from_waker(Waker::noop());
+        let polled = Pin::new(&mut commit).poll(&mut context);
+        // Only a machine that took a second until here is too late for the rest.
+        let told = commit.is_done()
+            || is_forked(commit.wait())
+                && is_forked(commit.wait_timeout(Duration::from_millis(1)))
+                && matches!(polled, Poll::Ready(Err(Error::Forked { .. })))
+                && commit.wait().unwrap_err().to_string().contains(dir.to_str().unwrap())
+                && ready.as_mut().poll(&mut context).is_ready();
+        let done = done.wait().is_ok();
+        drop((commit, ready));
+        told && done
+    });
+    let (commit, _) = taken.unwrap();
+    log.flush().unwrap();
+    assert_eq!(commit.wait().unwrap().get(), 2);
+    log.close().unwrap();
+}
+
 #[test]
 fn a_child_process_leaves_the_logs_of_its_parent_alone() {
     for backend in [BackendKind::Std, BackendKind::Auto] {
         let dir = tempfile::tempdir().unwrap();
         a_child_leaves_a_log_alone(dir.path(), backend);
+        let dir = tempfile::tempdir().unwrap();
+        a_child_is_told_of_a_ticket_that_is_under_way(dir.path(), backend);
     }
     let dir = tempfile::tempdir().unwrap();
     a_child_leaves_events_and_keys_alone(dir.path());

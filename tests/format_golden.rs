@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 
 use ringwal::Kind;
 use ringwal::format::{
-    BatchError, BatchHeader, Checkpoint, HEADER_SIZE, Place, RecordHead, SLOT_DISTANCE, State,
-    StateError, decode, encode_stand_alone, newest, push_record, seal, state_file,
+    BatchError, BatchHeader, Checkpoint, CutHistory, HEADER_SIZE, Place, RecordHead, SLOT_DISTANCE,
+    State, StateError, decode, encode_stand_alone, newest, push_record, seal, state_file,
 };
 
 const REGENERATE: &str = "RINGWAL_REGENERATE_CORPUS";
@@ -60,12 +60,14 @@ fn edited(mut bytes: Vec<u8>, edit: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
 }
 
 fn state(generation: u64) -> State {
+    let mut cuts = CutHistory::default();
+    [35, 20, 30].into_iter().for_each(|seq| cuts.add(seq));
     State {
         generation,
         first_seq: 3,
         last_seq: 40,
         clean: true,
-        cut: Some(30),
+        cuts,
         checkpoint: Some(Checkpoint { seq: 17, time_nanos: 5, payload: b"applied".to_vec() }),
         kind: Some(Kind::Events),
         label: *b"my label",

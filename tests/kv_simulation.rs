@@ -53,7 +53,7 @@ fn change(rng: &mut Rng) -> Change {
             let mut value = vec![rng.below(256) as u8; rng.below(900) as usize];
             if rng.percent(30) {
                 let seq = rng.below(300) + 1;
-                forge(&mut value, seq, rng, None);
+                forge(&mut value, seq, rng, None, &[]);
             }
             value
         });

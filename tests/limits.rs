@@ -12,6 +12,7 @@ use std::error::Error as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::time::{Duration, Instant};
 
 use common::uring_runs;
 use descriptors::{
@@ -37,7 +38,8 @@ const RECORD_BYTES: usize = 10_000;
 
 type Case = fn(&Path, BackendKind);
 
-const CASES: [(&str, Case); 18] = [
+const CASES: [(&str, Case); 19] = [
+    ("no_room_for_a_note", no_room_for_a_note),
     ("short_write", short_write),
     ("no_long_files", no_long_files),
     ("no_descriptors_at_open", no_descriptors_at_open),
@@ -233,6 +235,43 @@ fn no_long_files(dir: &Path, backend: BackendKind) {
     append(&log, 40);
     let last = log.appended_seq();
     log.close().unwrap();
+    assert_goes_on(dir, backend, last);
+}
+
+#[test]
+fn a_note_for_which_there_is_no_room_ends_nothing_and_is_tried_again() {
+    let test = "a_note_for_which_there_is_no_room_ends_nothing_and_is_tried_again";
+    run_case(test, "no_room_for_a_note", false);
+}
+
+fn no_room_for_a_note(dir: &Path, backend: BackendKind) {
+    ignore_file_size_signal();
+    let pause = Some(Duration::from_millis(10));
+    let log = builder(dir, backend).segment_bytes(32 << 10).note_after(pause).open().unwrap();
+    append(&log, 1);
+    // One of the two slots of `state` lies beyond it, and no segment does.
+    Limit::FileBytes.set(Some(48 << 10));
+    let start = Instant::now();
+    let until = |what: &dyn Fn() -> bool| {
+        while !what() {
+            assert!(start.elapsed() < Duration::from_secs(60), "it never comes");
+            std::thread::yield_now();
+        }
+    };
+    for _ in 0..3 {
+        let tried = || log.metrics().notes + log.metrics().notes_refused;
+        let before = tried();
+        append(&log, 1);
+        until(&|| tried() > before);
+    }
+    assert!(log.metrics().notes_refused > 0);
+    append(&log, 10);
+    Limit::FileBytes.set(None);
+    let noted = log.metrics().notes;
+    until(&|| log.metrics().notes > noted);
+    append(&log, 10);
+    let last = log.appended_seq();
+    drop(log);
     assert_goes_on(dir, backend, last);
 }
 

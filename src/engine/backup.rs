@@ -388,7 +388,7 @@ impl Copier<'_> {
             Found::Missing | Found::Unreadable => None,
         };
         let before = recovered.state.as_ref().map(StateFile::current);
-        let cut = |state: &State| (state.log_id, state.cuts, state.cutting);
+        let cut = |state: &State| (state.log_id, state.cuts.count(), state.cutting);
         Ok(now.as_ref().map(cut) == before.map(cut))
     }
 

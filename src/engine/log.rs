@@ -258,7 +258,7 @@ impl Inner {
     ) -> Inner {
         let origin = Origin::of(lock(&state).current());
         let last_checkpoint = Mutex::new(Checkpoint::of(lock(&state).current()));
-        let files = Arc::new(FileCache::new(Arc::clone(&storage), origin));
+        let files = Arc::new(FileCache::new(Arc::clone(&storage), options.shard, origin));
         recovery.backend = Some(format!("{}, {}", backend.kind, backend.strategy));
         Inner {
             shared,

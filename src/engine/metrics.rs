@@ -35,6 +35,8 @@ pub struct Metrics {
     ///
     /// [`Builder::note_after`]: crate::Builder::note_after
     pub notes: u64,
+    /// How often there was no room for such a note; then it is tried again.
+    pub notes_refused: u64,
     /// Bytes handed to the disk for them: headers, heads, records and padding.
     pub written_bytes: u64,
     /// Bytes of padding in that.

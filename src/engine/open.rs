@@ -177,6 +177,8 @@ type Started = Result<(Arc<Shared>, Backend)>;
 struct Resume {
     state: Arc<Mutex<StateFile>>,
     log_tag: u64,
+    /// How often the end was cut off.
+    cuts: u64,
     /// The last record that `state` knows of.
     noted_seq: u64,
     segments: Vec<recovery::SegmentInfo>,
@@ -186,8 +188,9 @@ struct Resume {
 impl Resume {
     fn of(state: StateFile, segments: Vec<recovery::SegmentInfo>, next_seq: Seq) -> Resume {
         let (log_tag, noted_seq) = (state.current().log_tag(), state.current().last_seq);
+        let cuts = state.current().cuts.count();
         let state = Arc::new(Mutex::new(state));
-        Resume { state, log_tag, noted_seq, segments, durable_seq: next_seq.get() - 1 }
+        Resume { state, log_tag, cuts, noted_seq, segments, durable_seq: next_seq.get() - 1 }
     }
 }
 
@@ -227,7 +230,7 @@ fn assemble<Q: IoQueue>(
     resume: Resume,
     has_thread: bool,
 ) -> (Arc<Shared>, RingThread<Q>) {
-    let Resume { state, log_tag, noted_seq, segments, durable_seq } = resume;
+    let Resume { state, log_tag, cuts, noted_seq, segments, durable_seq } = resume;
     let notes = Notes::new(state, options.note_after, noted_seq);
     // A linked sync needs the ring. One that was not asked for may be given up later.
     let linked = backend.strategy == Strategy::LinkedFsync;
@@ -247,6 +250,7 @@ fn assemble<Q: IoQueue>(
     let config = Config {
         shard: options.shard,
         log_tag,
+        cuts,
         strategy: backend.strategy,
         strategy_is_fixed: options.strategy.is_some() || !has_thread,
         unit: backend.unit_bytes,
@@ -257,7 +261,9 @@ fn assemble<Q: IoQueue>(
         inline,
     };
     let (sender, controls) = unbounded();
-    let queue = WriteQueue::new(limits, durable_seq + 1);
+    let mut queue = WriteQueue::new(limits, durable_seq + 1);
+    queue.reset_seq(durable_seq + 1, cuts);
+    queue.set_home(&options.dir);
     let wake = io.waker();
     let dir = options.dir.clone();
     let committer = Committer::new(config);

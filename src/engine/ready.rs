@@ -39,6 +39,10 @@ impl Future for Ready<'_> {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
         let shared: &Shared = self.log.shared();
+        if shared.is_forked() {
+            // The next append says so. Here nothing will ever change, or be unlocked.
+            return Poll::Ready(());
+        }
         let waker = context.waker().clone();
         let mut queue = shared.queue();
         if !queue.is_blocked() {
@@ -53,7 +57,7 @@ impl Future for Ready<'_> {
 
 impl Drop for Ready<'_> {
     fn drop(&mut self) {
-        if let Some(key) = self.key {
+        if let Some(key) = self.key.filter(|_| !self.log.shared().is_forked()) {
             let waker = self.log.shared().queue().waiting_tasks.leave(key);
             drop(waker);
         }

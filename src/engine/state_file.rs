@@ -287,7 +287,8 @@ mod tests {
         let memory = Memory::default();
         let mut file =
             StateFile::create(&memory, ShardId::SINGLE, None, 1, &Identity::default()).unwrap();
-        let cutting = State { cut: Some(4), cutting: true, ..file.current().clone() };
+        let mut cutting = State { cutting: true, ..file.current().clone() };
+        cutting.cuts.add(4);
         file.write(cutting.clone()).unwrap();
         file.write(State { cutting: false, ..cutting }).unwrap();
         let crashed_before = memory.copy();
@@ -298,7 +299,10 @@ mod tests {
                 let memory = memory.copy();
                 memory.edit("state", |bytes| bytes[slot * SLOT_DISTANCE + 40] ^= 1);
                 let left = reopen(&memory);
-                assert_eq!((left.current().cut, left.current().cutting), (Some(4), false));
+                assert_eq!(
+                    (left.current().cuts.newest(), left.current().cutting),
+                    (Some(4), false)
+                );
                 assert!(left.was_torn());
             }
         }

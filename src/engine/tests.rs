@@ -1,5 +1,6 @@
 //! The engine on queues that fail on demand.
 
+mod cuts;
 mod page_cache;
 
 use crate::sync::plain::Mutex;

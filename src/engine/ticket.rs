@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use crate::engine::commit::latch::{Latch, Stage};
 use crate::engine::commit::queue::Placed;
 use crate::engine::options::Durability;
-use crate::engine::read::record::RecordRef;
+use crate::engine::read::record::{Life, RecordRef};
 use crate::error::Result;
 use crate::seq::Seq;
 use crate::sync::now;
@@ -44,6 +44,7 @@ pub struct Commit {
     /// The length of the first record.
     bytes: u32,
     level: Option<Stage>,
+    cuts: u16,
     /// Its waker's, as a future.
     key: Option<Key>,
 }
@@ -55,9 +56,9 @@ impl Commit {
     /// The ticket of `records` records, the first of `bytes` bytes, that went to this place.
     #[inline]
     pub(crate) fn new(placed: Placed, records: u32, bytes: u32, level: Option<Stage>) -> Commit {
-        let Placed { first_seq, latch, segment, offset, role: _ } = placed;
+        let Placed { first_seq, latch, segment, offset, cuts, role: _ } = placed;
         let (first_seq, segment) = (Seq::new(first_seq), Seq::new(segment));
-        Commit { first_seq, segment, offset, latch, records, bytes, level, key: None }
+        Commit { first_seq, segment, offset, latch, records, bytes, level, cuts, key: None }
     }
 
     /// The sequence number of the record; of an atomic batch, that of its last one. It counts
@@ -73,7 +74,8 @@ impl Commit {
 
     /// Where the record lies; of an atomic batch, its first one.
     pub fn record_ref(&self) -> RecordRef {
-        RecordRef::new(self.first_seq, self.segment, self.offset, self.bytes)
+        let life = Life(Some(self.cuts));
+        RecordRef { life, ..RecordRef::new(self.first_seq, self.segment, self.offset, self.bytes) }
     }
 
     /// Whether the record is acknowledged; false also after a failure.
@@ -90,7 +92,9 @@ impl Commit {
     ///
     /// # Errors
     ///
-    /// [`Error::Poisoned`] with the root cause when a write or sync failed before.
+    /// [`Error::Poisoned`] with the root cause when a write or sync failed before,
+    /// [`Error::InWaker`] in a waker, [`Error::Forked`] in a child of the process that appended:
+    /// only the parent learns how it went on.
     pub fn wait(&self) -> Result<Seq> {
         if let Some(level) = self.level {
             self.latch.wait(level, None)?;
@@ -135,9 +139,7 @@ impl Future for Commit {
 impl Clone for Commit {
     /// A clone has a waker of its own.
     fn clone(&self) -> Commit {
-        let Commit { first_seq, segment, offset, ref latch, records, bytes, level, key: _ } = *self;
-        let latch = Arc::clone(latch);
-        Commit { first_seq, segment, offset, latch, records, bytes, level, key: None }
+        Commit { latch: Arc::clone(&self.latch), key: None, ..*self }
     }
 }
 

@@ -154,6 +154,7 @@ impl Log {
         }
         let mut state = file.current().clone();
         state.first_seq = first_seq.get();
+        state.cuts.forget_before(state.first_seq);
         state.last_seq = state.last_seq.max(self.durable_seq().get());
         state.clean = false;
         if !mutated("truncate_without_state") {
@@ -252,9 +253,14 @@ impl Log {
         }
         let planned = self.plan_cut(seq, &file)?;
         let mut state = file.current().clone();
-        state.cut = Some(seq.get()).filter(|_| !mutated("forget_cut"));
-        state.cutting = state.cut.is_some();
-        state.cuts = state.cuts.wrapping_add(1);
+        if !mutated("forget_cut") {
+            if mutated("know_the_newest_cut_only") {
+                state.cuts.forget_before(u64::MAX);
+            }
+            state.cuts.add(seq.get());
+            state.cutting = true;
+        }
+        let count = state.cuts.count();
         state.last_seq = seq.get();
         state.clean = false;
         let shared = self.shared();
@@ -266,7 +272,7 @@ impl Log {
         *shared.segments() = planned.kept;
         self.inner.files.retain(|_| false);
         let (reply, answer) = bounded(1);
-        shared.control(Control::Reset(seq.get(), reply));
+        shared.control(Control::Reset(seq.get(), count, reply));
         self.inner.run_until(|| !answer.is_empty());
         let _ = answer.recv();
         shared.cuts.finish();

@@ -17,7 +17,8 @@
 //!   8    8  first sequence number
 //!  16    8  time of the batch, nanoseconds since the Unix epoch: the wall clock when the log was
 //!           opened, and what has passed since
-//!  24    8  salt: random, one per life of a file; 0 in a stand-alone batch
+//!  24    8  salt, one per life of a file: low 16 bits how often the log's end had been cut off
+//!           when the segment began, above them random; 0 in a stand-alone batch
 //!  32    8  durable watermark known when the batch was sealed
 //!  40    4  records
 //!  44    4  payload bytes
@@ -52,6 +53,7 @@
 //! The other file is `state`, two slots that are written alternately; see [`State`].
 
 mod batch;
+mod cuts;
 mod record;
 mod state;
 
@@ -59,6 +61,7 @@ pub use batch::{
     BatchError, BatchHeader, Place, RecordView, Records, VerifiedBatch, decode, digest,
     encode_stand_alone, push_record, seal,
 };
+pub use cuts::{CUTS_MAX, Cut, CutHistory};
 pub use record::{RecordCrc, RecordHead};
 pub use state::{
     Checkpoint, PAYLOAD_MAX, SLOT_BYTES, SLOT_DISTANCE, STATE_BYTES, State, StateError, newest,

@@ -7,23 +7,23 @@
 //!  at bytes
 //!   0    4  magic RWST
 //!   4    1  version
-//!   5    1  bit 0 clean, bit 1 cutting, bit 2 cut is set, bit 3 checkpoint is set,
-//!           bit 4 adopted
+//!   5    1  bit 0 clean, bit 1 cutting, bit 3 checkpoint is set, bit 4 adopted
 //!   6    2  shard
 //!   8    8  generation
 //!  16   16  log id
 //!  32    8  first live sequence number
 //!  40    8  last sequence number known to be durable
-//!  48    8  cut
+//!  48    8  zeros
 //!  56    8  checkpoint: sequence number
 //!  64    8  checkpoint: time, nanoseconds since the Unix epoch
 //!  72    4  checkpoint: payload bytes
 //!  76    1  kind of log: 0 not said, 1 raw, 2 events, 3 keys and values
-//!  77    1  zero
-//!  78    2  how often the end was cut off, counted round and round
+//!  77    1  cuts of the end that are remembered
+//!  78    2  zeros
 //!  80    8  label: the user's bytes; zeros are none
 //!  88   16  digest: BLAKE3, cut to 16 bytes, over all of the slot but these bytes
-//! 104    n  checkpoint: payload; zeros up to the end
+//! 104    n  checkpoint: payload; zeros up to 3200
+//! 3200  16n  cuts, ascending: the last record that it left, how many there were by then; zeros
 //! ```
 //!
 //! A slot is never written while it is the one that counts, so a torn write costs nothing. They are
@@ -32,6 +32,7 @@
 
 use std::fmt;
 
+use super::cuts::{CUTS_BYTES, CutHistory};
 use super::{DIGEST_SIZE, array_at, u16_at, u32_at, u64_at};
 use crate::kind::{Kind, LABEL_BYTES, NO_LABEL};
 
@@ -70,13 +71,11 @@ pub struct State {
     pub last_seq: u64,
     /// Whether the log was closed cleanly at `last_seq`.
     pub clean: bool,
-    /// Where the last cut of the end was: of a segment that begins at or before it, only records
-    /// up to it count.
-    pub cut: Option<u64>,
-    /// Whether files beyond the cut may still be there.
+    /// Where and how often the end was cut off: of a segment that begins at or before a cut, only
+    /// records up to it count.
+    pub cuts: CutHistory,
+    /// Whether files beyond the newest cut may still be there.
     pub cutting: bool,
-    /// How often the end was cut off, counted round and round: two cuts may be at one place.
-    pub cuts: u16,
     /// Whether the log began as files of stand-alone batches. In any other log such a batch is not
     /// the log's, since anybody can make one.
     pub adopted: bool,
@@ -109,9 +108,8 @@ impl State {
             first_seq,
             last_seq: first_seq.saturating_sub(1),
             clean: false,
-            cut: None,
+            cuts: CutHistory::default(),
             cutting: false,
-            cuts: 0,
             adopted: false,
             checkpoint: None,
             kind: None,
@@ -137,7 +135,6 @@ impl State {
         slot[5] = [
             (FLAG_CLEAN, self.clean),
             (FLAG_CUTTING, self.cutting),
-            (FLAG_CUT, self.cut.is_some()),
             (FLAG_CHECKPOINT, self.checkpoint.is_some()),
             (FLAG_ADOPTED, self.adopted),
         ]
@@ -148,7 +145,6 @@ impl State {
         slot[16..32].copy_from_slice(&self.log_id);
         slot[32..40].copy_from_slice(&self.first_seq.to_le_bytes());
         slot[40..48].copy_from_slice(&self.last_seq.to_le_bytes());
-        slot[48..56].copy_from_slice(&self.cut.unwrap_or(0).to_le_bytes());
         if let Some(checkpoint) = &self.checkpoint {
             let len = checkpoint.payload.len();
             assert!(len <= PAYLOAD_MAX, "a checkpoint payload of at most {PAYLOAD_MAX} bytes");
@@ -157,7 +153,7 @@ impl State {
             slot[72..76].copy_from_slice(&(len as u32).to_le_bytes());
             slot[PAYLOAD_AT..PAYLOAD_AT + len].copy_from_slice(&checkpoint.payload);
         }
-        slot[CUTS_AT..LABEL_AT].copy_from_slice(&self.cuts.to_le_bytes());
+        slot[CUTS_LEN_AT] = self.cuts.encode(&mut slot[CUTS_AT..]);
         slot[KIND_AT] = self.kind.map_or(0, Kind::to_byte);
         slot[LABEL_AT..DIGEST_AT].copy_from_slice(&self.label);
         let digest = slot_digest(&slot);
@@ -194,11 +190,10 @@ impl State {
         if first_seq == 0 {
             return Err(StateError::Field("first live sequence number"));
         }
-        let cut = (flags & FLAG_CUT != 0).then(|| u64_at(slot, 48));
         let cutting = flags & FLAG_CUTTING != 0;
-        if cutting && cut.is_none() {
-            return Err(StateError::Field("cut"));
-        }
+        let cuts = CutHistory::decode(&slot[CUTS_AT..], slot[CUTS_LEN_AT])
+            .filter(|cuts| !cutting || cuts.newest().is_some());
+        let Some(cuts) = cuts else { return Err(StateError::Field("history of cuts")) };
         Ok(State {
             generation: u64_at(slot, 8),
             log_id: array_at(slot, 16),
@@ -207,10 +202,9 @@ impl State {
             last_seq: u64_at(slot, 40),
             clean: flags & FLAG_CLEAN != 0,
             adopted: flags & FLAG_ADOPTED != 0,
-            cut,
+            cuts,
             cutting,
             checkpoint: decode_checkpoint(slot, flags)?,
-            cuts: u16_at(slot, CUTS_AT),
             kind: Kind::from_byte(slot[KIND_AT]),
             label: array_at(slot, LABEL_AT),
         })
@@ -334,19 +328,19 @@ impl std::error::Error for StateError {}
 const MAGIC: [u8; 4] = *b"RWST";
 const VERSION: u8 = 2;
 const KIND_AT: usize = 76;
-const CUTS_AT: usize = 78;
+const CUTS_LEN_AT: usize = 77;
 const LABEL_AT: usize = 80;
 const DIGEST_AT: usize = LABEL_AT + LABEL_BYTES;
 const PAYLOAD_AT: usize = DIGEST_AT + DIGEST_SIZE;
+const CUTS_AT: usize = SLOT_BYTES - CUTS_BYTES;
 const FLAG_CLEAN: u8 = 1;
 const FLAG_CUTTING: u8 = 2;
-const FLAG_CUT: u8 = 4;
 const FLAG_CHECKPOINT: u8 = 8;
 const FLAG_ADOPTED: u8 = 16;
-const FLAGS: u8 = FLAG_CLEAN | FLAG_CUTTING | FLAG_CUT | FLAG_CHECKPOINT | FLAG_ADOPTED;
+const FLAGS: u8 = FLAG_CLEAN | FLAG_CUTTING | FLAG_CHECKPOINT | FLAG_ADOPTED;
 
 const _: () = assert!(SLOT_BYTES <= SLOT_DISTANCE);
-const _: () = assert!(PAYLOAD_AT + PAYLOAD_MAX <= SLOT_BYTES, "a checkpoint fits its slot");
+const _: () = assert!(PAYLOAD_AT + PAYLOAD_MAX <= CUTS_AT, "a checkpoint and all cuts fit a slot");
 
 #[cfg(test)]
 mod tests {
@@ -355,7 +349,9 @@ mod tests {
     use super::*;
 
     fn state(generation: u64) -> State {
-        State { generation, last_seq: 7, cut: Some(5), ..State::new([9; 16], 2, 3) }
+        let mut state = State { generation, last_seq: 7, ..State::new([9; 16], 2, 3) };
+        state.cuts.add(5);
+        state
     }
 
     fn slots(first: &State, second: &State) -> Vec<u8> {
@@ -413,16 +409,17 @@ mod tests {
         fn a_state_is_read_as_it_was_written(
             (generation, last_seq, seq, time_nanos) in any::<(u64, u64, u64, u64)>(),
             (clean, cutting, adopted) in any::<(bool, bool, bool)>(),
-            cut in any::<Option<u64>>(),
+            cuts in prop::collection::vec(any::<u64>(), 0..90),
             (kind, label) in any::<(u8, [u8; LABEL_BYTES])>(),
             payload in prop::option::of(prop::collection::vec(any::<u8>(), 0..PAYLOAD_MAX)),
         ) {
+            let mut history = CutHistory::default();
+            cuts.into_iter().for_each(|seq| history.add(seq));
             let state = State {
                 last_seq,
                 clean,
-                cut,
-                cutting: cutting && cut.is_some(),
-                cuts: generation as u16,
+                cutting: cutting && history.newest().is_some(),
+                cuts: history,
                 adopted,
                 kind: Kind::from_byte(kind),
                 label,

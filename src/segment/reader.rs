@@ -25,9 +25,9 @@ use std::sync::Arc;
 
 use crate::error::Result;
 use crate::format::{
-    BatchError, BatchHeader, DIGEST_AT, DIGEST_SIZE, HEADER_SIZE, HeadDigest, MAGIC, Place,
-    PlaceKey, RECORD_HEAD_SIZE, RecordHead, Records, State, VERSION, VERSION_AT, VerifiedBatch,
-    decode, decode_digested, log_of,
+    BatchError, BatchHeader, CutHistory, DIGEST_AT, DIGEST_SIZE, HEADER_SIZE, HeadDigest, MAGIC,
+    Place, PlaceKey, RECORD_HEAD_SIZE, RecordHead, Records, State, VERSION, VERSION_AT,
+    VerifiedBatch, decode, decode_digested, log_of,
 };
 use crate::io::StorageFile;
 use crate::mutation::mutated;
@@ -74,6 +74,8 @@ pub(crate) struct SegmentScanner {
     /// The first sequence number in the segment's name.
     segment: u64,
     salt: Option<u64>,
+    /// Which salts the first batch may have.
+    cuts: CutHistory,
     unit: Option<u64>,
     offset: u64,
     expected_seq: u64,
@@ -169,11 +171,25 @@ impl SegmentScanner {
             origin,
             segment: first_seq,
             salt: None,
+            cuts: CutHistory::default(),
             unit: None,
             offset: 0,
             expected_seq: first_seq,
             window: Window::default(),
         })
+    }
+
+    /// With what is known of the cuts of the log's end, so that what a former segment of the same
+    /// number had is told from what this one has.
+    pub(crate) fn with_cuts(mut self, cuts: &CutHistory) -> SegmentScanner {
+        self.cuts.clone_from(cuts);
+        self
+    }
+
+    /// Whether a batch with this salt may be of this segment, and not of a former one of the same
+    /// number: copies of that may lie anywhere, as a user stored them.
+    fn is_of_this_life(&self, salt: u64) -> bool {
+        self.cuts.allow(self.segment, salt) || mutated("trust_former_lives")
     }
 
     /// Where its batches belong.
@@ -256,6 +272,7 @@ impl SegmentScanner {
             };
             if header.shard != self.shard
                 || !self.is_ours(&header, &stated)
+                || !self.is_of_this_life(header.salt)
                 || header.first_seq <= stop.expected_seq
                 || !candidate.is_multiple_of(header.unit())
                 || wasted > WASTED_MAX * self.file_bytes && header.end_bytes() > SMALL_BYTES
@@ -324,6 +341,7 @@ impl SegmentScanner {
         }
         if header.first_seq > self.expected_seq
             || self.salt.is_some_and(|salt| salt != header.salt)
+            || !self.is_of_this_life(header.salt)
             || !self.offset.is_multiple_of(header.unit())
         {
             return Ok(Err(StopKind::Damaged));

@@ -170,7 +170,7 @@ impl World {
             let made = record.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));
             let mut chances = Rng::of_step(0xf07e, made);
             if chances.percent(40) {
-                forge(record, seq, &mut chances, Some(&self.disk));
+                forge(record, seq, &mut chances, Some(&self.disk), &self.former);
             }
         }
         let first = self.model.last() + 1;
@@ -281,9 +281,21 @@ impl World {
         }
     }
 
+    /// A service may have copies of the segments that go when everything after `seq` is cut off.
+    fn keep_copies_after(&mut self, seq: u64) {
+        for name in self.disk.names() {
+            let digits = name.strip_prefix("wal-").and_then(|name| name.strip_suffix(".seg"));
+            let first = digits.and_then(|digits| digits.parse().ok());
+            if let Some(first) = first.filter(|&first: &u64| first > seq) {
+                self.former.push((first, self.disk.content(&name).unwrap_or_default()));
+            }
+        }
+    }
+
     fn truncate_after(&mut self, log: &Log) -> Result<(), Broken> {
         let checkpoint = self.model.checkpoint.as_ref().map_or(0, |mark| mark.0);
         let seq = self.rng.between(checkpoint.max(self.model.first - 1), self.model.last());
+        self.keep_copies_after(seq);
         let outcome = log.truncate_after(Seq::new(seq));
         self.model.was_cut = true;
         self.tell(|| format!("truncate after {seq}: {outcome:?}"));

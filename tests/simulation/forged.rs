@@ -13,17 +13,31 @@ use crate::rng::Rng;
 const TO_A_BLOCK: usize = 512 - HEADER_SIZE - 8;
 
 /// Puts the format into `record`, behind its first eight bytes, which tell it from others. It would
-/// become record `seq`, and lies in a log on `disk` if there is one.
-pub(crate) fn forge(record: &mut [u8], seq: u64, rng: &mut Rng, disk: Option<&SimDisk>) {
+/// become record `seq`, and lies in a log on `disk` if there is one, which had `former` segments.
+pub(crate) fn forge(
+    record: &mut [u8],
+    seq: u64,
+    rng: &mut Rng,
+    disk: Option<&SimDisk>,
+    former: &[(u64, Vec<u8>)],
+) {
     let Some(room) = record.get_mut(8..) else { return };
     let aligned = room.len() >= TO_A_BLOCK && rng.percent(70);
     let from = if aligned { TO_A_BLOCK - 8 } else { 0 };
     let room = &mut room[from..];
-    let bytes = match rng.below(4) {
-        0 => stand_alone(seq, rng),
-        1 => versions(room.len(), rng),
-        2 => frames(seq, rng, disk),
-        _ => copy_of_the_log(rng, disk),
+    // Best of all what the segment that it goes to had before the end was cut off.
+    let cut = former
+        .iter()
+        .rev()
+        .take(8)
+        .rfind(|(first, bytes)| *first <= seq && seq - *first < (bytes.len() / 512) as u64);
+    let cut = cut.filter(|_| rng.percent(60));
+    let bytes = match (cut, rng.below(4)) {
+        (Some((first, bytes)), _) => bytes[(seq - first) as usize * 512..].to_vec(),
+        (None, 0) => stand_alone(seq, rng),
+        (None, 1) => versions(room.len(), rng),
+        (None, 2) => frames(seq, rng, disk),
+        (None, _) => copy_of_the_log(rng, disk),
     };
     let len = bytes.len().min(room.len());
     room[..len].copy_from_slice(&bytes[..len]);

@@ -45,6 +45,8 @@ pub(crate) struct World {
     pub(crate) model: Model,
     pub(crate) tickets: Vec<(Commit, Durability)>,
     pub(crate) places: Vec<RecordRef>,
+    /// What segments that were cut off had, by their first record.
+    pub(crate) former: Vec<(u64, Vec<u8>)>,
     /// The log was closed, and nothing failed.
     pub(crate) closed: bool,
     /// Something was asked to fail in this life of the log.
@@ -79,6 +81,7 @@ impl World {
             model: Model::new(),
             tickets: Vec::new(),
             places: Vec::new(),
+            former: Vec::new(),
             closed: false,
             faulty: false,
             queue_lost: false,

@@ -172,8 +172,8 @@ fn a_cut_at_any_moment_leaves_a_copy_from_before_it_or_from_after_it() {
     let log = log();
     let cut = |memory: &Memory| {
         edit_state(memory, |state| {
-            (state.cut, state.last_seq, state.first_seq) = (Some(8), 8, 1);
-            state.cuts += 1;
+            (state.last_seq, state.first_seq) = (8, 1);
+            state.cuts.add(8);
         });
         memory.remove(&segment_filename(SINGLE, 9)).unwrap();
     };

@@ -86,6 +86,8 @@ struct BatchStats {
 pub(crate) struct Config {
     pub(crate) shard: ShardId,
     pub(crate) log_tag: u64,
+    /// How often the end of the log was cut off: whoever begins a segment says so in its salt.
+    pub(crate) cuts: u64,
     pub(crate) strategy: Strategy,
     /// The strategy was asked for and stays.
     pub(crate) strategy_is_fixed: bool,
@@ -349,7 +351,8 @@ impl Committer {
             }
             InFlightOp::Install { file, first_seq, name } => {
                 let first_seq = Seq::new(first_seq);
-                let info = SegmentInfo { first_seq, last_seq: Seq::NONE, bytes: 0, name };
+                let cuts = Some(self.config.cuts as u16);
+                let info = SegmentInfo { first_seq, last_seq: Seq::NONE, bytes: 0, name, cuts };
                 board.segments().push(info);
                 board.metrics().rotations += 1;
                 self.pipeline.installed(file);

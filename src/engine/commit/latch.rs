@@ -18,6 +18,7 @@
 //! Threading: any number of waiters, one thread opens.
 
 use std::ops::RangeInclusive;
+use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use std::task::{Poll, Waker};
 use std::time::Instant;
@@ -26,11 +27,12 @@ use crate::error::{Error, Result};
 use crate::mutation::mutated;
 use crate::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use crate::sync::{Futex, Mutex, MutexGuard, now};
+use crate::sys;
 use crate::wakers::{Key, Wakers, may_block};
 
 /// How far what a latch stands for has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-#[repr(u32)]
+#[repr(u8)]
 pub(crate) enum Stage {
     /// The operating system has it.
     Written = 1,
@@ -86,11 +88,34 @@ pub(crate) struct Latch {
     relay: AtomicBool,
     wakers: Mutex<Wakers>,
     failure: OnceLock<Arc<Error>>,
+    /// The log's directory, and how often the process had been forked when the latch was made: in a
+    /// child nobody will open it, and any of its locks may be held for ever.
+    home: Option<Arc<Path>>,
+    forks: u32,
 }
 
 impl Latch {
     pub(crate) fn new() -> Arc<Latch> {
-        Arc::new(Latch::default())
+        Arc::new(Latch { forks: sys::forks(), ..Latch::default() })
+    }
+
+    /// A latch of the log in `home`.
+    pub(crate) fn of(home: &Arc<Path>) -> Arc<Latch> {
+        let home = Some(Arc::clone(home));
+        Arc::new(Latch { forks: sys::forks(), home, ..Latch::default() })
+    }
+
+    /// Whether this is a child of the process that waits for the latch.
+    fn is_forked(&self) -> bool {
+        sys::forks() != self.forks && !mutated("wait_after_fork")
+    }
+
+    fn require_own_process(&self) -> Result<()> {
+        if !self.is_forked() {
+            return Ok(());
+        }
+        let home = self.home.as_deref().unwrap_or(Path::new("."));
+        Err(Error::Forked { path: home.to_path_buf() })
     }
 
     /// Whether the latch has reached `level`; an error once it failed before that.
@@ -106,6 +131,7 @@ impl Latch {
         if self.check(level)? {
             return Ok(true);
         }
+        self.require_own_process()?;
         may_block()?;
         self.sleepers.fetch_add(1, Ordering::SeqCst);
         let outcome = self.sleep(level, deadline);
@@ -161,6 +187,9 @@ impl Latch {
             Err(error) => return Poll::Ready(Err(error)),
             Ok(false) => {}
         }
+        if let Err(forked) = self.require_own_process() {
+            return Poll::Ready(Err(forked));
+        }
         let waker = waker.clone();
         let before = self.wakers().enter(key, waker);
         drop(before);
@@ -177,6 +206,9 @@ impl Latch {
 
     /// A future that polled is dropped.
     pub(crate) fn leave(&self, key: Key) {
+        if self.is_forked() {
+            return;
+        }
         let waker = self.wakers().leave(key);
         drop(waker);
     }

@@ -32,6 +32,7 @@ mod spares;
 
 use std::cell::LazyCell;
 use std::collections::VecDeque;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -112,6 +113,8 @@ pub(crate) struct Placed {
     pub(crate) segment: u64,
     /// Where in the segment the first record's head lies.
     pub(crate) offset: u64,
+    /// How often the end of the log had been cut off, counted round and round.
+    pub(crate) cuts: u16,
     /// What the appender owes its batch.
     pub(crate) role: Role,
 }
@@ -187,6 +190,10 @@ pub(crate) struct WriteQueue {
     heads: Vec<Vec<u8>>,
     batches: VecDeque<QueuedBatch>,
     next_seq: u64,
+    /// How often the end of the log was cut off, counted round and round.
+    cuts: u16,
+    /// The log's directory, to be named to who waits for a batch in a child process.
+    home: Arc<Path>,
     active: Option<Active>,
     spares: Vec<(FileId, u64)>,
     preparing: bool,
@@ -225,6 +232,8 @@ impl WriteQueue {
             heads: Vec::new(),
             batches: VecDeque::new(),
             next_seq,
+            cuts: 0,
+            home: Arc::from(Path::new(".")),
             active: None,
             spares: Vec::new(),
             preparing: false,
@@ -293,7 +302,8 @@ impl WriteQueue {
         let (latch, segment) = (Arc::clone(&batch.latch), batch.segment);
         let offset = batch.offset + at as u64;
         let role = self.role(opens, waits, &now);
-        Ok(Placed { first_seq, latch, segment, offset, role })
+        let cuts = self.cuts;
+        Ok(Placed { first_seq, latch, segment, offset, cuts, role })
     }
 
     fn open_takes(&self, records: u32, bytes: usize) -> bool {
@@ -365,7 +375,7 @@ impl WriteQueue {
             first_seq: self.next_seq,
             sync: false,
             opened: now,
-            latch: Latch::new(),
+            latch: Latch::of(&self.home),
             file: active.file,
             segment: active.first_seq,
             offset: active.position,
@@ -445,9 +455,15 @@ impl WriteQueue {
     }
 
     /// Sequence numbers go on from `next_seq`. The queue must be empty and the segment left.
-    pub(crate) fn reset_seq(&mut self, next_seq: u64) {
+    pub(crate) fn reset_seq(&mut self, next_seq: u64, cuts: u64) {
         debug_assert!(self.batches.is_empty() && self.active.is_none());
         self.next_seq = next_seq;
+        self.cuts = cuts as u16;
+    }
+
+    /// The log is in this directory.
+    pub(crate) fn set_home(&mut self, home: &Path) {
+        self.home = Arc::from(home);
     }
 
     /// Ends the queue: the first reason stays. Returns who waits for what was in it.

@@ -201,8 +201,8 @@ impl<Q: IoQueue> RingThread<Q> {
                 committer.want_durable(self.shared.queue().appended_seq());
                 self.quiescing.push(reply);
             }
-            Control::Reset(seq, reply) => {
-                committer.reset(&self.shared, seq);
+            Control::Reset(seq, cuts, reply) => {
+                committer.reset(&self.shared, seq, cuts);
                 let _ = reply.send(());
             }
             Control::Stop => committer.stop(&self.shared),

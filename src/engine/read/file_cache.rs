@@ -22,7 +22,8 @@ use crate::error::{Corruption, CorruptionKind, Error, Result, Witness};
 use crate::format::{RECORD_HEAD_SIZE, RecordHead};
 use crate::io::{Access, Storage, StorageFile};
 use crate::mutation::mutated;
-use crate::segment::reader::Origin;
+use crate::replication::ShardId;
+use crate::segment::reader::{Origin, Scan, SegmentScanner};
 use crate::segment::window::Slice;
 use crate::seq::Seq;
 
@@ -33,6 +34,7 @@ const FILES_MAX: usize = 64;
 pub(crate) struct FileCache {
     pub(crate) storage: Arc<dyn Storage>,
     pub(crate) origin: Origin,
+    shard: ShardId,
     open: RwLock<Vec<(Seq, Arc<dyn StorageFile>)>>,
     /// How often files were let go of.
     releases: AtomicU64,
@@ -40,8 +42,8 @@ pub(crate) struct FileCache {
 
 impl FileCache {
     /// Opens segments as they are asked for, and keeps the last few.
-    pub(crate) fn new(storage: Arc<dyn Storage>, origin: Origin) -> FileCache {
-        FileCache { storage, origin, open: RwLock::default(), releases: AtomicU64::new(0) }
+    pub(crate) fn new(storage: Arc<dyn Storage>, shard: ShardId, origin: Origin) -> FileCache {
+        FileCache { storage, origin, shard, open: RwLock::default(), releases: AtomicU64::new(0) }
     }
 
     /// The file of a segment. It is kept only if `is_live` says so once it is open: else it was
@@ -109,7 +111,10 @@ impl FileCache {
         let find = || {
             let (segment, last) = segments.find(seq)?;
             let lives = seq <= last && seq <= segments.left_since(mark);
-            (segment.first_seq == place.segment && lives).then_some(segment)
+            // After a cut another segment may begin with the same number.
+            let known = segment.cuts.zip(place.life.0);
+            let is_other = known.is_some_and(|(is, was)| is != was) && !mutated("trust_any_life");
+            (segment.first_seq == place.segment && lives && !is_other).then_some(segment)
         };
         let Some(segment) = find() else { return Err(gone()) };
         let mut data = vec![0; RECORD_HEAD_SIZE + place.bytes as usize];
@@ -142,10 +147,34 @@ impl FileCache {
             return Ok(Record { data, record_ref: place, time_nanos: 0 });
         }
         read?;
-        let path = self.storage.dir().join(segment.name);
+        let path = self.storage.dir().join(&segment.name);
+        if let Some(file) = file
+            && self.lies_elsewhere(file, &segment, place)?
+        {
+            return Err(Error::NotThere { seq, path, offset: place.offset });
+        }
         let kind = CorruptionKind::Damaged;
         let damage = Corruption::new(path, place.offset, (seq, seq), kind, Witness::Itself);
         Err(Error::Corrupt(damage))
+    }
+
+    /// Whether the record lies whole in its segment, and not at `place`.
+    fn lies_elsewhere(
+        &self,
+        file: Arc<dyn StorageFile>,
+        segment: &SegmentInfo,
+        place: RecordRef,
+    ) -> Result<bool> {
+        let first_seq = segment.first_seq.get();
+        let mut scanner = SegmentScanner::new(file, self.shard.get(), self.origin, first_seq)?;
+        while let Scan::Batch(batch) = scanner.next_batch()? {
+            let mut views = batch.records();
+            if let Some(view) = views.find(|view| view.seq == place.seq.get()) {
+                let offset = batch.offset() + u64::from(view.offset);
+                return Ok((offset, view.bytes.len()) != (place.offset, place.bytes as usize));
+            }
+        }
+        Ok(false)
     }
 }
 

@@ -5,8 +5,9 @@
 //!   where records were truncated says [`Error::Truncated`].
 //! - One over records that are cut off at the end ([`Log::truncate_after`]) says so where they
 //!   began: it shows nothing of what came in their place, and calls nothing of that damage.
-//! - So does one that was opened to read only, beside a writer in another process: before it tells
-//!   an error it looks at `state` once more ([`watch`](crate::engine::read::watch)).
+//! - So does one that was opened to read only, beside a writer in another process: after each
+//!   batch, and before it tells an error, it looks at `state` once more
+//!   ([`watch`](crate::engine::read::watch)).
 //! - A reader over a damaged log has the damage as its last item.
 //! - After an error it yields nothing more.
 //! - A record is a slice of the memory that its part of the file was read into; nothing is copied
@@ -21,7 +22,7 @@ use std::sync::Arc;
 use crate::engine::Log;
 use crate::engine::read::cuts::Mark;
 use crate::engine::read::file_cache::FileCache;
-use crate::engine::read::record::{Record, RecordRef};
+use crate::engine::read::record::{Life, Record, RecordRef};
 use crate::engine::read::segments::Segments;
 use crate::engine::read::watch::{Truncation, Watch};
 use crate::engine::recovery::{Recovered, Recovery, Verdict};
@@ -62,6 +63,8 @@ pub struct Reader {
     next: Seq,
     end: Seq,
     pub(crate) mark: Mark,
+    /// What cuts by a writer elsewhere left, as of the last batch.
+    left_elsewhere: Seq,
     scan: Option<Position>,
     failed: bool,
     recovery: Option<Box<Recovery>>,
@@ -80,6 +83,7 @@ struct Position {
 struct Begun {
     offset: u64,
     time_nanos: u64,
+    life: Life,
     walk: Walk,
 }
 
@@ -109,8 +113,9 @@ impl Reader {
         end: Seq,
         mark: Mark,
     ) -> Reader {
-        let (scan, failed) = (None, false);
-        Reader { files, shard, segments, next, end, mark, scan, failed, recovery: None }
+        let (scan, failed, left_elsewhere) = (None, false, Seq::new(u64::MAX));
+        let recovery = None;
+        Reader { files, shard, segments, next, end, mark, left_elsewhere, scan, failed, recovery }
     }
 
     /// What opening to read only found; `None` for a reader of an open log, which has its own
@@ -162,7 +167,7 @@ impl Reader {
     /// The next record, if the batch that was begun has it.
     fn next_of_batch(&mut self) -> Option<Record> {
         let position = self.scan.as_mut()?;
-        let Begun { offset, time_nanos, walk } = position.batch.as_mut()?;
+        let Begun { offset, time_nanos, life, walk } = position.batch.as_mut()?;
         let until = position.last_seq.min(self.end);
         while let Some(view) = walk.next(position.scanner.after(*offset)) {
             let seq = Seq::new(view.seq);
@@ -173,7 +178,7 @@ impl Reader {
             let data = position.scanner.slice(offset + RECORD_HEAD_SIZE as u64, bytes)?;
             let (segment, bytes) = (position.segment, bytes as u32);
             self.next = seq.next();
-            let record_ref = RecordRef { seq, segment, offset, bytes };
+            let record_ref = RecordRef { seq, segment, offset, bytes, life: *life };
             return Some(Record { data, record_ref, time_nanos: *time_nanos });
         }
         position.batch = None;
@@ -191,8 +196,11 @@ impl Reader {
         let offset = match position.scanner.next_batch()? {
             Scan::Batch(batch) => {
                 let (offset, header) = (batch.offset(), batch.header());
-                let (time_nanos, walk) = (header.time_nanos, Walk::new(header));
-                position.batch = Some(Begun { offset, time_nanos, walk });
+                let (time_nanos, life) = (header.time_nanos, Life(header.cuts()));
+                let walk = Walk::new(header);
+                position.batch = Some(Begun { offset, time_nanos, life, walk });
+                // A writer elsewhere may have cut off what was just read, or some of it.
+                self.left_elsewhere = self.segments.left_elsewhere()?;
                 return Ok(());
             }
             Scan::End(stop) => stop.offset,
@@ -284,7 +292,7 @@ impl Iterator for Reader {
             let before = self.next;
             if let Some(record) = self.next_of_batch() {
                 // Looked at after it was read: a cut is counted before it changes anything.
-                let left = self.segments.left_since(self.mark);
+                let left = self.segments.left_since(self.mark).min(self.left_elsewhere);
                 if record.seq() <= left || mutated("read_over_a_cut") {
                     return Some(Ok(record));
                 }

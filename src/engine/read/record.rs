@@ -6,11 +6,16 @@ use crate::seq::Seq;
 
 /// Where a record lies, for [`Log::read`](crate::Log::read).
 ///
-/// It stays valid until the record is truncated away. The engine checks what it finds there: that
-/// the segment has this record, and that a record of this length lies there whole. If the record
-/// was truncated *before*, that is an error, and so is damage. Which record it is, the place does
-/// not say: one that the engine did not give out, or that was kept over a
-/// [`truncate_after`](crate::Log::truncate_after) of its record, may lead to other bytes.
+/// It stays valid until the record is truncated away; then to read by it is an error
+/// ([`Error::Truncated`]), also if another record came to the same place after a
+/// [`truncate_after`](crate::Log::truncate_after). A place with which the log never had that record
+/// is one as well ([`Error::OutOfRange`], [`Error::Truncated`] or [`Error::NotThere`]), as long as
+/// no record of that very length lies there whole.
+///
+/// Two things it cannot tell by itself. Which record lies at a place is known from the batch around
+/// it, which is not read; so one that was put together from parts ([`new`](RecordRef::new)) must
+/// have the parts of one. And such a one does not say how often the log had been cut when it was
+/// given out: whoever keeps parts forgets those behind a cut when he makes it.
 ///
 /// ```
 /// let dir = tempfile::tempdir()?;
@@ -27,19 +32,51 @@ pub struct RecordRef {
     pub(crate) segment: Seq,
     pub(crate) offset: u64,
     pub(crate) bytes: u32,
+    pub(crate) life: Life,
 }
+
+/// How often the end of the log had been cut off when a segment began, if that is known. It says
+/// nothing of which record a place is of, so places are compared without it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Life(pub(crate) Option<u16>);
+
+impl PartialEq for Life {
+    fn eq(&self, _other: &Life) -> bool {
+        true
+    }
+}
+
+impl Eq for Life {}
+
+impl PartialOrd for Life {
+    fn partial_cmp(&self, other: &Life) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Life {
+    fn cmp(&self, _other: &Life) -> std::cmp::Ordering {
+        std::cmp::Ordering::Equal
+    }
+}
+
+impl std::hash::Hash for Life {
+    fn hash<H: std::hash::Hasher>(&self, _state: &mut H) {}
+}
+
+const _: () = assert!(size_of::<RecordRef>() == 32);
 
 impl RecordRef {
     /// A ref put together again from its parts, as an index may have kept them.
     pub fn new(seq: Seq, segment: Seq, offset: u64, bytes: u32) -> RecordRef {
-        RecordRef { seq, segment, offset, bytes }
+        RecordRef { seq, segment, offset, bytes, life: Life::default() }
     }
 
     /// The record right after this one in the same atomic batch; it has `bytes` bytes.
     pub fn next(&self, bytes: u32) -> RecordRef {
         let bytes_before = RECORD_HEAD_SIZE as u64 + u64::from(self.bytes);
         let offset = self.offset.saturating_add(bytes_before);
-        RecordRef { seq: self.seq.next(), segment: self.segment, offset, bytes }
+        RecordRef { seq: self.seq.next(), offset, bytes, ..*self }
     }
 
     /// The record's sequence number.

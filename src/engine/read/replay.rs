@@ -11,7 +11,7 @@ use crate::engine::Log;
 use crate::engine::options::Builder;
 use crate::engine::read::file_cache::FileCache;
 use crate::engine::read::reader::Reader;
-use crate::engine::read::record::RecordRef;
+use crate::engine::read::record::{Life, RecordRef};
 use crate::engine::read::watch::Watch;
 use crate::engine::recovery::snapshot::{DirSnapshot, look_again};
 use crate::engine::recovery::{self, Mode, OnBatch, RecoveredBatch};
@@ -84,12 +84,13 @@ pub(crate) type Replay<'f> = dyn FnMut(Replayed<'_>) -> Result<()> + 'f;
 pub(crate) fn show(replay: &mut Replay<'_>, batch: &RecoveredBatch<'_>) -> Result<()> {
     let RecoveredBatch { segment, batch, counts, checkpoint_seq } = batch;
     let (segment, checkpoint_seq) = (*segment, *checkpoint_seq);
-    let time_nanos = batch.header().time_nanos;
+    let (time_nanos, life) = (batch.header().time_nanos, Life(batch.header().cuts()));
     for record in batch.records() {
         if counts.contains(&record.seq) {
             let offset = batch.offset() + u64::from(record.offset);
             let (seq, data) = (Seq::new(record.seq), record.bytes);
-            let record_ref = RecordRef { seq, segment, offset, bytes: data.len() as u32 };
+            let bytes = data.len() as u32;
+            let record_ref = RecordRef { seq, segment, offset, bytes, life };
             replay(Replayed { data, record_ref, time_nanos, checkpoint_seq })?;
         }
     }
@@ -160,7 +161,7 @@ impl Builder {
         let on_batch: &mut OnBatch<'_> = &mut |batch| show(replay, &batch);
         let (identity, mode) = (&self.options.identity, Mode::ReadOnly);
         let recovered = recovery::recover(&*storage, shard, policy, identity, mode, on_batch)?;
-        let files = FileCache::new(storage, recovered.origin);
+        let files = FileCache::new(storage, shard, recovered.origin);
         Ok(Reader::of_segments(files, shard, watch, recovered))
     }
 
@@ -209,7 +210,7 @@ impl Builder {
             let damage = recovered.report.corruption.clone();
             Ok(((recovered, watch), damage))
         })?;
-        let files = FileCache::new(storage, recovered.origin);
+        let files = FileCache::new(storage, shard, recovered.origin);
         Ok(Reader::of_segments(files, shard, watch, recovered))
     }
 }

@@ -63,6 +63,15 @@ impl Segments {
         }
     }
 
+    /// The last record that cuts by a writer elsewhere left.
+    pub(crate) fn left_elsewhere(&self) -> Result<Seq> {
+        let left = match self {
+            Segments::Fixed(_, Some(watch)) if !mutated("ask_at_segments_only") => watch.left()?,
+            _ => None,
+        };
+        Ok(Seq::new(left.unwrap_or(u64::MAX)))
+    }
+
     pub(crate) fn first_seq(&self) -> Seq {
         let first = |segments: &[SegmentInfo]| segments.first().map(|s| s.first_seq);
         let first = match self {

@@ -44,16 +44,29 @@ impl Watch {
     pub(crate) fn truncated(&self, seq: Seq) -> Result<Option<Truncation>> {
         let mut last = self.last.lock();
         let (slots, state) = &mut *last;
+        let left = self.look(slots, state)?;
+        let is_cut = left.is_some_and(|left| seq.get() > left);
+        let first_seq = Seq::new(state.first_seq);
+        Ok((is_cut || seq < first_seq).then_some(Truncation { first_seq, is_cut }))
+    }
+
+    /// The last record that cuts since left; `None` if they left everything.
+    pub(crate) fn left(&self) -> Result<Option<u64>> {
+        let mut last = self.last.lock();
+        let (slots, state) = &mut *last;
+        self.look(slots, state)
+    }
+
+    fn look(&self, slots: &mut [u8], state: &mut State) -> Result<Option<u64>> {
         // What cannot be read is being written: then the other slot counts, or what was seen last.
         if read_changes(&*self.file, slots)?
             && let Ok((newest, _)) = newest(slots)
         {
             *state = newest;
         }
-        let is_new_cut = state.cuts != self.first.cuts || state.cutting;
-        let is_cut = is_new_cut && state.cut.is_some_and(|cut| seq.get() > cut);
-        let first_seq = Seq::new(state.first_seq);
-        Ok((is_cut || seq < first_seq).then_some(Truncation { first_seq, is_cut }))
+        let under_way = state.cuts.newest().filter(|_| state.cutting);
+        let since = state.cuts.lowest_since(self.first.cuts.count());
+        Ok(since.or(under_way))
     }
 }
 

@@ -85,6 +85,9 @@ pub(crate) struct SegmentInfo {
     pub(crate) bytes: u64,
     /// Its name.
     pub(crate) name: String,
+    /// How often the end of the log had been cut off when it began, counted round and round, as its
+    /// salt says; `None` where there is no salt.
+    pub(crate) cuts: Option<u16>,
 }
 
 /// A batch that counts, and what is known of it.

@@ -105,6 +105,10 @@ pub(crate) fn carry_out(
 /// The state of a log that ends with `last_seq`: nothing in it testifies to a later record.
 pub(crate) fn ended_at(state: &State, last_seq: u64) -> State {
     let mut state = State { cutting: false, ..state.clone() };
+    if state.cuts.newest() != Some(last_seq) && !mutated("tolerate_without_a_cut") {
+        // Damage was tolerated: from here on that is a cut like any other.
+        state.cuts.add(last_seq);
+    }
     state.clean &= state.last_seq <= last_seq;
     state.last_seq = state.last_seq.min(last_seq);
     if let Some(checkpoint) = &mut state.checkpoint {

@@ -109,7 +109,7 @@ impl<'a> DirScan<'a> {
         self.sync_what_was_read(live.last())?;
         let next_seq = Seq::new(next_seq.max(first_seq));
         if self.state.cutting {
-            let cut = self.state.cut.unwrap_or(u64::MAX);
+            let cut = self.state.cuts.newest().unwrap_or(u64::MAX);
             self.plan.end_at = Some(self.plan.end_at.map_or(cut, |end_at| end_at.min(cut)));
         }
         self.report.first_seq = Seq::new(first_seq);
@@ -216,7 +216,7 @@ impl<'a> DirScan<'a> {
         let first_seq = self.state.first_seq;
         let dead = self.segments.windows(2).take_while(|pair| pair[1].0 <= first_seq).count();
         self.plan.remove.extend(self.segments.drain(..dead).map(|(_, name)| name));
-        if let (true, Some(cut)) = (self.state.cutting, self.state.cut) {
+        if let (true, Some(cut)) = (self.state.cutting, self.state.cuts.newest()) {
             let kept = self.segments.partition_point(|(first_seq, _)| *first_seq <= cut);
             let void = self.segments.drain(kept..).rev().map(|(_, name)| name);
             self.plan.remove.extend(void);
@@ -244,6 +244,7 @@ impl<'a> DirScan<'a> {
                     last_seq: Seq::new(next_seq).prev(),
                     bytes: tail.bytes,
                     name: name.clone(),
+                    cuts: tail.cuts,
                 });
                 if tail.bytes < tail.file_bytes {
                     self.plan.trim.push((name.clone(), tail.bytes));
@@ -267,7 +268,8 @@ impl<'a> DirScan<'a> {
     ) -> Result<Tail> {
         let bound = self.bound(first_seq, next);
         let file = self.open(name, next.is_none())?;
-        let mut scanner = SegmentScanner::new(file, self.shard.get(), self.origin, first_seq)?;
+        let scanner = SegmentScanner::new(file, self.shard.get(), self.origin, first_seq)?;
+        let mut scanner = scanner.with_cuts(&self.state.cuts);
         let mut tail = Tail {
             name: Some(name.to_owned()),
             file_bytes: scanner.file_bytes(),
@@ -302,6 +304,7 @@ impl<'a> DirScan<'a> {
             self.report.padding_bytes += padding;
             padding = header.frame_bytes() - header.end_bytes();
             tail.has_batch = true;
+            tail.cuts = header.cuts();
             tail.bytes = batch.offset() + header.end_bytes();
             tail.offset = (batch.offset() + header.frame_bytes()).min(tail.file_bytes);
             let was_last = header.last_seq() == u64::MAX;
@@ -336,9 +339,9 @@ impl<'a> DirScan<'a> {
         next.map_or(u64::MAX, |next| next - 1).min(self.cut(first_seq))
     }
 
-    /// The last record in a segment that the cut in `state` leaves.
+    /// The last record in a segment that the cuts in `state` leave.
     fn cut(&self, first_seq: u64) -> u64 {
-        self.state.cut.filter(|&cut| first_seq <= cut).unwrap_or(u64::MAX)
+        self.state.cuts.end_of(first_seq).unwrap_or(u64::MAX)
     }
 
     fn open(&self, name: &str, is_last: bool) -> Result<Arc<dyn StorageFile>> {
@@ -477,7 +480,7 @@ impl<'a> DirScan<'a> {
 
 /// What a state says of the log, once the cut that it may announce is finished.
 pub(crate) fn known(state: &State) -> State {
-    match (state.cutting, state.cut) {
+    match (state.cutting, state.cuts.newest()) {
         (true, Some(cut)) => State { cutting: true, ..ended_at(state, cut) },
         _ => state.clone(),
     }
@@ -498,6 +501,8 @@ struct Tail {
     /// The last record that could count here.
     bound: u64,
     has_batch: bool,
+    /// How often the log had been cut when the segment began.
+    cuts: Option<u16>,
     later: Option<LaterBatch>,
     /// The last record here, where the name of the next segment says that it is there instead.
     beyond: Option<u64>,
@@ -518,6 +523,7 @@ impl Tail {
             next_seq,
             bound: u64::MAX,
             has_batch: false,
+            cuts: None,
             later: None,
             beyond: None,
             voids: None,

@@ -7,6 +7,7 @@ use crate::io::mem::{LOG_ID, Memory, SegmentBytes, record};
 use crate::segment::name::segment_filename;
 
 mod crash;
+mod cuts;
 mod directory;
 mod repair;
 mod tail;

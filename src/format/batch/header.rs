@@ -36,6 +36,12 @@ pub struct BatchHeader {
 }
 
 impl BatchHeader {
+    /// How often the end of the log had been cut off when the segment began, counted round and
+    /// round; `None` of a stand-alone batch.
+    pub(crate) fn cuts(&self) -> Option<u16> {
+        (self.salt != 0).then_some(self.salt as u16)
+    }
+
     /// Reads a header and the digest it states. Only plausibility is checked, the digest is not.
     ///
     /// # Errors

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::engine::commit::board::Board;
 use crate::engine::commit::committer::{Committer, InFlightOp};
 use crate::error::Error;
+use crate::format::CutHistory;
 use crate::mutation::mutated;
 
 impl Committer {
@@ -38,10 +39,15 @@ impl Committer {
     }
 
     /// Goes on after `seq`. Nothing may be in flight.
-    pub(crate) fn reset(&mut self, board: &Board, seq: u64) {
+    pub(crate) fn reset(&mut self, board: &Board, seq: u64, cuts: u64) {
         self.pipeline.reset(seq);
+        self.config.cuts = cuts;
+        // Those that are left are spares: what they become begins after the cut.
+        for file in self.files.values_mut() {
+            file.salt = CutHistory::mark(cuts, file.salt);
+        }
         // First: who sees the watermark set back sees why.
-        board.queue().reset_seq(seq + 1);
+        board.queue().reset_seq(seq + 1, cuts);
         board.watermarks.reset(seq);
     }
 

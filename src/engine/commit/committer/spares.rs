@@ -21,6 +21,7 @@ use crate::engine::commit::board::Board;
 use crate::engine::commit::committer::{Committer, InFlightOp, SegmentFile};
 use crate::engine::commit::queue::WriteQueue;
 use crate::error::{Error, Result};
+use crate::format::CutHistory;
 use crate::io::{Blocks, FileId, FileOp};
 use crate::mutation::mutated;
 use crate::segment::name::spare_name;
@@ -77,7 +78,8 @@ impl Committer {
             return self.fail(Error::io("get random bytes for", &board.dir, source));
         }
         // Salt 0 means a stand-alone batch.
-        let mut salt = u64::from_le_bytes(salt).max(1);
+        let salt = u64::from_le_bytes(salt).max(CutHistory::SALT_MIN);
+        let mut salt = CutHistory::mark(self.config.cuts, salt);
         if mutated("reuse_salt") {
             salt = 1;
         }

@@ -92,41 +92,41 @@ mod tests {
 
     /// Runs `periods`, in which batches take what `time` says.
     fn run(
-        choice: &mut StrategySelector,
+        selector: &mut StrategySelector,
         periods: u32,
         time: impl Fn(Strategy) -> u64,
     ) -> (u32, u32) {
         let (mut base, mut changes) = (0, 0);
         for _ in 0..periods * PERIOD {
-            let strategy = choice.next();
+            let strategy = selector.next();
             base += u32::from(strategy == BASE);
-            changes += u32::from(choice.took(strategy, Duration::from_micros(time(strategy))));
+            changes += u32::from(selector.took(strategy, Duration::from_micros(time(strategy))));
         }
         (base, changes)
     }
 
     #[test]
     fn what_stays_clearly_faster_stays_chosen() {
-        let mut choice = StrategySelector::new(Strategy::Dsync, false);
+        let mut selector = StrategySelector::new(Strategy::Dsync, false);
         let times = |strategy| if strategy == BASE { 100 } else { 40 };
-        assert_eq!(run(&mut choice, 10, times), (10 * SAMPLE as u32, 0));
-        assert_eq!(choice.now(), Strategy::Dsync);
+        assert_eq!(run(&mut selector, 10, times), (10 * SAMPLE as u32, 0));
+        assert_eq!(selector.now(), Strategy::Dsync);
     }
 
     #[test]
     fn what_is_no_longer_clearly_faster_is_left_for_good_at_the_next_comparison() {
-        let mut choice = StrategySelector::new(Strategy::LinkedFsync, false);
-        run(&mut choice, 1, |strategy| if strategy == BASE { 100 } else { 40 });
-        assert_eq!(run(&mut choice, 1, |_| 100).1, 1);
-        assert_eq!(choice.now(), BASE);
-        let (base, changes) = run(&mut choice, 3, |strategy| if strategy == BASE { 9 } else { 1 });
+        let mut selector = StrategySelector::new(Strategy::LinkedFsync, false);
+        run(&mut selector, 1, |strategy| if strategy == BASE { 100 } else { 40 });
+        assert_eq!(run(&mut selector, 1, |_| 100).1, 1);
+        assert_eq!(selector.now(), BASE);
+        let (base, changes) = run(&mut selector, 3, |strategy| if strategy == BASE { 9 } else { 1 });
         assert_eq!((base, changes), (3 * PERIOD, 0));
     }
 
     #[test]
     fn what_was_asked_for_never_changes() {
-        let mut choice = StrategySelector::new(Strategy::Dsync, true);
+        let mut selector = StrategySelector::new(Strategy::Dsync, true);
         let times = |strategy| if strategy == Strategy::Dsync { 1000 } else { 1 };
-        assert_eq!(run(&mut choice, 4, times), (0, 0));
+        assert_eq!(run(&mut selector, 4, times), (0, 0));
     }
 }

@@ -12,8 +12,9 @@ pub(crate) enum Control {
     /// The queue was frozen by the sender. Make everything durable, seal the active segment and
     /// answer.
     Quiesce(Sender<Result<()>>),
-    /// The log was cut after this sequence number while it was quiesced; goes on from there.
-    Reset(u64, Sender<()>),
+    /// The log was cut after this sequence number while it was quiesced, for the so many-th time;
+    /// goes on from there.
+    Reset(u64, u64, Sender<()>),
     /// Everything was quiesced and the queue has ended: remove the spares and end the thread.
     Stop,
     /// The last handle was dropped on this very thread, which cannot wait for itself: quiesce,

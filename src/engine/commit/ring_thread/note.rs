@@ -8,12 +8,16 @@
 //! It costs one write and one sync of one slot for each pause, by the ring thread while it has
 //! nothing else to do. While the note is up to date, that thread sleeps without a timer; so the
 //! next appender that commits by itself wakes it.
+//!
+//! A note only helps. Where there is no room for it, below a limit on the length of files or on a
+//! disk that is full, the log goes on without it, and it is tried again after the next pause.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::engine::commit::shared::Shared;
 use crate::engine::state_file::StateFile;
+use crate::error::Error;
 use crate::format::State;
 use crate::mutation::mutated;
 use crate::sync::Mutex;
@@ -67,9 +71,22 @@ impl Notes {
         let last_seq = file.current().last_seq.max(durable_seq);
         let state = State { last_seq, clean: false, ..file.current().clone() };
         if last_seq > file.current().last_seq && !mutated("forget_the_note") {
-            let written = shared.or_poison(file.write(state));
+            let written = file.write(state);
+            if written.as_ref().is_err_and(is_refused) && !mutated("end_for_a_note") {
+                // After the next pause it is tried again.
+                shared.metrics().notes_refused += 1;
+                return;
+            }
+            let written = shared.or_poison(written);
             shared.metrics().notes += u64::from(written.is_ok());
         }
         self.noted_seq = last_seq;
     }
+}
+
+/// Whether there was no room for the note: then the state before it still counts. What of the note
+/// was written is true, should a later torn write complete it. A sync that failed is another
+/// matter, as always: nobody knows what it left.
+fn is_refused(error: &Error) -> bool {
+    matches!(error, Error::Io { op: "write", .. }) && error.is_shortage()
 }

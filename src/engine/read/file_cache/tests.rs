@@ -91,7 +91,7 @@ fn append(log: &Log, n: u64) -> RecordRef {
 fn read_while(disk: &SimDisk, log: &Log, place: RecordRef, act: Act) -> (Result<Record>, Vec<u8>) {
     let (act, seen) = (Arc::new(Mutex::new(Some(act))), Arc::default());
     let hooked = Hooked { disk: disk.clone(), act, seen: Arc::clone(&seen) };
-    let files = FileCache::new(Arc::new(hooked), Origin::UNKNOWN);
+    let files = FileCache::new(Arc::new(hooked), ShardId::SINGLE, Origin::UNKNOWN);
     let read = files.read(&Segments::Live(Arc::clone(&log.inner.shared)), place);
     let seen = seen.lock().clone();
     (read, seen)
@@ -161,4 +161,46 @@ fn a_reader_beside_a_cut_of_the_end_shows_what_is_left_and_says_truncated() {
         assert!(matches!(reader.read(place), Err(Error::Truncated { .. })));
         assert_eq!(log.reader().unwrap().count() as u64, 4 + refill + 1);
     }
+}
+
+#[test]
+fn a_place_kept_over_a_cut_is_truncated_also_where_its_segment_was_made_again() {
+    let disk = SimDisk::new(4);
+    let log = log(&disk);
+    for n in 1..=5 {
+        append(&log, n);
+    }
+    log.rotate().unwrap();
+    let places: Vec<_> = (6..=10).map(|n| append(&log, n)).collect();
+    let read: Vec<_> = log.reader().unwrap().map(|it| it.unwrap().record_ref()).collect();
+    assert_eq!(read[5..], places[..]);
+    log.truncate_after(Seq::new(5)).unwrap();
+    let again: Vec<_> = (106..=109).map(|n| append(&log, n)).collect();
+    assert_eq!(again, places[..4], "other records are at the same places");
+    for place in places[..4].iter().chain(&read[5..9]) {
+        let read = log.read(*place);
+        assert!(matches!(read, Err(Error::Truncated { .. })), "{read:?}");
+    }
+    for (n, place) in (106..).zip(&again) {
+        assert_eq!(log.read(*place).unwrap().data(), record(n));
+    }
+    let shown: Vec<_> = log.reader().unwrap().map(|it| it.unwrap().record_ref()).collect();
+    assert_eq!(log.read(shown[5]).unwrap().data(), record(106));
+}
+
+#[test]
+fn a_place_that_the_log_never_gave_out_is_not_called_damage() {
+    let disk = SimDisk::new(5);
+    let log = log(&disk);
+    let places: Vec<_> = (1..=5).map(|n| append(&log, n)).collect();
+    let place = places[2];
+    for (offset, bytes) in [(place.offset + 1, place.bytes), (place.offset, 3), (1 << 40, 7)] {
+        let made_up = RecordRef::new(place.seq, place.segment, offset, bytes);
+        let read = log.read(made_up);
+        assert!(matches!(read, Err(Error::NotThere { .. })), "{read:?}");
+    }
+    let kept = RecordRef::new(place.seq, place.segment, place.offset, place.bytes);
+    assert_eq!(log.read(kept).unwrap().data(), record(3));
+    let huge = RecordRef::new(place.seq, place.segment, place.offset, u32::MAX);
+    assert!(matches!(log.read(huge), Err(Error::NotThere { .. })));
 }

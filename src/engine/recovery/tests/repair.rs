@@ -41,7 +41,8 @@ fn a_sealed_segment_is_trimmed() {
 #[test]
 fn a_pending_cut_is_finished_newest_file_first() {
     let edit = |state: &mut State| {
-        (state.cut, state.cutting, state.last_seq) = (Some(2), true, 9);
+        state.cuts.add(2);
+        (state.cutting, state.last_seq) = (true, 9);
         checkpoint_at(8)(state);
     };
     let segments = [
@@ -58,7 +59,7 @@ fn a_pending_cut_is_finished_newest_file_first() {
         ["remove wal-00000000000000000007.seg", "remove wal-00000000000000000006.seg"]
     );
     let state = recovered.state.unwrap().current().clone();
-    assert_eq!((state.cutting, state.cut, state.last_seq), (false, Some(2), 2));
+    assert_eq!((state.cutting, state.cuts.newest(), state.last_seq), (false, Some(2), 2));
     assert_eq!(state.checkpoint.unwrap().seq, 2);
     is_settled(&memory, 3);
 }
@@ -66,7 +67,8 @@ fn a_pending_cut_is_finished_newest_file_first() {
 #[test]
 fn a_reader_does_not_see_what_a_pending_cut_voids() {
     let edit = |state: &mut State| {
-        (state.cut, state.cutting, state.last_seq) = (Some(2), true, 9);
+        state.cuts.add(2);
+        (state.cutting, state.last_seq) = (true, 9);
     };
     let segments = [(1, segment(1).batch(1).batch(3).bytes), (5, segment(5).batch(1).bytes)];
     let memory = log(edit, &segments);
@@ -78,7 +80,10 @@ fn a_reader_does_not_see_what_a_pending_cut_voids() {
 
 #[test]
 fn damage_behind_a_pending_cut_is_void_with_it() {
-    let edit = |state: &mut State| (state.cut, state.cutting) = (Some(2), true);
+    let edit = |state: &mut State| {
+        state.cuts.add(2);
+        state.cutting = true;
+    };
     let mut bytes = segment(1).batch(2).batch(3).batch(1).bytes;
     bytes[UNIT as usize + 70] ^= 1;
     let memory = log(edit, &[(1, bytes)]);
@@ -89,7 +94,8 @@ fn damage_behind_a_pending_cut_is_void_with_it() {
 #[test]
 fn damage_before_a_pending_cut_is_still_corruption() {
     let edit = |state: &mut State| {
-        (state.cut, state.cutting, state.last_seq) = (Some(4), true, 4);
+        state.cuts.add(4);
+        (state.cutting, state.last_seq) = (true, 4);
     };
     let mut bytes = segment(1).batch(2).batch(3).batch(1).bytes;
     bytes[UNIT as usize + 70] ^= 1;
@@ -115,7 +121,8 @@ fn a_visitor_that_fails_stops_the_recovery_before_anything_is_changed() {
 #[test]
 fn a_cut_of_everything_leaves_a_log_that_begins_where_it_began() {
     let edit = |state: &mut State| {
-        (state.first_seq, state.cut, state.cutting, state.last_seq) = (4, Some(3), true, 9);
+        state.cuts.add(3);
+        (state.first_seq, state.cutting, state.last_seq) = (4, true, 9);
     };
     let memory = log(edit, &[(4, segment(4).batch(3).bytes)]);
     assert!(repair(&memory).segments.is_empty());
@@ -203,7 +210,8 @@ fn a_repair_that_fails_anywhere_is_finished_by_the_next_one() {
 /// Logs whose repair has many steps.
 fn logs_to_repair() -> Vec<Memory> {
     let cut = |state: &mut State| {
-        (state.first_seq, state.cut, state.cutting, state.last_seq) = (5, Some(8), true, 20);
+        state.cuts.add(8);
+        (state.first_seq, state.cutting, state.last_seq) = (5, true, 20);
     };
     let segments = [
         (1, segment(1).batch(3).bytes),

@@ -29,7 +29,7 @@ fn blocks_that_were_never_written_are_trimmed_and_not_counted_r_a2() {
 #[test]
 fn records_behind_a_cut_are_void_r_a3() {
     let bytes = segment(1).batch(3).batch(4).batch(1).bytes;
-    let memory = log(|state| state.cut = Some(5), &[(1, bytes)]);
+    let memory = log(|state| state.cuts.add(5), &[(1, bytes)]);
     let recovered = repair(&memory);
     assert_eq!(recovered.report.rule, "R-A3");
     assert_eq!(recovered.report.verdict, Verdict::Clean);
@@ -187,7 +187,10 @@ fn a_close_makes_missing_files_corruption_r_c4() {
 
 #[test]
 fn records_lost_behind_a_cut_that_was_continued_are_corruption_r_c4() {
-    let edit = |state: &mut State| (state.cut, state.last_seq) = (Some(2), 9);
+    let edit = |state: &mut State| {
+        state.cuts.add(2);
+        state.last_seq = 9;
+    };
     let memory = log(edit, &[(1, segment(1).batch(3).bytes)]);
     let expected = (CorruptionKind::SegmentMissing, Witness::CleanClose, 0, 3, 9);
     assert_eq!(strict_corruption(&memory, "R-C4"), expected);
