@@ -17,6 +17,8 @@ mod import;
 mod log;
 #[path = "datawal/program.rs"]
 mod program;
+#[path = "datawal/reader.rs"]
+mod reader;
 #[path = "datawal/store.rs"]
 mod store;
 

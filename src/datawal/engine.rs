@@ -7,13 +7,19 @@ use anyhow::{Context, Result, bail};
 
 use crate::datawal::lock::{DirLock, LOCK_FILENAME};
 use crate::datawal::segment;
+use crate::datawal::told::told;
 use crate::kv::beside::sync_parent;
 use crate::kv::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
 use crate::mutation::mutated;
 use crate::{BackendKind, Builder, Durability, Error, Kind, Log};
 
-/// As in a key-value log, which may open the directory later on.
-const SEGMENT_BYTES: u64 = 32 << 20;
+/// Small: programs of the crate datawal have many logs, and many small ones, and a log has two files
+/// of this size prepared. A reader beside the writer reads all of the last one; below 4 MiB it does
+/// so through the page cache. A key-value log that opens the directory later on has its own size.
+const SEGMENT_BYTES: u64 = 2 << 20;
+/// For what is written at once and then closed, which leaves nothing prepared: as in a key-value
+/// log.
+pub(crate) const BULK_SEGMENT_BYTES: u64 = 32 << 20;
 /// A kind and the length of a key, a key, and a payload.
 const RECORD_BYTES_MAX: usize = 1 + 2 + KEY_BYTES_MAX + VALUE_BYTES_MAX;
 
@@ -83,9 +89,10 @@ pub(crate) fn begin_beside_others(dir: &Path, backend: BackendKind) -> Result<()
     let _lock = DirLock::acquire(dir)?;
     let failed = || format!("datawal: begin a log in {}", dir.display());
     let (begun, state) = (dir.join(BEGUN_NAME), dir.join(STATE_NAME));
-    builder(&begun, backend).open().and_then(|log| log.close()).with_context(failed)?;
+    let made = builder(&begun, backend).open().and_then(|log| log.close());
+    made.map_err(told).with_context(failed)?;
     fs::rename(begun.join(STATE_NAME), &state).with_context(failed)?;
-    sync_parent(&state).with_context(failed)?;
-    sync_parent(dir).with_context(failed)?;
+    sync_parent(&state).map_err(told).with_context(failed)?;
+    sync_parent(dir).map_err(told).with_context(failed)?;
     fs::remove_dir_all(&begun).with_context(failed)
 }

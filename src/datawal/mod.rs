@@ -27,6 +27,7 @@
 //! | `store` | keys and values over it |
 //! | `record`, `entry` | what a record is, for the caller and on disk |
 //! | `engine`, `lock` | how the engine is used: options, directories, locks |
+//! | `told` | errors |
 //! | `import`, `leftover`, `format`, `segment` | directories of the crate datawal |
 //!
 //! # What is the same, and what is better
@@ -142,6 +143,7 @@ mod reader;
 mod record;
 mod record_log;
 mod store;
+mod told;
 
 pub use format::{MAX_KEY_LEN, MAX_PAYLOAD_LEN, RecordType, WIRE_VERSION};
 pub use import::{Imported, LeftBehind, import, import_up_to_damage};
