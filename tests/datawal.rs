@@ -11,6 +11,8 @@ use ringwal::datawal::{DataWal, Record, RecordLog, RecordType};
 mod common;
 #[path = "datawal/directory.rs"]
 mod directory;
+#[path = "datawal/errors.rs"]
+mod errors;
 #[path = "datawal/import.rs"]
 mod import;
 #[path = "datawal/log.rs"]

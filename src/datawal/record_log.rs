@@ -72,6 +72,7 @@ impl RecordLog {
         backend: BackendKind,
         show: &mut dyn FnMut(crate::RecordRef, Placed<'_>),
     ) -> Result<RecordLog> {
+        engine::refuse_file(dir)?;
         refuse_unimported(dir)?;
         engine::begin_beside_others(dir, backend)?;
         let mut cursor = Cursor::FIRST;
