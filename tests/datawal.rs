@@ -23,6 +23,8 @@ mod program;
 mod reader;
 #[path = "datawal/store.rs"]
 mod store;
+#[path = "datawal/surface.rs"]
+mod surface;
 
 /// Runs a test on both backends, each time in an empty directory.
 fn on_backends(test: &str, run: impl Fn(&Path, BackendKind)) {

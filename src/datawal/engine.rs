@@ -84,7 +84,7 @@ fn refuse_foreign(dir: &Path) -> Result<()> {
 pub(crate) fn refuse_file(dir: &Path) -> Result<()> {
     if fs::metadata(dir).is_ok_and(|found| !found.is_dir()) {
         let made = fs::create_dir(dir);
-        made.with_context(|| format!("datawal: {} is a file, not a directory", dir.display()))?;
+        made.with_context(|| format!("datawal: create_dir_all {}: it is a file", dir.display()))?;
     }
     Ok(())
 }

@@ -52,9 +52,7 @@ pub(crate) fn list(dir: &Path) -> crate::Result<Vec<u32>> {
 ///
 /// When the directory cannot be listed.
 pub fn list_segment_ids(dir: &Path) -> Result<Vec<u32>> {
-    list(dir)
-        .map_err(told)
-        .with_context(|| format!("datawal: list the segments in {}", dir.display()))
+    list(dir).map_err(told).with_context(|| format!("datawal: read_dir {}", dir.display()))
 }
 
 /// The last segment in a directory.
