@@ -1,6 +1,7 @@
 //! How these logs use the engine: with which options, and in which directories.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
@@ -14,9 +15,9 @@ use crate::kv::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
 use crate::mutation::mutated;
 use crate::{BackendKind, Builder, Durability, Error, Kind, Log};
 
-/// Small: programs of the crate datawal have many logs, and many small ones, and a log has two files
-/// of this size prepared. A reader beside the writer reads all of the last one; below 4 MiB it does
-/// so through the page cache. A key-value log that opens the directory later on has its own size.
+/// Small: a log has two files of this size prepared, and programs of the crate datawal may have many
+/// logs. A reader beside the writer reads all of the last one, which below 4 MiB goes through the
+/// page cache. A key-value log that opens the directory later on has its own size.
 const SEGMENT_BYTES: u64 = 2 << 20;
 /// For what is written at once and then closed, which leaves nothing prepared: as in a key-value
 /// log.
@@ -131,6 +132,10 @@ pub(crate) fn begin_beside_others(dir: &Path, backend: BackendKind) -> Result<()
     made.map_err(told).with_context(failed)?;
     fs::rename(begun.join(STATE_NAME), &state).with_context(failed)?;
     sync_parent(&state).map_err(told).with_context(failed)?;
-    sync_parent(dir).map_err(told).with_context(failed)?;
+    match sync_parent(dir) {
+        // Then its name was for whoever could make it.
+        Err(Error::Io { source, .. }) if source.kind() == ErrorKind::PermissionDenied => {}
+        synced => synced.map_err(told).with_context(failed)?,
+    }
     fs::remove_dir_all(&begun).with_context(failed)
 }
