@@ -15,8 +15,8 @@ use crate::kv::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
 use crate::mutation::mutated;
 use crate::{BackendKind, Builder, Durability, Error, Kind, Log};
 
-/// Small: a log has two files of this size prepared, and programs of the crate datawal may have many
-/// logs. A reader beside the writer reads all of the last one, which below 4 MiB goes through the
+/// Small: a log has two files of this size prepared, and programs of the crate datawal may have
+/// many logs. A reader beside the writer reads all of the last one, which below 4 MiB goes by the
 /// page cache. A key-value log that opens the directory later on has its own size.
 const SEGMENT_BYTES: u64 = 2 << 20;
 /// For what is written at once and then closed, which leaves nothing prepared: as in a key-value

@@ -140,7 +140,7 @@ impl PartialDir {
         let place = match found(dir).map_err(failed("write"))? {
             Some(found) => {
                 let place = fs::canonicalize(dir).map_err(failed("find"))?;
-                if is_mount_point(&place, &found) && !mutated("kv_copy_onto_a_mount_point") {
+                if is_mount_point(&place, &found) && !mutated("datawal_copy_onto_a_mount_point") {
                     return Err(failed("replace")(mount_point()));
                 }
                 require_empty(dir)?;

@@ -73,6 +73,7 @@ fn every_constant_has_the_type_and_the_value_it_had() {
 }
 
 /// Every function has the signature it had.
+#[allow(clippy::type_complexity, reason = "they are written out as they are")]
 const _: () = {
     let _: fn(&Path) -> Result<DataWal> = DataWal::open;
     let _: fn(&DataWal) -> &Path = DataWal::dir;
