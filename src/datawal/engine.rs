@@ -15,10 +15,11 @@ use crate::kv::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
 use crate::mutation::mutated;
 use crate::{BackendKind, Builder, Durability, Error, Kind, Log};
 
-/// Small: a log has two files of this size prepared, and programs of the crate datawal may have
-/// many logs. A reader beside the writer reads all of the last one, which below 4 MiB goes by the
-/// page cache. A key-value log that opens the directory later on has its own size.
-const SEGMENT_BYTES: u64 = 2 << 20;
+/// A log has two files of this size prepared, programs of the crate datawal may have many logs, and
+/// a reader beside the writer reads all of the last file: so it is a quarter of what a key-value
+/// log has. At a quarter of this, values of 1 MiB took several times as long: each second one began
+/// a file.
+const SEGMENT_BYTES: u64 = 8 << 20;
 /// For what is written at once and then closed, which leaves nothing prepared: as in a key-value
 /// log.
 pub(crate) const BULK_SEGMENT_BYTES: u64 = 32 << 20;

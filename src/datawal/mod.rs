@@ -68,7 +68,8 @@
 //! 2. *A mount point cannot be the target* of [`DataWal::compact_to`] or of an import: the new
 //!    directory gets its name by a rename. A directory in it can, and a log opens in it.
 //! 3. *A reader reads more*: [opening](RecordLogReader::open) it goes through the whole log, and
-//!    each scan verifies all of it before it shows the first record.
+//!    each scan verifies all of it before it shows the first record, with the 8 MiB that a live
+//!    writer has prepared at its end.
 //! 4. *The words of a poisoned handle* begin and end as theirs, but the reason between says which
 //!    call failed, and not which system call. [`lock::LOCK_FILENAME`] is another name.
 //!
@@ -79,7 +80,7 @@
 //! crate ([`kv`](crate::kv)) has 42 to 85 bytes for each key, whatever its length. Values are on
 //! disk in both.
 //!
-//! A log that is open has files of 2 MiB prepared for what comes next, two as a rule, however
+//! A log that is open has files of 8 MiB prepared for what comes next, two as a rule, however
 //! small it is; closing it trims them. A file system with less room cannot have one.
 //!
 //! A write that nobody shares a batch with fills a block of 4 KiB, and one writer at a time is what
