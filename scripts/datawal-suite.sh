@@ -3,6 +3,9 @@
 # ringwal::datawal. Prints which tests pass, and why each of the others cannot. Fails when a test
 # fails without a reason that is listed here, and when one passes that is listed.
 #
+# The other way round, tests/datawal/surface.rs, which uses every public name of that crate, is run
+# against the crate itself: so it says what that crate has, and not what we think of it.
+#
 #   scripts/datawal-suite.sh [FILTER]     only the tests whose names have FILTER in them
 #
 # Nothing of it is committed: it lies in the target directory, and so does what the tests write.
@@ -16,7 +19,7 @@ filter=${1:-}
 root=$PWD
 scratch=$root/target/datawal-suite
 version=0.1.5
-# Room for two segments, which are prepared whole, and not for more.
+# Their test fills it: the smaller, the sooner.
 small_mib=96
 
 bytes="it writes to or looks at .dwal files, which only the import reads here"
@@ -38,6 +41,25 @@ declare -A why=(
     [reader_api::reader_tolerates_unfsynced_tail_on_last_segment]=$bytes
     [reader_api::reader_hard_errors_on_corrupt_sealed_segment]=$bytes
 )
+
+# Our test of their public names, against the crate itself.
+prepare_surface() {
+    local surface=$scratch/surface
+    mkdir -p "$surface"/{src,tests}
+    touch "$surface/src/lib.rs"
+    cat >"$surface/Cargo.toml" <<TOML
+[package]
+name = "surface"
+version = "0.0.0"
+edition = "2024"
+[workspace]
+[dev-dependencies]
+anyhow = "1"
+datawal = "=$version"
+tempfile = "3"
+TOML
+    grep -vx 'use ringwal::datawal;' tests/datawal/surface.rs >"$surface/tests/surface.rs"
+}
 
 # A package of their name, which is nothing but the facade, so that their files need no change.
 prepare() {
@@ -110,6 +132,11 @@ export TMPDIR=$scratch/tmp
 rm -rf "$scratch/tmp"
 mkdir -p "$scratch/tmp"
 prepare
+prepare_surface
+echo "== our test of their public names, against the crate itself"
+CARGO_TARGET_DIR=$scratch/target cargo test --quiet --manifest-path "$scratch/surface/Cargo.toml" \
+    --test surface >"$scratch/surface.log" 2>&1 || { tail -40 "$scratch/surface.log"; exit 1; }
+sed -nE 's/^test result: (.*)/   \1/p' "$scratch/surface.log"
 echo "== the examples compile"
 CARGO_TARGET_DIR=$scratch/target cargo build --quiet --manifest-path "$scratch/suite/Cargo.toml" \
     --examples

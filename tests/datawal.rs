@@ -11,14 +11,20 @@ use ringwal::datawal::{DataWal, Record, RecordLog, RecordType};
 mod common;
 #[path = "datawal/directory.rs"]
 mod directory;
+#[path = "datawal/errors.rs"]
+mod errors;
 #[path = "datawal/import.rs"]
 mod import;
 #[path = "datawal/log.rs"]
 mod log;
 #[path = "datawal/program.rs"]
 mod program;
+#[path = "datawal/reader.rs"]
+mod reader;
 #[path = "datawal/store.rs"]
 mod store;
+#[path = "datawal/surface.rs"]
+mod surface;
 
 /// Runs a test on both backends, each time in an empty directory.
 fn on_backends(test: &str, run: impl Fn(&Path, BackendKind)) {

@@ -160,6 +160,56 @@ fn a_child_is_told_of_a_ticket_that_is_under_way(dir: &Path, backend: BackendKin
     log.close().unwrap();
 }
 
+/// With the crate datawal a child may use what it inherits, beside its parent, and both write to
+/// one file. Here what it inherits says that it is the parent's, and what it opens works.
+#[cfg(feature = "datawal")]
+fn a_child_opens_records_of_its_own(dir: &Path) {
+    use ringwal::datawal::{DataWal, RecordLog};
+
+    fn is_forked<T>(result: anyhow::Result<T>) -> bool {
+        let cause = result.err().and_then(|error| error.downcast::<Error>().ok());
+        matches!(cause, Some(Error::Forked { .. }))
+    }
+    fn lives(dir: &Path) -> anyhow::Result<bool> {
+        let mut log = RecordLog::open(&dir.join("log"))?;
+        log.append(b"of the child")?;
+        log.fsync()?;
+        log.rotate()?;
+        let found = log.scan()?.len();
+        log.close()?;
+        let mut store = DataWal::open(&dir.join("store"))?;
+        store.put(b"k", b"v")?;
+        store.fsync()?;
+        Ok(found == 1 && store.get(b"k")?.as_deref() == Some(b"v"))
+    }
+    let mut store = DataWal::open(&dir.join("parent")).unwrap();
+    store.put(b"k", b"v").unwrap();
+    let mut inherited = Some(store);
+    in_a_child(|| {
+        let Some(mut store) = inherited.take() else { return false };
+        let refused = is_forked(store.put(b"of", b"the child"))
+            && is_forked(store.fsync())
+            && is_forked(store.delete(b"k"))
+            && !store.log().is_poisoned()
+            && store.keys() == [b"k"];
+        // It takes nothing from the parent when it goes.
+        drop(store);
+        refused && lives(&dir.join("child")).unwrap_or_default()
+    });
+    let mut store = inherited.unwrap();
+    store.put(b"more", b"of the parent").unwrap();
+    store.fsync().unwrap();
+    assert_eq!(store.len(), 2);
+    drop(store);
+    // What the parent has closed a child goes on with, whatever it has inherited.
+    in_a_child(|| {
+        let mut store = DataWal::open(&dir.join("parent")).ok();
+        store.as_mut().is_some_and(|store| store.len() == 2 && store.put(b"k", b"new").is_ok())
+    });
+    let mut store = DataWal::open(&dir.join("parent")).unwrap();
+    assert_eq!(store.get(b"k").unwrap().as_deref(), Some(&b"new"[..]));
+}
+
 #[test]
 fn a_child_process_leaves_the_logs_of_its_parent_alone() {
     for backend in [BackendKind::Std, BackendKind::Auto] {
@@ -170,4 +220,6 @@ fn a_child_process_leaves_the_logs_of_its_parent_alone() {
     }
     let dir = tempfile::tempdir().unwrap();
     a_child_leaves_events_and_keys_alone(dir.path());
+    #[cfg(feature = "datawal")]
+    a_child_opens_records_of_its_own(&dir.path().join("datawal"));
 }

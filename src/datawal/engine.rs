@@ -1,19 +1,28 @@
 //! How these logs use the engine: with which options, and in which directories.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 
-use crate::datawal::lock::{DirLock, LOCK_FILENAME};
+use crate::datawal::lock::{self, DirLock, LOCK_FILENAME};
 use crate::datawal::segment;
+use crate::datawal::told::told;
+use crate::format::STATE_BYTES;
 use crate::kv::beside::sync_parent;
 use crate::kv::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
 use crate::mutation::mutated;
 use crate::{BackendKind, Builder, Durability, Error, Kind, Log};
 
-/// As in a key-value log, which may open the directory later on.
-const SEGMENT_BYTES: u64 = 32 << 20;
+/// A log has two files of this size prepared, programs of the crate datawal may have many logs, and
+/// a reader beside the writer reads all of the last file: so it is a quarter of what a key-value
+/// log has. At a quarter of this, values of 1 MiB took several times as long: each second one began
+/// a file.
+const SEGMENT_BYTES: u64 = 8 << 20;
+/// For what is written at once and then closed, which leaves nothing prepared: as in a key-value
+/// log.
+pub(crate) const BULK_SEGMENT_BYTES: u64 = 32 << 20;
 /// A kind and the length of a key, a key, and a payload.
 const RECORD_BYTES_MAX: usize = 1 + 2 + KEY_BYTES_MAX + VALUE_BYTES_MAX;
 
@@ -34,16 +43,52 @@ pub(crate) fn builder(dir: &Path, backend: BackendKind) -> Builder {
         .recycle_segments(0)
 }
 
-/// Whether a log was ever opened in `dir`.
+/// Whether a log was ever opened in `dir`: it has segments, or a file that may be its `state`.
 pub(crate) fn has_log(dir: &Path) -> Result<bool> {
-    let is_of_a_log = |name: &str| name == STATE_NAME || name.ends_with(".seg");
+    let is_segment = |name: &str| name.starts_with("wal-") && name.ends_with(".seg");
     let failed = || format!("datawal: list {}", dir.display());
     for entry in fs::read_dir(dir).with_context(failed)? {
-        if entry.with_context(failed)?.file_name().to_str().is_some_and(is_of_a_log) {
+        if entry.with_context(failed)?.file_name().to_str().is_some_and(is_segment) {
             return Ok(true);
         }
     }
-    Ok(false)
+    // It comes into being whole.
+    let is_state = |found: fs::Metadata| found.is_file() && found.len() == STATE_BYTES as u64;
+    Ok(fs::symlink_metadata(dir.join(STATE_NAME)).is_ok_and(is_state))
+}
+
+/// An error where no log was ever opened and files of somebody else have its names.
+fn refuse_foreign(dir: &Path) -> Result<()> {
+    if has_log(dir)? {
+        return Ok(());
+    }
+    let is_lock = |path: &Path| {
+        let file = fs::symlink_metadata(path)?.is_file().then(|| fs::File::open(path));
+        file.map_or(Ok(false), |file| lock::is_lock(&file?))
+    };
+    let is_there = |path: &Path| fs::symlink_metadata(path).is_ok();
+    let (state, lock) = (dir.join(STATE_NAME), dir.join(LOCK_FILENAME));
+    let foreign = if is_there(&state) {
+        STATE_NAME
+    } else if is_there(&lock) && !is_lock(&lock).unwrap_or(true) {
+        LOCK_FILENAME
+    } else {
+        return Ok(());
+    };
+    let reason = format!(
+        "its {foreign:?} is of something else, and a log needs that name; name another \
+                 directory, or rename that file"
+    );
+    bail!(Error::NotALog { path: dir.to_path_buf(), reason })
+}
+
+/// An error where there is a file and no directory: that of the operating system.
+pub(crate) fn refuse_file(dir: &Path) -> Result<()> {
+    if fs::metadata(dir).is_ok_and(|found| !found.is_dir()) {
+        let made = fs::create_dir(dir);
+        made.with_context(|| format!("datawal: create_dir_all {}: it is a file", dir.display()))?;
+    }
+    Ok(())
 }
 
 /// An error where the crate datawal has its records: to begin an empty log beside them would hide
@@ -76,16 +121,22 @@ pub(crate) fn begin_beside_others(dir: &Path, backend: BackendKind) -> Result<()
         entry.is_ok_and(|entry| entry.file_name() != LOCK_FILENAME)
     };
     // Where there is nothing to list, opening says why.
-    let has_others = fs::read_dir(dir).is_ok_and(|mut entries| entries.any(is_other));
-    if !has_others || has_log(dir)? {
+    let Ok(mut entries) = fs::read_dir(dir) else { return Ok(()) };
+    refuse_foreign(dir)?;
+    if !entries.any(is_other) || has_log(dir)? {
         return Ok(());
     }
     let _lock = DirLock::acquire(dir)?;
     let failed = || format!("datawal: begin a log in {}", dir.display());
     let (begun, state) = (dir.join(BEGUN_NAME), dir.join(STATE_NAME));
-    builder(&begun, backend).open().and_then(|log| log.close()).with_context(failed)?;
+    let made = builder(&begun, backend).open().and_then(|log| log.close());
+    made.map_err(told).with_context(failed)?;
     fs::rename(begun.join(STATE_NAME), &state).with_context(failed)?;
-    sync_parent(&state).with_context(failed)?;
-    sync_parent(dir).with_context(failed)?;
+    sync_parent(&state).map_err(told).with_context(failed)?;
+    match sync_parent(dir) {
+        // Then its name was for whoever could make it.
+        Err(Error::Io { source, .. }) if source.kind() == ErrorKind::PermissionDenied => {}
+        synced => synced.map_err(told).with_context(failed)?,
+    }
     fs::remove_dir_all(&begun).with_context(failed)
 }

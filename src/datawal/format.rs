@@ -79,13 +79,12 @@ pub fn record_wire_size(key_len: u32, payload_len: u32) -> u64 {
 pub(crate) fn checked_lengths(key: &[u8], payload: &[u8]) -> Result<(u32, u32)> {
     let within = |name, limit: u32, bytes: &[u8], of| match u32::try_from(bytes.len()) {
         Ok(len) if len <= limit => Ok(len),
-        _ => Err(anyhow!(
-            "datawal: {of} of {} bytes exceeds {name}, {limit} bytes; split it",
-            bytes.len()
-        )),
+        _ => {
+            Err(anyhow!("datawal: {of} {} exceeds {name} {limit}; both are in bytes", bytes.len()))
+        }
     };
-    let key_len = within("MAX_KEY_LEN", MAX_KEY_LEN, key, "a key")?;
-    Ok((key_len, within("MAX_PAYLOAD_LEN", MAX_PAYLOAD_LEN, payload, "a payload")?))
+    let key_len = within("MAX_KEY_LEN", MAX_KEY_LEN, key, "key_len")?;
+    Ok((key_len, within("MAX_PAYLOAD_LEN", MAX_PAYLOAD_LEN, payload, "payload_len")?))
 }
 
 /// The bytes of a record.
@@ -183,22 +182,25 @@ impl fmt::Display for DecodeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             DecodeError::BadMagic { found } => {
-                write!(f, "datawal: bad magic: a record begins with DWAL, not with {found:?}")
+                write!(f, "datawal: bad magic, expected DWAL, got {found:?}")
             }
             DecodeError::UnknownVersion { found } => {
-                write!(f, "datawal: unknown wire version {found}, expected {WIRE_VERSION}")
+                write!(
+                    f,
+                    "datawal: unknown wire version {found} (this build supports {WIRE_VERSION})"
+                )
             }
             DecodeError::UnknownRecordType { found } => {
-                write!(f, "datawal: unknown record_type byte {found}, expected 0, 1 or 2")
+                write!(f, "datawal: unknown record_type byte {found}")
             }
             DecodeError::ReservedFlagsSet { found } => {
-                write!(f, "datawal: flags of {found}, expected 0")
+                write!(f, "datawal: reserved flags byte must be 0, got {found}")
             }
             DecodeError::KeyTooLarge { found } => {
-                write!(f, "datawal: key_len {found} exceeds MAX_KEY_LEN, {MAX_KEY_LEN}")
+                write!(f, "datawal: key_len {found} exceeds MAX_KEY_LEN {MAX_KEY_LEN}")
             }
             DecodeError::PayloadTooLarge { found } => {
-                write!(f, "datawal: payload_len {found} exceeds MAX_PAYLOAD_LEN, {MAX_PAYLOAD_LEN}")
+                write!(f, "datawal: payload_len {found} exceeds MAX_PAYLOAD_LEN {MAX_PAYLOAD_LEN}")
             }
         }
     }
@@ -333,9 +335,12 @@ mod tests {
     fn lengths_over_the_limits_are_refused_by_name() {
         let long = vec![0; MAX_KEY_LEN as usize + 1];
         let error = encode_record(RecordType::Put, 1, &long, b"").unwrap_err();
-        assert!(error.to_string().contains("65537 bytes exceeds MAX_KEY_LEN"), "{error}");
+        assert!(error.to_string().contains("key_len 65537 exceeds MAX_KEY_LEN 65536"), "{error}");
         let large = vec![0; MAX_PAYLOAD_LEN as usize + 1];
         let error = encode_record(RecordType::Put, 1, b"", &large).unwrap_err();
-        assert!(error.to_string().contains("67108865 bytes exceeds MAX_PAYLOAD_LEN"), "{error}");
+        assert!(
+            error.to_string().contains("payload_len 67108865 exceeds MAX_PAYLOAD_LEN"),
+            "{error}"
+        );
     }
 }

@@ -205,7 +205,8 @@ fn lock(from: &Path) -> Result<Option<File>> {
 }
 
 fn copy(from: &Path, ids: &[u32], to: &Path, on_damage: OnDamage) -> Result<Imported> {
-    let log = engine::builder(to, BackendKind::Auto).open()?;
+    let builder = engine::builder(to, BackendKind::Auto);
+    let log = builder.segment_bytes(engine::BULK_SEGMENT_BYTES).open()?;
     let mut imported = Imported { files: ids.len() as u64, ..Imported::default() };
     let mut last_txid = 0;
     let mut damaged = None;

@@ -3,11 +3,12 @@
 use std::marker::PhantomData;
 use std::path::PathBuf;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
 use crate::datawal::record::Cursor;
+use crate::datawal::told::told;
 use crate::datawal::{Record, RecoveryReport};
-use crate::{Reader, Recovery};
+use crate::{Error, Reader, Recovery};
 
 /// An iterator over the records of a log, oldest first, one at a time. After an error it has
 /// nothing more.
@@ -46,12 +47,17 @@ impl RecordIter<'_> {
         let Some(reader) = &mut self.reader else { return Ok(None) };
         self.report.add_records(self.cursor);
         for record in reader {
-            let record = record.with_context(|| {
+            let record = record.map_err(|error| {
+                let what = match &error {
+                    Error::Corrupt(_) => "CRC mismatch",
+                    _ => "scan",
+                };
                 let Cursor { segment, offset, .. } = self.cursor;
-                format!("datawal: scan of segment {segment} from offset {offset} on")
+                told(error)
+                    .context(format!("datawal: {what} at offset {offset} of segment {segment}"))
             })?;
             let mut cursor = self.cursor;
-            let seen = cursor.take(record.data(), &self.dir, record.seq())?;
+            let seen = cursor.take(record.data(), &self.dir, record.seq()).map_err(told)?;
             if cursor.segment > self.last_segment {
                 break;
             }

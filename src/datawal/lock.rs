@@ -69,15 +69,19 @@ impl DirLock {
     }
 }
 
-/// An error unless a log may have left this file: it is empty or has the number of a process.
-fn require_lock(path: &Path, file: &File) -> Result<()> {
+/// Whether a log may have left this file: it is empty or has the number of a process.
+pub(crate) fn is_lock(file: &File) -> std::io::Result<bool> {
     const BYTES_MAX: u64 = 16;
     let mut bytes = Vec::new();
-    let read = file.take(BYTES_MAX + 1).read_to_end(&mut bytes);
-    read.with_context(|| format!("datawal: read the lock file {}", path.display()))?;
-    let is_lock = bytes.len() as u64 <= BYTES_MAX
-        && bytes.iter().all(|byte| byte.is_ascii_digit() || *byte == b'\n');
-    if !is_lock {
+    file.take(BYTES_MAX + 1).read_to_end(&mut bytes)?;
+    Ok(bytes.len() as u64 <= BYTES_MAX
+        && bytes.iter().all(|byte| byte.is_ascii_digit() || *byte == b'\n'))
+}
+
+/// An error unless a log may have left this file.
+fn require_lock(path: &Path, file: &File) -> Result<()> {
+    let is_lock = is_lock(file);
+    if !is_lock.with_context(|| format!("datawal: read the lock file {}", path.display()))? {
         bail!("datawal: {} is not the lock of a log; nothing was changed", path.display());
     }
     Ok(())

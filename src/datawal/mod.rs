@@ -17,9 +17,19 @@
 //! ```
 //!
 //! The names, signatures and meanings are those of datawal 0.1.5, and so are errors: they are
-//! `anyhow::Error`, and under each that comes from the disk lies a
-//! [`ringwal::Error`](crate::Error), for `downcast_ref`. The files are the engine's. A directory
-//! with files of the crate datawal is refused, until it is [imported](import).
+//! `anyhow::Error` and begin with the same words. Under each that comes from the disk lies a
+//! `std::io::Error`, as there, and a [`ringwal::Error`](crate::Error), both for `downcast_ref`. The
+//! files are the engine's.
+//!
+//! # Moving the data
+//!
+//! A directory with files of the crate datawal is refused, until its records are imported into a
+//! new one: with `ringwal import --from datawal DIR NEWDIR`, or with [`import`], once and before
+//! the new program is started. It takes every valid record, changes nothing of the source, and
+//! tells what it leaves behind. A source that is damaged is refused, but for
+//! [`import_up_to_damage`].
+//!
+//! # The files
 //!
 //! | file | what it does |
 //! |---|---|
@@ -27,6 +37,7 @@
 //! | `store` | keys and values over it |
 //! | `record`, `entry` | what a record is, for the caller and on disk |
 //! | `engine`, `lock` | how the engine is used: options, directories, locks |
+//! | `told` | errors |
 //! | `import`, `leftover`, `format`, `segment` | directories of the crate datawal |
 //!
 //! # What is the same, and what is better
@@ -41,9 +52,26 @@
 //!    error. The crate datawal drops it from the last file without a word.
 //! 5. *One directory opens as a [`RecordLog`] and as a [`DataWal`]*, one after the other.
 //! 6. *The directory may be removed, and another renamed into its place*, also while it is open, on
-//!    systems that allow it.
+//!    systems that allow it. But then `fsync` and `rotate` of the old handle are errors: nobody
+//!    would find what they say is there. The crate datawal says so only if no directory is there.
 //! 7. *A segment is a number* that [`RecordLog::rotate`] counts up, and a [`RecordRef`] is a place
 //!    in the format of the crate datawal. Neither names a file here.
+//! 8. *Other files may lie in the directory*, and stay as they are. The names that a log needs must
+//!    be free, though: `state`, `lock`, `ringwal-begun.partial`, `wal-*.seg` and `spare-*`.
+//!
+//! # What is different
+//!
+//! 1. *After a `fork`* the log that was open is the parent's. A child that writes by a handle that
+//!    it inherited gets [`Error::Forked`](crate::Error::Forked). What it opens itself works: any
+//!    directory that its parent does not have open. In the crate datawal both write to one file by
+//!    the inherited handle, with the same numbers.
+//! 2. *A mount point cannot be the target* of [`DataWal::compact_to`] or of an import: the new
+//!    directory gets its name by a rename. A directory in it can, and a log opens in it.
+//! 3. *A reader reads more*: [opening](RecordLogReader::open) it goes through the whole log, and
+//!    each scan verifies all of it before it shows the first record, with the 8 MiB that a live
+//!    writer has prepared at its end.
+//! 4. *The words of a poisoned handle* begin and end as theirs, but the reason between says which
+//!    call failed, and not which system call. [`lock::LOCK_FILENAME`] is another name.
 //!
 //! # What it costs
 //!
@@ -52,7 +80,7 @@
 //! crate ([`kv`](crate::kv)) has 42 to 85 bytes for each key, whatever its length. Values are on
 //! disk in both.
 //!
-//! A log that is open has files of 32 MiB prepared for what comes next, two as a rule, however
+//! A log that is open has files of 8 MiB prepared for what comes next, two as a rule, however
 //! small it is; closing it trims them. A file system with less room cannot have one.
 //!
 //! A write that nobody shares a batch with fills a block of 4 KiB, and one writer at a time is what
@@ -142,6 +170,7 @@ mod reader;
 mod record;
 mod record_log;
 mod store;
+mod told;
 
 pub use format::{MAX_KEY_LEN, MAX_PAYLOAD_LEN, RecordType, WIRE_VERSION};
 pub use import::{Imported, LeftBehind, import, import_up_to_damage};

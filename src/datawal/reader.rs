@@ -1,5 +1,6 @@
 //! A log seen from outside, without opening it.
 
+use std::cell::Cell;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -8,7 +9,8 @@ use anyhow::{Context, Result, bail};
 use crate::datawal::RecordIter;
 use crate::datawal::engine::{self, refuse_unimported};
 use crate::datawal::record::Cursor;
-use crate::{BackendKind, Reader};
+use crate::datawal::told::told;
+use crate::{BackendKind, Builder, Reader};
 
 /// The segments of a log as they were when this was opened. It takes no lock and changes nothing;
 /// a writer may be at work.
@@ -44,19 +46,24 @@ impl RecordLogReader {
     /// are none of such a log.
     pub fn open(dir: &Path) -> Result<Self> {
         let found = fs::metadata(dir)
-            .with_context(|| format!("datawal: look at the reader's dir {}", dir.display()))?;
+            .with_context(|| format!("datawal: stat reader dir {}", dir.display()))?;
         if !found.is_dir() {
-            bail!("datawal: the reader's dir {} is not a directory", dir.display());
+            bail!("datawal: reader dir {} is not a directory", dir.display());
         }
         refuse_unimported(dir)?;
-        let mut cursor = Cursor::FIRST;
-        let reader = read_only(dir)?;
-        let mut last = u32::from(reader.is_some());
-        for record in reader.into_iter().flatten() {
-            // Scanning tells it, once it comes to that.
-            let Ok(record) = record else { break };
-            cursor.take(record.data(), dir, record.seq())?;
-            last = cursor.segment;
+        let mut last = 0;
+        if engine::has_log(dir)? {
+            let cursor = Cell::new(Cursor::FIRST);
+            let begin = &mut || cursor.set(Cursor::FIRST);
+            // Damage is told by a scan, once it comes to that.
+            let looked = builder(dir).read_only_still(begin, &mut |place, bytes| {
+                let mut next = cursor.get();
+                next.take(bytes, dir, place.seq())?;
+                cursor.set(next);
+                Ok(())
+            });
+            looked.map_err(told).with_context(|| failed(dir))?;
+            last = cursor.get().segment;
         }
         Ok(RecordLogReader { dir: dir.to_path_buf(), segments: (1..=last).collect() })
     }
@@ -92,7 +99,14 @@ fn read_only(dir: &Path) -> Result<Option<Reader>> {
     if !engine::has_log(dir)? {
         return Ok(None);
     }
-    let reader = engine::builder(dir, BackendKind::Auto).read_only();
-    let failed = || format!("datawal: open the reader's dir {}", dir.display());
-    reader.map(Some).with_context(failed)
+    let reader = builder(dir).read_only();
+    reader.map(Some).map_err(told).with_context(|| failed(dir))
+}
+
+fn builder(dir: &Path) -> Builder {
+    engine::builder(dir, BackendKind::Auto)
+}
+
+fn failed(dir: &Path) -> String {
+    format!("datawal: open reader dir {}", dir.display())
 }

@@ -8,7 +8,9 @@ use crate::datawal::engine::{self, refuse_unimported};
 use crate::datawal::entry;
 use crate::datawal::format::{RecordType, checked_lengths};
 use crate::datawal::record::{Cursor, Placed};
+use crate::datawal::told::told;
 use crate::datawal::{Record, RecordIter, RecordRef, RecoveryReport};
+use crate::mutation::mutated;
 use crate::{BackendKind, Durability, Error, Log, Reader};
 
 /// A log of typed records with keys, open to one writer: see [the module](crate::datawal).
@@ -70,6 +72,7 @@ impl RecordLog {
         backend: BackendKind,
         show: &mut dyn FnMut(crate::RecordRef, Placed<'_>),
     ) -> Result<RecordLog> {
+        engine::refuse_file(dir)?;
         refuse_unimported(dir)?;
         engine::begin_beside_others(dir, backend)?;
         let mut cursor = Cursor::FIRST;
@@ -84,7 +87,7 @@ impl RecordLog {
                 Error::Locked { .. } => "log directory is already locked",
                 _ => "open log directory",
             };
-            anyhow::Error::new(error).context(format!("datawal: {what}: {}", dir.display()))
+            told(error).context(format!("datawal: {what}: {}", dir.display()))
         })?;
         let mut report = RecoveryReport::default();
         report.add_records(cursor);
@@ -199,13 +202,14 @@ impl RecordLog {
     ///
     /// # Errors
     ///
-    /// When that cannot be written: that ends the handle.
+    /// When that cannot be written, and as [`fsync`](Self::fsync): that ends the handle.
     pub fn rotate(&mut self) -> Result<()> {
         self.check_poisoned()?;
         let Some(id) = self.cursor.segment.checked_add(1) else {
-            bail!("datawal: no segment id is left after {}", self.cursor.segment);
+            bail!("datawal: segment id overflow at {}; no id is left", self.cursor.segment);
         };
         let begun = self.log.append_with(entry::encode_new_segment(id), Durability::Synced);
+        let begun = begun.and_then(|_| self.check_place());
         self.or_poison(begun, "rotate failed")?;
         self.cursor.begin_segment(id);
         Ok(())
@@ -215,10 +219,11 @@ impl RecordLog {
     ///
     /// # Errors
     ///
-    /// When they cannot be made durable: that ends the handle.
+    /// When they cannot be made durable, and when the directory was removed, or another one is in
+    /// its place, so that nobody would find them: that ends the handle.
     pub fn fsync(&mut self) -> Result<()> {
         self.check_poisoned()?;
-        let flushed = self.log.flush();
+        let flushed = self.log.flush().and_then(|_| self.check_place());
         self.or_poison(flushed, "fsync failed").map(drop)
     }
 
@@ -231,7 +236,9 @@ impl RecordLog {
     pub fn close(self) -> Result<()> {
         match self.log.close() {
             Err(_) if self.is_poisoned() => Ok(()),
-            closed => closed.with_context(|| format!("datawal: close {}", self.dir.display())),
+            closed => closed
+                .map_err(told)
+                .with_context(|| format!("datawal: close {}", self.dir.display())),
         }
     }
 
@@ -256,7 +263,15 @@ impl RecordLog {
 
     fn read_only(&self) -> Result<Reader> {
         let reader = engine::builder(&self.dir, self.backend).read_only();
-        reader.with_context(|| format!("datawal: read {}", self.dir.display()))
+        reader.map_err(told).with_context(|| format!("datawal: read {}", self.dir.display()))
+    }
+
+    /// Whoever looks for the log by its path finds this one.
+    fn check_place(&self) -> crate::Result<()> {
+        match mutated("datawal_sync_what_nobody_finds") {
+            true => Ok(()),
+            false => self.log.check_place(),
+        }
     }
 
     fn check_poisoned(&self) -> Result<()> {
@@ -275,8 +290,9 @@ impl RecordLog {
             if !matches!(error, Error::Forked { .. } | Error::InWaker) {
                 self.poisoned = Some(reason);
             }
-            anyhow::Error::new(error)
-                .context(format!("datawal: {reason} in {}", self.dir.display()))
+            let dir = self.dir.display();
+            let way = if self.is_poisoned() { "; drop handle and reopen" } else { "" };
+            told(error).context(format!("datawal: {reason} in {dir}{way}"))
         })
     }
 }

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, anyhow};
 
 use crate::Error;
+use crate::datawal::told::told;
 
 /// How the name of a segment ends, without the dot.
 pub const SEGMENT_EXT: &str = "dwal";
@@ -51,7 +52,7 @@ pub(crate) fn list(dir: &Path) -> crate::Result<Vec<u32>> {
 ///
 /// When the directory cannot be listed.
 pub fn list_segment_ids(dir: &Path) -> Result<Vec<u32>> {
-    list(dir).with_context(|| format!("datawal: list the segments in {}", dir.display()))
+    list(dir).map_err(told).with_context(|| format!("datawal: read_dir {}", dir.display()))
 }
 
 /// The last segment in a directory.
@@ -70,7 +71,8 @@ pub fn active_segment_id(dir: &Path) -> Result<Option<u32>> {
 /// When there is no number left.
 pub fn next_segment_id(existing: &[u32]) -> Result<u32> {
     let last = existing.last().copied().unwrap_or_default();
-    last.checked_add(1).ok_or_else(|| anyhow!("datawal: no segment id is left after {last}"))
+    last.checked_add(1)
+        .ok_or_else(|| anyhow!("datawal: segment id overflow at {last}; no id is left"))
 }
 
 /// The length of a segment's file, 0 if there is none.

@@ -11,6 +11,7 @@ use base64::engine::general_purpose::STANDARD;
 
 use crate::datawal::entry::Entry;
 use crate::datawal::format::RecordType;
+use crate::datawal::told::told;
 use crate::datawal::{RecordLog, RecordRef};
 use crate::kv::beside::{PartialDir, Target};
 use crate::{BackendKind, Durability, Error};
@@ -190,7 +191,7 @@ impl DataWal {
     pub fn compact_to(&mut self, out_dir: &Path) -> Result<CompactionStats> {
         require_empty(out_dir)?;
         let failed = || format!("datawal: compact_to target {}", out_dir.display());
-        let partial = PartialDir::create(out_dir).with_context(failed)?;
+        let partial = PartialDir::create(out_dir).map_err(told).with_context(failed)?;
         let mut out = RecordLog::open_with_backend(&partial.content(), self.log.backend())?;
         let mut stats = CompactionStats::default();
         for key in self.sorted_keys() {
@@ -203,7 +204,7 @@ impl DataWal {
         stats.live_keys = stats.records_written;
         out.fsync()?;
         out.close()?;
-        partial.finish().with_context(failed)?;
+        partial.finish().map_err(told).with_context(failed)?;
         Ok(stats)
     }
 
@@ -221,11 +222,11 @@ impl DataWal {
                 .with_context(|| format!("datawal: create the directory {}", parent.display()))?;
         }
         let failed = || format!("datawal: export to {}", out_path.display());
-        match Target::open(out_path).with_context(failed)? {
+        match Target::open(out_path).map_err(told).with_context(failed)? {
             Target::Stream(stream) => self.write_lines(&stream).with_context(failed),
             Target::File(target) => {
                 self.write_lines(&target.file).with_context(failed)?;
-                target.finish().with_context(failed)
+                target.finish().map_err(told).with_context(failed)
             }
         }
     }
@@ -263,7 +264,7 @@ impl DataWal {
                 _ => "read",
             };
             let context = format!("datawal: {what} at segment {segment:08} offset {offset}");
-            anyhow::Error::new(error).context(context)
+            told(error).context(context)
         })?;
         match Entry::parse(record.data()) {
             Some(Entry::Record { record_type: RecordType::Put, key: found, payload })
@@ -293,7 +294,8 @@ fn require_empty(dir: &Path) -> Result<()> {
     };
     if entries.next().is_some() {
         bail!(
-            "datawal: compact_to target {} is not empty; name a new or an empty directory",
+            "datawal: compact_to target {} is not empty; refusing to overwrite; name a \
+             new or an empty directory",
             dir.display()
         );
     }

@@ -189,6 +189,13 @@ impl Log {
         self.shared().require_own_process()
     }
 
+    /// An error if the path of the directory does not lead to it any more: what was acknowledged is
+    /// not found there.
+    #[cfg(feature = "datawal")]
+    pub(crate) fn check_place(&self) -> Result<()> {
+        self.inner.storage.check_place()
+    }
+
     pub(crate) fn shared(&self) -> &Shared {
         &self.inner.shared
     }

@@ -138,9 +138,13 @@ impl PartialDir {
     pub(crate) fn create(dir: &Path) -> Result<PartialDir> {
         let failed = |op| move |error| Error::io(op, dir, error);
         let place = match found(dir).map_err(failed("write"))? {
-            Some(_) => {
+            Some(found) => {
+                let place = fs::canonicalize(dir).map_err(failed("find"))?;
+                if is_mount_point(&place, &found) && !mutated("datawal_copy_onto_a_mount_point") {
+                    return Err(failed("replace")(mount_point()));
+                }
                 require_empty(dir)?;
-                fs::canonicalize(dir).map_err(failed("find"))?
+                place
             }
             None => dir.to_path_buf(),
         };
@@ -174,7 +178,11 @@ impl PartialDir {
         fs::rename(self.content(), &self.place).map_err(|error| {
             // Somebody else was faster.
             let taken = require_empty(&self.given).err();
-            taken.unwrap_or_else(|| failed("replace")(error))
+            taken.unwrap_or_else(|| {
+                // So is a mount of a directory of the same file system, which nothing told before.
+                let is_mount = error.kind() == ErrorKind::ResourceBusy;
+                failed("replace")(if is_mount { mount_point() } else { error })
+            })
         })?;
         sync_parent(&self.place)
     }
@@ -258,6 +266,23 @@ fn require_empty(dir: &Path) -> Result<()> {
             Err(Error::NotEmpty { path: dir.to_path_buf(), found })
         }
     }
+}
+
+/// What is mounted there is another file system than what is around it.
+#[cfg(unix)]
+fn is_mount_point(place: &Path, found: &Metadata) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    fs::metadata(parent_of(place)).is_ok_and(|above| above.dev() != found.dev())
+}
+
+#[cfg(not(unix))]
+fn is_mount_point(_place: &Path, _found: &Metadata) -> bool {
+    false
+}
+
+fn mount_point() -> io::Error {
+    let reason = "it is a mount point, which cannot be replaced; name a new directory in it";
+    io::Error::new(ErrorKind::ResourceBusy, reason)
 }
 
 #[cfg(unix)]

@@ -4,7 +4,7 @@ use std::fs;
 
 use ringwal::datawal::format::encode_record;
 use ringwal::datawal::lock::{DirLock, LOCK_FILENAME};
-use ringwal::datawal::{RecordLog, RecordLogReader, RecordType};
+use ringwal::datawal::{DataWal, RecordLog, RecordLogReader, RecordType};
 
 use crate::{log_in, on_backends, store_in};
 
@@ -59,11 +59,60 @@ fn somebody_elses_lock_file_is_not_written_to() {
     fs::write(dir.path().join("lock"), "of a package manager").unwrap();
     fs::write(dir.path().join("config.json"), "{}").unwrap();
     let error = RecordLog::open(dir.path()).unwrap_err();
+    assert!(format!("{error:#}").contains("a log needs that name"), "{error:#}");
+    let error = DirLock::acquire(dir.path()).unwrap_err();
     assert!(error.to_string().contains("is not the lock of a log"), "{error:#}");
-    assert!(DirLock::acquire(dir.path()).is_err());
     let lock = fs::read_to_string(dir.path().join("lock")).unwrap();
     assert_eq!(lock, "of a package manager");
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2);
+}
+
+#[test]
+fn foreign_files_with_names_of_a_log_are_refused_and_stay() {
+    for (name, text) in [("state", "running"), ("state", ""), ("lock", "of a package manager")] {
+        for others in [&[][..], &["config.json"], &["lost+found"]] {
+            let dir = tempfile::tempdir().unwrap();
+            fs::write(dir.path().join(name), text).unwrap();
+            for other in others {
+                fs::write(dir.path().join(other), "{}").unwrap();
+            }
+            for error in [
+                RecordLog::open(dir.path()).map(drop).unwrap_err(),
+                DataWal::open(dir.path()).map(drop).unwrap_err(),
+            ] {
+                let told = format!("{error:#}");
+
+                assert!(told.contains(name), "{told}");
+                assert!(told.contains("another directory"), "{told}");
+            }
+            assert_eq!(fs::read_to_string(dir.path().join(name)).unwrap(), text);
+            let found = fs::read_dir(dir.path()).unwrap().count();
+            assert_eq!(found, 1 + others.len(), "{name:?}, {others:?}");
+            // As a reader of datawal sees no segment there.
+            let reader = RecordLogReader::open(dir.path()).unwrap();
+            assert_eq!(reader.scan_iter().unwrap().count(), 0);
+        }
+    }
+    // A directory of such a name is none of a log, either.
+    for name in ["state", "lock"] {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join(name)).unwrap();
+        fs::write(dir.path().join(name).join("mine"), "1").unwrap();
+        let error = RecordLog::open(dir.path()).unwrap_err();
+
+        assert!(format!("{error:#}").contains("another directory"), "{error:#}");
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+}
+
+#[test]
+fn a_log_begins_in_a_new_file_system() {
+    on_backends("a_log_begins_in_a_new_file_system", |dir, kind| {
+        fs::create_dir(dir.join("lost+found")).unwrap();
+        log_in(dir, kind).append(b"kept").unwrap();
+        assert_eq!(log_in(dir, kind).scan().unwrap().len(), 1);
+        assert!(dir.join("lost+found").is_dir());
+    });
 }
 
 #[test]

@@ -241,6 +241,15 @@ fn a_source_that_is_open_is_locked() {
 }
 
 #[test]
+#[cfg(target_os = "linux")]
+fn a_mount_point_is_no_target_and_told_as_one() {
+    let old = store();
+    // Nothing else is a mount point everywhere.
+    let error = import(old.dir(), "/proc").unwrap_err().to_string();
+    assert!(error.contains("is a mount point") && error.contains("/proc"), "{error}");
+}
+
+#[test]
 fn an_import_wants_a_source_and_an_empty_target() {
     let old = store();
     let scratch = tempfile::tempdir().unwrap();
