@@ -4,17 +4,36 @@
 //! in `wal/`.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use ringwal::Log;
 use ringwal::replication::ShardId;
 use ringwal::wal::{WalConfig, WalHandle};
 
-use crate::args::BackupArgs;
-use crate::exit::Failure;
-use crate::place::{log_dir, require_log};
-use crate::stream::say;
+use crate::options::log_dir::{log_dir, require_log};
+use crate::output::exit::Failure;
+use crate::output::stream::say;
+
+/// `ringwal backup`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Example: a backup of each day, complete or not there at all
+  ringwal backup /srv/log /backup/log-$(date +%F)
+
+The copy has everything that was acknowledged before it began, was read back, and is durable. It is
+made beside NEWDIR as NEWDIR.PROCESS-NUMBER.partial: a process that is killed leaves that behind,
+and it may be removed. A damaged log is not copied (exit code 1): dump prints what is before the
+damage. Other ways, and which of them lose records: the chapter on backups in the manual.")]
+pub(crate) struct BackupArgs {
+    /// The log's directory, or that of an event log, which has its log in `wal/`, as its copy has.
+    pub(crate) dir: PathBuf,
+    /// The directory of the copy: new, or empty.
+    pub(crate) newdir: PathBuf,
+    /// Which log of the directory.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) shard: u16,
+}
 
 /// Runs it.
 pub(crate) fn run(args: &BackupArgs) -> Result<ExitCode, Failure> {

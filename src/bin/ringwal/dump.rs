@@ -6,16 +6,40 @@
 //! What is printed of a record is what the log says that its records are, unless another form was
 //! asked for.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use ringwal::replication::ShardId;
 use ringwal::{Error, Kind, Log, Recovery, Seq, Verdict};
 
-use crate::args::{DumpArgs, Format, Framing};
-use crate::exit::Failure;
-use crate::output::print_records;
-use crate::place::{log_dir, require_log};
-use crate::stream::say_also;
+use crate::options::format::{Format, Framing};
+use crate::options::log_dir::{log_dir, require_log};
+use crate::output::exit::Failure;
+use crate::output::records::print_records;
+use crate::output::stream::say_also;
+
+/// `ringwal dump`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct DumpArgs {
+    /// The log's directory, or that of an event log, which has its log in `wal/`.
+    pub(crate) dir: PathBuf,
+    /// Start at this sequence number instead of the first.
+    #[arg(long, value_name = "SEQ")]
+    pub(crate) from: Option<u64>,
+    /// Print at most this many records.
+    #[arg(long, value_name = "N")]
+    pub(crate) limit: Option<u64>,
+    /// How to print a record; by default events of an event log, else raw, which --framing asks for
+    /// as well.
+    #[arg(long, value_enum)]
+    pub(crate) format: Option<Format>,
+    /// How to lay out raw records; by default lines.
+    #[arg(long, value_enum)]
+    pub(crate) framing: Option<Framing>,
+    /// Which log of the directory.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) shard: u16,
+}
 
 /// Runs it.
 pub(crate) fn run(args: &DumpArgs) -> Result<ExitCode, Failure> {

@@ -1,13 +1,40 @@
 //! `ringwal import`: the records of another crate's log, in a new directory.
 
 use std::fs;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
+use clap::ValueEnum;
 use ringwal::datawal::{import, import_up_to_damage};
 
-use crate::args::{ImportArgs, Source};
-use crate::exit::Failure;
-use crate::stream::say;
+use crate::output::exit::Failure;
+use crate::output::stream::say;
+
+/// What `import` reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Source {
+    /// The crate datawal, version 0.1: a directory of `.dwal` files.
+    Datawal,
+}
+
+/// `ringwal import`.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "The new directory opens with ringwal::datawal, and with ringwal::kv unless it \
+has records that a key-value log has no place for, which is said. What is left behind is said, too."
+)]
+pub(crate) struct ImportArgs {
+    /// What wrote the old directory.
+    #[arg(long, value_enum)]
+    pub(crate) from: Source,
+    /// The old directory.
+    pub(crate) dir: PathBuf,
+    /// The new directory, which is not there or empty.
+    pub(crate) new_dir: PathBuf,
+    /// Take what comes before the first damage, where datawal itself would refuse to open.
+    #[arg(long)]
+    pub(crate) up_to_damage: bool,
+}
 
 /// Runs it.
 pub(crate) fn run(args: &ImportArgs) -> Result<ExitCode, Failure> {

@@ -21,52 +21,35 @@
 //! It uses the public API of the crate and nothing else.
 
 mod append;
-mod args;
 mod backup;
 mod bench;
+mod cli;
 mod dump;
-mod exit;
-mod generate;
 mod import;
-mod input;
-mod json;
+mod options;
 mod output;
-mod place;
-mod process;
-mod progress;
 mod recover;
-mod refused;
-mod signal;
 mod soak;
-mod stream;
-mod summary;
-mod system;
+mod util;
 mod verify;
-mod worker;
 
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
 
+use cli::Args;
+use output::refused;
+use output::stream::say_also;
+use util::system;
+
 fn main() -> ExitCode {
     system::ignore_file_size_signal();
-    let result = match args::Args::try_parse() {
-        Ok(args) => run(args),
-        Err(error) => refused::tell(&error, args::Args::command()).map(ExitCode::from),
+    let result = match Args::try_parse() {
+        Ok(args) => args.command.run(),
+        Err(error) => refused::tell(&error, Args::command()).map(ExitCode::from),
     };
-    result.unwrap_or_else(|failure| failure.report())
-}
-
-fn run(args: args::Args) -> Result<ExitCode, exit::Failure> {
-    match args.command {
-        args::Command::Append(args) => append::run(&args),
-        args::Command::Dump(args) => dump::run(&args),
-        args::Command::Recover(args) => recover::run(&args),
-        args::Command::Verify(args) => verify::run(&args),
-        args::Command::Import(args) => import::run(&args),
-        args::Command::Backup(args) => backup::run(&args),
-        args::Command::Bench(args) => bench::run(&args),
-        args::Command::Soak(args) => soak::run(&args),
-        args::Command::SoakWriter(args) => soak::run_writer(&args),
-    }
+    result.unwrap_or_else(|failure| {
+        say_also(format_args!("ringwal: {failure}"));
+        ExitCode::from(failure.code())
+    })
 }

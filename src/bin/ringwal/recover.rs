@@ -1,12 +1,29 @@
 //! `ringwal recover`: open a log as a service would, say what was found, close it.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-use crate::args::RecoverArgs;
-use crate::exit::Failure;
-use crate::output::print_records;
-use crate::place::log_dir;
-use crate::stream::say;
+use crate::options::engine::EngineArgs;
+use crate::options::format::{Format, Framing};
+use crate::options::log_dir::log_dir;
+use crate::output::exit::Failure;
+use crate::output::records::print_records;
+use crate::output::stream::say;
+
+/// `ringwal recover`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct RecoverArgs {
+    /// The log's directory; made if it is not there, as a service would.
+    pub(crate) dir: PathBuf,
+    /// Print the recovered records, too.
+    #[arg(long, value_enum)]
+    pub(crate) format: Option<Format>,
+    /// How to lay out raw records.
+    #[arg(long, value_enum, default_value_t = Framing::Lines)]
+    pub(crate) framing: Framing,
+    #[command(flatten)]
+    pub(crate) engine: EngineArgs,
+}
 
 /// Runs it.
 pub(crate) fn run(args: &RecoverArgs) -> Result<ExitCode, Failure> {

@@ -3,18 +3,31 @@
 //! Exit codes: 0 for a clean log or a torn tail, 1 for a corrupt one or a failing disk, 2 for what
 //! is no log or cannot be read. With `--json` there is an object for each of them.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use ringwal::replication::ShardId;
 use ringwal::{Corruption, Error, Kind, Log, Loss, Recovery, Verdict};
 use serde_json::json;
 
-use crate::args::VerifyArgs;
-use crate::exit::{FAILED, Failure};
-use crate::json::exact;
-use crate::place::{log_dir, require_log};
-use crate::stream::{print, say_also};
+use crate::options::log_dir::{log_dir, require_log};
+use crate::output::exit::{FAILED, Failure};
+use crate::output::json::exact;
+use crate::output::stream::{print, say_also};
+
+/// `ringwal verify`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct VerifyArgs {
+    /// The log's directory, or that of an event log, which has its log in `wal/`.
+    pub(crate) dir: PathBuf,
+    /// Print the report as one JSON object on standard output, also where there is none to give
+    /// but the reason.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Which log of the directory.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) shard: u16,
+}
 
 /// Runs it.
 pub(crate) fn run(args: &VerifyArgs) -> Result<ExitCode, Failure> {

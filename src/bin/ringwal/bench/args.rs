@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 
-use crate::args::{EngineArgs, parse_bytes, parse_size, parse_threads};
-use crate::exit::Failure;
+use crate::options::engine::EngineArgs;
+use crate::options::parse::{parse_bytes, parse_size, parse_threads};
+use crate::output::exit::Failure;
 
 /// `ringwal bench`.
 #[derive(Debug, clap::Args)]
@@ -278,12 +279,15 @@ pub(crate) mod tests {
 
     use clap::Parser;
 
-    use crate::args::{Args, Command};
+    /// `ringwal bench` alone.
+    #[derive(Debug, Parser)]
+    struct Bench {
+        #[command(flatten)]
+        args: BenchArgs,
+    }
 
     pub(crate) fn parse(args: &[&str]) -> BenchArgs {
-        let args = Args::try_parse_from([&["ringwal", "bench"], args].concat()).unwrap();
-        let Command::Bench(args) = args.command else { panic!("not bench") };
-        args
+        Bench::try_parse_from([&["bench"], args].concat()).unwrap().args
     }
 
     fn cases(args: &[&str]) -> Result<Vec<Case>, Failure> {
@@ -349,7 +353,7 @@ pub(crate) mod tests {
             ["--ages", "1,,4"],
             ["--ages", "2000000"],
         ] {
-            let parsed = Args::try_parse_from([&["ringwal", "bench"], &args[..]].concat());
+            let parsed = Bench::try_parse_from([&["bench"], &args[..]].concat());
             assert!(parsed.is_err(), "{args:?}");
         }
     }

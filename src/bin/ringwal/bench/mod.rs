@@ -19,25 +19,17 @@
 //! Threading: the floors and the rings run on the main thread, the appends on threads of their
 //! own, logs that age in processes of their own.
 
-mod acked;
-mod age;
+mod aged;
 mod args;
-mod check;
-mod cold;
-mod content;
-mod files;
-mod json;
+mod baseline;
 mod load;
 mod machine;
-mod pace;
-mod prologue;
-mod raw;
+mod records;
 mod recovery;
-mod results;
-mod ring;
+mod report;
 mod sample;
 mod scratch;
-mod table;
+mod setting;
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -48,32 +40,33 @@ use std::sync::Arc;
 use ringwal::BackendKind;
 use ringwal::io::{QueueOptions, StdStorage, Strategy, open_queue};
 
-use crate::bench::age::{AgeResult, AgeRow, Plan};
+use crate::bench::aged::{AgeResult, AgeRow, Plan};
 use crate::bench::args::Case;
-use crate::bench::cold::Cold;
-use crate::bench::files::remove_dir;
-use crate::bench::load::Setting;
+use crate::bench::baseline::files::remove_dir;
+use crate::bench::baseline::raw::{Floor, RawFiles};
+use crate::bench::baseline::ring::Ring;
+use crate::bench::machine::cache_drop::Cold;
 use crate::bench::machine::{Device, Hogs};
-use crate::bench::raw::{Floor, RawFiles};
 use crate::bench::recovery::Recoverable;
-use crate::bench::results::{
+use crate::bench::report::results::{
     CaseResult, CaseRound, RecoveryResult, Results, floors_of, ideal, pwrite,
 };
-use crate::bench::ring::Ring;
+use crate::bench::report::{json, table};
 use crate::bench::sample::{Figure, Sample};
 use crate::bench::scratch::Scratch;
-use crate::exit::Failure;
-use crate::json::exact;
-use crate::progress::Progress;
-use crate::signal::{Stop, stop_on_signals};
-use crate::stream::{print, say_also};
+use crate::bench::setting::Setting;
+use crate::output::exit::Failure;
+use crate::output::json::exact;
+use crate::output::progress::Progress;
+use crate::output::stream::{print, say_also};
+use crate::util::signal::{Stop, stop_on_signals};
 
 pub(crate) use args::BenchArgs;
 
 /// Runs it.
 pub(crate) fn run(args: &BenchArgs) -> Result<ExitCode, Failure> {
     if let Some(dir) = &args.life {
-        return age::run_life(args, dir);
+        return aged::run_process(args, dir);
     }
     let (cases, recoveries, plans) = (args.cases()?, args.recoveries()?, args.plans()?);
     let stop = Stop::new();
@@ -251,7 +244,7 @@ impl<'a> Bench<'a> {
                 for row in rows {
                     self.run += 1;
                     let which = (self.run, row.age);
-                    row.rounds.push(age::measure(self.setting, &self.dir, plan, which)?);
+                    row.rounds.push(aged::measure(self.setting, &self.dir, plan, which)?);
                     progress.add(1);
                 }
             }

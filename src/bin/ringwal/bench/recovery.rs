@@ -2,7 +2,8 @@
 //!
 //! 1. Opening verifies every batch of every segment; a log that came back with another number of
 //!    records than were appended is an error.
-//! 2. Before each read and each opening the files are forgotten ([`cold`](crate::bench::cold)).
+//! 2. Before each read and each opening the files are dropped from the page cache
+//!    ([`cache_drop`](crate::bench::machine::cache_drop)).
 //! 3. The records are then read and compared, which is the time to the last record.
 
 use std::path::{Path, PathBuf};
@@ -10,14 +11,13 @@ use std::time::{Duration, Instant};
 
 use ringwal::Log;
 
-use crate::bench::acked::Acked;
-use crate::bench::check::check;
-use crate::bench::cold::Cold;
-use crate::bench::content::Content;
-use crate::bench::files::{RawFile, read_files};
-use crate::bench::load::Setting;
-use crate::bench::raw::stopped;
-use crate::exit::Failure;
+use crate::bench::baseline::files::{RawFile, read_files};
+use crate::bench::machine::cache_drop::Cold;
+use crate::bench::records::acked::Acked;
+use crate::bench::records::check::check;
+use crate::bench::records::content::Content;
+use crate::bench::setting::{Setting, stopped};
+use crate::output::exit::Failure;
 
 /// A log to recover again and again.
 pub(crate) struct Recoverable {

@@ -4,8 +4,8 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use crate::exit::Failure;
-use crate::stream::say_also;
+use crate::output::exit::Failure;
+use crate::output::stream::say_also;
 
 /// How many names are tried beyond the first.
 const NAMES_MAX: u32 = 1000;

@@ -6,8 +6,9 @@ use std::time::Duration;
 use clap::ValueEnum;
 use clap::builder::BoolishValueParser;
 
-use crate::args::{BackendArg, parse_bytes};
-use crate::exit::Failure;
+use crate::options::engine::BackendArg;
+use crate::options::parse::parse_bytes;
+use crate::output::exit::Failure;
 
 /// `ringwal soak`.
 #[derive(Clone, Debug, clap::Args)]

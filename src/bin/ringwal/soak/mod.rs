@@ -26,36 +26,28 @@
 //! It does not cut the power: that takes a simulated disk or a plug.
 
 mod args;
-mod bounds;
-mod check;
-mod child;
-mod expected;
-mod figures;
-mod plot;
-mod records;
+mod report;
 mod run;
-mod script;
-mod stream;
-mod writer;
+mod workload;
 
-use std::fmt;
 use std::fs;
 use std::io;
 use std::path::Path;
 use std::process::ExitCode;
-use std::sync::{Mutex, PoisonError};
 
-use crate::exit::Failure;
-use crate::signal::{Stop, stop_on_signals};
-use crate::soak::figures::Series;
+use crate::output::exit::Failure;
+use crate::output::stream::say_also;
+use crate::soak::report::lines::{output_failure, say};
+use crate::soak::report::time_series::Series;
+use crate::soak::report::{bounds, plot};
 use crate::soak::run::Run;
-use crate::soak::script::Script;
-use crate::soak::stream::Streams;
-use crate::soak::writer::open_store;
-use crate::stream::{print, say_also};
+use crate::soak::run::writer::open_store;
+use crate::soak::workload::Script;
+use crate::soak::workload::generator::Streams;
+use crate::util::signal::{Stop, stop_on_signals};
 
 pub(crate) use args::{SoakArgs, WriterArgs};
-pub(crate) use child::run as run_writer;
+pub(crate) use run::child::run as run_writer;
 
 /// Runs it.
 pub(crate) fn run(args: &SoakArgs) -> Result<ExitCode, Failure> {
@@ -98,7 +90,7 @@ pub(crate) fn run(args: &SoakArgs) -> Result<ExitCode, Failure> {
         Ok(keys) => {
             say(format_args!("clean: {keys} keys and their values are what they should be"));
             fs::remove_dir_all(&dir).map_err(|error| Failure::Raw(dir, error))?;
-            match OUTPUT_FAILURE.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            match output_failure() {
                 Some(failure) => Err(failure),
                 None => Ok(ExitCode::SUCCESS),
             }
@@ -131,15 +123,3 @@ fn finish(run: &mut Run<'_>, log_dir: &Path) -> Result<(), Failure> {
     let broken: Vec<_> = broken.collect();
     if broken.is_empty() { Ok(()) } else { Err(Failure::Invariant(broken.join("; "))) }
 }
-
-/// Prints a line. A run of hours goes on when its standard output fails, and ends with that
-/// failure.
-fn say(line: fmt::Arguments<'_>) {
-    if let Err(failure) = print(format_args!("{line}\n")) {
-        let mut first = OUTPUT_FAILURE.lock().unwrap_or_else(PoisonError::into_inner);
-        first.get_or_insert(failure);
-    }
-}
-
-/// The first failure of standard output.
-static OUTPUT_FAILURE: Mutex<Option<Failure>> = Mutex::new(None);

@@ -1,0 +1,218 @@
+//! One appending thread: takes chunks, appends their records, acknowledges what is durable.
+//!
+//! 1. With a window of 1 it appends a record and waits for it before it takes the next. With a
+//!    larger one it has that many appends in flight and waits for the oldest.
+//! 2. It never waits for input while a commit of its own is not acknowledged.
+//! 3. An acknowledgement is one line in one write, after the log said `Ok` for that record.
+//! 4. When it stops, for whatever reason but a dead standard output, it still waits for what it
+//!    appended and acknowledges what became durable.
+
+use std::collections::VecDeque;
+use std::io::Write;
+use std::num::NonZeroUsize;
+use std::time::Instant;
+
+use crossbeam_channel::{Receiver, TryRecvError, select};
+use hdrhistogram::Histogram;
+use ringwal::{Commit, Error, Log, Seq};
+
+use crate::append::input::{Chunk, Message};
+use crate::output::exit::Failure;
+use crate::output::progress::Progress;
+use crate::output::records::Digest;
+use crate::output::stream::stdout;
+use crate::util::signal::Stop;
+
+/// What all workers share.
+#[derive(Debug)]
+pub(crate) struct Shared<'a> {
+    pub(crate) log: &'a Log,
+    pub(crate) chunks: Receiver<Message>,
+    pub(crate) stop: &'a Stop,
+    pub(crate) progress: &'a Progress,
+    pub(crate) window: NonZeroUsize,
+    pub(crate) acks: bool,
+}
+
+/// What became of the records of one worker, or of several.
+#[derive(Debug)]
+pub(crate) struct Tally {
+    pub(crate) records: u64,
+    pub(crate) bytes: u64,
+    /// The first and the last acknowledged sequence number.
+    pub(crate) seqs: Option<(Seq, Seq)>,
+    /// Nanoseconds from the append to the moment the worker knew that it was durable.
+    pub(crate) wait_nanos: Histogram<u64>,
+}
+
+impl Tally {
+    pub(crate) fn new() -> Tally {
+        let histogram = Histogram::new(3);
+        // Three digits is within the 0 to 5 that it takes.
+        let wait_nanos = histogram.expect("three significant digits are valid");
+        Tally { records: 0, bytes: 0, seqs: None, wait_nanos }
+    }
+
+    pub(crate) fn add(&mut self, other: &Tally) {
+        self.records += other.records;
+        self.bytes += other.bytes;
+        if let Some((first, last)) = other.seqs {
+            self.seqs = Some(match self.seqs {
+                Some((least, greatest)) => (least.min(first), greatest.max(last)),
+                None => (first, last),
+            });
+        }
+        self.wait_nanos += &other.wait_nanos;
+    }
+
+    fn note(&mut self, seq: Seq, bytes: usize, since: Instant) {
+        self.records += 1;
+        self.bytes += bytes as u64;
+        let (least, greatest) = self.seqs.unwrap_or((seq, seq));
+        self.seqs = Some((least.min(seq), greatest.max(seq)));
+        let nanos = u64::try_from(since.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        // It grows with its values, so recording cannot fail; `saturating_record` would not grow.
+        let _ = self.wait_nanos.record(nanos);
+    }
+}
+
+/// Appends until there is no more input, the switch is turned or something fails; a failure turns
+/// the switch for the others.
+pub(crate) fn run(shared: &Shared<'_>) -> (Tally, Result<(), Failure>) {
+    let mut worker = Worker { shared, tally: Tally::new(), pending: VecDeque::new() };
+    let mut result = worker.append_all();
+    if result.is_err() {
+        shared.stop.stop("a failure");
+    }
+    while !matches!(result, Err(Failure::Output(_))) && !worker.pending.is_empty() {
+        let settled = worker.settle_oldest();
+        if result.is_ok() {
+            result = settled;
+        }
+    }
+    (worker.tally, result)
+}
+
+/// An append that is not acknowledged.
+#[derive(Debug)]
+struct Pending {
+    commit: Commit,
+    digest: Option<Digest>,
+    bytes: usize,
+    since: Instant,
+}
+
+struct Worker<'a> {
+    shared: &'a Shared<'a>,
+    tally: Tally,
+    pending: VecDeque<Pending>,
+}
+
+impl Worker<'_> {
+    fn append_all(&mut self) -> Result<(), Failure> {
+        while let Some(chunk) = self.next_chunk()? {
+            let before = self.tally.records;
+            for record in chunk.records() {
+                if self.shared.stop.is_stopped() {
+                    return Ok(());
+                }
+                if self.shared.window.get() == 1 {
+                    self.append_and_wait(record)?;
+                } else {
+                    self.append(record)?;
+                }
+            }
+            self.shared.progress.add(self.tally.records - before);
+        }
+        Ok(())
+    }
+
+    /// The next chunk, or `None` when there are no more or the switch was turned.
+    fn next_chunk(&mut self) -> Result<Option<Chunk>, Failure> {
+        loop {
+            if self.shared.stop.is_stopped() {
+                return Ok(None);
+            }
+            match self.shared.chunks.try_recv() {
+                Ok(message) => return message.map(Some).map_err(Failure::Input),
+                Err(TryRecvError::Disconnected) => return Ok(None),
+                Err(TryRecvError::Empty) if self.pending.is_empty() => break,
+                Err(TryRecvError::Empty) => self.settle_oldest()?,
+            }
+        }
+        select! {
+            recv(self.shared.chunks) -> message => match message {
+                Ok(message) => message.map(Some).map_err(Failure::Input),
+                Err(_) => Ok(None),
+            },
+            recv(self.shared.stop.receiver()) -> _ => Ok(None),
+        }
+    }
+
+    fn append_and_wait(&mut self, record: &[u8]) -> Result<(), Failure> {
+        let since = Instant::now();
+        let seq = self.shared.log.append(record)?;
+        self.tally.note(seq, record.len(), since);
+        if self.shared.acks { print_ack(seq, Digest::of(record)) } else { Ok(()) }
+    }
+
+    fn append(&mut self, record: &[u8]) -> Result<(), Failure> {
+        let digest = self.shared.acks.then(|| Digest::of(record));
+        let since = Instant::now();
+        let commit = loop {
+            match self.shared.log.try_append(record) {
+                // Waiting for the oldest acknowledges it, which waiting for room would not.
+                Err(Error::QueueFull) if !self.pending.is_empty() => self.settle_oldest()?,
+                Err(Error::QueueFull) => break self.shared.log.append_async(record)?,
+                other => break other?,
+            }
+        };
+        self.pending.push_back(Pending { commit, digest, bytes: record.len(), since });
+        while self.pending.front().is_some_and(|oldest| oldest.commit.is_done()) {
+            self.settle_oldest()?;
+        }
+        if self.pending.len() >= self.shared.window.get() {
+            self.settle_oldest()?;
+        }
+        Ok(())
+    }
+
+    /// Waits for the oldest append and acknowledges it.
+    fn settle_oldest(&mut self) -> Result<(), Failure> {
+        let Some(oldest) = self.pending.pop_front() else { return Ok(()) };
+        let seq = oldest.commit.wait()?;
+        self.tally.note(seq, oldest.bytes, oldest.since);
+        match oldest.digest {
+            Some(digest) => print_ack(seq, digest),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Prints one acknowledgement, as one write. That nobody reads it any more is a failure here.
+fn print_ack(seq: Seq, digest: Digest) -> Result<(), Failure> {
+    let mut line = Vec::with_capacity(40);
+    digest
+        .write_line(&mut line, seq)
+        .and_then(|()| stdout().write_all(&line))
+        .map_err(Failure::Output)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use std::time::Duration;
+
+    #[test]
+    fn tallies_keep_waits_of_any_length_and_add_up() {
+        let (mut one, mut two) = (Tally::new(), Tally::new());
+        let Some(long_ago) = Instant::now().checked_sub(Duration::from_secs(5)) else { return };
+        one.note(Seq::new(2), 10, long_ago);
+        two.note(Seq::new(1), 5, Instant::now());
+        one.add(&two);
+        assert_eq!((one.records, one.bytes), (2, 15));
+        assert_eq!(one.seqs, Some((Seq::new(1), Seq::new(2))));
+        assert!(one.wait_nanos.max() >= 4_990_000_000, "{}", one.wait_nanos.max());
+    }
+}

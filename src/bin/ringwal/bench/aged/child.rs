@@ -1,0 +1,91 @@
+//! The process that owns a log, as its parent knows it.
+
+use std::fmt;
+use std::io::{self, BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{self, ChildStdin, ChildStdout, Command};
+use std::str::FromStr;
+
+use crate::bench::aged::protocol::{Appended, Ask, Looked, Opened, answered};
+use crate::output::exit::Failure;
+use crate::util::process::{own_program, start_piped};
+
+/// The process; it ends when this is dropped, whatever it does.
+pub(crate) struct Child {
+    child: process::Child,
+    input: Option<ChildStdin>,
+    output: BufReader<ChildStdout>,
+}
+
+impl Child {
+    /// Starts it, with a new log in `dir`.
+    pub(crate) fn start(dir: &Path, run: u64, size: usize) -> Result<Child, Failure> {
+        let mut command = Command::new(own_program().map_err(failed)?);
+        // All options of this process are its own: none can be forgotten.
+        command.args(["bench", "--life"]).arg(dir).args(std::env::args_os().skip(2));
+        let (child, input, output) = start_piped(command).map_err(failed)?;
+        let mut child = Child { child, input: Some(input), output };
+        child.ask(Ask::Begin { run, size }).map(|_| child)
+    }
+
+    /// Appends so many records.
+    pub(crate) fn append(&mut self, records: u64) -> Result<Appended, Failure> {
+        self.figures(Ask::Append(records))
+    }
+
+    /// What it has taken.
+    pub(crate) fn look(&mut self) -> Result<Looked, Failure> {
+        self.figures(Ask::Look)
+    }
+
+    /// Truncates to so many records.
+    pub(crate) fn keep(&mut self, records: u64) -> Result<(), Failure> {
+        self.ask(Ask::Keep(records)).map(drop)
+    }
+
+    /// Closes the log, opens it and compares it.
+    pub(crate) fn reopen(&mut self) -> Result<Opened, Failure> {
+        self.figures(Ask::Reopen)
+    }
+
+    /// Lets it close the log and end.
+    pub(crate) fn finish(&mut self) -> Result<(), Failure> {
+        self.input = None;
+        let status = self.child.wait().map_err(failed)?;
+        if status.success() { Ok(()) } else { Err(ended(status)) }
+    }
+
+    fn figures<T: FromStr<Err = Failure>>(&mut self, ask: Ask) -> Result<T, Failure> {
+        self.ask(ask)?.parse()
+    }
+
+    fn ask(&mut self, ask: Ask) -> Result<String, Failure> {
+        let mut line = String::new();
+        let asked = match &mut self.input {
+            Some(input) => writeln!(input, "{ask}").and_then(|()| self.output.read_line(&mut line)),
+            None => Ok(0),
+        };
+        match asked {
+            Ok(bytes) if bytes > 0 => answered(&line).map(str::to_owned),
+            // It tells a failure before it ends; this is an end without a word.
+            _ => Err(self.child.wait().map_or_else(failed, ended)),
+        }
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        // After a failure nobody waits for what it still does; killing a process that has ended
+        // does nothing.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn failed(error: io::Error) -> Failure {
+    Failure::Setup("process of a log", error)
+}
+
+fn ended(status: impl fmt::Display) -> Failure {
+    Failure::Invariant(format!("the process of a log ended by itself, {status}"))
+}

@@ -1,0 +1,278 @@
+//! The life of a log, in a process of its own: it does what its parent asks, one line at a time.
+//!
+//! 1. Records are appended by one thread, a window of them outstanding, and after each segment's
+//!    worth the log is truncated to what the caller keeps. All of that is in the time of appending.
+//! 2. It keeps a window of tickets and a few numbers, however much it appends.
+//! 3. It ends when its standard input does, and closes the log.
+
+use std::collections::VecDeque;
+use std::io::{BufRead, BufReader, Write};
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::thread;
+use std::time::Instant;
+
+use ringwal::{Builder, Commit, Log, Seq};
+
+use crate::bench::aged::check::{check_live, mismatch};
+use crate::bench::aged::plan::Plan;
+use crate::bench::aged::protocol::{Appended, Ask, Looked, Opened, answer};
+use crate::bench::args::BenchArgs;
+use crate::bench::machine::cache_drop::Cold;
+use crate::bench::machine::{Device, Mark};
+use crate::bench::records::content::Content;
+use crate::output::exit::Failure;
+use crate::output::stream::{stdin, stdout};
+use crate::util::process::{descriptors, resident_kib};
+
+/// After a truncation less than this many times of what the caller keeps is there: what is beyond
+/// it is a part of one segment, and a quarter of what is live has at least two.
+const KEPT_MAX: u64 = 2;
+
+/// Runs it: `ringwal bench --life DIR`.
+pub(crate) fn run(args: &BenchArgs, dir: &Path) -> Result<ExitCode, Failure> {
+    let mut life = None;
+    // A buffered one would hold an answer back until there are more.
+    let mut output = stdout();
+    for line in BufReader::new(stdin()).lines() {
+        let answered = line.map_err(Failure::Input).and_then(|line| {
+            let ask = line.parse()?;
+            obey(args, dir, &mut life, ask)
+        });
+        let line = answer(answered.as_ref().map(String::clone));
+        writeln!(output, "{line}").and_then(|()| output.flush()).map_err(Failure::Output)?;
+        if let Err(failure) = answered {
+            // The parent says it.
+            return Ok(ExitCode::from(failure.code()));
+        }
+    }
+    if let Some(life) = life {
+        life.log.close()?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn obey(
+    args: &BenchArgs,
+    dir: &Path,
+    life: &mut Option<Life>,
+    ask: Ask,
+) -> Result<String, Failure> {
+    match (ask, life) {
+        (Ask::Begin { run, size }, life) => {
+            let plan = Plan::new(args, size)?;
+            let builder = args.engine.builder(dir).segment_bytes(plan.segment_bytes);
+            *life = Some(Life::begin(builder, dir, plan, run)?);
+            Ok(String::new())
+        }
+        (Ask::Append(records), Some(life)) => Ok(life.append(records)?.to_string()),
+        (Ask::Look, Some(life)) => Ok(life.look()?.to_string()),
+        (Ask::Keep(records), Some(life)) => life.keep(records).map(|()| String::new()),
+        (Ask::Reopen, Some(life)) => Ok(life.reopen(Cold::here(args.drop_caches))?.to_string()),
+        (ask, None) => Err(Failure::Invariant(format!("{ask}: there is no log yet"))),
+    }
+}
+
+/// A log and what its caller knows of it.
+struct Life {
+    builder: Builder,
+    dir: PathBuf,
+    device: Device,
+    plan: Plan,
+    log: Log,
+    content: Content,
+    /// Records that were appended: the number of the last one.
+    appended: u64,
+    /// When the log is truncated next.
+    truncate_at: u64,
+}
+
+impl Life {
+    fn begin(builder: Builder, dir: &Path, plan: Plan, run: u64) -> Result<Life, Failure> {
+        let log = builder.clone().open()?;
+        let content = Content::new(run, 0, plan.size);
+        let truncate_at = plan.live_records() + plan.segment_records();
+        let (dir, device) = (dir.to_path_buf(), Device::below(dir));
+        Ok(Life { builder, dir, device, plan, log, content, appended: 0, truncate_at })
+    }
+
+    /// Appends so many records and waits for all of them.
+    ///
+    /// The system adds up a thread's time at its ticks and when it gives up the processor, so that
+    /// is what it does before the counters are read.
+    fn append(&mut self, records: u64) -> Result<Appended, Failure> {
+        thread::yield_now();
+        let mark = Mark::now(&self.device);
+        let mut pending: VecDeque<Commit> = VecDeque::with_capacity(self.plan.window);
+        for _ in 0..records {
+            if pending.len() == self.plan.window {
+                pending.pop_front().map_or(Ok(Seq::NONE), |oldest| oldest.wait())?;
+            }
+            let commit = self.log.append_async(self.content.record(self.appended))?;
+            self.appended += 1;
+            if commit.seq().get() != self.appended {
+                let seq = commit.seq();
+                return mismatch(format!("record {} got the number {seq}", self.appended));
+            }
+            pending.push_back(commit);
+            if self.appended == self.truncate_at {
+                self.keep(self.plan.live_records())?;
+                self.truncate_at += self.plan.segment_records();
+            }
+        }
+        for commit in pending {
+            commit.wait()?;
+        }
+        let elapsed = mark.elapsed();
+        thread::yield_now();
+        let spent = mark.spent(&self.device, elapsed);
+        let cpu_seconds = spent.cpu.map(|cpu| cpu.as_secs_f64());
+        Ok(Appended { records, seconds: elapsed.as_secs_f64(), cpu_seconds })
+    }
+
+    /// Truncates to the last `records`, or a few more: only whole segments go.
+    fn keep(&mut self, records: u64) -> Result<(), Failure> {
+        let wanted = (self.appended + 1).saturating_sub(records).max(1);
+        let first = self.log.truncate_before(Seq::new(wanted))?.first_seq.get();
+        if first > wanted {
+            return mismatch(format!("record {wanted} is wanted, and {first} is the first"));
+        }
+        let kept = self.appended + 1 - first;
+        if kept > records.saturating_mul(KEPT_MAX) {
+            return mismatch(format!("{kept} records are left, and {records} were to be kept"));
+        }
+        Ok(())
+    }
+
+    /// What is there: from the first that was not truncated to the last.
+    fn live(&self) -> RangeInclusive<u64> {
+        self.log.first_seq().get()..=self.appended
+    }
+
+    fn look(&self) -> Result<Looked, Failure> {
+        let failed = |error| Failure::Raw(self.dir.clone(), error);
+        let files = std::fs::read_dir(&self.dir).map_err(failed)?.count() as u64;
+        let strategy = self.log.metrics().strategy.unwrap_or(self.log.backend().strategy);
+        Ok(Looked {
+            resident_kib: resident_kib("self"),
+            descriptors: descriptors("self"),
+            files,
+            strategy: strategy.name().to_owned(),
+        })
+    }
+
+    /// Closes the log, opens it from the disk, as far as the system lets it, and compares it.
+    fn reopen(&mut self, cold: Cold) -> Result<Opened, Failure> {
+        let live = self.live();
+        self.log.close()?;
+        let names = cold.forget_segments(&self.dir)?;
+        let mut file_bytes = 0;
+        for name in &names {
+            let path = self.dir.join(name);
+            let found = std::fs::metadata(&path).map_err(|error| Failure::Raw(path, error))?;
+            file_bytes += found.len();
+        }
+        let since = Instant::now();
+        self.log = self.builder.clone().open()?;
+        let opened = since.elapsed();
+        self.log.reader()?.next().transpose()?;
+        let first = since.elapsed();
+        let records = check_live(&self.log, &live, &mut self.content)?;
+        let last = since.elapsed();
+        let segments = self.log.segments().len() as u64;
+        if segments != names.len() as u64 {
+            return mismatch(format!("{segments} segments are live, and {} files", names.len()));
+        }
+        Ok(Opened {
+            records,
+            file_bytes,
+            segments,
+            opened: opened.as_secs_f64(),
+            recovered: self.log.recovery().elapsed.as_secs_f64(),
+            first: first.as_secs_f64(),
+            last: last.as_secs_f64(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bench::args::tests::parse;
+
+    /// A log of 512 live records of 64 bytes in segments of 56 at most.
+    fn young() -> (tempfile::TempDir, Life) {
+        with_segments(4 << 10)
+    }
+
+    /// The same with segments of so many bytes.
+    fn with_segments(bytes: u64) -> (tempfile::TempDir, Life) {
+        let parent = tempfile::tempdir().unwrap();
+        let args = ["--mode", "age", "--size", "64", "--bytes", "32KiB"];
+        let args = parse(&[&args[..], &["--segment-bytes", "4KiB", "--window", "8"]].concat());
+        let dir = parent.path().join("log");
+        let plan = Plan::new(&args, 64).unwrap();
+        let builder = args.engine.builder(&dir).segment_bytes(bytes);
+        let life = Life::begin(builder, &dir, plan, 3).unwrap();
+        (parent, life)
+    }
+
+    #[test]
+    fn what_is_live_stays_bounded_and_is_found_again() {
+        let (_parent, mut life) = young();
+        for age in 1..=6 {
+            let appended = life.append(512).unwrap();
+            assert_eq!(appended.records, 512);
+            let live = life.appended + 1 - life.live().start();
+            assert!((512..1024).contains(&live), "{live} at {age}");
+        }
+        assert!(*life.live().start() > 4 * 512, "{:?}", life.live());
+        assert!(life.look().unwrap().files > 8);
+        let live = life.appended + 1 - life.live().start();
+        assert_eq!(life.reopen(Cold::Asked).unwrap().records, live);
+        life.append(100).unwrap();
+        assert_eq!(
+            life.reopen(Cold::Asked).unwrap().records,
+            life.appended + 1 - life.live().start()
+        );
+    }
+
+    #[test]
+    fn a_quarter_is_a_quarter_on_disk_too() {
+        let (_parent, mut life) = young();
+        life.append(1024).unwrap();
+        let whole = life.reopen(Cold::Asked).unwrap();
+        life.keep(128).unwrap();
+        let quarter = life.reopen(Cold::Asked).unwrap();
+        assert!(quarter.records < whole.records / 2, "{quarter:?} of {whole:?}");
+        assert!(quarter.segments < whole.segments, "{quarter:?} of {whole:?}");
+        assert!(quarter.file_bytes < whole.file_bytes, "{quarter:?} of {whole:?}");
+    }
+
+    #[test]
+    fn other_bytes_than_were_appended_are_noticed() {
+        let (_parent, mut life) = young();
+        life.append(1024).unwrap();
+        life.reopen(Cold::Asked).unwrap();
+        life.content = Content::new(4, 0, 64);
+        let failure = life.reopen(Cold::Asked).unwrap_err();
+        assert!(failure.is_evidence() && failure.to_string().contains("bytes"), "{failure}");
+    }
+
+    #[test]
+    fn more_than_the_caller_keeps_is_noticed() {
+        // All of it is in the active segment, however small the batches are.
+        let (_parent, mut life) = with_segments(16 << 20);
+        life.append(512).unwrap();
+        let failure = life.keep(64).unwrap_err();
+        assert!(failure.to_string().contains("were to be kept"), "{failure}");
+    }
+
+    #[test]
+    fn nothing_is_done_before_there_is_a_log() {
+        let args = parse(&["--mode", "age"]);
+        let refused = obey(&args, Path::new("nowhere"), &mut None, Ask::Look);
+        assert!(refused.unwrap_err().to_string().contains("look"));
+    }
+}

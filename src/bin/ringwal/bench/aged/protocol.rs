@@ -1,0 +1,276 @@
+//! What is asked of the process that owns a log, and what it answers: lines of words.
+//!
+//! | asked | answered, in this order |
+//! |---|---|
+//! | `begin RUN SIZE` | nothing |
+//! | `append RECORDS` | records, seconds, seconds of processor time |
+//! | `look` | resident KiB, descriptors, files; the strategy |
+//! | `keep RECORDS` | nothing |
+//! | `reopen` | records, bytes of files, segments; seconds to open, of recovery, to the first and \
+//! to the last record |
+//!
+//! An answer begins with `ok`, or is `failed CODE EVIDENCE MESSAGE`, the last one. A figure that
+//! cannot be had is `-`.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::output::exit::Failure;
+
+/// A request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ask {
+    /// Make a new log, of records of so many bytes whose noise is that of the run.
+    Begin { run: u64, size: usize },
+    /// Append so many records, and truncate meanwhile.
+    Append(u64),
+    /// Say what the process has taken.
+    Look,
+    /// Truncate to so many records.
+    Keep(u64),
+    /// Close the log, open it again and compare all of it.
+    Reopen,
+}
+
+impl fmt::Display for Ask {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Ask::Begin { run, size } => write!(f, "begin {run} {size}"),
+            Ask::Append(records) => write!(f, "append {records}"),
+            Ask::Look => write!(f, "look"),
+            Ask::Keep(records) => write!(f, "keep {records}"),
+            Ask::Reopen => write!(f, "reopen"),
+        }
+    }
+}
+
+impl FromStr for Ask {
+    type Err = Failure;
+
+    fn from_str(line: &str) -> Result<Ask, Failure> {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let found = match words[..] {
+            ["begin", run, size] => run.parse().ok().zip(size.parse().ok()),
+            ["append", records] => return number(line, records).map(Ask::Append),
+            ["look"] => return Ok(Ask::Look),
+            ["keep", records] => return number(line, records).map(Ask::Keep),
+            ["reopen"] => return Ok(Ask::Reopen),
+            _ => None,
+        };
+        found.map(|(run, size)| Ask::Begin { run, size }).ok_or_else(|| strange(line))
+    }
+}
+
+/// What appending took.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Appended {
+    pub(crate) records: u64,
+    pub(crate) seconds: f64,
+    pub(crate) cpu_seconds: Option<f64>,
+}
+
+/// What the process of a log has taken.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Looked {
+    pub(crate) resident_kib: Option<u64>,
+    pub(crate) descriptors: Option<u64>,
+    /// In the directory of the log.
+    pub(crate) files: u64,
+    pub(crate) strategy: String,
+}
+
+/// What opening took, with its files forgotten.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Opened {
+    /// Compared, all that were live.
+    pub(crate) records: u64,
+    /// Of all segments.
+    pub(crate) file_bytes: u64,
+    pub(crate) segments: u64,
+    /// Until the log was open.
+    pub(crate) opened: f64,
+    /// What the log itself says its recovery took.
+    pub(crate) recovered: f64,
+    /// Until its first record was there.
+    pub(crate) first: f64,
+    /// Until all were there and compared.
+    pub(crate) last: f64,
+}
+
+impl fmt::Display for Appended {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} {}", self.records, self.seconds, Known(self.cpu_seconds))
+    }
+}
+
+impl FromStr for Appended {
+    type Err = Failure;
+
+    fn from_str(line: &str) -> Result<Appended, Failure> {
+        let [records, seconds, cpu] = words(line)?;
+        let cpu_seconds = known(line, cpu)?;
+        let (records, seconds) = (number(line, records)?, number(line, seconds)?);
+        Ok(Appended { records, seconds, cpu_seconds })
+    }
+}
+
+impl fmt::Display for Looked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (resident, descriptors) = (Known(self.resident_kib), Known(self.descriptors));
+        write!(f, "{resident} {descriptors} {} {}", self.files, self.strategy)
+    }
+}
+
+impl FromStr for Looked {
+    type Err = Failure;
+
+    fn from_str(line: &str) -> Result<Looked, Failure> {
+        let [resident, descriptors, files, strategy] = words(line)?;
+        Ok(Looked {
+            resident_kib: known(line, resident)?,
+            descriptors: known(line, descriptors)?,
+            files: number(line, files)?,
+            strategy: strategy.to_owned(),
+        })
+    }
+}
+
+impl fmt::Display for Opened {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Opened { records, file_bytes, segments, opened, recovered, first, last } = self;
+        write!(f, "{records} {file_bytes} {segments} {opened} {recovered} {first} {last}")
+    }
+}
+
+impl FromStr for Opened {
+    type Err = Failure;
+
+    fn from_str(line: &str) -> Result<Opened, Failure> {
+        let [records, file_bytes, segments, opened, recovered, first, last] = words(line)?;
+        Ok(Opened {
+            records: number(line, records)?,
+            file_bytes: number(line, file_bytes)?,
+            segments: number(line, segments)?,
+            opened: number(line, opened)?,
+            recovered: number(line, recovered)?,
+            first: number(line, first)?,
+            last: number(line, last)?,
+        })
+    }
+}
+
+/// A figure, or a dash.
+struct Known<T>(Option<T>);
+
+impl<T: fmt::Display> fmt::Display for Known<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Some(figure) => figure.fmt(f),
+            None => f.write_str("-"),
+        }
+    }
+}
+
+/// The answer as a line.
+pub(crate) fn answer(result: Result<String, &Failure>) -> String {
+    match result {
+        Ok(answer) => format!("ok {answer}"),
+        Err(failure) => {
+            // A message is one line, whatever is in it.
+            let message = failure.to_string().replace('\n', " ");
+            format!("failed {} {} {message}", failure.code(), failure.is_evidence())
+        }
+    }
+}
+
+/// What a line answers.
+pub(crate) fn answered(line: &str) -> Result<&str, Failure> {
+    let line = line.trim_end();
+    if let Some(answer) = line.strip_prefix("ok") {
+        return Ok(answer);
+    }
+    let mut words = line.splitn(4, ' ');
+    match (words.next(), words.next(), words.next(), words.next()) {
+        (Some("failed"), Some(code), Some(is_evidence), Some(message)) => Err(Failure::Passed {
+            code: number(line, code)?,
+            is_evidence: number(line, is_evidence)?,
+            message: message.to_owned(),
+        }),
+        _ => Err(strange(line)),
+    }
+}
+
+fn words<const N: usize>(line: &str) -> Result<[&str; N], Failure> {
+    let words: Vec<&str> = line.split_whitespace().collect();
+    words.try_into().map_err(|_| strange(line))
+}
+
+fn number<T: FromStr>(line: &str, word: &str) -> Result<T, Failure> {
+    word.parse().map_err(|_| strange(line))
+}
+
+fn known<T: FromStr>(line: &str, word: &str) -> Result<Option<T>, Failure> {
+    if word == "-" { Ok(None) } else { number(line, word).map(Some) }
+}
+
+fn strange(line: &str) -> Failure {
+    Failure::Invariant(format!("the process of a log and its parent said {line:?}"))
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    pub(crate) fn opened(records: u64, opened: f64) -> Opened {
+        let (recovered, first, last) = (opened / 2.0, opened + 1.0, opened + 2.0);
+        Opened { records, file_bytes: records * 8, segments: 3, opened, recovered, first, last }
+    }
+
+    #[track_caller]
+    fn assert_comes_through<T>(said: T)
+    where
+        T: fmt::Display + FromStr<Err = Failure> + PartialEq + fmt::Debug,
+    {
+        let line = answer(Ok(said.to_string()));
+        assert_eq!(answered(&line).unwrap().parse::<T>().unwrap(), said);
+    }
+
+    #[test]
+    fn requests_and_answers_come_through_as_they_were() {
+        let begin = Ask::Begin { run: 3, size: 100 };
+        for ask in [begin, Ask::Append(9), Ask::Look, Ask::Keep(8), Ask::Reopen] {
+            assert_comes_through(ask);
+        }
+        for cpu_seconds in [None, Some(0.1 + 0.2)] {
+            assert_comes_through(Appended { records: 7, seconds: 1e-9, cpu_seconds });
+        }
+        let strategy = "write-then-sync".to_owned();
+        let (resident_kib, descriptors) = (None, Some(5));
+        assert_comes_through(Looked { resident_kib, descriptors, files: 2, strategy });
+        assert_comes_through(opened(5, 0.3));
+    }
+
+    #[test]
+    fn a_failure_keeps_its_message_its_code_and_whether_it_is_evidence() {
+        let failures = [
+            (Failure::Mismatch("record 3\nis lost".to_owned()), 1, true, "record 3 is lost"),
+            (Failure::Request("no".to_owned()), 2, false, "no"),
+        ];
+        for (failure, code, is_evidence, message) in failures {
+            let passed = answered(&answer(Err(&failure))).unwrap_err();
+            assert_eq!((passed.code(), passed.is_evidence()), (code, is_evidence));
+            assert!(passed.to_string().ends_with(message), "{passed}");
+        }
+    }
+
+    #[test]
+    fn what_nobody_says_is_refused() {
+        for line in ["", "begin 1", "begin 1 x", "append", "append -1", "look 1", "stop"] {
+            assert!(line.parse::<Ask>().is_err(), "{line}");
+        }
+        for line in ["", "failed", "failed 1 maybe x", "fine"] {
+            assert!(matches!(answered(line), Err(Failure::Invariant(_))), "{line}");
+        }
+        assert!("1 2".parse::<Opened>().is_err() && "1 x -".parse::<Appended>().is_err());
+    }
+}

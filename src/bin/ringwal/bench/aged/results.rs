@@ -1,0 +1,255 @@
+//! What was found of aged logs, round by round, and the ratios between them.
+//!
+//! A ratio is made within a round, of what was measured by turns, and only then is the median
+//! taken: what drifts over a run drifts in both.
+
+use crate::bench::aged::plan::Plan;
+use crate::bench::aged::protocol::{Appended, Looked, Opened};
+use crate::bench::sample::median;
+
+/// A log at its age in one round, or the young one beside it.
+#[derive(Clone, Debug)]
+pub(crate) struct Aged {
+    pub(crate) appends: Vec<Appended>,
+    /// After them.
+    pub(crate) look: Looked,
+    pub(crate) openings: Vec<Opened>,
+}
+
+/// The oldest log, cut to a part of what was live.
+#[derive(Clone, Debug)]
+pub(crate) struct Part {
+    /// What was live, divided by this.
+    pub(crate) share: u64,
+    pub(crate) openings: Vec<Opened>,
+}
+
+/// Both in one round.
+#[derive(Clone, Debug)]
+pub(crate) struct AgeRound {
+    pub(crate) old: Aged,
+    pub(crate) young: Aged,
+    /// From the largest to the smallest; none but at the greatest age.
+    pub(crate) parts: Vec<Part>,
+}
+
+/// An age, round by round.
+#[derive(Clone, Debug)]
+pub(crate) struct AgeRow {
+    pub(crate) age: u64,
+    pub(crate) rounds: Vec<AgeRound>,
+}
+
+/// The logs with records of one size.
+#[derive(Clone, Debug)]
+pub(crate) struct AgeResult {
+    pub(crate) plan: Plan,
+    /// One for each age.
+    pub(crate) rows: Vec<AgeRow>,
+}
+
+/// A figure of a log.
+pub(crate) type AgedFigure = fn(&Aged) -> Option<f64>;
+
+/// All of them, with their names in JSON.
+pub(crate) const AGED_FIGURES: [(AgedFigure, &str); 5] = [
+    (Aged::per_second, "acked_per_second"),
+    (Aged::cpu_micros, "cpu_micros_per_append"),
+    (|aged| aged.look.resident_kib.map(|kib| kib as f64), "resident_kib"),
+    (|aged| aged.look.descriptors.map(|open| open as f64), "descriptors"),
+    (|aged| Some(aged.look.files as f64), "files"),
+];
+
+/// A ratio of an old log to a young one.
+pub(crate) type AgeRatio = fn(&AgeRound) -> Option<f64>;
+
+/// Those of appending and memory, with their names in JSON and in the table.
+pub(crate) const AGE_RATIOS: [(AgeRatio, &str, &str); 3] = [
+    (|round| round.ratio(Aged::cpu_micros), "ratio_of_cpu", "cpu"),
+    (|round| round.ratio(Aged::per_second), "ratio_of_rate", "rate"),
+    (|round| round.ratio(|aged| Some(aged.look.resident_kib? as f64)), "ratio_of_memory", "memory"),
+];
+
+/// A time of an opening.
+pub(crate) type OpenFigure = fn(&Opened) -> f64;
+
+/// All of them, with their names in JSON and in the table.
+pub(crate) const OPEN_FIGURES: [(OpenFigure, &str, &str); 4] = [
+    (|it| it.opened, "opened_seconds", "opened-s"),
+    (|it| it.recovered, "recovered_seconds", "recovered-s"),
+    (|it| it.first, "first_record_seconds", "first-s"),
+    (|it| it.last, "last_record_seconds", "last-s"),
+];
+
+/// A ratio of openings, where a share of the records was live.
+pub(crate) type OpenRatio = fn(&AgeRound, u64, OpenFigure) -> Option<f64>;
+
+/// The times that are compared by what is live, with their names in the table.
+pub(crate) const OPEN_RATIOS: [(OpenFigure, &str); 2] =
+    [(|it| it.opened, "open"), (|it| it.recovered, "recovery")];
+
+impl Aged {
+    /// The median of the turns, so that one beside which the disk or a neighbour was busy does not
+    /// say what appending costs.
+    fn median(&self, figure: impl Fn(&Appended) -> Option<f64>) -> Option<f64> {
+        median(self.appends.iter().map(|turn| figure(turn).filter(|_| turn.records > 0)))
+    }
+
+    fn per_second(&self) -> Option<f64> {
+        self.median(|turn| Some(turn.records as f64 / turn.seconds.max(f64::MIN_POSITIVE)))
+    }
+
+    fn cpu_micros(&self) -> Option<f64> {
+        self.median(|turn| Some(turn.cpu_seconds? * 1e6 / turn.records as f64))
+    }
+}
+
+/// The median of a time over the turns of a round.
+pub(crate) fn open_time(openings: &[Opened], figure: OpenFigure) -> Option<f64> {
+    median(openings.iter().map(|opened| Some(figure(opened))))
+}
+
+/// The same for each live record.
+fn per_record(openings: &[Opened], figure: OpenFigure) -> Option<f64> {
+    let records = openings.last()?.records;
+    (records > 0).then_some(open_time(openings, figure)? / records as f64)
+}
+
+fn ratio(one: Option<f64>, other: Option<f64>) -> Option<f64> {
+    Some(one? / other.filter(|other| *other > 0.0)?)
+}
+
+impl AgeRound {
+    /// A figure as a multiple of the young log's.
+    fn ratio(&self, figure: AgedFigure) -> Option<f64> {
+        ratio(figure(&self.old), figure(&self.young))
+    }
+
+    /// The openings of the old log where so much of it was live.
+    pub(crate) fn openings(&self, share: u64) -> &[Opened] {
+        if share == 1 {
+            return &self.old.openings;
+        }
+        let part = self.parts.iter().find(|part| part.share == share);
+        part.map_or(&[], |part| &part.openings)
+    }
+
+    /// The time for each live record, as a multiple of the young log's.
+    pub(crate) fn open_ratio(&self, share: u64, figure: OpenFigure) -> Option<f64> {
+        ratio(per_record(self.openings(share), figure), per_record(&self.young.openings, figure))
+    }
+
+    /// The same, as a multiple of that where the least was live: more than 1 grows faster than
+    /// what is live.
+    pub(crate) fn part_ratio(&self, share: u64, figure: OpenFigure) -> Option<f64> {
+        let least = self.parts.last().filter(|part| part.share != share)?;
+        ratio(per_record(self.openings(share), figure), per_record(&least.openings, figure))
+    }
+}
+
+impl AgeRow {
+    pub(crate) fn median(&self, figure: impl Fn(&AgeRound) -> Option<f64>) -> Option<f64> {
+        median(self.rounds.iter().map(figure))
+    }
+
+    /// What was live in the openings of the old log: all, and parts of it.
+    pub(crate) fn shares(&self) -> Vec<u64> {
+        let parts = self.rounds.first().map_or(&[][..], |round| &round.parts);
+        std::iter::once(1).chain(parts.iter().map(|part| part.share)).collect()
+    }
+
+    /// Records that were compared, of both logs, all openings and rounds.
+    pub(crate) fn compared(&self) -> u64 {
+        let rounds = self.rounds.iter();
+        let openings = rounds.flat_map(|AgeRound { old, young, parts }| {
+            let parts = parts.iter().flat_map(|part| &part.openings);
+            old.openings.iter().chain(&young.openings).chain(parts)
+        });
+        openings.map(|opened| opened.records).sum()
+    }
+
+    /// The strategies that ran, each once.
+    pub(crate) fn strategies(&self) -> String {
+        let mut names: Vec<&str> = Vec::new();
+        for aged in self.rounds.iter().flat_map(|round| [&round.old, &round.young]) {
+            if !names.contains(&&*aged.look.strategy) {
+                names.push(&aged.look.strategy);
+            }
+        }
+        names.join("+")
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::bench::aged::protocol::tests::opened;
+
+    fn aged(cpu_seconds: Option<f64>, resident_kib: u64, opening: Opened) -> Aged {
+        let turn = Appended { records: 500, seconds: 0.25, cpu_seconds };
+        let look = Looked {
+            resident_kib: Some(resident_kib),
+            descriptors: Some(9),
+            files: 12,
+            strategy: "dsync".to_owned(),
+        };
+        Aged { appends: vec![turn; 2], look, openings: vec![opening; 3] }
+    }
+
+    /// An old log that takes twice of everything, but is as fast.
+    pub(crate) fn row() -> AgeRow {
+        let part = |share, opened| Part { share, openings: vec![opened; 3] };
+        let round = AgeRound {
+            old: aged(Some(0.02), 4096, opened(1000, 4.0)),
+            young: aged(Some(0.01), 2048, opened(2000, 4.0)),
+            parts: vec![part(2, opened(500, 1.5)), part(4, opened(250, 0.5))],
+        };
+        AgeRow { age: 16, rounds: vec![round] }
+    }
+
+    #[test]
+    fn ratios_are_of_the_old_log_to_the_young_one() {
+        let row = row();
+        assert_eq!(AGE_RATIOS.map(|it| row.median(it.0)), [Some(2.0), Some(1.0), Some(2.0)]);
+        let cpu_micros = row.median(|round| AGED_FIGURES[1].0(&round.young));
+        assert!(cpu_micros.is_some_and(|micros| (micros - 20.0).abs() < 1e-9), "{cpu_micros:?}");
+        assert_eq!((row.strategies().as_str(), row.shares()), ("dsync", vec![1, 2, 4]));
+        assert_eq!(row.compared(), 3 * (1000 + 2000 + 500 + 250));
+    }
+
+    #[test]
+    fn time_to_open_is_compared_by_what_is_live() {
+        let row = row();
+        let round = &row.rounds[0];
+        for (figure, _) in OPEN_RATIOS {
+            assert_eq!(round.open_ratio(1, figure), Some(2.0));
+            assert_eq!(
+                [1, 2, 4].map(|share| round.part_ratio(share, figure)),
+                [Some(2.0), Some(1.5), None]
+            );
+        }
+    }
+
+    #[test]
+    fn one_bad_turn_of_many_changes_no_figure() {
+        let mut log = row().rounds[0].old.clone();
+        let bad = Appended { records: 500, seconds: 60.0, cpu_seconds: Some(30.0) };
+        let (rate, cpu) = (log.per_second(), log.cpu_micros());
+        assert_eq!(rate, Some(2000.0));
+        log.appends.push(bad);
+        assert_eq!((log.per_second(), log.cpu_micros()), (rate, cpu));
+        log.appends[0].records = 0;
+        assert_eq!((log.per_second(), log.cpu_micros()), (None, None));
+    }
+
+    #[test]
+    fn a_figure_that_could_not_be_had_has_no_ratio() {
+        let mut row = row();
+        row.rounds[0].young.appends[1].cpu_seconds = None;
+        row.rounds[0].young.look.resident_kib = None;
+        row.rounds[0].parts.clear();
+        assert_eq!(AGE_RATIOS.map(|it| row.median(it.0)), [None, Some(1.0), None]);
+        assert_eq!(row.median(|round| round.part_ratio(1, OPEN_RATIOS[0].0)), None);
+        assert_eq!(row.shares(), [1]);
+    }
+}

@@ -1,0 +1,199 @@
+//! The raw floors: what the file system does for whoever writes to a file and nothing else.
+//!
+//! 1. The files were written with zeros and synced before, so that every write measured is an
+//!    overwrite of a written block that allocates and extends nothing. Writes go round in a file,
+//!    except for the bandwidths: a burst of gigabytes would slow down what is measured next.
+//! 2. What is written is noise. Direct writes start at a block and are padded to blocks.
+//! 3. A floor that cannot be had is left out with a reason, never estimated.
+
+use std::path::Path;
+use std::time::Instant;
+
+use ringwal::io::{AlignedBuf, BUF_ALIGN};
+
+use crate::bench::baseline::files::{PIECE_BYTES, READERS, RawFile, read_files, write_all_at};
+use crate::bench::machine::Mark;
+use crate::bench::records::content::fill;
+use crate::bench::sample::{Sample, Waits};
+use crate::bench::setting::{Setting, stopped};
+use crate::output::exit::Failure;
+
+/// A raw measurement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Floor {
+    /// One `pwrite` through the page cache and one fdatasync at a time.
+    Pwrite { size: usize },
+    /// One direct write of so many records and one fdatasync at a time.
+    Ideal { records: usize, size: usize },
+    /// Direct writes of a record with `RWF_DSYNC`, so many in flight.
+    Dsync { depth: usize, size: usize },
+    /// Direct writes of a record, each linked to an fdatasync, so many in flight.
+    Linked { depth: usize, size: usize },
+    /// Direct writes of a large piece, one at a time, and an fdatasync at the end; the file once.
+    SequentialWrite,
+    /// Direct reads of a large piece, several threads; the file once.
+    SequentialRead,
+}
+
+impl Floor {
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Floor::Pwrite { .. } => "pwrite+fdatasync",
+            Floor::Ideal { .. } => "ideal-batch",
+            Floor::Dsync { .. } => "rwf-dsync",
+            Floor::Linked { .. } => "linked-pair",
+            Floor::SequentialWrite => "sequential-write",
+            Floor::SequentialRead => "sequential-read",
+        }
+    }
+
+    /// Records that are written at once, or reads at once.
+    pub(crate) fn outstanding(&self) -> usize {
+        match *self {
+            Floor::Pwrite { .. } | Floor::SequentialWrite => 1,
+            Floor::Ideal { records, .. } => records,
+            Floor::Dsync { depth, .. } | Floor::Linked { depth, .. } => depth,
+            Floor::SequentialRead => READERS,
+        }
+    }
+
+    /// The bytes of a record or piece.
+    pub(crate) fn size(&self) -> usize {
+        match *self {
+            Floor::Pwrite { size } | Floor::Ideal { size, .. } => size,
+            Floor::Dsync { size, .. } | Floor::Linked { size, .. } => size,
+            Floor::SequentialWrite | Floor::SequentialRead => PIECE_BYTES,
+        }
+    }
+
+    /// Whether each of its operations is durable when it ends.
+    pub(crate) fn is_synced(&self) -> bool {
+        !matches!(self, Floor::SequentialWrite | Floor::SequentialRead)
+    }
+}
+
+const FILE_BYTES_MIN: u64 = 64 << 20;
+const BUFFERED_BYTES_MIN: u64 = 16 << 20;
+
+/// The prepared files.
+pub(crate) struct RawFiles {
+    buffered: RawFile,
+    direct: RawFile,
+    /// Why writes go through the page cache where they should not.
+    pub(crate) not_direct: Option<String>,
+}
+
+impl RawFiles {
+    /// Prepares them in `dir`, for writes of up to `write_bytes` at once.
+    pub(crate) fn new(dir: &Path, write_bytes: usize) -> Result<RawFiles, Failure> {
+        let twice = 2 * padded(write_bytes) as u64;
+        let buffered = RawFile::filled(dir.join("raw-buffered"), twice.max(BUFFERED_BYTES_MIN))?;
+        let mut direct = RawFile::filled(dir.join("raw-direct"), twice.max(FILE_BYTES_MIN))?;
+        let not_direct = match direct.reopened_direct() {
+            Ok(file) => {
+                direct.file = file;
+                None
+            }
+            Err(error) => Some(error.to_string()),
+        };
+        Ok(RawFiles { buffered, direct, not_direct })
+    }
+
+    /// Measures one of the floors that need no ring.
+    pub(crate) fn measure(&self, setting: &Setting<'_>, floor: &Floor) -> Result<Sample, Failure> {
+        match *floor {
+            Floor::Pwrite { size } => {
+                let writes = Writes { len: size, records: 1, payload: size, sync_each: true };
+                self.buffered.write(setting, &writes)
+            }
+            Floor::Ideal { records, size } => {
+                let payload = records * size;
+                let len = padded(payload);
+                let writes = Writes { len, records: records as u64, payload, sync_each: true };
+                self.direct.write(setting, &writes)
+            }
+            Floor::SequentialWrite => {
+                let (len, payload) = (PIECE_BYTES, PIECE_BYTES);
+                let writes = Writes { len, records: 1, payload, sync_each: false };
+                self.direct.write(setting, &writes)
+            }
+            Floor::SequentialRead => self.direct.read(setting),
+            Floor::Dsync { .. } | Floor::Linked { .. } => {
+                Err(Failure::Request(format!("{} needs a ring", floor.name())))
+            }
+        }
+    }
+}
+
+/// What is written again and again.
+struct Writes {
+    len: usize,
+    /// Records in each write.
+    records: u64,
+    /// Bytes of them.
+    payload: usize,
+    sync_each: bool,
+}
+
+impl RawFile {
+    fn write(&self, setting: &Setting<'_>, writes: &Writes) -> Result<Sample, Failure> {
+        let failed = |error| Failure::Raw(self.path.clone(), error);
+        let mut buf = AlignedBuf::zeroed(writes.len);
+        fill(&mut buf, writes.len as u64);
+        let mut waits = Waits::new();
+        let (mut ops, mut at) = (0, 0);
+        let mark = Mark::now(setting.device);
+        let ops_max = if writes.sync_each { u64::MAX } else { self.bytes / writes.len as u64 };
+        while ops == 0 || (ops < ops_max && mark.elapsed() < setting.duration) {
+            if setting.stop.is_stopped() {
+                return Err(stopped(setting));
+            }
+            if at + writes.len as u64 > self.bytes {
+                at = 0;
+            }
+            let since = Instant::now();
+            write_all_at(&self.file, &buf[..writes.len], at).map_err(failed)?;
+            if writes.sync_each {
+                self.file.sync_data().map_err(failed)?;
+            }
+            waits.note(since);
+            at += writes.len as u64;
+            ops += 1;
+        }
+        if !writes.sync_each {
+            self.file.sync_data().map_err(failed)?;
+        }
+        let spent = mark.spent(setting.device, mark.elapsed());
+        Ok(Sample {
+            records: ops * writes.records,
+            waits,
+            spent,
+            moved_bytes: ops * writes.len as u64,
+            padding_bytes: ops * (writes.len - writes.payload) as u64,
+            moved_records: ops * writes.records,
+            writes: ops,
+        })
+    }
+
+    fn read(&self, setting: &Setting<'_>) -> Result<Sample, Failure> {
+        let mark = Mark::now(setting.device);
+        let read = read_files(std::slice::from_ref(self), setting.stop)?;
+        let mut spent = mark.spent(setting.device, mark.elapsed());
+        // The readers ended and took their time with them.
+        spent.cpu = None;
+        Ok(Sample {
+            records: read.pieces,
+            waits: read.waits,
+            spent,
+            moved_bytes: read.bytes,
+            padding_bytes: 0,
+            moved_records: read.pieces,
+            writes: read.pieces,
+        })
+    }
+}
+
+/// Rounded up to what direct writes take.
+pub(crate) fn padded(bytes: usize) -> usize {
+    bytes.max(1).next_multiple_of(BUF_ALIGN)
+}

@@ -1,0 +1,100 @@
+//! Files that are not in memory, so that opening them is cold.
+//!
+//! 1. As root on Linux, the caches of the whole system are dropped: whatever runs on it reads from
+//!    its disks again. `--drop-caches false` forbids it.
+//! 2. Elsewhere the system is asked to forget the files (`posix_fadvise`). It is only asked: a file
+//!    system that keeps them anyway makes all that is compared faster, unless it is read around the
+//!    cache.
+//! 3. Neither takes away what is not on the disk yet, so everything in the files has to be synced.
+
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::Path;
+
+use ringwal::io::{Access, StdStorage, Storage};
+
+use crate::output::exit::Failure;
+
+/// How files are forgotten here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cold {
+    /// With everything that the system has in memory.
+    Dropped,
+    /// If the system does what it is asked to.
+    Asked,
+}
+
+/// Taking `3` here, the kernel drops pages, names and inodes.
+const DROP_CACHES: &str = "/proc/sys/vm/drop_caches";
+
+impl Cold {
+    /// The best way that there is, and that is wanted.
+    pub(crate) fn here(may_drop: bool) -> Cold {
+        match may_drop && open_drop_caches().is_ok() {
+            true => Cold::Dropped,
+            false => Cold::Asked,
+        }
+    }
+
+    /// Its name in JSON.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Cold::Dropped => "drop_caches",
+            Cold::Asked => "posix_fadvise",
+        }
+    }
+
+    /// The names of the segments of the log in `dir`, in order, all of them forgotten.
+    pub(crate) fn forget_segments(self, dir: &Path) -> Result<Vec<String>, Failure> {
+        let storage = StdStorage::new(dir);
+        let mut names = storage.list()?;
+        names.retain(|name| name.ends_with(".seg"));
+        names.sort();
+        for name in &names {
+            storage.open(name, Access::Read)?.drop_cache();
+        }
+        if self == Cold::Dropped {
+            open_drop_caches()
+                .and_then(|mut file| file.write_all(b"3"))
+                .map_err(|error| io::Error::other(format!("{error}; try --drop-caches false")))
+                .map_err(|error| Failure::Raw(DROP_CACHES.into(), error))?;
+        }
+        Ok(names)
+    }
+}
+
+impl fmt::Display for Cold {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Cold::Dropped => "the caches of the whole system were dropped",
+            Cold::Asked => "the system was asked to forget the files (posix_fadvise)",
+        })
+    }
+}
+
+fn open_drop_caches() -> io::Result<File> {
+    File::options().write(true).open(DROP_CACHES)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn caches_are_dropped_only_where_it_is_wanted_and_allowed() {
+        assert_eq!(Cold::here(false), Cold::Asked);
+        let allowed = open_drop_caches().is_ok();
+        assert_eq!(Cold::here(true) == Cold::Dropped, allowed);
+    }
+
+    #[test]
+    fn segments_are_named_in_order_and_stay_as_they_are() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["b.seg", "a.seg", "state"] {
+            std::fs::write(dir.path().join(name), name).unwrap();
+        }
+        assert_eq!(Cold::Asked.forget_segments(dir.path()).unwrap(), ["a.seg", "b.seg"]);
+        assert_eq!(std::fs::read(dir.path().join("a.seg")).unwrap(), b"a.seg");
+    }
+}

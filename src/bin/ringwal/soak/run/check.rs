@@ -1,0 +1,129 @@
+//! Whether a store that was opened again has what it should.
+//!
+//! What has no answer yet is *open*: the writer was killed before it gave one. Of the open steps a
+//! prefix may have happened, nothing else; everything before them has.
+
+use std::collections::{HashMap, VecDeque};
+
+use ringwal::kv::DataWal;
+
+use crate::output::exit::Failure;
+use crate::soak::run::writer::{Shown, broken};
+use crate::soak::workload::Step;
+use crate::soak::workload::oracle::{Digest, Expected, Key};
+
+/// How many keys are shown of those that differ.
+const SAMPLE: usize = 3;
+
+/// What the keys of some steps have.
+type Found = HashMap<Key, Option<Digest>>;
+
+/// How many of the open steps have happened. An error if it is no prefix of them.
+pub(crate) fn prefix(store: &DataWal, open: &VecDeque<Step>) -> Result<usize, Failure> {
+    let mut found = Found::new();
+    for key in open.iter().filter_map(|step| step.op.key()) {
+        if !found.contains_key(key) {
+            let value = store.get(key).map_err(broken(format_args!("get {}", Shown(key))))?;
+            found.insert(key.clone(), value.as_deref().map(Digest::of));
+        }
+    }
+    prefix_of(&found, open).ok_or_else(|| {
+        let base = undone(open.iter());
+        let differing = found.iter().filter(|(key, value)| base.get(&key[..]) != Some(value));
+        let sample = differing.map(|(key, value)| difference(key, *value, base.get(&key[..])));
+        let sample: Vec<_> = sample.take(SAMPLE).collect();
+        Failure::Invariant(format!(
+            "after a kill the store is not what was acknowledged and a prefix of the {} \
+             operations after that: {}",
+            open.len(),
+            sample.join("; ")
+        ))
+    })
+}
+
+fn prefix_of(found: &Found, open: &VecDeque<Step>) -> Option<usize> {
+    let base = undone(open.iter());
+    let mut wrong = base.iter().filter(|(key, value)| found.get(**key) != Some(value)).count();
+    let mut happened = 0;
+    for step in open {
+        if wrong == 0 {
+            break;
+        }
+        happened += 1;
+        let Some(key) = step.op.key() else { continue };
+        let want = found.get(key).copied().flatten();
+        wrong -= usize::from(step.before != want);
+        wrong += usize::from(step.after != want);
+    }
+    (wrong == 0).then_some(happened)
+}
+
+/// What the keys of steps have before the first of them.
+fn undone<'a>(steps: impl Iterator<Item = &'a Step>) -> HashMap<&'a [u8], Option<Digest>> {
+    let mut base = HashMap::new();
+    for step in steps {
+        if let Some(key) = step.op.key() {
+            base.entry(&key[..]).or_insert(step.before);
+        }
+    }
+    base
+}
+
+/// Compares every key and value with what is expected, where the open steps have not happened.
+/// Gives how many keys there are.
+pub(crate) fn compare(
+    store: &DataWal,
+    expected: &Expected,
+    open: &VecDeque<Step>,
+) -> Result<usize, Failure> {
+    let base = undone(open.iter());
+    let want = |key: &[u8]| base.get(key).copied().unwrap_or_else(|| expected.get(key));
+    let (mut keys, mut wrong, mut sample) = (0_usize, 0_usize, Vec::new());
+    let mut differs = |key: &[u8], found: Option<Digest>, want: Option<Digest>| {
+        wrong += 1;
+        if sample.len() < SAMPLE {
+            sample.push(difference(key, found, Some(&want)));
+        }
+    };
+    for item in store.iter().map_err(broken("iterate"))? {
+        let (key, value) = item.map_err(broken(format_args!("read after {keys} keys")))?;
+        let found = Some(Digest::of(&value));
+        keys += 1;
+        if found != want(&key) {
+            differs(&key, found, want(&key));
+        }
+    }
+    let also = base.keys().copied().filter(|key| expected.get(key).is_none());
+    for key in expected.keys().iter().map(|key| &key[..]).chain(also) {
+        let want = want(key);
+        if want.is_some() && !store.contains_key(key).map_err(broken("look"))? {
+            differs(key, None, want);
+        }
+    }
+    let len = store.len().map_err(broken("count"))?;
+    if keys != len {
+        wrong += 1;
+        sample.push(format!("{keys} keys are there, but the store says {len}"));
+    }
+    if wrong == 0 {
+        return Ok(keys);
+    }
+    let sample = sample.join("; ");
+    Err(Failure::Invariant(format!("{wrong} keys are not what they should be: {sample}")))
+}
+
+/// A difference, for people.
+pub(crate) fn difference(
+    key: &[u8],
+    found: Option<Digest>,
+    want: Option<&Option<Digest>>,
+) -> String {
+    let value = |digest: Option<Digest>| {
+        digest.map_or_else(|| "nothing".to_owned(), |digest| format!("a value of BLAKE3 {digest}"))
+    };
+    let want = value(want.copied().flatten());
+    format!("key {} has {}, expected {want}", Shown(key), value(found))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,140 @@
+//! Where the records of a run come from: small, medium and large ones, made up or from files.
+//!
+//! 1. A stream has a fixed number of keys, so that the store, and what is remembered of it, stop
+//!    growing.
+//! 2. A made-up record is drawn from the dice alone: the same seed gives the same bytes anywhere.
+
+use std::path::PathBuf;
+
+use crate::output::exit::Failure;
+use crate::soak::workload::records::RecordFile;
+use crate::util::random::splitmix64;
+
+/// A made-up stream.
+struct Stream {
+    name: &'static str,
+    /// Of a hundred puts, so many are of this stream.
+    weight: u64,
+    keys: u64,
+    value_bytes: (u64, u64),
+}
+
+const STREAMS: [Stream; 3] = [
+    Stream { name: "small", weight: 70, keys: 20_000, value_bytes: (0, 256) },
+    Stream { name: "medium", weight: 25, keys: 4_000, value_bytes: (1 << 10, 8 << 10) },
+    Stream { name: "large", weight: 5, keys: 400, value_bytes: (64 << 10, 256 << 10) },
+];
+
+/// Numbers that follow from a seed.
+#[derive(Clone, Debug)]
+pub(crate) struct Dice(u64);
+
+impl Dice {
+    pub(crate) fn new(seed: u64) -> Dice {
+        Dice(seed)
+    }
+
+    pub(crate) fn next(&mut self) -> u64 {
+        splitmix64(&mut self.0)
+    }
+
+    /// A number below `limit`, which is not 0.
+    pub(crate) fn below(&mut self, limit: u64) -> u64 {
+        self.next() % limit
+    }
+}
+
+/// The three streams.
+pub(crate) enum Streams {
+    /// Made up.
+    Synthetic,
+    /// From files.
+    Real([RecordFile; 3]),
+}
+
+impl Streams {
+    /// Reads and checks the files, if there are any.
+    pub(crate) fn new(files: Option<[PathBuf; 3]>) -> Result<Streams, Failure> {
+        let Some([small, medium, large]) = files else { return Ok(Streams::Synthetic) };
+        Ok(Streams::Real([
+            RecordFile::open(small)?,
+            RecordFile::open(medium)?,
+            RecordFile::open(large)?,
+        ]))
+    }
+
+    /// A key and a value to put.
+    pub(crate) fn draw(&mut self, dice: &mut Dice) -> Result<(Vec<u8>, Vec<u8>), Failure> {
+        let at = draw_stream(dice);
+        match self {
+            Streams::Synthetic => {
+                let stream = &STREAMS[at];
+                let key = format!("{}-{:06}", stream.name, dice.below(stream.keys)).into_bytes();
+                let (least, most) = stream.value_bytes;
+                let length = least + dice.below(most - least + 1);
+                Ok((key, noise(dice.next(), length as usize)))
+            }
+            Streams::Real(files) => {
+                let drawn = dice.below(files[at].len());
+                files[at].record(drawn as usize)
+            }
+        }
+    }
+}
+
+/// The stream of the next record, by weight.
+fn draw_stream(dice: &mut Dice) -> usize {
+    let mut drawn = dice.below(STREAMS.iter().map(|stream| stream.weight).sum());
+    for (at, stream) in STREAMS.iter().enumerate() {
+        match drawn.checked_sub(stream.weight) {
+            Some(rest) => drawn = rest,
+            None => return at,
+        }
+    }
+    STREAMS.len() - 1
+}
+
+fn noise(mut state: u64, length: usize) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(length + 8);
+    while bytes.len() < length {
+        bytes.extend_from_slice(&splitmix64(&mut state).to_le_bytes());
+    }
+    bytes.truncate(length);
+    bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn streams_are_drawn_by_weight_and_a_seed_repeats_them() {
+        let mut dice = Dice::new(7);
+        let mut counts = [0_u64; 3];
+        for _ in 0..100_000 {
+            counts[draw_stream(&mut dice)] += 1;
+        }
+        for (stream, count) in STREAMS.iter().zip(counts) {
+            let percent = count as f64 / 1000.0;
+            assert!((percent - stream.weight as f64).abs() < 1.0, "{}: {percent}", stream.name);
+        }
+        let draw = |seed| {
+            let mut dice = Dice::new(seed);
+            (0..50).map(|_| Streams::Synthetic.draw(&mut dice).unwrap()).collect::<Vec<_>>()
+        };
+        assert_eq!(draw(1), draw(1));
+        assert_ne!(draw(1), draw(2));
+    }
+
+    #[test]
+    fn made_up_records_keep_to_their_lengths() {
+        let mut dice = Dice::new(1);
+        for _ in 0..2000 {
+            let (key, value) = Streams::Synthetic.draw(&mut dice).unwrap();
+            let name = String::from_utf8(key).unwrap();
+            let stream = STREAMS.iter().find(|stream| name.starts_with(stream.name)).unwrap();
+            let (least, most) = stream.value_bytes;
+            assert!((least..=most).contains(&(value.len() as u64)), "{name}: {}", value.len());
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! The operations of a run, one after the other, and what each should find.
+//!
+//! 1. They follow from the seed and the options alone: not from time, not from what the store
+//!    answers, and not from kills, after which what did not happen is done again.
+//! 2. Of a hundred operations about 5 delete a key that is there, 10 read, and the others put. A
+//!    flush after every 1,000 and a compaction after every so many are not counted.
+
+pub(crate) mod generator;
+pub(crate) mod oracle;
+pub(crate) mod records;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use crate::output::exit::Failure;
+use crate::soak::workload::generator::{Dice, Streams};
+use crate::soak::workload::oracle::{Digest, Expected, Key};
+
+/// Operations between two calls of `fsync`.
+const FSYNC_EVERY: u64 = 1000;
+/// Of a hundred operations.
+const DELETES: u64 = 5;
+const GETS: u64 = 10;
+/// Of so many reads, one is of a key that may not be there.
+const GETS_OF_ANY: u64 = 8;
+
+/// What a writer does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Op {
+    Put {
+        key: Key,
+        value: Vec<u8>,
+    },
+    Delete {
+        key: Key,
+    },
+    Get {
+        key: Key,
+    },
+    Fsync,
+    /// Begins one beside the operations that follow.
+    Compact,
+}
+
+impl Op {
+    /// The key that it is about.
+    pub(crate) fn key(&self) -> Option<&Key> {
+        match self {
+            Op::Put { key, .. } | Op::Delete { key } | Op::Get { key } => Some(key),
+            Op::Fsync | Op::Compact => None,
+        }
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        let value = if let Op::Put { value, .. } = self { value.len() } else { 0 };
+        value + self.key().map_or(0, |key| key.len())
+    }
+}
+
+/// An operation in its place among the others.
+#[derive(Clone, Debug)]
+pub(crate) struct Step {
+    /// How many operations there are up to this one.
+    pub(crate) number: u64,
+    pub(crate) op: Op,
+    /// What its key has before it and after it.
+    pub(crate) before: Option<Digest>,
+    pub(crate) after: Option<Digest>,
+}
+
+/// The operations, and the store as it is after all of them.
+pub(crate) struct Script {
+    dice: Dice,
+    streams: Streams,
+    compact_every: u64,
+    number: u64,
+    due: VecDeque<Op>,
+    pub(crate) expected: Expected,
+    hash: blake3::Hasher,
+}
+
+impl Script {
+    pub(crate) fn new(seed: u64, streams: Streams, compact_every: u64) -> Script {
+        Script {
+            dice: Dice::new(seed),
+            streams,
+            compact_every,
+            number: 0,
+            due: VecDeque::new(),
+            expected: Expected::default(),
+            hash: blake3::Hasher::new(),
+        }
+    }
+
+    /// How many operations there were.
+    pub(crate) fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// Tells runs apart that did not do the same.
+    pub(crate) fn digest(&self) -> Digest {
+        let mut bytes = [0; 16];
+        bytes.copy_from_slice(&self.hash.finalize().as_bytes()[..16]);
+        Digest(u128::from_le_bytes(bytes))
+    }
+
+    /// The next one.
+    pub(crate) fn next(&mut self) -> Result<Step, Failure> {
+        let op = match self.due.pop_front() {
+            Some(op) => op,
+            None => self.draw()?,
+        };
+        let after = match &op {
+            Op::Put { value, .. } => Some(Digest::of(value)),
+            Op::Get { key } => self.expected.get(key),
+            _ => None,
+        };
+        let before = match &op {
+            Op::Put { key, .. } | Op::Delete { key } => self.expected.set(key, after),
+            _ => after,
+        };
+        let kind = match op {
+            Op::Put { .. } => 0,
+            Op::Delete { .. } => 1,
+            Op::Get { .. } => 2,
+            Op::Fsync => 3,
+            Op::Compact => 4,
+        };
+        let key = op.key().map_or(&[][..], |key| key);
+        self.hash.update(&[kind]).update(&(key.len() as u64).to_le_bytes()).update(key);
+        self.hash.update(&after.unwrap_or_default().0.to_le_bytes());
+        Ok(Step { number: self.number, op, before, after })
+    }
+
+    fn draw(&mut self) -> Result<Op, Failure> {
+        self.number += 1;
+        if self.number.is_multiple_of(FSYNC_EVERY) {
+            self.due.push_back(Op::Fsync);
+        }
+        if self.number.is_multiple_of(self.compact_every) {
+            self.due.push_back(Op::Compact);
+        }
+        let kind = self.dice.below(100);
+        let picked = self.dice.next();
+        let picked = if kind < DELETES + GETS { self.expected.pick(picked) } else { None };
+        let any = kind >= DELETES && self.dice.below(GETS_OF_ANY) == 0;
+        match picked {
+            Some(key) if kind < DELETES => Ok(Op::Delete { key: Arc::clone(key) }),
+            Some(key) if !any => Ok(Op::Get { key: Arc::clone(key) }),
+            picked => {
+                let is_get = picked.is_some();
+                let (key, value) = self.streams.draw(&mut self.dice)?;
+                let key = Key::from(key);
+                Ok(if is_get { Op::Get { key } } else { Op::Put { key, value } })
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn steps(seed: u64, count: usize) -> (Vec<Step>, Script) {
+        let mut script = Script::new(seed, Streams::Synthetic, 5000);
+        let steps = (0..count).map(|_| script.next().unwrap()).collect();
+        (steps, script)
+    }
+
+    #[test]
+    fn the_same_seed_gives_the_same_operations() {
+        let ((one, a), (two, b), (_, other)) = (steps(1, 3000), steps(1, 3000), steps(2, 3000));
+        assert!(one.iter().zip(&two).all(|(one, two)| one.op == two.op));
+        assert_eq!(a.digest(), b.digest());
+        assert_ne!(a.digest(), other.digest());
+    }
+
+    #[test]
+    fn most_operations_put_one_in_twenty_deletes_what_is_there() {
+        let (steps, script) = steps(3, 20_024);
+        let count = |is: fn(&Op) -> bool| steps.iter().filter(|step| is(&step.op)).count();
+        assert_eq!(script.number(), 20_000);
+        assert_eq!(count(|op| *op == Op::Fsync), 20);
+        assert_eq!(count(|op| *op == Op::Compact), 4);
+        let deletes = count(|op| matches!(op, Op::Delete { .. }));
+        assert!((900..1100).contains(&deletes), "{deletes}");
+        assert!((1800..2200).contains(&count(|op| matches!(op, Op::Get { .. }))));
+        assert!(count(|op| matches!(op, Op::Put { .. })) > 16_500);
+        for step in steps.iter().filter(|step| matches!(step.op, Op::Delete { .. })) {
+            assert!(step.before.is_some() && step.after.is_none());
+        }
+        let absent = |step: &&Step| matches!(step.op, Op::Get { .. }) && step.before.is_none();
+        assert!(steps.iter().filter(absent).count() > 0);
+    }
+}
