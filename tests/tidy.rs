@@ -15,6 +15,8 @@ use std::fs;
 use source::{Source, sources};
 use text::{blank, functions, inline_modules, words};
 
+#[path = "tidy/circles.rs"]
+mod circles;
 #[path = "tidy/source.rs"]
 mod source;
 #[path = "tidy/text.rs"]
