@@ -19,7 +19,7 @@ use ringwal::Verdict;
 use crate::append::generate::generate_records;
 use crate::append::input::{CHUNKS_PER_WORKER, Message, read_records};
 use crate::append::summary::Summary;
-use crate::append::worker::{Shared, Tally};
+use crate::append::worker::{AppendRun, Tally};
 use crate::output::exit::Failure;
 use crate::output::progress::Progress;
 use crate::output::stream::{say, stdin};
@@ -46,7 +46,7 @@ pub(crate) fn run(args: &AppendArgs) -> Result<ExitCode, Failure> {
         _ => say(found),
     };
     let progress = Progress::new(args.generate, args.acks);
-    let shared = Shared {
+    let run_state = AppendRun {
         log: &log,
         chunks: start_input(args)?,
         stop: &stop,
@@ -55,7 +55,7 @@ pub(crate) fn run(args: &AppendArgs) -> Result<ExitCode, Failure> {
         acks: args.acks,
     };
     let start = Instant::now();
-    let (tally, appended) = append_all(&shared, args.threads.get());
+    let (tally, appended) = append_all(&run_state, args.threads.get());
     let flushed = log.flush();
     let elapsed = start.elapsed();
     let closed = log.close();
@@ -93,16 +93,16 @@ fn start_input(args: &AppendArgs) -> Result<Receiver<Message>, Failure> {
 
 /// Lets `threads` workers append until they end; gives what they did together and the first
 /// failure.
-fn append_all(shared: &Shared<'_>, threads: usize) -> (Tally, Result<(), Failure>) {
+fn append_all(run_state: &AppendRun<'_>, threads: usize) -> (Tally, Result<(), Failure>) {
     thread::scope(|scope| {
         let mut result = Ok(());
         let mut workers = Vec::with_capacity(threads);
         for number in 0..threads {
             let worker = thread::Builder::new().name(format!("append-{number}"));
-            match worker.spawn_scoped(scope, || worker::run(shared)) {
+            match worker.spawn_scoped(scope, || worker::run(run_state)) {
                 Ok(worker) => workers.push(worker),
                 Err(error) => {
-                    shared.stop.stop("a failure");
+                    run_state.stop.stop("a failure");
                     result = Err(Failure::Setup("thread to append", error));
                     break;
                 }

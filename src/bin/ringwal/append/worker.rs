@@ -25,7 +25,7 @@ use crate::util::signal::Stop;
 
 /// What all workers share.
 #[derive(Debug)]
-pub(crate) struct Shared<'a> {
+pub(crate) struct AppendRun<'a> {
     pub(crate) log: &'a Log,
     pub(crate) chunks: Receiver<Message>,
     pub(crate) stop: &'a Stop,
@@ -78,16 +78,16 @@ impl Tally {
 
 /// Appends until there is no more input, the switch is turned or something fails; a failure turns
 /// the switch for the others.
-pub(crate) fn run(shared: &Shared<'_>) -> (Tally, Result<(), Failure>) {
-    let mut worker = Worker { shared, tally: Tally::new(), pending: VecDeque::new() };
+pub(crate) fn run(run_state: &AppendRun<'_>) -> (Tally, Result<(), Failure>) {
+    let mut worker = Worker { run_state, tally: Tally::new(), pending: VecDeque::new() };
     let mut result = worker.append_all();
     if result.is_err() {
-        shared.stop.stop("a failure");
+        run_state.stop.stop("a failure");
     }
     while !matches!(result, Err(Failure::Output(_))) && !worker.pending.is_empty() {
-        let settled = worker.settle_oldest();
+        let acknowledged = worker.acknowledge_oldest();
         if result.is_ok() {
-            result = settled;
+            result = acknowledged;
         }
     }
     (worker.tally, result)
@@ -103,7 +103,7 @@ struct Pending {
 }
 
 struct Worker<'a> {
-    shared: &'a Shared<'a>,
+    run_state: &'a AppendRun<'a>,
     tally: Tally,
     pending: VecDeque<Pending>,
 }
@@ -113,16 +113,16 @@ impl Worker<'_> {
         while let Some(chunk) = self.next_chunk()? {
             let before = self.tally.records;
             for record in chunk.records() {
-                if self.shared.stop.is_stopped() {
+                if self.run_state.stop.is_stopped() {
                     return Ok(());
                 }
-                if self.shared.window.get() == 1 {
+                if self.run_state.window.get() == 1 {
                     self.append_and_wait(record)?;
                 } else {
                     self.append(record)?;
                 }
             }
-            self.shared.progress.add(self.tally.records - before);
+            self.run_state.progress.add(self.tally.records - before);
         }
         Ok(())
     }
@@ -130,55 +130,55 @@ impl Worker<'_> {
     /// The next chunk, or `None` when there are no more or the switch was turned.
     fn next_chunk(&mut self) -> Result<Option<Chunk>, Failure> {
         loop {
-            if self.shared.stop.is_stopped() {
+            if self.run_state.stop.is_stopped() {
                 return Ok(None);
             }
-            match self.shared.chunks.try_recv() {
+            match self.run_state.chunks.try_recv() {
                 Ok(message) => return message.map(Some).map_err(Failure::Input),
                 Err(TryRecvError::Disconnected) => return Ok(None),
                 Err(TryRecvError::Empty) if self.pending.is_empty() => break,
-                Err(TryRecvError::Empty) => self.settle_oldest()?,
+                Err(TryRecvError::Empty) => self.acknowledge_oldest()?,
             }
         }
         select! {
-            recv(self.shared.chunks) -> message => match message {
+            recv(self.run_state.chunks) -> message => match message {
                 Ok(message) => message.map(Some).map_err(Failure::Input),
                 Err(_) => Ok(None),
             },
-            recv(self.shared.stop.receiver()) -> _ => Ok(None),
+            recv(self.run_state.stop.receiver()) -> _ => Ok(None),
         }
     }
 
     fn append_and_wait(&mut self, record: &[u8]) -> Result<(), Failure> {
         let since = Instant::now();
-        let seq = self.shared.log.append(record)?;
+        let seq = self.run_state.log.append(record)?;
         self.tally.note(seq, record.len(), since);
-        if self.shared.acks { print_ack(seq, Digest::of(record)) } else { Ok(()) }
+        if self.run_state.acks { print_ack(seq, Digest::of(record)) } else { Ok(()) }
     }
 
     fn append(&mut self, record: &[u8]) -> Result<(), Failure> {
-        let digest = self.shared.acks.then(|| Digest::of(record));
+        let digest = self.run_state.acks.then(|| Digest::of(record));
         let since = Instant::now();
         let commit = loop {
-            match self.shared.log.try_append(record) {
+            match self.run_state.log.try_append(record) {
                 // Waiting for the oldest acknowledges it, which waiting for room would not.
-                Err(Error::QueueFull) if !self.pending.is_empty() => self.settle_oldest()?,
-                Err(Error::QueueFull) => break self.shared.log.append_async(record)?,
+                Err(Error::QueueFull) if !self.pending.is_empty() => self.acknowledge_oldest()?,
+                Err(Error::QueueFull) => break self.run_state.log.append_async(record)?,
                 other => break other?,
             }
         };
         self.pending.push_back(Pending { commit, digest, bytes: record.len(), since });
         while self.pending.front().is_some_and(|oldest| oldest.commit.is_done()) {
-            self.settle_oldest()?;
+            self.acknowledge_oldest()?;
         }
-        if self.pending.len() >= self.shared.window.get() {
-            self.settle_oldest()?;
+        if self.pending.len() >= self.run_state.window.get() {
+            self.acknowledge_oldest()?;
         }
         Ok(())
     }
 
     /// Waits for the oldest append and acknowledges it.
-    fn settle_oldest(&mut self) -> Result<(), Failure> {
+    fn acknowledge_oldest(&mut self) -> Result<(), Failure> {
         let Some(oldest) = self.pending.pop_front() else { return Ok(()) };
         let seq = oldest.commit.wait()?;
         self.tally.note(seq, oldest.bytes, oldest.since);

@@ -72,22 +72,23 @@ pub(crate) struct BenchArgs {
           value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub(crate) rounds: u32,
     /// Measure the raw limits as well; without them, what is compared are runs with other options.
-    #[arg(long, value_name = "BOOL", default_value = "true", action = clap::ArgAction::Set)]
-    pub(crate) floors: bool,
+    #[arg(long = "floors", value_name = "BOOL", default_value = "true",
+          action = clap::ArgAction::Set)]
+    pub(crate) baselines: bool,
     /// As root, drop the caches of the whole system before a log is opened that is measured so;
     /// else it is asked to forget the files.
     #[arg(long, value_name = "BOOL", default_value = "true", action = clap::ArgAction::Set)]
     pub(crate) drop_caches: bool,
     /// Busy loops beside everything, the raw floors too: services share their machine.
-    #[arg(long, value_name = "N", default_value = "0",
+    #[arg(long = "hogs", value_name = "N", default_value = "0",
           value_parser = clap::value_parser!(u32).range(0..=256))]
-    pub(crate) hogs: u32,
+    pub(crate) background: u32,
     /// Write everything that was measured, round by round, to this file.
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
     /// Own one log, in this directory, for the process that measures it.
-    #[arg(long, value_name = "DIR", hide = true)]
-    pub(crate) life: Option<PathBuf>,
+    #[arg(long = "life", value_name = "DIR", hide = true)]
+    pub(crate) aged_log: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) engine: EngineArgs,
 }
@@ -320,8 +321,9 @@ pub(crate) mod tests {
     fn bursts_are_those_of_the_cases_with_time_to_think() {
         let found = cases(&["--threads", "1", "--size", "1", "--think-us", "0,70", "--burst", "8"]);
         let found = found.unwrap();
-        let pace: Vec<_> = found.iter().map(|case| (case.think.as_micros(), case.burst)).collect();
-        assert_eq!(pace, [(0, 1), (70, 8)]);
+        let offered: Vec<_> =
+            found.iter().map(|case| (case.think.as_micros(), case.burst)).collect();
+        assert_eq!(offered, [(0, 1), (70, 8)]);
         let never = cases(&["--burst", "8"]);
         assert!(matches!(never, Err(Failure::Request(_))), "{never:?}");
     }

@@ -40,16 +40,16 @@ use std::sync::Arc;
 use ringwal::BackendKind;
 use ringwal::io::{QueueOptions, StdStorage, Strategy, open_queue};
 
-use crate::bench::aged::{AgeResult, AgeRow, Plan};
+use crate::bench::aged::{AgedResult, AgedRow, Plan};
 use crate::bench::args::Case;
 use crate::bench::baseline::files::remove_dir;
-use crate::bench::baseline::raw::{Floor, RawFiles};
+use crate::bench::baseline::raw::{Baseline, RawFiles};
 use crate::bench::baseline::ring::Ring;
-use crate::bench::machine::cache_drop::Cold;
-use crate::bench::machine::{Device, Hogs};
+use crate::bench::machine::cache_drop::CacheDrop;
+use crate::bench::machine::{BackgroundLoad, Device};
 use crate::bench::recovery::Recoverable;
 use crate::bench::report::results::{
-    CaseResult, CaseRound, RecoveryResult, Results, floors_of, ideal, pwrite,
+    CaseResult, CaseRound, RecoveryResult, Results, baselines_of, batch_bound, pwrite,
 };
 use crate::bench::report::{json, table};
 use crate::bench::sample::{Figure, Sample};
@@ -65,7 +65,7 @@ pub(crate) use args::BenchArgs;
 
 /// Runs it.
 pub(crate) fn run(args: &BenchArgs) -> Result<ExitCode, Failure> {
-    if let Some(dir) = &args.life {
+    if let Some(dir) = &args.aged_log {
         return aged::run_process(args, dir);
     }
     let (cases, recoveries, plans) = (args.cases()?, args.recoveries()?, args.plans()?);
@@ -81,17 +81,17 @@ pub(crate) fn run(args: &BenchArgs) -> Result<ExitCode, Failure> {
         file.map_err(|error| Failure::Raw(path.clone(), error))
     };
     let json = args.json.as_ref().map(open).transpose()?;
-    let cold = Cold::here(args.drop_caches);
+    let cache_drop = CacheDrop::best(args.drop_caches);
     let (engine, duration) = (&args.engine, args.secs);
-    let setting = Setting { engine, device: &device, stop: &stop, duration, cold };
-    let mut bench = Bench::new(&setting, scratch.path(), &cases, args.floors)?;
+    let setting = Setting { engine, device: &device, stop: &stop, duration, cache_drop };
+    let mut bench = Bench::new(&setting, scratch.path(), &cases, args.baselines)?;
     let recovered_bytes = args.recovered_bytes();
-    let hogs = Hogs::start(args.hogs)?;
+    let background = BackgroundLoad::start(args.background)?;
     let measured = bench
         .measure(&cases, args.rounds)
         .and_then(|()| bench.measure_recoveries(&recoveries, (args.rounds, recovered_bytes)))
         .and_then(|()| bench.measure_ages(plans, args.rounds));
-    drop(hogs);
+    drop(background);
     if measured.as_ref().is_err_and(Failure::is_evidence) {
         scratch.keep();
         say_also(format_args!("ringwal: the log stays in {}", scratch.path().display()));
@@ -104,15 +104,20 @@ pub(crate) fn run(args: &BenchArgs) -> Result<ExitCode, Failure> {
         device: &device,
         filesystem: &filesystem,
         not_direct,
-        cold,
+        cache_drop,
         rounds: args.rounds,
         secs: args.secs.as_secs_f64(),
-        hogs: args.hogs,
+        background: args.background,
     };
     let printed = print(table);
     if let (Some(path), Some(mut file)) = (&args.json, json) {
-        let context =
-            json::Context { args, device: &device, filesystem: &filesystem, not_direct, cold };
+        let context = json::Context {
+            args,
+            device: &device,
+            filesystem: &filesystem,
+            not_direct,
+            cache_drop,
+        };
         let text = format!("{:#}\n", exact(json::to_json(&context, &results)));
         replace(&mut file, &text).map_err(|error| Failure::Raw(path.clone(), error))?;
     }
@@ -132,7 +137,7 @@ fn replace(file: &mut File, text: &str) -> io::Result<()> {
 struct Bench<'a> {
     setting: &'a Setting<'a>,
     dir: PathBuf,
-    with_floors: bool,
+    with_baselines: bool,
     files: RawFiles,
     linked: Option<Ring>,
     dsync: Option<Ring>,
@@ -148,62 +153,72 @@ impl<'a> Bench<'a> {
         setting: &'a Setting<'a>,
         dir: &Path,
         cases: &[Case],
-        with_floors: bool,
+        with_baselines: bool,
     ) -> Result<Bench<'a>, Failure> {
         let most = |of: fn(&Case) -> usize| cases.iter().map(of).max().unwrap_or(1);
         let files = RawFiles::new(dir, most(|case| case.outstanding() * case.size))?;
         let (depth, size) = (most(|case| case.threads), most(|case| case.size));
         let mut results = Results::default();
-        let mut ring = |strategy, floor: Floor| {
+        let mut ring = |strategy, baseline: Baseline| {
             Ok::<_, Failure>(match Ring::new(dir, strategy, depth, size)? {
                 Ok(ring) => Some(ring),
                 Err(reason) => {
-                    results.left_out.push((floor.name(), reason));
+                    results.left_out.push((baseline.name(), reason));
                     None
                 }
             })
         };
-        let linked = ring(Strategy::LinkedFsync, Floor::Linked { depth, size })?;
-        let dsync = ring(Strategy::Dsync, Floor::Dsync { depth, size })?;
+        let linked = ring(Strategy::LinkedFsync, Baseline::Linked { depth, size })?;
+        let dsync = ring(Strategy::Dsync, Baseline::Dsync { depth, size })?;
         results.cases = cases.iter().map(|&case| CaseResult { case, rounds: Vec::new() }).collect();
         let options = QueueOptions { kind: BackendKind::Std, ..QueueOptions::default() };
         let storage = Arc::new(StdStorage::new(dir));
         let filesystem = open_queue(storage, &options, "raw-std")?.1.filesystem;
         let dir = dir.to_path_buf();
-        Ok(Bench { setting, dir, with_floors, files, linked, dsync, results, filesystem, run: 0 })
+        Ok(Bench {
+            setting,
+            dir,
+            with_baselines,
+            files,
+            linked,
+            dsync,
+            results,
+            filesystem,
+            run: 0,
+        })
     }
 
     fn measure(&mut self, cases: &[Case], rounds: u32) -> Result<(), Failure> {
         let progress = Progress::of_measurements(u64::from(rounds) * cases.len() as u64);
         let measured = (0..rounds as usize).try_for_each(|round| {
             for (at, case) in cases.iter().enumerate() {
-                for floor in floors_of(case) {
-                    self.measure_floor(floor, round)?;
+                for baseline in baselines_of(case) {
+                    self.measure_baseline(baseline, round)?;
                 }
                 let found = self.measure_case(case, round)?;
                 self.results.cases[at].rounds.push(found);
                 progress.add(1);
             }
-            self.measure_floor(Floor::SequentialWrite, round)?;
-            self.measure_floor(Floor::SequentialRead, round)
+            self.measure_baseline(Baseline::SequentialWrite, round)?;
+            self.measure_baseline(Baseline::SequentialRead, round)
         });
         progress.clear();
         measured
     }
 
     /// Measures a floor, unless none is asked for, it was in this round, or it cannot be.
-    fn measure_floor(&mut self, floor: Floor, round: usize) -> Result<(), Failure> {
-        if !self.with_floors || self.results.has_floor(&floor, round) {
+    fn measure_baseline(&mut self, baseline: Baseline, round: usize) -> Result<(), Failure> {
+        if !self.with_baselines || self.results.has_baseline(&baseline, round) {
             return Ok(());
         }
         let warm_up = self.setting.warm_up();
-        if floor.is_synced() && self.floor_sample(&floor, &warm_up)?.is_none() {
+        if baseline.is_synced() && self.baseline_sample(&baseline, &warm_up)?.is_none() {
             return Ok(());
         }
-        let Some(sample) = self.floor_sample(&floor, self.setting)? else { return Ok(()) };
-        let judged = floor.is_synced() && self.setting.device.counts_every_flush();
-        let unexplained = if judged { sample.is_unexplained(floor.outstanding()) } else { None };
-        self.results.add_floor(floor, sample, unexplained);
+        let Some(sample) = self.baseline_sample(&baseline, self.setting)? else { return Ok(()) };
+        let judged = baseline.is_synced() && self.setting.device.counts_every_flush();
+        let unexplained = if judged { sample.is_unexplained(baseline.outstanding()) } else { None };
+        self.results.add_baseline(baseline, sample, unexplained);
         Ok(())
     }
 
@@ -235,12 +250,12 @@ impl<'a> Bench<'a> {
         let per_round: usize = plans.iter().map(|plan| plan.ages.len()).sum();
         let progress = Progress::of_measurements(u64::from(rounds) * per_round as u64);
         let result = |plan: Plan| {
-            let rows = plan.ages.iter().map(|&age| AgeRow { age, rounds: Vec::new() });
-            AgeResult { rows: rows.collect(), plan }
+            let rows = plan.ages.iter().map(|&age| AgedRow { age, rounds: Vec::new() });
+            AgedResult { rows: rows.collect(), plan }
         };
         self.results.ages = plans.into_iter().map(result).collect();
         let measured = (0..rounds).try_for_each(|_| {
-            for AgeResult { plan, rows } in &mut self.results.ages {
+            for AgedResult { plan, rows } in &mut self.results.ages {
                 for row in rows {
                     self.run += 1;
                     let which = (self.run, row.age);
@@ -255,15 +270,15 @@ impl<'a> Bench<'a> {
     }
 
     /// A measurement of a floor, `None` if there is no ring for it.
-    fn floor_sample(
+    fn baseline_sample(
         &mut self,
-        floor: &Floor,
+        baseline: &Baseline,
         setting: &Setting<'_>,
     ) -> Result<Option<Sample>, Failure> {
-        let (ring, depth, size) = match *floor {
-            Floor::Dsync { depth, size } => (&mut self.dsync, depth, size),
-            Floor::Linked { depth, size } => (&mut self.linked, depth, size),
-            _ => return self.files.measure(setting, floor).map(Some),
+        let (ring, depth, size) = match *baseline {
+            Baseline::Dsync { depth, size } => (&mut self.dsync, depth, size),
+            Baseline::Linked { depth, size } => (&mut self.linked, depth, size),
+            _ => return self.files.measure(setting, baseline).map(Some),
         };
         ring.as_mut().map(|ring| ring.measure(setting, depth, size)).transpose()
     }
@@ -275,13 +290,13 @@ impl<'a> Bench<'a> {
         remove_dir(&dir)?;
         let judged = self.setting.engine.is_synced() && self.setting.device.counts_every_flush();
         let own = loaded.sample.figure(Figure::PerSecond);
-        let ratio = |floor| {
-            let rate = self.results.rate(&floor, round).filter(|rate| *rate > 0.0)?;
+        let ratio = |baseline| {
+            let rate = self.results.rate(&baseline, round).filter(|rate| *rate > 0.0)?;
             Some(own? / rate)
         };
         Ok(CaseRound {
-            to_floor: ratio(pwrite(case)),
-            to_ideal: ratio(ideal(case)),
+            to_baseline: ratio(pwrite(case)),
+            to_batch_bound: ratio(batch_bound(case)),
             unexplained: judged.then(|| loaded.sample.is_unexplained(case.outstanding())).flatten(),
             sample: loaded.sample,
             compared: loaded.compared,

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use ringwal::Log;
 
 use crate::bench::baseline::files::{RawFile, read_files};
-use crate::bench::machine::cache_drop::Cold;
+use crate::bench::machine::cache_drop::CacheDrop;
 use crate::bench::records::acked::Acked;
 use crate::bench::records::check::check;
 use crate::bench::records::content::Content;
@@ -96,13 +96,13 @@ impl Recoverable {
 
     /// Recovers it once.
     pub(crate) fn measure(&self, setting: &Setting<'_>) -> Result<Recovered, Failure> {
-        let (files, not_direct) = self.forgotten_files(setting.cold)?;
+        let (files, not_direct) = self.uncached_files(setting.cache_drop)?;
         let since = Instant::now();
         let read = read_files(&files, setting.stop)?;
         let raw_read = since.elapsed();
         drop(files);
 
-        setting.cold.forget_segments(&self.dir)?;
+        setting.cache_drop.drop_segments(&self.dir)?;
         let since = Instant::now();
         let log = setting.engine.builder(&self.dir).open()?;
         let opened = since.elapsed();
@@ -125,8 +125,11 @@ impl Recoverable {
     }
 
     /// The log's files, as far as possible not in memory, and why reads are not direct.
-    fn forgotten_files(&self, cold: Cold) -> Result<(Vec<RawFile>, Option<String>), Failure> {
-        let names = cold.forget_segments(&self.dir)?;
+    fn uncached_files(
+        &self,
+        cache_drop: CacheDrop,
+    ) -> Result<(Vec<RawFile>, Option<String>), Failure> {
+        let names = cache_drop.drop_segments(&self.dir)?;
         let mut files = Vec::with_capacity(names.len());
         let mut not_direct = None;
         for name in names {

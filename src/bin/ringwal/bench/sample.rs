@@ -8,13 +8,13 @@ use crate::bench::machine::Spent;
 
 /// How long it took from a call to the knowledge that its record is durable.
 #[derive(Debug)]
-pub(crate) struct Waits(Histogram<u64>);
+pub(crate) struct Latencies(Histogram<u64>);
 
-impl Waits {
-    pub(crate) fn new() -> Waits {
+impl Latencies {
+    pub(crate) fn new() -> Latencies {
         let histogram = Histogram::new(3);
         // Three digits is within the 0 to 5 that it takes.
-        Waits(histogram.expect("three significant digits are valid"))
+        Latencies(histogram.expect("three significant digits are valid"))
     }
 
     pub(crate) fn note(&mut self, since: Instant) {
@@ -23,7 +23,7 @@ impl Waits {
         let _ = self.0.record(nanos);
     }
 
-    pub(crate) fn add(&mut self, other: &Waits) {
+    pub(crate) fn add(&mut self, other: &Latencies) {
         self.0 += &other.0;
     }
 
@@ -37,7 +37,7 @@ impl Waits {
 pub(crate) struct Sample {
     /// Records that became durable; for the bandwidths, the pieces that were moved.
     pub(crate) records: u64,
-    pub(crate) waits: Waits,
+    pub(crate) latencies: Latencies,
     pub(crate) spent: Spent,
     /// Bytes handed to the disk, or read.
     pub(crate) moved_bytes: u64,
@@ -92,10 +92,10 @@ impl Sample {
         let ratio = |part: u64, whole: u64| (whole > 0).then(|| part as f64 / whole as f64);
         match figure {
             Figure::PerSecond => Some(self.records as f64 / seconds),
-            Figure::P50 => self.waits.micros_at(0.5),
-            Figure::P99 => self.waits.micros_at(0.99),
-            Figure::P999 => self.waits.micros_at(0.999),
-            Figure::Max => self.waits.micros_at(1.0),
+            Figure::P50 => self.latencies.micros_at(0.5),
+            Figure::P99 => self.latencies.micros_at(0.99),
+            Figure::P999 => self.latencies.micros_at(0.999),
+            Figure::Max => self.latencies.micros_at(1.0),
             Figure::CpuMicros => per_record(micros(self.spent.cpu?)),
             Figure::Flushes => per_record(self.spent.flushes? as f64),
             Figure::Bytes => ratio(self.moved_bytes, self.moved_records),
@@ -142,7 +142,7 @@ pub(crate) mod tests {
             Spent { elapsed: Duration::from_secs(2), cpu, flushes, device_bytes: Some(8192) };
         Sample {
             records,
-            waits: Waits::new(),
+            latencies: Latencies::new(),
             spent,
             moved_bytes: 8192,
             padding_bytes: 2048,

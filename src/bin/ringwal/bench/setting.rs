@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::bench::machine::Device;
-use crate::bench::machine::cache_drop::Cold;
+use crate::bench::machine::cache_drop::CacheDrop;
 use crate::options::engine::EngineArgs;
 use crate::output::exit::Failure;
 use crate::util::signal::Stop;
@@ -15,7 +15,7 @@ pub(crate) struct Setting<'a> {
     pub(crate) device: &'a Device,
     pub(crate) stop: &'a Stop,
     pub(crate) duration: Duration,
-    pub(crate) cold: Cold,
+    pub(crate) cache_drop: CacheDrop,
 }
 
 impl<'a> Setting<'a> {

@@ -38,12 +38,12 @@ use std::process::ExitCode;
 use crate::output::exit::Failure;
 use crate::output::stream::say_also;
 use crate::soak::report::lines::{output_failure, say};
-use crate::soak::report::time_series::Series;
+use crate::soak::report::time_series::TimeSeries;
 use crate::soak::report::{bounds, plot};
 use crate::soak::run::Run;
 use crate::soak::run::writer::open_store;
-use crate::soak::workload::Script;
-use crate::soak::workload::generator::Streams;
+use crate::soak::workload::Workload;
+use crate::soak::workload::generator::Generator;
 use crate::util::signal::{Stop, stop_on_signals};
 
 pub(crate) use args::{SoakArgs, WriterArgs};
@@ -52,7 +52,7 @@ pub(crate) use run::child::run as run_writer;
 /// Runs it.
 pub(crate) fn run(args: &SoakArgs) -> Result<ExitCode, Failure> {
     args.check_rows()?;
-    let streams = Streams::new(args.files()?)?;
+    let generator = Generator::new(args.files()?)?;
     let stop = Stop::new();
     stop_on_signals(&stop).map_err(|error| Failure::Setup("signal handlers", error))?;
     let seed = match args.seed {
@@ -72,21 +72,21 @@ pub(crate) fn run(args: &SoakArgs) -> Result<ExitCode, Failure> {
         _ => Failure::Raw(dir.clone(), error),
     })?;
     let csv = args.log_dir.join("soak.csv");
-    let series = Series::create(csv.clone()).map_err(|error| Failure::Raw(csv, error))?;
+    let series = TimeSeries::create(csv.clone()).map_err(|error| Failure::Raw(csv, error))?;
     let store = open_store(&dir, &args.store).inspect_err(|_| {
         // A run that never began leaves nothing in the way of the next, unless there is something.
         let _kept = fs::remove_dir(&dir);
     })?;
     say(format_args!("soak of {} with --seed {seed}\n{}", dir.display(), store.backend()));
 
-    let script = Script::new(seed, streams, args.compact_every);
-    let mut run = Run::new(args, &dir, &stop, (seed, script, series));
-    let lived = run.live(store);
+    let workload = Workload::new(seed, generator, args.compact_every);
+    let mut run = Run::new(args, &dir, &stop, (seed, workload, series));
+    let cycles = run.run_cycles(store);
     let finished = finish(&mut run, &args.log_dir);
     if let Some(reason) = stop.reason() {
         say(format_args!("ended early by {reason}"));
     }
-    match lived.and_then(|keys| finished.map(|()| keys)) {
+    match cycles.and_then(|keys| finished.map(|()| keys)) {
         Ok(keys) => {
             say(format_args!("clean: {keys} keys and their values are what they should be"));
             fs::remove_dir_all(&dir).map_err(|error| Failure::Raw(dir, error))?;

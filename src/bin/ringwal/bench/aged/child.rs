@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{self, ChildStdin, ChildStdout, Command};
 use std::str::FromStr;
 
-use crate::bench::aged::protocol::{Appended, Ask, Looked, Opened, answered};
+use crate::bench::aged::protocol::{Appended, Opened, Request, Usage, answered};
 use crate::output::exit::Failure;
 use crate::util::process::{own_program, start_piped};
 
@@ -25,27 +25,27 @@ impl Child {
         command.args(["bench", "--life"]).arg(dir).args(std::env::args_os().skip(2));
         let (child, input, output) = start_piped(command).map_err(failed)?;
         let mut child = Child { child, input: Some(input), output };
-        child.ask(Ask::Begin { run, size }).map(|_| child)
+        child.ask(Request::Begin { run, size }).map(|_| child)
     }
 
     /// Appends so many records.
     pub(crate) fn append(&mut self, records: u64) -> Result<Appended, Failure> {
-        self.figures(Ask::Append(records))
+        self.figures(Request::Append(records))
     }
 
     /// What it has taken.
-    pub(crate) fn look(&mut self) -> Result<Looked, Failure> {
-        self.figures(Ask::Look)
+    pub(crate) fn usage(&mut self) -> Result<Usage, Failure> {
+        self.figures(Request::Usage)
     }
 
     /// Truncates to so many records.
     pub(crate) fn keep(&mut self, records: u64) -> Result<(), Failure> {
-        self.ask(Ask::Keep(records)).map(drop)
+        self.ask(Request::Keep(records)).map(drop)
     }
 
     /// Closes the log, opens it and compares it.
     pub(crate) fn reopen(&mut self) -> Result<Opened, Failure> {
-        self.figures(Ask::Reopen)
+        self.figures(Request::Reopen)
     }
 
     /// Lets it close the log and end.
@@ -55,17 +55,17 @@ impl Child {
         if status.success() { Ok(()) } else { Err(ended(status)) }
     }
 
-    fn figures<T: FromStr<Err = Failure>>(&mut self, ask: Ask) -> Result<T, Failure> {
+    fn figures<T: FromStr<Err = Failure>>(&mut self, ask: Request) -> Result<T, Failure> {
         self.ask(ask)?.parse()
     }
 
-    fn ask(&mut self, ask: Ask) -> Result<String, Failure> {
+    fn ask(&mut self, ask: Request) -> Result<String, Failure> {
         let mut line = String::new();
-        let asked = match &mut self.input {
+        let answer_line = match &mut self.input {
             Some(input) => writeln!(input, "{ask}").and_then(|()| self.output.read_line(&mut line)),
             None => Ok(0),
         };
-        match asked {
+        match answer_line {
             Ok(bytes) if bytes > 0 => answered(&line).map(str::to_owned),
             // It tells a failure before it ends; this is an end without a word.
             _ => Err(self.child.wait().map_or_else(failed, ended)),

@@ -32,14 +32,14 @@ pub(crate) mod results;
 use std::path::Path;
 
 use crate::bench::aged::child::Child;
-use crate::bench::aged::results::{AgeRound, Aged, Part};
+use crate::bench::aged::results::{Aged, AgedRound, Part};
 use crate::bench::baseline::files::remove_dir;
 use crate::bench::setting::{Setting, stopped};
 use crate::output::exit::Failure;
 
 pub(crate) use plan::Plan;
 pub(crate) use process::run as run_process;
-pub(crate) use results::{AgeResult, AgeRow};
+pub(crate) use results::{AgedResult, AgedRow};
 
 /// Turns of appending; all of them together append as much as is live.
 const TURNS: usize = 4;
@@ -54,7 +54,7 @@ pub(crate) fn measure(
     dir: &Path,
     plan: &Plan,
     (run, age): (u64, u64),
-) -> Result<AgeRound, Failure> {
+) -> Result<AgedRound, Failure> {
     let dirs = [dir.join("old"), dir.join("young")];
     let start = |at: usize| Child::start(&dirs[at], 2 * run + at as u64, plan.size);
     let mut pair = [start(0)?, start(1)?];
@@ -63,11 +63,11 @@ pub(crate) fn measure(
     }
     let piece = plan.live_records() / TURNS as u64;
     // The young log truncates for the first time, too: from then on both recycle segments.
-    by_turns(setting, &mut pair, 1, |child| child.append(piece))?;
+    interleaved(setting, &mut pair, 1, |child| child.append(piece))?;
     let [old_appends, young_appends] =
-        by_turns(setting, &mut pair, TURNS, |child| child.append(piece))?;
-    let looks = [pair[0].look()?, pair[1].look()?];
-    let [old_openings, young_openings] = by_turns(setting, &mut pair, OPENINGS, Child::reopen)?;
+        interleaved(setting, &mut pair, TURNS, |child| child.append(piece))?;
+    let looks = [pair[0].usage()?, pair[1].usage()?];
+    let [old_openings, young_openings] = interleaved(setting, &mut pair, OPENINGS, Child::reopen)?;
     let [mut old, mut young] = pair;
     let mut parts = Vec::new();
     if age == plan.oldest() {
@@ -83,9 +83,9 @@ pub(crate) fn measure(
         remove_dir(dir)?;
     }
     let [old_look, young_look] = looks;
-    Ok(AgeRound {
-        old: Aged { appends: old_appends, look: old_look, openings: old_openings },
-        young: Aged { appends: young_appends, look: young_look, openings: young_openings },
+    Ok(AgedRound {
+        old: Aged { appends: old_appends, usage: old_look, openings: old_openings },
+        young: Aged { appends: young_appends, usage: young_look, openings: young_openings },
         parts,
     })
 }
@@ -106,7 +106,7 @@ fn fill(setting: &Setting<'_>, child: &mut Child, plan: &Plan, age: u64) -> Resu
 }
 
 /// Lets both do the same by turns; who is first in one turn is second in the next.
-fn by_turns<L, T>(
+fn interleaved<L, T>(
     setting: &Setting<'_>,
     pair: &mut [L; 2],
     turns: usize,
@@ -133,7 +133,7 @@ mod tests {
 
     use crate::bench::args::tests::parse;
     use crate::bench::machine::Device;
-    use crate::bench::machine::cache_drop::Cold;
+    use crate::bench::machine::cache_drop::CacheDrop;
     use crate::util::signal::Stop;
 
     #[test]
@@ -141,17 +141,17 @@ mod tests {
         let (args, stop) = (parse(&[]), Stop::new());
         let device = Device::below(Path::new("."));
         let (engine, duration) = (&args.engine, Duration::ZERO);
-        let cold = Cold::Asked;
-        let setting = Setting { engine, device: &device, stop: &stop, duration, cold };
+        let cache_drop = CacheDrop::Advised;
+        let setting = Setting { engine, device: &device, stop: &stop, duration, cache_drop };
         let order = RefCell::new(String::new());
         let act = |name: &mut char| {
             order.borrow_mut().push(*name);
             Ok(order.borrow().len())
         };
-        let found = by_turns(&setting, &mut ['o', 'y'], 3, act).unwrap();
+        let found = interleaved(&setting, &mut ['o', 'y'], 3, act).unwrap();
         assert_eq!((&**order.borrow(), found), ("oyyooy", [vec![1, 4, 5], vec![2, 3, 6]]));
         stop.stop("SIGINT");
-        let stopped = by_turns(&setting, &mut ['o', 'y'], 1, act);
+        let stopped = interleaved(&setting, &mut ['o', 'y'], 1, act);
         assert!(matches!(stopped, Err(Failure::Stopped("SIGINT"))));
     }
 }

@@ -17,9 +17,9 @@ use ringwal::{Builder, Commit, Log, Seq};
 
 use crate::bench::aged::check::{check_live, mismatch};
 use crate::bench::aged::plan::Plan;
-use crate::bench::aged::protocol::{Appended, Ask, Looked, Opened, answer};
+use crate::bench::aged::protocol::{Appended, Opened, Request, Usage, answer};
 use crate::bench::args::BenchArgs;
-use crate::bench::machine::cache_drop::Cold;
+use crate::bench::machine::cache_drop::CacheDrop;
 use crate::bench::machine::{Device, Mark};
 use crate::bench::records::content::Content;
 use crate::output::exit::Failure;
@@ -32,13 +32,13 @@ const KEPT_MAX: u64 = 2;
 
 /// Runs it: `ringwal bench --life DIR`.
 pub(crate) fn run(args: &BenchArgs, dir: &Path) -> Result<ExitCode, Failure> {
-    let mut life = None;
+    let mut aged_log = None;
     // A buffered one would hold an answer back until there are more.
     let mut output = stdout();
     for line in BufReader::new(stdin()).lines() {
         let answered = line.map_err(Failure::Input).and_then(|line| {
             let ask = line.parse()?;
-            obey(args, dir, &mut life, ask)
+            handle(args, dir, &mut aged_log, ask)
         });
         let line = answer(answered.as_ref().map(String::clone));
         writeln!(output, "{line}").and_then(|()| output.flush()).map_err(Failure::Output)?;
@@ -47,35 +47,37 @@ pub(crate) fn run(args: &BenchArgs, dir: &Path) -> Result<ExitCode, Failure> {
             return Ok(ExitCode::from(failure.code()));
         }
     }
-    if let Some(life) = life {
-        life.log.close()?;
+    if let Some(aged_log) = aged_log {
+        aged_log.log.close()?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn obey(
+fn handle(
     args: &BenchArgs,
     dir: &Path,
-    life: &mut Option<Life>,
-    ask: Ask,
+    aged_log: &mut Option<AgedLog>,
+    ask: Request,
 ) -> Result<String, Failure> {
-    match (ask, life) {
-        (Ask::Begin { run, size }, life) => {
+    match (ask, aged_log) {
+        (Request::Begin { run, size }, aged_log) => {
             let plan = Plan::new(args, size)?;
             let builder = args.engine.builder(dir).segment_bytes(plan.segment_bytes);
-            *life = Some(Life::begin(builder, dir, plan, run)?);
+            *aged_log = Some(AgedLog::begin(builder, dir, plan, run)?);
             Ok(String::new())
         }
-        (Ask::Append(records), Some(life)) => Ok(life.append(records)?.to_string()),
-        (Ask::Look, Some(life)) => Ok(life.look()?.to_string()),
-        (Ask::Keep(records), Some(life)) => life.keep(records).map(|()| String::new()),
-        (Ask::Reopen, Some(life)) => Ok(life.reopen(Cold::here(args.drop_caches))?.to_string()),
+        (Request::Append(records), Some(aged_log)) => Ok(aged_log.append(records)?.to_string()),
+        (Request::Usage, Some(aged_log)) => Ok(aged_log.usage()?.to_string()),
+        (Request::Keep(records), Some(aged_log)) => aged_log.keep(records).map(|()| String::new()),
+        (Request::Reopen, Some(aged_log)) => {
+            Ok(aged_log.reopen(CacheDrop::best(args.drop_caches))?.to_string())
+        }
         (ask, None) => Err(Failure::Invariant(format!("{ask}: there is no log yet"))),
     }
 }
 
 /// A log and what its caller knows of it.
-struct Life {
+struct AgedLog {
     builder: Builder,
     dir: PathBuf,
     device: Device,
@@ -88,13 +90,13 @@ struct Life {
     truncate_at: u64,
 }
 
-impl Life {
-    fn begin(builder: Builder, dir: &Path, plan: Plan, run: u64) -> Result<Life, Failure> {
+impl AgedLog {
+    fn begin(builder: Builder, dir: &Path, plan: Plan, run: u64) -> Result<AgedLog, Failure> {
         let log = builder.clone().open()?;
         let content = Content::new(run, 0, plan.size);
         let truncate_at = plan.live_records() + plan.segment_records();
         let (dir, device) = (dir.to_path_buf(), Device::below(dir));
-        Ok(Life { builder, dir, device, plan, log, content, appended: 0, truncate_at })
+        Ok(AgedLog { builder, dir, device, plan, log, content, appended: 0, truncate_at })
     }
 
     /// Appends so many records and waits for all of them.
@@ -150,11 +152,11 @@ impl Life {
         self.log.first_seq().get()..=self.appended
     }
 
-    fn look(&self) -> Result<Looked, Failure> {
+    fn usage(&self) -> Result<Usage, Failure> {
         let failed = |error| Failure::Raw(self.dir.clone(), error);
         let files = std::fs::read_dir(&self.dir).map_err(failed)?.count() as u64;
         let strategy = self.log.metrics().strategy.unwrap_or(self.log.backend().strategy);
-        Ok(Looked {
+        Ok(Usage {
             resident_kib: resident_kib("self"),
             descriptors: descriptors("self"),
             files,
@@ -163,10 +165,10 @@ impl Life {
     }
 
     /// Closes the log, opens it from the disk, as far as the system lets it, and compares it.
-    fn reopen(&mut self, cold: Cold) -> Result<Opened, Failure> {
+    fn reopen(&mut self, cache_drop: CacheDrop) -> Result<Opened, Failure> {
         let live = self.live();
         self.log.close()?;
-        let names = cold.forget_segments(&self.dir)?;
+        let names = cache_drop.drop_segments(&self.dir)?;
         let mut file_bytes = 0;
         for name in &names {
             let path = self.dir.join(name);
@@ -202,49 +204,49 @@ mod tests {
     use crate::bench::args::tests::parse;
 
     /// A log of 512 live records of 64 bytes in segments of 56 at most.
-    fn young() -> (tempfile::TempDir, Life) {
+    fn young() -> (tempfile::TempDir, AgedLog) {
         with_segments(4 << 10)
     }
 
     /// The same with segments of so many bytes.
-    fn with_segments(bytes: u64) -> (tempfile::TempDir, Life) {
+    fn with_segments(bytes: u64) -> (tempfile::TempDir, AgedLog) {
         let parent = tempfile::tempdir().unwrap();
         let args = ["--mode", "age", "--size", "64", "--bytes", "32KiB"];
         let args = parse(&[&args[..], &["--segment-bytes", "4KiB", "--window", "8"]].concat());
         let dir = parent.path().join("log");
         let plan = Plan::new(&args, 64).unwrap();
         let builder = args.engine.builder(&dir).segment_bytes(bytes);
-        let life = Life::begin(builder, &dir, plan, 3).unwrap();
-        (parent, life)
+        let aged_log = AgedLog::begin(builder, &dir, plan, 3).unwrap();
+        (parent, aged_log)
     }
 
     #[test]
     fn what_is_live_stays_bounded_and_is_found_again() {
-        let (_parent, mut life) = young();
+        let (_parent, mut aged_log) = young();
         for age in 1..=6 {
-            let appended = life.append(512).unwrap();
+            let appended = aged_log.append(512).unwrap();
             assert_eq!(appended.records, 512);
-            let live = life.appended + 1 - life.live().start();
+            let live = aged_log.appended + 1 - aged_log.live().start();
             assert!((512..1024).contains(&live), "{live} at {age}");
         }
-        assert!(*life.live().start() > 4 * 512, "{:?}", life.live());
-        assert!(life.look().unwrap().files > 8);
-        let live = life.appended + 1 - life.live().start();
-        assert_eq!(life.reopen(Cold::Asked).unwrap().records, live);
-        life.append(100).unwrap();
+        assert!(*aged_log.live().start() > 4 * 512, "{:?}", aged_log.live());
+        assert!(aged_log.usage().unwrap().files > 8);
+        let live = aged_log.appended + 1 - aged_log.live().start();
+        assert_eq!(aged_log.reopen(CacheDrop::Advised).unwrap().records, live);
+        aged_log.append(100).unwrap();
         assert_eq!(
-            life.reopen(Cold::Asked).unwrap().records,
-            life.appended + 1 - life.live().start()
+            aged_log.reopen(CacheDrop::Advised).unwrap().records,
+            aged_log.appended + 1 - aged_log.live().start()
         );
     }
 
     #[test]
     fn a_quarter_is_a_quarter_on_disk_too() {
-        let (_parent, mut life) = young();
-        life.append(1024).unwrap();
-        let whole = life.reopen(Cold::Asked).unwrap();
-        life.keep(128).unwrap();
-        let quarter = life.reopen(Cold::Asked).unwrap();
+        let (_parent, mut aged_log) = young();
+        aged_log.append(1024).unwrap();
+        let whole = aged_log.reopen(CacheDrop::Advised).unwrap();
+        aged_log.keep(128).unwrap();
+        let quarter = aged_log.reopen(CacheDrop::Advised).unwrap();
         assert!(quarter.records < whole.records / 2, "{quarter:?} of {whole:?}");
         assert!(quarter.segments < whole.segments, "{quarter:?} of {whole:?}");
         assert!(quarter.file_bytes < whole.file_bytes, "{quarter:?} of {whole:?}");
@@ -252,27 +254,27 @@ mod tests {
 
     #[test]
     fn other_bytes_than_were_appended_are_noticed() {
-        let (_parent, mut life) = young();
-        life.append(1024).unwrap();
-        life.reopen(Cold::Asked).unwrap();
-        life.content = Content::new(4, 0, 64);
-        let failure = life.reopen(Cold::Asked).unwrap_err();
+        let (_parent, mut aged_log) = young();
+        aged_log.append(1024).unwrap();
+        aged_log.reopen(CacheDrop::Advised).unwrap();
+        aged_log.content = Content::new(4, 0, 64);
+        let failure = aged_log.reopen(CacheDrop::Advised).unwrap_err();
         assert!(failure.is_evidence() && failure.to_string().contains("bytes"), "{failure}");
     }
 
     #[test]
     fn more_than_the_caller_keeps_is_noticed() {
         // All of it is in the active segment, however small the batches are.
-        let (_parent, mut life) = with_segments(16 << 20);
-        life.append(512).unwrap();
-        let failure = life.keep(64).unwrap_err();
+        let (_parent, mut aged_log) = with_segments(16 << 20);
+        aged_log.append(512).unwrap();
+        let failure = aged_log.keep(64).unwrap_err();
         assert!(failure.to_string().contains("were to be kept"), "{failure}");
     }
 
     #[test]
     fn nothing_is_done_before_there_is_a_log() {
         let args = parse(&["--mode", "age"]);
-        let refused = obey(&args, Path::new("nowhere"), &mut None, Ask::Look);
+        let refused = handle(&args, Path::new("nowhere"), &mut None, Request::Usage);
         assert!(refused.unwrap_err().to_string().contains("look"));
     }
 }

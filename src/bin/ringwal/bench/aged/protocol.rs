@@ -19,45 +19,45 @@ use crate::output::exit::Failure;
 
 /// A request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Ask {
+pub(crate) enum Request {
     /// Make a new log, of records of so many bytes whose noise is that of the run.
     Begin { run: u64, size: usize },
     /// Append so many records, and truncate meanwhile.
     Append(u64),
     /// Say what the process has taken.
-    Look,
+    Usage,
     /// Truncate to so many records.
     Keep(u64),
     /// Close the log, open it again and compare all of it.
     Reopen,
 }
 
-impl fmt::Display for Ask {
+impl fmt::Display for Request {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Ask::Begin { run, size } => write!(f, "begin {run} {size}"),
-            Ask::Append(records) => write!(f, "append {records}"),
-            Ask::Look => write!(f, "look"),
-            Ask::Keep(records) => write!(f, "keep {records}"),
-            Ask::Reopen => write!(f, "reopen"),
+            Request::Begin { run, size } => write!(f, "begin {run} {size}"),
+            Request::Append(records) => write!(f, "append {records}"),
+            Request::Usage => write!(f, "look"),
+            Request::Keep(records) => write!(f, "keep {records}"),
+            Request::Reopen => write!(f, "reopen"),
         }
     }
 }
 
-impl FromStr for Ask {
+impl FromStr for Request {
     type Err = Failure;
 
-    fn from_str(line: &str) -> Result<Ask, Failure> {
+    fn from_str(line: &str) -> Result<Request, Failure> {
         let words: Vec<&str> = line.split_whitespace().collect();
         let found = match words[..] {
             ["begin", run, size] => run.parse().ok().zip(size.parse().ok()),
-            ["append", records] => return number(line, records).map(Ask::Append),
-            ["look"] => return Ok(Ask::Look),
-            ["keep", records] => return number(line, records).map(Ask::Keep),
-            ["reopen"] => return Ok(Ask::Reopen),
+            ["append", records] => return number(line, records).map(Request::Append),
+            ["look"] => return Ok(Request::Usage),
+            ["keep", records] => return number(line, records).map(Request::Keep),
+            ["reopen"] => return Ok(Request::Reopen),
             _ => None,
         };
-        found.map(|(run, size)| Ask::Begin { run, size }).ok_or_else(|| strange(line))
+        found.map(|(run, size)| Request::Begin { run, size }).ok_or_else(|| unexpected(line))
     }
 }
 
@@ -71,7 +71,7 @@ pub(crate) struct Appended {
 
 /// What the process of a log has taken.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Looked {
+pub(crate) struct Usage {
     pub(crate) resident_kib: Option<u64>,
     pub(crate) descriptors: Option<u64>,
     /// In the directory of the log.
@@ -114,19 +114,19 @@ impl FromStr for Appended {
     }
 }
 
-impl fmt::Display for Looked {
+impl fmt::Display for Usage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (resident, descriptors) = (Known(self.resident_kib), Known(self.descriptors));
         write!(f, "{resident} {descriptors} {} {}", self.files, self.strategy)
     }
 }
 
-impl FromStr for Looked {
+impl FromStr for Usage {
     type Err = Failure;
 
-    fn from_str(line: &str) -> Result<Looked, Failure> {
+    fn from_str(line: &str) -> Result<Usage, Failure> {
         let [resident, descriptors, files, strategy] = words(line)?;
-        Ok(Looked {
+        Ok(Usage {
             resident_kib: known(line, resident)?,
             descriptors: known(line, descriptors)?,
             files: number(line, files)?,
@@ -196,24 +196,24 @@ pub(crate) fn answered(line: &str) -> Result<&str, Failure> {
             is_evidence: number(line, is_evidence)?,
             message: message.to_owned(),
         }),
-        _ => Err(strange(line)),
+        _ => Err(unexpected(line)),
     }
 }
 
 fn words<const N: usize>(line: &str) -> Result<[&str; N], Failure> {
     let words: Vec<&str> = line.split_whitespace().collect();
-    words.try_into().map_err(|_| strange(line))
+    words.try_into().map_err(|_| unexpected(line))
 }
 
 fn number<T: FromStr>(line: &str, word: &str) -> Result<T, Failure> {
-    word.parse().map_err(|_| strange(line))
+    word.parse().map_err(|_| unexpected(line))
 }
 
 fn known<T: FromStr>(line: &str, word: &str) -> Result<Option<T>, Failure> {
     if word == "-" { Ok(None) } else { number(line, word).map(Some) }
 }
 
-fn strange(line: &str) -> Failure {
+fn unexpected(line: &str) -> Failure {
     Failure::Invariant(format!("the process of a log and its parent said {line:?}"))
 }
 
@@ -237,8 +237,8 @@ pub(crate) mod tests {
 
     #[test]
     fn requests_and_answers_come_through_as_they_were() {
-        let begin = Ask::Begin { run: 3, size: 100 };
-        for ask in [begin, Ask::Append(9), Ask::Look, Ask::Keep(8), Ask::Reopen] {
+        let begin = Request::Begin { run: 3, size: 100 };
+        for ask in [begin, Request::Append(9), Request::Usage, Request::Keep(8), Request::Reopen] {
             assert_comes_through(ask);
         }
         for cpu_seconds in [None, Some(0.1 + 0.2)] {
@@ -246,7 +246,7 @@ pub(crate) mod tests {
         }
         let strategy = "write-then-sync".to_owned();
         let (resident_kib, descriptors) = (None, Some(5));
-        assert_comes_through(Looked { resident_kib, descriptors, files: 2, strategy });
+        assert_comes_through(Usage { resident_kib, descriptors, files: 2, strategy });
         assert_comes_through(opened(5, 0.3));
     }
 
@@ -266,7 +266,7 @@ pub(crate) mod tests {
     #[test]
     fn what_nobody_says_is_refused() {
         for line in ["", "begin 1", "begin 1 x", "append", "append -1", "look 1", "stop"] {
-            assert!(line.parse::<Ask>().is_err(), "{line}");
+            assert!(line.parse::<Request>().is_err(), "{line}");
         }
         for line in ["", "failed", "failed 1 maybe x", "fine"] {
             assert!(matches!(answered(line), Err(Failure::Invariant(_))), "{line}");

@@ -4,7 +4,7 @@
 //! taken: what drifts over a run drifts in both.
 
 use crate::bench::aged::plan::Plan;
-use crate::bench::aged::protocol::{Appended, Looked, Opened};
+use crate::bench::aged::protocol::{Appended, Opened, Usage};
 use crate::bench::sample::median;
 
 /// A log at its age in one round, or the young one beside it.
@@ -12,7 +12,7 @@ use crate::bench::sample::median;
 pub(crate) struct Aged {
     pub(crate) appends: Vec<Appended>,
     /// After them.
-    pub(crate) look: Looked,
+    pub(crate) usage: Usage,
     pub(crate) openings: Vec<Opened>,
 }
 
@@ -26,7 +26,7 @@ pub(crate) struct Part {
 
 /// Both in one round.
 #[derive(Clone, Debug)]
-pub(crate) struct AgeRound {
+pub(crate) struct AgedRound {
     pub(crate) old: Aged,
     pub(crate) young: Aged,
     /// From the largest to the smallest; none but at the greatest age.
@@ -35,17 +35,17 @@ pub(crate) struct AgeRound {
 
 /// An age, round by round.
 #[derive(Clone, Debug)]
-pub(crate) struct AgeRow {
+pub(crate) struct AgedRow {
     pub(crate) age: u64,
-    pub(crate) rounds: Vec<AgeRound>,
+    pub(crate) rounds: Vec<AgedRound>,
 }
 
 /// The logs with records of one size.
 #[derive(Clone, Debug)]
-pub(crate) struct AgeResult {
+pub(crate) struct AgedResult {
     pub(crate) plan: Plan,
     /// One for each age.
-    pub(crate) rows: Vec<AgeRow>,
+    pub(crate) rows: Vec<AgedRow>,
 }
 
 /// A figure of a log.
@@ -55,19 +55,23 @@ pub(crate) type AgedFigure = fn(&Aged) -> Option<f64>;
 pub(crate) const AGED_FIGURES: [(AgedFigure, &str); 5] = [
     (Aged::per_second, "acked_per_second"),
     (Aged::cpu_micros, "cpu_micros_per_append"),
-    (|aged| aged.look.resident_kib.map(|kib| kib as f64), "resident_kib"),
-    (|aged| aged.look.descriptors.map(|open| open as f64), "descriptors"),
-    (|aged| Some(aged.look.files as f64), "files"),
+    (|aged| aged.usage.resident_kib.map(|kib| kib as f64), "resident_kib"),
+    (|aged| aged.usage.descriptors.map(|open| open as f64), "descriptors"),
+    (|aged| Some(aged.usage.files as f64), "files"),
 ];
 
 /// A ratio of an old log to a young one.
-pub(crate) type AgeRatio = fn(&AgeRound) -> Option<f64>;
+pub(crate) type AgedRatio = fn(&AgedRound) -> Option<f64>;
 
 /// Those of appending and memory, with their names in JSON and in the table.
-pub(crate) const AGE_RATIOS: [(AgeRatio, &str, &str); 3] = [
+pub(crate) const AGED_RATIOS: [(AgedRatio, &str, &str); 3] = [
     (|round| round.ratio(Aged::cpu_micros), "ratio_of_cpu", "cpu"),
     (|round| round.ratio(Aged::per_second), "ratio_of_rate", "rate"),
-    (|round| round.ratio(|aged| Some(aged.look.resident_kib? as f64)), "ratio_of_memory", "memory"),
+    (
+        |round| round.ratio(|aged| Some(aged.usage.resident_kib? as f64)),
+        "ratio_of_memory",
+        "memory",
+    ),
 ];
 
 /// A time of an opening.
@@ -82,7 +86,7 @@ pub(crate) const OPEN_FIGURES: [(OpenFigure, &str, &str); 4] = [
 ];
 
 /// A ratio of openings, where a share of the records was live.
-pub(crate) type OpenRatio = fn(&AgeRound, u64, OpenFigure) -> Option<f64>;
+pub(crate) type OpenRatio = fn(&AgedRound, u64, OpenFigure) -> Option<f64>;
 
 /// The times that are compared by what is live, with their names in the table.
 pub(crate) const OPEN_RATIOS: [(OpenFigure, &str); 2] =
@@ -119,7 +123,7 @@ fn ratio(one: Option<f64>, other: Option<f64>) -> Option<f64> {
     Some(one? / other.filter(|other| *other > 0.0)?)
 }
 
-impl AgeRound {
+impl AgedRound {
     /// A figure as a multiple of the young log's.
     fn ratio(&self, figure: AgedFigure) -> Option<f64> {
         ratio(figure(&self.old), figure(&self.young))
@@ -147,8 +151,8 @@ impl AgeRound {
     }
 }
 
-impl AgeRow {
-    pub(crate) fn median(&self, figure: impl Fn(&AgeRound) -> Option<f64>) -> Option<f64> {
+impl AgedRow {
+    pub(crate) fn median(&self, figure: impl Fn(&AgedRound) -> Option<f64>) -> Option<f64> {
         median(self.rounds.iter().map(figure))
     }
 
@@ -161,7 +165,7 @@ impl AgeRow {
     /// Records that were compared, of both logs, all openings and rounds.
     pub(crate) fn compared(&self) -> u64 {
         let rounds = self.rounds.iter();
-        let openings = rounds.flat_map(|AgeRound { old, young, parts }| {
+        let openings = rounds.flat_map(|AgedRound { old, young, parts }| {
             let parts = parts.iter().flat_map(|part| &part.openings);
             old.openings.iter().chain(&young.openings).chain(parts)
         });
@@ -172,8 +176,8 @@ impl AgeRow {
     pub(crate) fn strategies(&self) -> String {
         let mut names: Vec<&str> = Vec::new();
         for aged in self.rounds.iter().flat_map(|round| [&round.old, &round.young]) {
-            if !names.contains(&&*aged.look.strategy) {
-                names.push(&aged.look.strategy);
+            if !names.contains(&&*aged.usage.strategy) {
+                names.push(&aged.usage.strategy);
             }
         }
         names.join("+")
@@ -187,30 +191,30 @@ pub(crate) mod tests {
 
     fn aged(cpu_seconds: Option<f64>, resident_kib: u64, opening: Opened) -> Aged {
         let turn = Appended { records: 500, seconds: 0.25, cpu_seconds };
-        let look = Looked {
+        let usage = Usage {
             resident_kib: Some(resident_kib),
             descriptors: Some(9),
             files: 12,
             strategy: "dsync".to_owned(),
         };
-        Aged { appends: vec![turn; 2], look, openings: vec![opening; 3] }
+        Aged { appends: vec![turn; 2], usage, openings: vec![opening; 3] }
     }
 
     /// An old log that takes twice of everything, but is as fast.
-    pub(crate) fn row() -> AgeRow {
+    pub(crate) fn row() -> AgedRow {
         let part = |share, opened| Part { share, openings: vec![opened; 3] };
-        let round = AgeRound {
+        let round = AgedRound {
             old: aged(Some(0.02), 4096, opened(1000, 4.0)),
             young: aged(Some(0.01), 2048, opened(2000, 4.0)),
             parts: vec![part(2, opened(500, 1.5)), part(4, opened(250, 0.5))],
         };
-        AgeRow { age: 16, rounds: vec![round] }
+        AgedRow { age: 16, rounds: vec![round] }
     }
 
     #[test]
     fn ratios_are_of_the_old_log_to_the_young_one() {
         let row = row();
-        assert_eq!(AGE_RATIOS.map(|it| row.median(it.0)), [Some(2.0), Some(1.0), Some(2.0)]);
+        assert_eq!(AGED_RATIOS.map(|it| row.median(it.0)), [Some(2.0), Some(1.0), Some(2.0)]);
         let cpu_micros = row.median(|round| AGED_FIGURES[1].0(&round.young));
         assert!(cpu_micros.is_some_and(|micros| (micros - 20.0).abs() < 1e-9), "{cpu_micros:?}");
         assert_eq!((row.strategies().as_str(), row.shares()), ("dsync", vec![1, 2, 4]));
@@ -246,9 +250,9 @@ pub(crate) mod tests {
     fn a_figure_that_could_not_be_had_has_no_ratio() {
         let mut row = row();
         row.rounds[0].young.appends[1].cpu_seconds = None;
-        row.rounds[0].young.look.resident_kib = None;
+        row.rounds[0].young.usage.resident_kib = None;
         row.rounds[0].parts.clear();
-        assert_eq!(AGE_RATIOS.map(|it| row.median(it.0)), [None, Some(1.0), None]);
+        assert_eq!(AGED_RATIOS.map(|it| row.median(it.0)), [None, Some(1.0), None]);
         assert_eq!(row.median(|round| round.part_ratio(1, OPEN_RATIOS[0].0)), None);
         assert_eq!(row.shares(), [1]);
     }

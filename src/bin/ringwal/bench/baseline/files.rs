@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use ringwal::io::{AlignedBuf, BUF_ALIGN};
 
-use crate::bench::sample::Waits;
+use crate::bench::sample::Latencies;
 use crate::output::exit::Failure;
 use crate::util::signal::Stop;
 
@@ -71,21 +71,21 @@ impl RawFile {
 }
 
 /// What a parallel read moved.
-pub(crate) struct WasRead {
+pub(crate) struct ReadTotals {
     pub(crate) bytes: u64,
     pub(crate) pieces: u64,
-    pub(crate) waits: Waits,
+    pub(crate) latencies: Latencies,
 }
 
 /// Reads all of `files` once, piece by piece in order, so many pieces at once.
-pub(crate) fn read_files(files: &[RawFile], stop: &Stop) -> Result<WasRead, Failure> {
+pub(crate) fn read_files(files: &[RawFile], stop: &Stop) -> Result<ReadTotals, Failure> {
     let starts = |file: &RawFile| (0..file.bytes).step_by(PIECE_BYTES);
     let pieces: Vec<(&RawFile, u64)> =
         files.iter().flat_map(|file| starts(file).map(move |at| (file, at))).collect();
     let next = AtomicUsize::new(0);
-    let read = || -> Result<WasRead, Failure> {
+    let read = || -> Result<ReadTotals, Failure> {
         let mut buf = AlignedBuf::zeroed(PIECE_BYTES);
-        let mut own = WasRead { bytes: 0, pieces: 0, waits: Waits::new() };
+        let mut own = ReadTotals { bytes: 0, pieces: 0, latencies: Latencies::new() };
         while let Some(&(file, at)) = pieces.get(next.fetch_add(1, Ordering::Relaxed)) {
             if stop.is_stopped() {
                 return Err(Failure::Stopped(stop.reason().unwrap_or("a signal")));
@@ -93,7 +93,7 @@ pub(crate) fn read_files(files: &[RawFile], stop: &Stop) -> Result<WasRead, Fail
             let since = Instant::now();
             let read = read_at(&file.file, &mut buf, at)
                 .map_err(|error| Failure::Raw(file.path.clone(), error))?;
-            own.waits.note(since);
+            own.latencies.note(since);
             own.bytes += read as u64;
             own.pieces += 1;
         }
@@ -101,12 +101,12 @@ pub(crate) fn read_files(files: &[RawFile], stop: &Stop) -> Result<WasRead, Fail
     };
     std::thread::scope(|scope| {
         let readers: Vec<_> = (0..READERS).map(|_| scope.spawn(read)).collect();
-        let mut all = WasRead { bytes: 0, pieces: 0, waits: Waits::new() };
+        let mut all = ReadTotals { bytes: 0, pieces: 0, latencies: Latencies::new() };
         for reader in readers {
             let own = reader.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
             all.bytes += own.bytes;
             all.pieces += own.pieces;
-            all.waits.add(&own.waits);
+            all.latencies.add(&own.latencies);
         }
         Ok(all)
     })

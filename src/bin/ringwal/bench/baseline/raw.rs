@@ -14,17 +14,17 @@ use ringwal::io::{AlignedBuf, BUF_ALIGN};
 use crate::bench::baseline::files::{PIECE_BYTES, READERS, RawFile, read_files, write_all_at};
 use crate::bench::machine::Mark;
 use crate::bench::records::content::fill;
-use crate::bench::sample::{Sample, Waits};
+use crate::bench::sample::{Latencies, Sample};
 use crate::bench::setting::{Setting, stopped};
 use crate::output::exit::Failure;
 
 /// A raw measurement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Floor {
+pub(crate) enum Baseline {
     /// One `pwrite` through the page cache and one fdatasync at a time.
     Pwrite { size: usize },
     /// One direct write of so many records and one fdatasync at a time.
-    Ideal { records: usize, size: usize },
+    BatchBound { records: usize, size: usize },
     /// Direct writes of a record with `RWF_DSYNC`, so many in flight.
     Dsync { depth: usize, size: usize },
     /// Direct writes of a record, each linked to an fdatasync, so many in flight.
@@ -35,40 +35,40 @@ pub(crate) enum Floor {
     SequentialRead,
 }
 
-impl Floor {
+impl Baseline {
     pub(crate) fn name(&self) -> &'static str {
         match self {
-            Floor::Pwrite { .. } => "pwrite+fdatasync",
-            Floor::Ideal { .. } => "ideal-batch",
-            Floor::Dsync { .. } => "rwf-dsync",
-            Floor::Linked { .. } => "linked-pair",
-            Floor::SequentialWrite => "sequential-write",
-            Floor::SequentialRead => "sequential-read",
+            Baseline::Pwrite { .. } => "pwrite+fdatasync",
+            Baseline::BatchBound { .. } => "ideal-batch",
+            Baseline::Dsync { .. } => "rwf-dsync",
+            Baseline::Linked { .. } => "linked-pair",
+            Baseline::SequentialWrite => "sequential-write",
+            Baseline::SequentialRead => "sequential-read",
         }
     }
 
     /// Records that are written at once, or reads at once.
     pub(crate) fn outstanding(&self) -> usize {
         match *self {
-            Floor::Pwrite { .. } | Floor::SequentialWrite => 1,
-            Floor::Ideal { records, .. } => records,
-            Floor::Dsync { depth, .. } | Floor::Linked { depth, .. } => depth,
-            Floor::SequentialRead => READERS,
+            Baseline::Pwrite { .. } | Baseline::SequentialWrite => 1,
+            Baseline::BatchBound { records, .. } => records,
+            Baseline::Dsync { depth, .. } | Baseline::Linked { depth, .. } => depth,
+            Baseline::SequentialRead => READERS,
         }
     }
 
     /// The bytes of a record or piece.
     pub(crate) fn size(&self) -> usize {
         match *self {
-            Floor::Pwrite { size } | Floor::Ideal { size, .. } => size,
-            Floor::Dsync { size, .. } | Floor::Linked { size, .. } => size,
-            Floor::SequentialWrite | Floor::SequentialRead => PIECE_BYTES,
+            Baseline::Pwrite { size } | Baseline::BatchBound { size, .. } => size,
+            Baseline::Dsync { size, .. } | Baseline::Linked { size, .. } => size,
+            Baseline::SequentialWrite | Baseline::SequentialRead => PIECE_BYTES,
         }
     }
 
     /// Whether each of its operations is durable when it ends.
     pub(crate) fn is_synced(&self) -> bool {
-        !matches!(self, Floor::SequentialWrite | Floor::SequentialRead)
+        !matches!(self, Baseline::SequentialWrite | Baseline::SequentialRead)
     }
 }
 
@@ -100,26 +100,30 @@ impl RawFiles {
     }
 
     /// Measures one of the floors that need no ring.
-    pub(crate) fn measure(&self, setting: &Setting<'_>, floor: &Floor) -> Result<Sample, Failure> {
-        match *floor {
-            Floor::Pwrite { size } => {
+    pub(crate) fn measure(
+        &self,
+        setting: &Setting<'_>,
+        baseline: &Baseline,
+    ) -> Result<Sample, Failure> {
+        match *baseline {
+            Baseline::Pwrite { size } => {
                 let writes = Writes { len: size, records: 1, payload: size, sync_each: true };
                 self.buffered.write(setting, &writes)
             }
-            Floor::Ideal { records, size } => {
+            Baseline::BatchBound { records, size } => {
                 let payload = records * size;
                 let len = padded(payload);
                 let writes = Writes { len, records: records as u64, payload, sync_each: true };
                 self.direct.write(setting, &writes)
             }
-            Floor::SequentialWrite => {
+            Baseline::SequentialWrite => {
                 let (len, payload) = (PIECE_BYTES, PIECE_BYTES);
                 let writes = Writes { len, records: 1, payload, sync_each: false };
                 self.direct.write(setting, &writes)
             }
-            Floor::SequentialRead => self.direct.read(setting),
-            Floor::Dsync { .. } | Floor::Linked { .. } => {
-                Err(Failure::Request(format!("{} needs a ring", floor.name())))
+            Baseline::SequentialRead => self.direct.read(setting),
+            Baseline::Dsync { .. } | Baseline::Linked { .. } => {
+                Err(Failure::Request(format!("{} needs a ring", baseline.name())))
             }
         }
     }
@@ -140,7 +144,7 @@ impl RawFile {
         let failed = |error| Failure::Raw(self.path.clone(), error);
         let mut buf = AlignedBuf::zeroed(writes.len);
         fill(&mut buf, writes.len as u64);
-        let mut waits = Waits::new();
+        let mut latencies = Latencies::new();
         let (mut ops, mut at) = (0, 0);
         let mark = Mark::now(setting.device);
         let ops_max = if writes.sync_each { u64::MAX } else { self.bytes / writes.len as u64 };
@@ -156,7 +160,7 @@ impl RawFile {
             if writes.sync_each {
                 self.file.sync_data().map_err(failed)?;
             }
-            waits.note(since);
+            latencies.note(since);
             at += writes.len as u64;
             ops += 1;
         }
@@ -166,7 +170,7 @@ impl RawFile {
         let spent = mark.spent(setting.device, mark.elapsed());
         Ok(Sample {
             records: ops * writes.records,
-            waits,
+            latencies,
             spent,
             moved_bytes: ops * writes.len as u64,
             padding_bytes: ops * (writes.len - writes.payload) as u64,
@@ -183,7 +187,7 @@ impl RawFile {
         spent.cpu = None;
         Ok(Sample {
             records: read.pieces,
-            waits: read.waits,
+            latencies: read.latencies,
             spent,
             moved_bytes: read.bytes,
             padding_bytes: 0,

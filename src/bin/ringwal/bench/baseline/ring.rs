@@ -15,7 +15,7 @@ use ringwal::{BackendKind, Error};
 use crate::bench::baseline::raw::padded;
 use crate::bench::machine::Mark;
 use crate::bench::records::content::fill;
-use crate::bench::sample::{Sample, Waits};
+use crate::bench::sample::{Latencies, Sample};
 use crate::bench::setting::{Setting, stopped};
 use crate::output::exit::Failure;
 
@@ -86,7 +86,7 @@ impl Ring {
         size: usize,
     ) -> Result<Sample, Failure> {
         let len = padded(size).next_multiple_of(self.unit_bytes);
-        let mut waits = Waits::new();
+        let mut latencies = Latencies::new();
         let mut since = Vec::with_capacity(depth);
         let bufs: Vec<AlignedBuf> = (0..depth).map(|slot| noise(len, slot)).collect();
         let mark = Mark::now(setting.device);
@@ -102,7 +102,7 @@ impl Ring {
                 result?;
                 ops += 1;
                 let slot = token as usize;
-                waits.note(since[slot]);
+                latencies.note(since[slot]);
                 since[slot] = Instant::now();
                 // The queue gives back the buffer of every write that went well.
                 self.write(slot, buf.unwrap_or_else(|| noise(len, slot)), len);
@@ -119,7 +119,7 @@ impl Ring {
         }
         Ok(Sample {
             records: ops,
-            waits,
+            latencies,
             spent,
             moved_bytes: ops * len as u64,
             padding_bytes: ops * (len - size) as u64,

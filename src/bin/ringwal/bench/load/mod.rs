@@ -27,17 +27,17 @@ use crossbeam_channel::{Receiver, Sender, bounded, select};
 use ringwal::{Backend, Batch, Commit, Error, Log, Metrics};
 
 use crate::bench::args::{Case, Mode};
-use crate::bench::load::offered_load::Pace;
+use crate::bench::load::offered_load::OfferedLoad;
 use crate::bench::machine::Mark;
 use crate::bench::records::acked::Acked;
 use crate::bench::records::check::check;
 use crate::bench::records::content::Content;
-use crate::bench::sample::{Sample, Waits};
+use crate::bench::sample::{Latencies, Sample};
 use crate::bench::setting::{Setting, stopped};
 use crate::output::exit::Failure;
 
 /// One measurement of a log.
-pub(crate) struct Loaded {
+pub(crate) struct LoadResult {
     pub(crate) sample: Sample,
     /// Records compared after it was opened again; all that were acknowledged.
     pub(crate) compared: u64,
@@ -62,7 +62,7 @@ pub(crate) fn measure(
     case: &Case,
     dir: &Path,
     run: u64,
-) -> Result<Loaded, Failure> {
+) -> Result<LoadResult, Failure> {
     let log = setting.engine.builder(dir).open()?;
     let mut content = Content::new(run, 0, case.size);
     let measured = prepare::prepare(setting, (&log, dir), content.record(0))
@@ -75,7 +75,7 @@ pub(crate) fn measure(
     let log = setting.engine.builder(dir).open()?;
     let compared = check(&log, run, case.size, &acked)?;
     log.close()?;
-    Ok(Loaded { sample, compared, backend, metrics })
+    Ok(LoadResult { sample, compared, backend, metrics })
 }
 
 fn run_threads(
@@ -96,8 +96,8 @@ fn run_threads(
             let worker = worker.spawn_scoped(scope, move || {
                 let acked = (number == 0).then_some(first).into_iter().collect();
                 let content = Content::new(run, number, case.size);
-                let pace = Pace::new(case, run, number);
-                let mut worker = Worker::new(log, case, (content, pace), acked);
+                let offered = OfferedLoad::new(case, run, number);
+                let mut worker = Worker::new(log, case, (content, offered), acked);
                 let ended = worker.run(phase, &failing);
                 (worker, ended)
             });
@@ -112,17 +112,17 @@ fn run_threads(
         let measured = started.and_then(|()| observe(setting, log, &phase, &failed));
         phase.store(END, Ordering::Relaxed);
         let mut result = Ok(());
-        let (mut waits, mut records, mut acked) = (Waits::new(), 0, Vec::new());
+        let (mut latencies, mut records, mut acked) = (Latencies::new(), 0, Vec::new());
         for worker in workers {
             let (worker, ended) =
                 worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
             result = result.and(ended);
-            waits.add(&worker.waits);
+            latencies.add(&worker.latencies);
             records += worker.measured;
             acked.push(worker.acked);
         }
         result?;
-        Ok((Sample { waits, records, ..measured? }, acked))
+        Ok((Sample { latencies, records, ..measured? }, acked))
     })
 }
 
@@ -155,7 +155,7 @@ fn observe(
     let after = log.metrics();
     Ok(Sample {
         records: 0,
-        waits: Waits::new(),
+        latencies: Latencies::new(),
         spent,
         moved_bytes: after.written_bytes - before.written_bytes,
         padding_bytes: after.padding_bytes - before.padding_bytes,
@@ -169,12 +169,12 @@ struct Worker<'a> {
     log: &'a Log,
     case: &'a Case,
     content: Content,
-    pace: Pace,
+    offered: OfferedLoad,
     appended: u64,
     acked: Acked,
     /// Records that were acknowledged while it was measured.
     measured: u64,
-    waits: Waits,
+    latencies: Latencies,
 }
 
 impl<'a> Worker<'a> {
@@ -182,11 +182,20 @@ impl<'a> Worker<'a> {
     fn new(
         log: &'a Log,
         case: &'a Case,
-        (content, pace): (Content, Pace),
+        (content, offered): (Content, OfferedLoad),
         acked: Acked,
     ) -> Worker<'a> {
         let appended = acked.records();
-        Worker { log, case, content, pace, appended, acked, measured: 0, waits: Waits::new() }
+        Worker {
+            log,
+            case,
+            content,
+            offered,
+            appended,
+            acked,
+            measured: 0,
+            latencies: Latencies::new(),
+        }
     }
 
     fn run(&mut self, phase: &AtomicU8, failing: &Sender<()>) -> Result<(), Failure> {
@@ -208,8 +217,8 @@ impl<'a> Worker<'a> {
             let since = Instant::now();
             let seq = self.log.append(record)?;
             self.note(phase, seq.get()..=seq.get(), Some(since));
-            self.pace.count();
-            self.pace.pause();
+            self.offered.count();
+            self.offered.pause();
         }
         Ok(())
     }
@@ -220,12 +229,12 @@ impl<'a> Worker<'a> {
         let mut submitted = self.appended;
         loop {
             let ends = phase.load(Ordering::Relaxed) == END;
-            if ends || pending.len() == self.case.window || self.pace.is_due() {
+            if ends || pending.len() == self.case.window || self.offered.is_due() {
                 let Some(oldest) = pending.pop_front() else {
                     if ends {
                         return Ok(());
                     }
-                    self.pace.pause();
+                    self.offered.pause();
                     continue;
                 };
                 let seq = oldest.wait()?;
@@ -242,7 +251,7 @@ impl<'a> Worker<'a> {
             }
             pending.push_back(self.log.append_async(record)?);
             submitted += 1;
-            self.pace.count();
+            self.offered.count();
         }
     }
 
@@ -256,8 +265,8 @@ impl<'a> Worker<'a> {
             let since = Instant::now();
             let seqs = self.log.append_batch(&batch)?;
             self.note(phase, seqs.start().get()..=seqs.end().get(), Some(since));
-            self.pace.count();
-            self.pace.pause();
+            self.offered.count();
+            self.offered.pause();
         }
         Ok(())
     }
@@ -276,7 +285,7 @@ impl<'a> Worker<'a> {
         if phase.load(Ordering::Relaxed) == MEASURE {
             self.measured += records;
             if let Some(since) = since {
-                self.waits.note(since);
+                self.latencies.note(since);
             }
         }
     }

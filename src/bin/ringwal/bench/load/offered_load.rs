@@ -16,7 +16,7 @@ use crate::util::random::splitmix64;
 
 /// When a thread pauses, and for how long.
 #[derive(Debug)]
-pub(crate) struct Pace {
+pub(crate) struct OfferedLoad {
     think: Duration,
     burst: u64,
     /// Appends since the last pause.
@@ -24,10 +24,10 @@ pub(crate) struct Pace {
     random: u64,
 }
 
-impl Pace {
-    pub(crate) fn new(case: &Case, run: u64, thread: u32) -> Pace {
+impl OfferedLoad {
+    pub(crate) fn new(case: &Case, run: u64, thread: u32) -> OfferedLoad {
         let random = (run << 32) | u64::from(thread);
-        Pace { think: case.think, burst: case.burst, appends: 0, random }
+        OfferedLoad { think: case.think, burst: case.burst, appends: 0, random }
     }
 
     /// There was one more append.
@@ -64,31 +64,34 @@ mod tests {
 
     use crate::bench::args::Mode;
 
-    fn pace(think: Duration, burst: u64) -> Pace {
+    fn offered(think: Duration, burst: u64) -> OfferedLoad {
         let case = Case { mode: Mode::Blocking, threads: 1, size: 1, window: 1, think, burst };
-        Pace::new(&case, 1, 2)
+        OfferedLoad::new(&case, 1, 2)
     }
 
     #[test]
     fn a_pause_is_due_after_each_burst_and_never_without_time_to_think() {
-        let due = |mut pace: Pace| -> Vec<bool> {
+        let due = |mut offered: OfferedLoad| -> Vec<bool> {
             let count = |_| {
-                pace.count();
-                let due = pace.is_due();
-                pace.pause();
+                offered.count();
+                let due = offered.is_due();
+                offered.pause();
                 due
             };
             (0..6).map(count).collect()
         };
-        assert_eq!(due(pace(Duration::from_nanos(1), 3)), [false, false, true, false, false, true]);
-        assert_eq!(due(pace(Duration::ZERO, 1)), [false; 6]);
+        assert_eq!(
+            due(offered(Duration::from_nanos(1), 3)),
+            [false, false, true, false, false, true]
+        );
+        assert_eq!(due(offered(Duration::ZERO, 1)), [false; 6]);
     }
 
     #[test]
     fn times_to_think_have_their_mean_and_differ() {
         let mean = Duration::from_millis(1);
-        let mut pace = pace(mean, 1);
-        let draws: Vec<f64> = (0..10_000).map(|_| pace.draw().as_secs_f64()).collect();
+        let mut offered = offered(mean, 1);
+        let draws: Vec<f64> = (0..10_000).map(|_| offered.draw().as_secs_f64()).collect();
         let found = draws.iter().sum::<f64>() / draws.len() as f64;
         assert!((0.95e-3..1.05e-3).contains(&found), "{found}");
         let above = draws.iter().filter(|&&draw| draw > 1e-3).count();

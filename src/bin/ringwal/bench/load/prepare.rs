@@ -80,7 +80,7 @@ mod tests {
     use crate::bench::args::BenchArgs;
     use crate::bench::args::tests::parse;
     use crate::bench::machine::Device;
-    use crate::bench::machine::cache_drop::Cold;
+    use crate::bench::machine::cache_drop::CacheDrop;
     use crate::util::signal::Stop;
 
     /// What comes of it with these options, and how many segments are prepared then.
@@ -88,8 +88,8 @@ mod tests {
         let parent = tempfile::tempdir().unwrap();
         let BenchArgs { engine, secs, .. } = parse(more);
         let device = Device::below(parent.path());
-        let (duration, cold) = (secs, Cold::Asked);
-        let setting = Setting { engine: &engine, device: &device, stop, duration, cold };
+        let (duration, cache_drop) = (secs, CacheDrop::Advised);
+        let setting = Setting { engine: &engine, device: &device, stop, duration, cache_drop };
         let dir = parent.path().join("log");
         let log = engine.builder(&dir).open().unwrap();
         let seq = prepare(&setting, (&log, &dir), &vec![7; bytes]);

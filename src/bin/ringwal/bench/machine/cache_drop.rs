@@ -18,35 +18,35 @@ use crate::output::exit::Failure;
 
 /// How files are forgotten here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Cold {
+pub(crate) enum CacheDrop {
     /// With everything that the system has in memory.
-    Dropped,
+    WholeSystem,
     /// If the system does what it is asked to.
-    Asked,
+    Advised,
 }
 
 /// Taking `3` here, the kernel drops pages, names and inodes.
 const DROP_CACHES: &str = "/proc/sys/vm/drop_caches";
 
-impl Cold {
+impl CacheDrop {
     /// The best way that there is, and that is wanted.
-    pub(crate) fn here(may_drop: bool) -> Cold {
+    pub(crate) fn best(may_drop: bool) -> CacheDrop {
         match may_drop && open_drop_caches().is_ok() {
-            true => Cold::Dropped,
-            false => Cold::Asked,
+            true => CacheDrop::WholeSystem,
+            false => CacheDrop::Advised,
         }
     }
 
     /// Its name in JSON.
     pub(crate) fn name(self) -> &'static str {
         match self {
-            Cold::Dropped => "drop_caches",
-            Cold::Asked => "posix_fadvise",
+            CacheDrop::WholeSystem => "drop_caches",
+            CacheDrop::Advised => "posix_fadvise",
         }
     }
 
     /// The names of the segments of the log in `dir`, in order, all of them forgotten.
-    pub(crate) fn forget_segments(self, dir: &Path) -> Result<Vec<String>, Failure> {
+    pub(crate) fn drop_segments(self, dir: &Path) -> Result<Vec<String>, Failure> {
         let storage = StdStorage::new(dir);
         let mut names = storage.list()?;
         names.retain(|name| name.ends_with(".seg"));
@@ -54,7 +54,7 @@ impl Cold {
         for name in &names {
             storage.open(name, Access::Read)?.drop_cache();
         }
-        if self == Cold::Dropped {
+        if self == CacheDrop::WholeSystem {
             open_drop_caches()
                 .and_then(|mut file| file.write_all(b"3"))
                 .map_err(|error| io::Error::other(format!("{error}; try --drop-caches false")))
@@ -64,11 +64,11 @@ impl Cold {
     }
 }
 
-impl fmt::Display for Cold {
+impl fmt::Display for CacheDrop {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Cold::Dropped => "the caches of the whole system were dropped",
-            Cold::Asked => "the system was asked to forget the files (posix_fadvise)",
+            CacheDrop::WholeSystem => "the caches of the whole system were dropped",
+            CacheDrop::Advised => "the system was asked to forget the files (posix_fadvise)",
         })
     }
 }
@@ -83,9 +83,9 @@ mod tests {
 
     #[test]
     fn caches_are_dropped_only_where_it_is_wanted_and_allowed() {
-        assert_eq!(Cold::here(false), Cold::Asked);
+        assert_eq!(CacheDrop::best(false), CacheDrop::Advised);
         let allowed = open_drop_caches().is_ok();
-        assert_eq!(Cold::here(true) == Cold::Dropped, allowed);
+        assert_eq!(CacheDrop::best(true) == CacheDrop::WholeSystem, allowed);
     }
 
     #[test]
@@ -94,7 +94,7 @@ mod tests {
         for name in ["b.seg", "a.seg", "state"] {
             std::fs::write(dir.path().join(name), name).unwrap();
         }
-        assert_eq!(Cold::Asked.forget_segments(dir.path()).unwrap(), ["a.seg", "b.seg"]);
+        assert_eq!(CacheDrop::Advised.drop_segments(dir.path()).unwrap(), ["a.seg", "b.seg"]);
         assert_eq!(std::fs::read(dir.path().join("a.seg")).unwrap(), b"a.seg");
     }
 }

@@ -154,7 +154,7 @@ fn cpu_time() -> Option<Duration> {
         let read = |entry| fs::read_to_string(task.join(entry));
         // A thread that ended meanwhile takes its time with it; none does while it is measured.
         let (Ok(name), Ok(figures)) = (read("comm"), read("schedstat")) else { continue };
-        if name.trim_end() != HOG {
+        if name.trim_end() != BACKGROUND_THREAD {
             nanos += figures.split_ascii_whitespace().next()?.parse::<u64>().ok()?;
         }
     }
@@ -162,33 +162,34 @@ fn cpu_time() -> Option<Duration> {
 }
 
 /// The name of a busy thread; the kernel keeps 15 bytes of it.
-const HOG: &str = "bench-hog";
+const BACKGROUND_THREAD: &str = "bench-hog";
 
 /// Threads that compute nothing until this is dropped.
 #[derive(Debug)]
-pub(crate) struct Hogs {
+pub(crate) struct BackgroundLoad {
     stop: Arc<AtomicBool>,
     threads: Vec<JoinHandle<()>>,
 }
 
-impl Hogs {
-    pub(crate) fn start(count: u32) -> Result<Hogs, Failure> {
-        let mut hogs = Hogs { stop: Arc::new(AtomicBool::new(false)), threads: Vec::new() };
+impl BackgroundLoad {
+    pub(crate) fn start(count: u32) -> Result<BackgroundLoad, Failure> {
+        let mut background =
+            BackgroundLoad { stop: Arc::new(AtomicBool::new(false)), threads: Vec::new() };
         for _ in 0..count {
-            let stop = hogs.stop.clone();
-            let hog = std::thread::Builder::new().name(HOG.into());
-            let hog = hog.spawn(move || {
+            let stop = background.stop.clone();
+            let thread = std::thread::Builder::new().name(BACKGROUND_THREAD.into());
+            let thread = thread.spawn(move || {
                 while !stop.load(Ordering::Relaxed) {
                     std::hint::spin_loop();
                 }
             });
-            hogs.threads.push(hog.map_err(|error| Failure::Setup("busy thread", error))?);
+            background.threads.push(thread.map_err(|error| Failure::Setup("busy thread", error))?);
         }
-        Ok(hogs)
+        Ok(background)
     }
 }
 
-impl Drop for Hogs {
+impl Drop for BackgroundLoad {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
         for thread in self.threads.drain(..) {

@@ -6,18 +6,18 @@ use serde_json::{Map, Value, json};
 
 use crate::bench::aged::protocol::{Appended, Opened};
 use crate::bench::aged::results::{
-    AGE_RATIOS, AGED_FIGURES, AgeResult, AgeRound, AgeRow, Aged, OPEN_FIGURES, OPEN_RATIOS,
+    AGED_FIGURES, AGED_RATIOS, Aged, AgedResult, AgedRound, AgedRow, OPEN_FIGURES, OPEN_RATIOS,
     OpenFigure, OpenRatio, Part, open_time,
 };
 use crate::bench::report::rows::{number, range, write_rows};
 
 /// Writes the tables: what appending costs and takes, and how long the logs take to open.
-pub(crate) fn write_ages(f: &mut fmt::Formatter<'_>, results: &[AgeResult]) -> fmt::Result {
+pub(crate) fn write_ages(f: &mut fmt::Formatter<'_>, results: &[AgedResult]) -> fmt::Result {
     let rows = || results.iter().flat_map(|it| it.rows.iter().map(move |row| (it, row)));
     let of_ratio = |name: &str| [format!("x-{name}"), format!("{name}-range")];
     let mut heading: Vec<String> =
         ["age", "size", "live", "segment", "acked/s", "cpu-us"].map(str::to_owned).into();
-    heading.extend(AGE_RATIOS.iter().flat_map(|&(.., name)| of_ratio(name)));
+    heading.extend(AGED_RATIOS.iter().flat_map(|&(.., name)| of_ratio(name)));
     let more = ["memory-MiB", "descriptors", "young-descriptors", "files", "young-files"];
     let more = more.into_iter().chain(["strategy", "compared", "rounds"]);
     heading.extend(more.map(str::to_owned));
@@ -31,7 +31,7 @@ pub(crate) fn write_ages(f: &mut fmt::Formatter<'_>, results: &[AgeResult]) -> f
         let names = OPEN_RATIOS.iter().map(|(_, name)| format!("{name}{of_part}"));
         heading.extend(names.flat_map(|name| of_ratio(&name)));
     }
-    let openings = |(result, row): (&AgeResult, &AgeRow)| {
+    let openings = |(result, row): (&AgedResult, &AgedRow)| {
         let shares = row.shares().into_iter();
         shares.map(|share| open_row(result, row, share)).collect::<Vec<_>>()
     };
@@ -43,7 +43,7 @@ pub(crate) fn write_ages(f: &mut fmt::Formatter<'_>, results: &[AgeResult]) -> f
     writeln!(f)
 }
 
-fn age_row(result: &AgeResult, row: &AgeRow) -> Vec<String> {
+fn age_row(result: &AgedResult, row: &AgedRow) -> Vec<String> {
     let plan = &result.plan;
     let of_old = |at: usize| row.median(|round| AGED_FIGURES[at].0(&round.old));
     let of_young = |at: usize| row.median(|round| AGED_FIGURES[at].0(&round.young));
@@ -56,7 +56,7 @@ fn age_row(result: &AgeResult, row: &AgeRow) -> Vec<String> {
         number(of_old(rate), 0),
         number(of_old(cpu), 3),
     ];
-    for (ratio, ..) in AGE_RATIOS {
+    for (ratio, ..) in AGED_RATIOS {
         cells.push(number(row.median(ratio), 3));
         cells.push(range(row.rounds.iter().map(ratio)));
     }
@@ -68,7 +68,7 @@ fn age_row(result: &AgeResult, row: &AgeRow) -> Vec<String> {
     cells
 }
 
-fn open_row(result: &AgeResult, row: &AgeRow, share: u64) -> Vec<String> {
+fn open_row(result: &AgedResult, row: &AgedRow, share: u64) -> Vec<String> {
     let median_of =
         |figure: OpenFigure| row.median(|round| open_time(round.openings(share), figure));
     let mut cells = vec![
@@ -80,10 +80,10 @@ fn open_row(result: &AgeResult, row: &AgeRow, share: u64) -> Vec<String> {
         number(median_of(|it| it.segments as f64), 0),
     ];
     cells.extend(OPEN_FIGURES.map(|(figure, ..)| number(median_of(figure), 4)));
-    let ratios: [OpenRatio; 2] = [AgeRound::open_ratio, AgeRound::part_ratio];
+    let ratios: [OpenRatio; 2] = [AgedRound::open_ratio, AgedRound::part_ratio];
     for ratio in ratios {
         for (figure, _) in OPEN_RATIOS {
-            let of_round = |round: &AgeRound| ratio(round, share, figure);
+            let of_round = |round: &AgedRound| ratio(round, share, figure);
             cells.push(number(row.median(of_round), 3));
             cells.push(range(row.rounds.iter().map(of_round)));
         }
@@ -92,7 +92,7 @@ fn open_row(result: &AgeResult, row: &AgeRow, share: u64) -> Vec<String> {
 }
 
 /// All of it, round by round.
-pub(crate) fn to_json(result: &AgeResult) -> Value {
+pub(crate) fn to_json(result: &AgedResult) -> Value {
     let plan = &result.plan;
     json!({
         "size": plan.size,
@@ -103,7 +103,7 @@ pub(crate) fn to_json(result: &AgeResult) -> Value {
     })
 }
 
-fn age(row: &AgeRow) -> Value {
+fn age(row: &AgedRow) -> Value {
     json!({
         "age": row.age,
         "records_compared": row.compared(),
@@ -112,7 +112,7 @@ fn age(row: &AgeRow) -> Value {
     })
 }
 
-fn round(round: &AgeRound) -> Value {
+fn round(round: &AgedRound) -> Value {
     let part = |part: &Part| json!({ "share": part.share, "openings": openings(&part.openings) });
     let mut object = ratios(|ratio| ratio(round));
     object.insert("old".to_owned(), aged(&round.old));
@@ -121,16 +121,16 @@ fn round(round: &AgeRound) -> Value {
     Value::Object(object)
 }
 
-type Ratio<'a> = &'a dyn Fn(&AgeRound) -> Option<f64>;
+type Ratio<'a> = &'a dyn Fn(&AgedRound) -> Option<f64>;
 
 fn ratios(of: impl Fn(Ratio<'_>) -> Option<f64>) -> Map<String, Value> {
     let mut object = Map::new();
-    for (ratio, name, _) in AGE_RATIOS {
+    for (ratio, name, _) in AGED_RATIOS {
         object.insert(name.to_owned(), json!(of(&ratio)));
     }
     for (figure, name) in OPEN_RATIOS {
-        let to_young = of(&|round: &AgeRound| round.open_ratio(1, figure));
-        let to_part = of(&|round: &AgeRound| round.part_ratio(1, figure));
+        let to_young = of(&|round: &AgedRound| round.open_ratio(1, figure));
+        let to_part = of(&|round: &AgedRound| round.part_ratio(1, figure));
         object.insert(format!("ratio_of_{name}_per_record"), json!(to_young));
         object.insert(format!("ratio_of_{name}_per_record_to_smallest_part"), json!(to_part));
     }
@@ -141,7 +141,7 @@ fn aged(aged: &Aged) -> Value {
     let figures = AGED_FIGURES.iter();
     let mut object: Map<String, Value> =
         figures.map(|(figure, name)| ((*name).to_owned(), json!(figure(aged)))).collect();
-    object.insert("strategy".to_owned(), json!(aged.look.strategy));
+    object.insert("strategy".to_owned(), json!(aged.usage.strategy));
     object.insert("turns".to_owned(), aged.appends.iter().map(turn).collect());
     object.insert("openings".to_owned(), openings(&aged.openings));
     Value::Object(object)
@@ -171,7 +171,7 @@ mod tests {
     use crate::bench::aged::plan::Plan;
     use crate::bench::aged::results::tests::row;
 
-    struct Shown<'a>(&'a [AgeResult]);
+    struct Shown<'a>(&'a [AgedResult]);
 
     impl fmt::Display for Shown<'_> {
         fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -196,7 +196,7 @@ mod tests {
         let (mut unknown, known) = (row(), row());
         unknown.rounds[0].old.appends[0].cpu_seconds = None;
         unknown.rounds[0].parts.clear();
-        let table = Shown(&[AgeResult { plan, rows: vec![unknown, known] }]).to_string();
+        let table = Shown(&[AgedResult { plan, rows: vec![unknown, known] }]).to_string();
         assert_eq!(column(&table, "age ", "x-cpu"), ["-", "2.000"], "{table}");
         assert_eq!(column(&table, "age ", "cpu-range"), ["-", "2.00..2.00"], "{table}");
         assert_eq!(column(&table, "age ", "young-files"), ["12", "12"], "{table}");

@@ -6,10 +6,12 @@ use serde_json::{Map, Value, json};
 
 use crate::bench::args::BenchArgs;
 use crate::bench::machine::Device;
-use crate::bench::machine::cache_drop::Cold;
+use crate::bench::machine::cache_drop::CacheDrop;
 use crate::bench::recovery::{RECOVERY_FIGURES, Recovered};
 use crate::bench::report::aged;
-use crate::bench::report::results::{CaseResult, CaseRound, FloorResult, RecoveryResult, Results};
+use crate::bench::report::results::{
+    BaselineResult, CaseResult, CaseRound, RecoveryResult, Results,
+};
 use crate::bench::sample::{Figure, Sample};
 
 /// What ran where, beside the results.
@@ -18,7 +20,7 @@ pub(crate) struct Context<'a> {
     pub(crate) device: &'a Device,
     pub(crate) filesystem: &'a str,
     pub(crate) not_direct: Option<&'a str>,
-    pub(crate) cold: Cold,
+    pub(crate) cache_drop: CacheDrop,
 }
 
 /// All of it.
@@ -30,8 +32,8 @@ pub(crate) fn to_json(context: &Context<'_>, results: &Results) -> Value {
         "command": std::env::args().collect::<Vec<_>>(),
         "seconds": args.secs.as_secs_f64(),
         "rounds": args.rounds,
-        "hogs": args.hogs,
-        "with_floors": args.floors,
+        "hogs": args.background,
+        "with_floors": args.baselines,
         "synced": args.engine.is_synced(),
         "processors": std::thread::available_parallelism().ok().map(usize::from),
         "filesystem": context.filesystem,
@@ -41,12 +43,12 @@ pub(crate) fn to_json(context: &Context<'_>, results: &Results) -> Value {
             "write_cache": device.write_cache,
             "counts_every_flush": device.counts_every_flush(),
         },
-        "cold_by": context.cold.name(),
+        "cold_by": context.cache_drop.name(),
         "direct_io_of_floors": context.not_direct.is_none(),
         "cases": results.cases.iter().map(case).collect::<Vec<_>>(),
         "recoveries": results.recoveries.iter().map(recovery).collect::<Vec<_>>(),
         "ages": results.ages.iter().map(aged::to_json).collect::<Vec<_>>(),
-        "floors": results.floors.iter().map(floor).collect::<Vec<_>>(),
+        "floors": results.baselines.iter().map(baseline).collect::<Vec<_>>(),
         "left_out": left_out
             .map(|(name, reason)| json!({ "floor": name, "reason": reason }))
             .collect::<Vec<_>>(),
@@ -56,8 +58,8 @@ pub(crate) fn to_json(context: &Context<'_>, results: &Results) -> Value {
 fn case(result: &CaseResult) -> Value {
     let case = &result.case;
     let mut medians = figures(|figure| result.median(figure));
-    medians.insert("ratio_to_floor".to_owned(), json!(result.to_floor()));
-    medians.insert("ratio_to_ideal".to_owned(), json!(result.to_ideal()));
+    medians.insert("ratio_to_floor".to_owned(), json!(result.to_baseline()));
+    medians.insert("ratio_to_ideal".to_owned(), json!(result.to_batch_bound()));
     json!({
         "mode": case.mode.to_string(),
         "threads": case.threads,
@@ -80,8 +82,8 @@ fn case_round(round: &CaseRound) -> Value {
     object.insert("backend_report".to_owned(), json!(round.backend.to_string()));
     object.insert("engine_since_open".to_owned(), engine(&round.metrics));
     object.insert("records_compared".to_owned(), json!(round.compared));
-    object.insert("ratio_to_floor".to_owned(), json!(round.to_floor));
-    object.insert("ratio_to_ideal".to_owned(), json!(round.to_ideal));
+    object.insert("ratio_to_floor".to_owned(), json!(round.to_baseline));
+    object.insert("ratio_to_ideal".to_owned(), json!(round.to_batch_bound));
     object.insert("unexplained".to_owned(), json!(round.unexplained));
     Value::Object(object)
 }
@@ -132,16 +134,16 @@ fn recovery(result: &RecoveryResult) -> Value {
     })
 }
 
-fn floor(result: &FloorResult) -> Value {
+fn baseline(result: &BaselineResult) -> Value {
     let rounds = result.rounds.iter().map(|(measured, unexplained)| {
         let mut object = sample(measured);
         object.insert("unexplained".to_owned(), json!(unexplained));
         Value::Object(object)
     });
     json!({
-        "floor": result.floor.name(),
-        "at_once": result.floor.outstanding(),
-        "size": result.floor.size(),
+        "floor": result.baseline.name(),
+        "at_once": result.baseline.outstanding(),
+        "size": result.baseline.size(),
         "unexplained": result.is_unexplained(),
         "medians": figures(|figure| result.median(figure)),
         "rounds": rounds.collect::<Vec<_>>(),

@@ -5,9 +5,9 @@
 
 use ringwal::{Backend, Metrics};
 
-use crate::bench::aged::AgeResult;
+use crate::bench::aged::AgedResult;
 use crate::bench::args::Case;
-use crate::bench::baseline::raw::Floor;
+use crate::bench::baseline::raw::Baseline;
 use crate::bench::recovery::{Recovered, RecoveryFigure};
 use crate::bench::sample::{Figure, Sample, median};
 
@@ -27,16 +27,16 @@ pub(crate) struct CaseRound {
     /// The log's own figures, warming up included.
     pub(crate) metrics: Metrics,
     /// The rate as a multiple of that of one write and sync at a time.
-    pub(crate) to_floor: Option<f64>,
+    pub(crate) to_baseline: Option<f64>,
     /// The rate as a multiple of that of the ideal batch.
-    pub(crate) to_ideal: Option<f64>,
+    pub(crate) to_batch_bound: Option<f64>,
     /// Whether the flushes cannot explain it, where that can be judged.
     pub(crate) unexplained: Option<bool>,
 }
 
 /// A floor, round by round.
-pub(crate) struct FloorResult {
-    pub(crate) floor: Floor,
+pub(crate) struct BaselineResult {
+    pub(crate) baseline: Baseline,
     pub(crate) rounds: Vec<(Sample, Option<bool>)>,
 }
 
@@ -51,9 +51,9 @@ pub(crate) struct RecoveryResult {
 #[derive(Default)]
 pub(crate) struct Results {
     pub(crate) cases: Vec<CaseResult>,
-    pub(crate) floors: Vec<FloorResult>,
+    pub(crate) baselines: Vec<BaselineResult>,
     pub(crate) recoveries: Vec<RecoveryResult>,
-    pub(crate) ages: Vec<AgeResult>,
+    pub(crate) ages: Vec<AgedResult>,
     /// Floors that were left out, and why.
     pub(crate) left_out: Vec<(&'static str, String)>,
 }
@@ -63,12 +63,12 @@ impl CaseResult {
         median(self.rounds.iter().map(|round| round.sample.figure(figure)))
     }
 
-    pub(crate) fn to_floor(&self) -> Option<f64> {
-        median(self.rounds.iter().map(|round| round.to_floor))
+    pub(crate) fn to_baseline(&self) -> Option<f64> {
+        median(self.rounds.iter().map(|round| round.to_baseline))
     }
 
-    pub(crate) fn to_ideal(&self) -> Option<f64> {
-        median(self.rounds.iter().map(|round| round.to_ideal))
+    pub(crate) fn to_batch_bound(&self) -> Option<f64> {
+        median(self.rounds.iter().map(|round| round.to_batch_bound))
     }
 
     pub(crate) fn compared(&self) -> u64 {
@@ -94,7 +94,7 @@ impl CaseResult {
     }
 }
 
-impl FloorResult {
+impl BaselineResult {
     pub(crate) fn median(&self, figure: Figure) -> Option<f64> {
         median(self.rounds.iter().map(|(sample, _)| sample.figure(figure)))
     }
@@ -112,46 +112,51 @@ impl RecoveryResult {
 
 impl Results {
     /// Whether the floor was measured in the round (from 0).
-    pub(crate) fn has_floor(&self, floor: &Floor, round: usize) -> bool {
-        self.rate(floor, round).is_some()
+    pub(crate) fn has_baseline(&self, baseline: &Baseline, round: usize) -> bool {
+        self.rate(baseline, round).is_some()
     }
 
     /// The records per second of a floor in a round.
-    pub(crate) fn rate(&self, floor: &Floor, round: usize) -> Option<f64> {
-        let result = self.floors.iter().find(|result| result.floor == *floor)?;
+    pub(crate) fn rate(&self, baseline: &Baseline, round: usize) -> Option<f64> {
+        let result = self.baselines.iter().find(|result| result.baseline == *baseline)?;
         result.rounds.get(round)?.0.figure(Figure::PerSecond)
     }
 
-    pub(crate) fn add_floor(&mut self, floor: Floor, sample: Sample, unexplained: Option<bool>) {
-        let at = self.floors.iter().position(|result| result.floor == floor);
+    pub(crate) fn add_baseline(
+        &mut self,
+        baseline: Baseline,
+        sample: Sample,
+        unexplained: Option<bool>,
+    ) {
+        let at = self.baselines.iter().position(|result| result.baseline == baseline);
         let at = at.unwrap_or_else(|| {
-            self.floors.push(FloorResult { floor, rounds: Vec::new() });
-            self.floors.len() - 1
+            self.baselines.push(BaselineResult { baseline, rounds: Vec::new() });
+            self.baselines.len() - 1
         });
-        self.floors[at].rounds.push((sample, unexplained));
+        self.baselines[at].rounds.push((sample, unexplained));
     }
 }
 
 /// The floors that a case is measured beside.
-pub(crate) fn floors_of(case: &Case) -> [Floor; 5] {
+pub(crate) fn baselines_of(case: &Case) -> [Baseline; 5] {
     let Case { size, threads: depth, .. } = *case;
     [
         pwrite(case),
-        ideal(case),
-        Floor::Dsync { depth, size },
-        Floor::Linked { depth: 1, size },
-        Floor::Linked { depth, size },
+        batch_bound(case),
+        Baseline::Dsync { depth, size },
+        Baseline::Linked { depth: 1, size },
+        Baseline::Linked { depth, size },
     ]
 }
 
 /// The latency floor of a case.
-pub(crate) fn pwrite(case: &Case) -> Floor {
-    Floor::Pwrite { size: case.size }
+pub(crate) fn pwrite(case: &Case) -> Baseline {
+    Baseline::Pwrite { size: case.size }
 }
 
 /// The ideal batch of as many records as a case has outstanding.
-pub(crate) fn ideal(case: &Case) -> Floor {
-    Floor::Ideal { records: case.outstanding(), size: case.size }
+pub(crate) fn batch_bound(case: &Case) -> Baseline {
+    Baseline::BatchBound { records: case.outstanding(), size: case.size }
 }
 
 #[cfg(test)]
@@ -162,12 +167,12 @@ mod tests {
     #[test]
     fn floors_are_found_by_round() {
         let mut results = Results::default();
-        let (one, other) = (Floor::Pwrite { size: 100 }, Floor::Pwrite { size: 200 });
-        results.add_floor(one, sample(1000, None), None);
-        results.add_floor(one, sample(2000, None), None);
+        let (one, other) = (Baseline::Pwrite { size: 100 }, Baseline::Pwrite { size: 200 });
+        results.add_baseline(one, sample(1000, None), None);
+        results.add_baseline(one, sample(2000, None), None);
         assert_eq!(results.rate(&one, 1), Some(1000.0));
-        assert!(results.has_floor(&one, 0) && !results.has_floor(&one, 2));
-        assert!(!results.has_floor(&other, 0));
-        assert_eq!(results.floors[0].median(Figure::PerSecond), Some(750.0));
+        assert!(results.has_baseline(&one, 0) && !results.has_baseline(&one, 2));
+        assert!(!results.has_baseline(&other, 0));
+        assert_eq!(results.baselines[0].median(Figure::PerSecond), Some(750.0));
     }
 }

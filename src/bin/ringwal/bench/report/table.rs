@@ -6,10 +6,10 @@
 use std::fmt;
 
 use crate::bench::machine::Device;
-use crate::bench::machine::cache_drop::Cold;
+use crate::bench::machine::cache_drop::CacheDrop;
 use crate::bench::recovery::{RECOVERY_FIGURES, Recovered};
 use crate::bench::report::aged::write_ages;
-use crate::bench::report::results::{CaseResult, FloorResult, RecoveryResult, Results};
+use crate::bench::report::results::{BaselineResult, CaseResult, RecoveryResult, Results};
 use crate::bench::report::rows::{number, range, write_rows};
 use crate::bench::sample::Figure;
 
@@ -19,10 +19,10 @@ pub(crate) struct Table<'a> {
     pub(crate) device: &'a Device,
     pub(crate) filesystem: &'a str,
     pub(crate) not_direct: Option<&'a str>,
-    pub(crate) cold: Cold,
+    pub(crate) cache_drop: CacheDrop,
     pub(crate) rounds: u32,
     pub(crate) secs: f64,
-    pub(crate) hogs: u32,
+    pub(crate) background: u32,
 }
 
 const CASE_HEADING: [&str; 24] = [
@@ -52,7 +52,7 @@ const CASE_HEADING: [&str; 24] = [
     "rounds",
 ];
 
-const FLOOR_HEADING: [&str; 11] = [
+const BASELINE_HEADING: [&str; 11] = [
     "floor",
     "at-once",
     "size",
@@ -68,11 +68,11 @@ const FLOOR_HEADING: [&str; 11] = [
 
 impl fmt::Display for Table<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Table { rounds, secs, hogs, .. } = self;
-        writeln!(f, "medians of {rounds} rounds of {secs} s, {hogs} busy loops beside them")?;
+        let Table { rounds, secs, background, .. } = self;
+        writeln!(f, "medians of {rounds} rounds of {secs} s, {background} busy loops beside them")?;
         writeln!(f, "file system: {}; {}", self.filesystem, Beside(self.device))?;
         if !self.results.recoveries.is_empty() || !self.results.ages.is_empty() {
-            writeln!(f, "before each opening: {}", self.cold)?;
+            writeln!(f, "before each opening: {}", self.cache_drop)?;
         }
         writeln!(f)?;
         if !self.results.cases.is_empty() {
@@ -85,11 +85,11 @@ impl fmt::Display for Table<'_> {
         if !self.results.ages.is_empty() {
             write_ages(f, &self.results.ages)?;
         }
-        if !self.results.floors.is_empty() {
-            self.write_floors(f)?;
+        if !self.results.baselines.is_empty() {
+            self.write_baselines(f)?;
         }
         if self.results.cases.iter().any(CaseResult::is_unexplained)
-            || self.results.floors.iter().any(FloorResult::is_unexplained)
+            || self.results.baselines.iter().any(BaselineResult::is_unexplained)
         {
             writeln!(
                 f,
@@ -102,8 +102,12 @@ impl fmt::Display for Table<'_> {
 }
 
 impl Table<'_> {
-    fn write_floors(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write_rows(f, &FLOOR_HEADING, self.results.floors.iter().map(floor_row).collect())?;
+    fn write_baselines(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_rows(
+            f,
+            &BASELINE_HEADING,
+            self.results.baselines.iter().map(baseline_row).collect(),
+        )?;
         for (name, reason) in &self.results.left_out {
             writeln!(f, "left out: {name}: {reason}")?;
         }
@@ -155,10 +159,10 @@ fn case_row(result: &CaseResult) -> Vec<String> {
         median(Figure::Bytes, 0),
         median(Figure::Padding, 2),
         median(Figure::BatchRecords, 1),
-        number(result.to_floor(), 3),
-        range(result.rounds.iter().map(|round| round.to_floor)),
-        number(result.to_ideal(), 3),
-        range(result.rounds.iter().map(|round| round.to_ideal)),
+        number(result.to_baseline(), 3),
+        range(result.rounds.iter().map(|round| round.to_baseline)),
+        number(result.to_batch_bound(), 3),
+        range(result.rounds.iter().map(|round| round.to_batch_bound)),
         result.strategies(),
         result.compared().to_string(),
         explained(result.rounds.iter().map(|round| round.unexplained)),
@@ -166,12 +170,12 @@ fn case_row(result: &CaseResult) -> Vec<String> {
     ]
 }
 
-fn floor_row(result: &FloorResult) -> Vec<String> {
+fn baseline_row(result: &BaselineResult) -> Vec<String> {
     let median = |figure, digits| number(result.median(figure), digits);
     vec![
-        result.floor.name().to_owned(),
-        result.floor.outstanding().to_string(),
-        result.floor.size().to_string(),
+        result.baseline.name().to_owned(),
+        result.baseline.outstanding().to_string(),
+        result.baseline.size().to_string(),
         median(Figure::PerSecond, 0),
         median(Figure::MibPerSecond, 1),
         median(Figure::P50, 0),

@@ -50,12 +50,12 @@ impl Gauges {
 
 /// The waits for one kind of call.
 #[derive(Debug)]
-pub(crate) struct Waits(Histogram<u64>);
+pub(crate) struct CallLatencies(Histogram<u64>);
 
-impl Waits {
-    pub(crate) fn new() -> Waits {
+impl CallLatencies {
+    pub(crate) fn new() -> CallLatencies {
         // Three digits is within the 0 to 5 that it takes.
-        Waits(Histogram::new(3).expect("three significant digits are valid"))
+        CallLatencies(Histogram::new(3).expect("three significant digits are valid"))
     }
 
     pub(crate) fn note(&mut self, nanos: u64) {
@@ -193,22 +193,22 @@ impl Row {
 }
 
 /// The time series of a run.
-pub(crate) struct Series {
+pub(crate) struct TimeSeries {
     path: PathBuf,
     file: File,
     pub(crate) rows: Vec<Row>,
     peak: Gauges,
-    pub(crate) puts: Waits,
-    pub(crate) fsyncs: Waits,
+    pub(crate) puts: CallLatencies,
+    pub(crate) fsyncs: CallLatencies,
 }
 
-impl Series {
+impl TimeSeries {
     /// Begins it in a file.
-    pub(crate) fn create(path: PathBuf) -> io::Result<Series> {
+    pub(crate) fn create(path: PathBuf) -> io::Result<TimeSeries> {
         let mut file = File::create(&path)?;
         file.write_all(format!("{}\n", COLUMNS.join(",")).as_bytes())?;
-        let (puts, fsyncs) = (Waits::new(), Waits::new());
-        Ok(Series { path, file, rows: Vec::new(), peak: Gauges::default(), puts, fsyncs })
+        let (puts, fsyncs) = (CallLatencies::new(), CallLatencies::new());
+        Ok(TimeSeries { path, file, rows: Vec::new(), peak: Gauges::default(), puts, fsyncs })
     }
 
     pub(crate) fn note(&mut self, gauges: Gauges) {
@@ -260,7 +260,7 @@ pub(crate) mod tests {
     #[test]
     fn a_row_has_the_greatest_since_the_one_before_and_quantiles_begin_anew() {
         let dir = tempfile::tempdir().unwrap();
-        let mut series = Series::create(dir.path().join("rows")).unwrap();
+        let mut series = TimeSeries::create(dir.path().join("rows")).unwrap();
         let gauges = |segments| Gauges { segments, ..Gauges::default() };
         series.note(gauges(5));
         series.note(gauges(3));

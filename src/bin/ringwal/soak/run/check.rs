@@ -10,42 +10,42 @@ use ringwal::kv::DataWal;
 use crate::output::exit::Failure;
 use crate::soak::run::writer::{Shown, broken};
 use crate::soak::workload::Step;
-use crate::soak::workload::oracle::{Digest, Expected, Key};
+use crate::soak::workload::oracle::{Digest, Key, Oracle};
 
 /// How many keys are shown of those that differ.
-const SAMPLE: usize = 3;
+const SAMPLE_KEYS: usize = 3;
 
 /// What the keys of some steps have.
-type Found = HashMap<Key, Option<Digest>>;
+type FoundValues = HashMap<Key, Option<Digest>>;
 
 /// How many of the open steps have happened. An error if it is no prefix of them.
-pub(crate) fn prefix(store: &DataWal, open: &VecDeque<Step>) -> Result<usize, Failure> {
-    let mut found = Found::new();
-    for key in open.iter().filter_map(|step| step.op.key()) {
+pub(crate) fn prefix(store: &DataWal, unanswered: &VecDeque<Step>) -> Result<usize, Failure> {
+    let mut found = FoundValues::new();
+    for key in unanswered.iter().filter_map(|step| step.op.key()) {
         if !found.contains_key(key) {
             let value = store.get(key).map_err(broken(format_args!("get {}", Shown(key))))?;
             found.insert(key.clone(), value.as_deref().map(Digest::of));
         }
     }
-    prefix_of(&found, open).ok_or_else(|| {
-        let base = undone(open.iter());
+    prefix_of(&found, unanswered).ok_or_else(|| {
+        let base = undone(unanswered.iter());
         let differing = found.iter().filter(|(key, value)| base.get(&key[..]) != Some(value));
         let sample = differing.map(|(key, value)| difference(key, *value, base.get(&key[..])));
-        let sample: Vec<_> = sample.take(SAMPLE).collect();
+        let sample: Vec<_> = sample.take(SAMPLE_KEYS).collect();
         Failure::Invariant(format!(
             "after a kill the store is not what was acknowledged and a prefix of the {} \
              operations after that: {}",
-            open.len(),
+            unanswered.len(),
             sample.join("; ")
         ))
     })
 }
 
-fn prefix_of(found: &Found, open: &VecDeque<Step>) -> Option<usize> {
-    let base = undone(open.iter());
+fn prefix_of(found: &FoundValues, unanswered: &VecDeque<Step>) -> Option<usize> {
+    let base = undone(unanswered.iter());
     let mut wrong = base.iter().filter(|(key, value)| found.get(**key) != Some(value)).count();
     let mut happened = 0;
-    for step in open {
+    for step in unanswered {
         if wrong == 0 {
             break;
         }
@@ -73,15 +73,15 @@ fn undone<'a>(steps: impl Iterator<Item = &'a Step>) -> HashMap<&'a [u8], Option
 /// Gives how many keys there are.
 pub(crate) fn compare(
     store: &DataWal,
-    expected: &Expected,
-    open: &VecDeque<Step>,
+    oracle: &Oracle,
+    unanswered: &VecDeque<Step>,
 ) -> Result<usize, Failure> {
-    let base = undone(open.iter());
-    let want = |key: &[u8]| base.get(key).copied().unwrap_or_else(|| expected.get(key));
+    let base = undone(unanswered.iter());
+    let want = |key: &[u8]| base.get(key).copied().unwrap_or_else(|| oracle.get(key));
     let (mut keys, mut wrong, mut sample) = (0_usize, 0_usize, Vec::new());
     let mut differs = |key: &[u8], found: Option<Digest>, want: Option<Digest>| {
         wrong += 1;
-        if sample.len() < SAMPLE {
+        if sample.len() < SAMPLE_KEYS {
             sample.push(difference(key, found, Some(&want)));
         }
     };
@@ -93,8 +93,8 @@ pub(crate) fn compare(
             differs(&key, found, want(&key));
         }
     }
-    let also = base.keys().copied().filter(|key| expected.get(key).is_none());
-    for key in expected.keys().iter().map(|key| &key[..]).chain(also) {
+    let also = base.keys().copied().filter(|key| oracle.get(key).is_none());
+    for key in oracle.keys().iter().map(|key| &key[..]).chain(also) {
         let want = want(key);
         if want.is_some() && !store.contains_key(key).map_err(broken("look"))? {
             differs(key, None, want);

@@ -20,57 +20,60 @@ use ringwal::kv::DataWal;
 use crate::output::exit::Failure;
 use crate::soak::args::SoakArgs;
 use crate::soak::report::lines::say;
-use crate::soak::report::time_series::{Counts, Gauges, Series};
+use crate::soak::report::time_series::{Counts, Gauges, TimeSeries};
 use crate::soak::run::check::{compare, difference, prefix};
 use crate::soak::run::child::ChildWriter;
 use crate::soak::run::writer::{Reply, Totals, Writer, broken, open_store};
-use crate::soak::workload::generator::Dice;
+use crate::soak::workload::generator::Rng;
 use crate::soak::workload::oracle::Digest;
-use crate::soak::workload::{Op, Script, Step};
+use crate::soak::workload::{Op, Step, Workload};
 use crate::util::signal::Stop;
 
 /// What may be sent before an answer, to a writer in a process of its own.
-const OPEN_STEPS: usize = 64;
-const OPEN_BYTES: usize = 8 << 20;
+const UNANSWERED_MAX: usize = 64;
+const UNANSWERED_BYTES_MAX: usize = 8 << 20;
 /// Before every other kill a compaction begins, so many operations earlier.
 const COMPACTION_BEFORE_KILL: u64 = 100;
 
 /// Who does the operations of a life.
-enum Life {
-    Here(Writer),
+enum CycleWriter {
+    Local(Writer),
     Child(ChildWriter),
 }
 
-impl Life {
+impl CycleWriter {
     fn send(&mut self, op: &Op) -> Result<(), Failure> {
         match self {
-            Life::Here(writer) => writer.send(op),
-            Life::Child(child) => child.send(op),
+            CycleWriter::Local(writer) => writer.send(op),
+            CycleWriter::Child(child) => child.send(op),
         }
     }
 
     /// The next answer, which there has to be.
     fn reply(&mut self) -> Result<Reply, Failure> {
         match self {
-            Life::Here(writer) => writer.reply().ok_or_else(unasked),
-            Life::Child(child) => child.reply()?.ok_or_else(|| child.ended()),
+            CycleWriter::Local(writer) => writer.reply().ok_or_else(unexpected_reply),
+            CycleWriter::Child(child) => child.reply()?.ok_or_else(|| child.ended()),
         }
     }
 
     /// The process, if it is one of its own.
     fn pid(&self) -> Option<u32> {
         match self {
-            Life::Here(_) => None,
-            Life::Child(child) => Some(child.pid()),
+            CycleWriter::Local(_) => None,
+            CycleWriter::Child(child) => Some(child.pid()),
         }
     }
 
     /// Whether there must be an answer before more is sent. One that is here answers at once.
-    fn has_too_much_open(&self, open: &VecDeque<Step>) -> bool {
-        let bytes = || open.iter().map(|step| step.op.bytes()).sum::<usize>();
+    fn must_wait(&self, unanswered: &VecDeque<Step>) -> bool {
+        let bytes = || unanswered.iter().map(|step| step.op.bytes()).sum::<usize>();
         match self {
-            Life::Here(_) => !open.is_empty(),
-            Life::Child(_) => open.len() > OPEN_STEPS || (open.len() > 1 && bytes() > OPEN_BYTES),
+            CycleWriter::Local(_) => !unanswered.is_empty(),
+            CycleWriter::Child(_) => {
+                unanswered.len() > UNANSWERED_MAX
+                    || (unanswered.len() > 1 && bytes() > UNANSWERED_BYTES_MAX)
+            }
         }
     }
 }
@@ -81,18 +84,18 @@ pub(crate) struct Run<'a> {
     dir: &'a Path,
     stop: &'a Stop,
     start: Instant,
-    pub(crate) script: Script,
+    pub(crate) workload: Workload,
     /// Decides how long lives are: the operations do not depend on it.
-    dice: Dice,
+    rng: Rng,
     /// Was sent and has no answer yet.
-    open: VecDeque<Step>,
+    unanswered: VecDeque<Step>,
     /// Did not happen before a kill.
-    again: VecDeque<Step>,
+    redo: VecDeque<Step>,
     /// What the lives before this one did, and this one.
     before: Totals,
     totals: Totals,
     pub(crate) counts: Counts,
-    pub(crate) series: Series,
+    pub(crate) series: TimeSeries,
     /// When the next row is due.
     row_due: Duration,
 }
@@ -102,17 +105,17 @@ impl<'a> Run<'a> {
         args: &'a SoakArgs,
         dir: &'a Path,
         stop: &'a Stop,
-        (seed, script, series): (u64, Script, Series),
+        (seed, workload, series): (u64, Workload, TimeSeries),
     ) -> Run<'a> {
         Run {
             args,
             dir,
             stop,
             start: Instant::now(),
-            script,
-            dice: Dice::new(!seed),
-            open: VecDeque::new(),
-            again: VecDeque::new(),
+            workload,
+            rng: Rng::new(!seed),
+            unanswered: VecDeque::new(),
+            redo: VecDeque::new(),
             before: Totals::default(),
             totals: Totals::default(),
             counts: Counts::default(),
@@ -122,23 +125,23 @@ impl<'a> Run<'a> {
     }
 
     /// Lives until the end; gives how many keys the last comparison saw.
-    pub(crate) fn live(&mut self, mut store: DataWal) -> Result<usize, Failure> {
+    pub(crate) fn run_cycles(&mut self, mut store: DataWal) -> Result<usize, Failure> {
         loop {
             let is_killed = self.args.kill && self.counts.restarts % 2 == 1;
             if is_killed {
                 store.close().map_err(broken("close"))?;
                 drop(store);
-                self.live_and_be_killed()?;
+                self.cycle_with_kill()?;
             } else {
-                self.live_and_close(store)?;
+                self.cycle_with_close(store)?;
             }
             store = open_store(self.dir, &self.args.store).map_err(broken("open again"))?;
-            let happened = prefix(&store, &self.open)?;
-            self.open.drain(..happened).for_each(|step| self.counts.add(&step.op));
-            self.again.extend(self.open.drain(..));
-            let keys = compare(&store, &self.script.expected, &self.again)?;
+            let happened = prefix(&store, &self.unanswered)?;
+            self.unanswered.drain(..happened).for_each(|step| self.counts.add(&step.op));
+            self.redo.extend(self.unanswered.drain(..));
+            let keys = compare(&store, &self.workload.oracle, &self.redo)?;
             self.look(None);
-            if self.is_over() && self.again.is_empty() {
+            if self.is_over() && self.redo.is_empty() {
                 store.close().map_err(broken("close"))?;
                 return Ok(keys);
             }
@@ -146,46 +149,46 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn live_and_close(&mut self, store: DataWal) -> Result<(), Failure> {
-        let mut life = Life::Here(Writer::new(store));
-        let last = self.last_of_life();
-        self.operate(&mut life, last)?;
-        self.end_cleanly(life)
+    fn cycle_with_close(&mut self, store: DataWal) -> Result<(), Failure> {
+        let mut writer = CycleWriter::Local(Writer::new(store));
+        let last = self.end_of_cycle();
+        self.operate(&mut writer, last)?;
+        self.end_cleanly(writer)
     }
 
-    fn live_and_be_killed(&mut self) -> Result<(), Failure> {
-        let mut life = Life::Child(ChildWriter::start(self.dir, &self.args.store)?);
-        let last = self.last_of_life();
-        self.operate(&mut life, last.saturating_sub(COMPACTION_BEFORE_KILL))?;
-        if self.dice.below(2) == 0 {
+    fn cycle_with_kill(&mut self) -> Result<(), Failure> {
+        let mut writer = CycleWriter::Child(ChildWriter::start(self.dir, &self.args.store)?);
+        let last = self.end_of_cycle();
+        self.operate(&mut writer, last.saturating_sub(COMPACTION_BEFORE_KILL))?;
+        if self.rng.below(2) == 0 {
             // Not of the script: where kills come is no matter for what is done.
-            let number = self.script.number();
+            let number = self.workload.number();
             let step = Step { number, op: Op::Compact, before: None, after: None };
-            self.send(&mut life, step)?;
+            self.send(&mut writer, step)?;
         }
-        self.operate(&mut life, last)?;
-        let Life::Child(mut child) = life else { return Ok(()) };
+        self.operate(&mut writer, last)?;
+        let CycleWriter::Child(mut child) = writer else { return Ok(()) };
         if self.is_over() {
-            return self.end_cleanly(Life::Child(child));
+            return self.end_cleanly(CycleWriter::Child(child));
         }
         child.kill()?;
         while let Some(reply) = child.reply()? {
-            self.settle(&reply, Some(child.pid()))?;
+            self.check_reply(&reply, Some(child.pid()))?;
         }
         child.wait(true)?;
         self.counts.kills += 1;
-        self.life_is_over(self.totals);
+        self.end_cycle(self.totals);
         Ok(())
     }
 
     /// Does operations up to a number, or until the run is over.
-    fn operate(&mut self, life: &mut Life, last: u64) -> Result<(), Failure> {
-        while !self.again.is_empty() || (self.script.number() < last && !self.is_over()) {
-            let step = match self.again.pop_front() {
+    fn operate(&mut self, writer: &mut CycleWriter, last: u64) -> Result<(), Failure> {
+        while !self.redo.is_empty() || (self.workload.number() < last && !self.is_over()) {
+            let step = match self.redo.pop_front() {
                 Some(step) => step,
-                None => self.script.next()?,
+                None => self.workload.next()?,
             };
-            self.send(life, step)?;
+            self.send(writer, step)?;
             if self.start.elapsed() >= self.row_due {
                 self.add_row()?;
                 let every = Duration::from_secs(self.args.progress_secs);
@@ -197,20 +200,20 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    fn send(&mut self, life: &mut Life, step: Step) -> Result<(), Failure> {
+    fn send(&mut self, writer: &mut CycleWriter, step: Step) -> Result<(), Failure> {
         let number = step.number;
-        life.send(&step.op).map_err(|failure| at_operation(failure, number))?;
-        self.open.push_back(step);
-        while life.has_too_much_open(&self.open) {
-            let reply = life.reply().map_err(|failure| at_operation(failure, number))?;
-            self.settle(&reply, life.pid())?;
+        writer.send(&step.op).map_err(|failure| at_operation(failure, number))?;
+        self.unanswered.push_back(step);
+        while writer.must_wait(&self.unanswered) {
+            let reply = writer.reply().map_err(|failure| at_operation(failure, number))?;
+            self.check_reply(&reply, writer.pid())?;
         }
         Ok(())
     }
 
     /// The oldest open step has an answer: checks and counts it.
-    fn settle(&mut self, reply: &Reply, writer: Option<u32>) -> Result<(), Failure> {
-        let step = self.open.pop_front().ok_or_else(unasked)?;
+    fn check_reply(&mut self, reply: &Reply, writer: Option<u32>) -> Result<(), Failure> {
+        let step = self.unanswered.pop_front().ok_or_else(unexpected_reply)?;
         self.counts.add(&step.op);
         self.totals = reply.totals;
         let number = step.number;
@@ -233,43 +236,43 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    fn end_cleanly(&mut self, life: Life) -> Result<(), Failure> {
-        match life {
-            Life::Here(writer) => {
+    fn end_cleanly(&mut self, writer: CycleWriter) -> Result<(), Failure> {
+        match writer {
+            CycleWriter::Local(writer) => {
                 let totals = writer.close()?;
-                self.life_is_over(totals);
+                self.end_cycle(totals);
             }
-            Life::Child(mut child) => {
+            CycleWriter::Child(mut child) => {
                 child.finish();
                 while let Some(reply) = child.reply()? {
-                    self.settle(&reply, Some(child.pid()))?;
+                    self.check_reply(&reply, Some(child.pid()))?;
                 }
                 child.wait(false)?;
-                if let Some(step) = self.open.front() {
+                if let Some(step) = self.unanswered.front() {
                     let what = "the process of a writer ended without an answer".to_owned();
                     return Err(at_operation(Failure::Invariant(what), step.number));
                 }
-                self.life_is_over(self.totals);
+                self.end_cycle(self.totals);
             }
         }
         Ok(())
     }
 
-    fn life_is_over(&mut self, totals: Totals) {
+    fn end_cycle(&mut self, totals: Totals) {
         self.before = self.before.plus(totals);
         self.totals = Totals::default();
     }
 
     /// The number of the last operation of the life that begins.
-    fn last_of_life(&mut self) -> u64 {
+    fn end_of_cycle(&mut self) -> u64 {
         let most = self.args.restart_every;
-        let length = most / 2 + self.dice.below(most - most / 2) + 1;
-        self.script.number().saturating_add(length)
+        let length = most / 2 + self.rng.below(most - most / 2) + 1;
+        self.workload.number().saturating_add(length)
     }
 
     fn is_over(&self) -> bool {
         self.stop.is_stopped()
-            || self.args.operations.is_some_and(|most| self.script.number() >= most)
+            || self.args.operations.is_some_and(|most| self.workload.number() >= most)
             || self.start.elapsed() >= self.args.duration
     }
 
@@ -281,7 +284,7 @@ impl<'a> Run<'a> {
     pub(crate) fn add_row(&mut self) -> Result<(), Failure> {
         let Totals { rotations, compactions, written_bytes } = self.before.plus(self.totals);
         let counts = Counts { rotations, compactions, written_bytes, ..self.counts };
-        let keys = self.script.expected.len() as u64;
+        let keys = self.workload.oracle.len() as u64;
         let row = self.series.add_row(self.start.elapsed(), keys, counts)?;
         say(format_args!("{}", row.progress()));
         Ok(())
@@ -289,7 +292,7 @@ impl<'a> Run<'a> {
 
     /// What the run did, for people, and for comparing runs.
     pub(crate) fn operations(&self) -> (u64, Digest) {
-        (self.script.number(), self.script.digest())
+        (self.workload.number(), self.workload.digest())
     }
 }
 
@@ -307,7 +310,7 @@ impl Counts {
 }
 
 /// Answers and operations do not go together.
-fn unasked() -> Failure {
+fn unexpected_reply() -> Failure {
     Failure::Invariant("a writer answered what it was not asked".to_owned())
 }
 

@@ -11,7 +11,7 @@ use crate::soak::workload::records::RecordFile;
 use crate::util::random::splitmix64;
 
 /// A made-up stream.
-struct Stream {
+struct SizeClass {
     name: &'static str,
     /// Of a hundred puts, so many are of this stream.
     weight: u64,
@@ -19,19 +19,19 @@ struct Stream {
     value_bytes: (u64, u64),
 }
 
-const STREAMS: [Stream; 3] = [
-    Stream { name: "small", weight: 70, keys: 20_000, value_bytes: (0, 256) },
-    Stream { name: "medium", weight: 25, keys: 4_000, value_bytes: (1 << 10, 8 << 10) },
-    Stream { name: "large", weight: 5, keys: 400, value_bytes: (64 << 10, 256 << 10) },
+const SIZE_CLASSES: [SizeClass; 3] = [
+    SizeClass { name: "small", weight: 70, keys: 20_000, value_bytes: (0, 256) },
+    SizeClass { name: "medium", weight: 25, keys: 4_000, value_bytes: (1 << 10, 8 << 10) },
+    SizeClass { name: "large", weight: 5, keys: 400, value_bytes: (64 << 10, 256 << 10) },
 ];
 
 /// Numbers that follow from a seed.
 #[derive(Clone, Debug)]
-pub(crate) struct Dice(u64);
+pub(crate) struct Rng(u64);
 
-impl Dice {
-    pub(crate) fn new(seed: u64) -> Dice {
-        Dice(seed)
+impl Rng {
+    pub(crate) fn new(seed: u64) -> Rng {
+        Rng(seed)
     }
 
     pub(crate) fn next(&mut self) -> u64 {
@@ -45,18 +45,18 @@ impl Dice {
 }
 
 /// The three streams.
-pub(crate) enum Streams {
+pub(crate) enum Generator {
     /// Made up.
     Synthetic,
     /// From files.
     Real([RecordFile; 3]),
 }
 
-impl Streams {
+impl Generator {
     /// Reads and checks the files, if there are any.
-    pub(crate) fn new(files: Option<[PathBuf; 3]>) -> Result<Streams, Failure> {
-        let Some([small, medium, large]) = files else { return Ok(Streams::Synthetic) };
-        Ok(Streams::Real([
+    pub(crate) fn new(files: Option<[PathBuf; 3]>) -> Result<Generator, Failure> {
+        let Some([small, medium, large]) = files else { return Ok(Generator::Synthetic) };
+        Ok(Generator::Real([
             RecordFile::open(small)?,
             RecordFile::open(medium)?,
             RecordFile::open(large)?,
@@ -64,18 +64,18 @@ impl Streams {
     }
 
     /// A key and a value to put.
-    pub(crate) fn draw(&mut self, dice: &mut Dice) -> Result<(Vec<u8>, Vec<u8>), Failure> {
-        let at = draw_stream(dice);
+    pub(crate) fn draw(&mut self, rng: &mut Rng) -> Result<(Vec<u8>, Vec<u8>), Failure> {
+        let at = draw_class(rng);
         match self {
-            Streams::Synthetic => {
-                let stream = &STREAMS[at];
-                let key = format!("{}-{:06}", stream.name, dice.below(stream.keys)).into_bytes();
+            Generator::Synthetic => {
+                let stream = &SIZE_CLASSES[at];
+                let key = format!("{}-{:06}", stream.name, rng.below(stream.keys)).into_bytes();
                 let (least, most) = stream.value_bytes;
-                let length = least + dice.below(most - least + 1);
-                Ok((key, noise(dice.next(), length as usize)))
+                let length = least + rng.below(most - least + 1);
+                Ok((key, noise(rng.next(), length as usize)))
             }
-            Streams::Real(files) => {
-                let drawn = dice.below(files[at].len());
+            Generator::Real(files) => {
+                let drawn = rng.below(files[at].len());
                 files[at].record(drawn as usize)
             }
         }
@@ -83,15 +83,15 @@ impl Streams {
 }
 
 /// The stream of the next record, by weight.
-fn draw_stream(dice: &mut Dice) -> usize {
-    let mut drawn = dice.below(STREAMS.iter().map(|stream| stream.weight).sum());
-    for (at, stream) in STREAMS.iter().enumerate() {
+fn draw_class(rng: &mut Rng) -> usize {
+    let mut drawn = rng.below(SIZE_CLASSES.iter().map(|stream| stream.weight).sum());
+    for (at, stream) in SIZE_CLASSES.iter().enumerate() {
         match drawn.checked_sub(stream.weight) {
             Some(rest) => drawn = rest,
             None => return at,
         }
     }
-    STREAMS.len() - 1
+    SIZE_CLASSES.len() - 1
 }
 
 fn noise(mut state: u64, length: usize) -> Vec<u8> {
@@ -109,18 +109,18 @@ mod tests {
 
     #[test]
     fn streams_are_drawn_by_weight_and_a_seed_repeats_them() {
-        let mut dice = Dice::new(7);
+        let mut rng = Rng::new(7);
         let mut counts = [0_u64; 3];
         for _ in 0..100_000 {
-            counts[draw_stream(&mut dice)] += 1;
+            counts[draw_class(&mut rng)] += 1;
         }
-        for (stream, count) in STREAMS.iter().zip(counts) {
+        for (stream, count) in SIZE_CLASSES.iter().zip(counts) {
             let percent = count as f64 / 1000.0;
             assert!((percent - stream.weight as f64).abs() < 1.0, "{}: {percent}", stream.name);
         }
         let draw = |seed| {
-            let mut dice = Dice::new(seed);
-            (0..50).map(|_| Streams::Synthetic.draw(&mut dice).unwrap()).collect::<Vec<_>>()
+            let mut rng = Rng::new(seed);
+            (0..50).map(|_| Generator::Synthetic.draw(&mut rng).unwrap()).collect::<Vec<_>>()
         };
         assert_eq!(draw(1), draw(1));
         assert_ne!(draw(1), draw(2));
@@ -128,11 +128,11 @@ mod tests {
 
     #[test]
     fn made_up_records_keep_to_their_lengths() {
-        let mut dice = Dice::new(1);
+        let mut rng = Rng::new(1);
         for _ in 0..2000 {
-            let (key, value) = Streams::Synthetic.draw(&mut dice).unwrap();
+            let (key, value) = Generator::Synthetic.draw(&mut rng).unwrap();
             let name = String::from_utf8(key).unwrap();
-            let stream = STREAMS.iter().find(|stream| name.starts_with(stream.name)).unwrap();
+            let stream = SIZE_CLASSES.iter().find(|stream| name.starts_with(stream.name)).unwrap();
             let (least, most) = stream.value_bytes;
             assert!((least..=most).contains(&(value.len() as u64)), "{name}: {}", value.len());
         }

@@ -13,8 +13,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::output::exit::Failure;
-use crate::soak::workload::generator::{Dice, Streams};
-use crate::soak::workload::oracle::{Digest, Expected, Key};
+use crate::soak::workload::generator::{Generator, Rng};
+use crate::soak::workload::oracle::{Digest, Key, Oracle};
 
 /// Operations between two calls of `fsync`.
 const FSYNC_EVERY: u64 = 1000;
@@ -69,25 +69,25 @@ pub(crate) struct Step {
 }
 
 /// The operations, and the store as it is after all of them.
-pub(crate) struct Script {
-    dice: Dice,
-    streams: Streams,
+pub(crate) struct Workload {
+    rng: Rng,
+    generator: Generator,
     compact_every: u64,
     number: u64,
     due: VecDeque<Op>,
-    pub(crate) expected: Expected,
+    pub(crate) oracle: Oracle,
     hash: blake3::Hasher,
 }
 
-impl Script {
-    pub(crate) fn new(seed: u64, streams: Streams, compact_every: u64) -> Script {
-        Script {
-            dice: Dice::new(seed),
-            streams,
+impl Workload {
+    pub(crate) fn new(seed: u64, generator: Generator, compact_every: u64) -> Workload {
+        Workload {
+            rng: Rng::new(seed),
+            generator,
             compact_every,
             number: 0,
             due: VecDeque::new(),
-            expected: Expected::default(),
+            oracle: Oracle::default(),
             hash: blake3::Hasher::new(),
         }
     }
@@ -112,11 +112,11 @@ impl Script {
         };
         let after = match &op {
             Op::Put { value, .. } => Some(Digest::of(value)),
-            Op::Get { key } => self.expected.get(key),
+            Op::Get { key } => self.oracle.get(key),
             _ => None,
         };
         let before = match &op {
-            Op::Put { key, .. } | Op::Delete { key } => self.expected.set(key, after),
+            Op::Put { key, .. } | Op::Delete { key } => self.oracle.set(key, after),
             _ => after,
         };
         let kind = match op {
@@ -140,16 +140,16 @@ impl Script {
         if self.number.is_multiple_of(self.compact_every) {
             self.due.push_back(Op::Compact);
         }
-        let kind = self.dice.below(100);
-        let picked = self.dice.next();
-        let picked = if kind < DELETES + GETS { self.expected.pick(picked) } else { None };
-        let any = kind >= DELETES && self.dice.below(GETS_OF_ANY) == 0;
+        let kind = self.rng.below(100);
+        let picked = self.rng.next();
+        let picked = if kind < DELETES + GETS { self.oracle.pick(picked) } else { None };
+        let any = kind >= DELETES && self.rng.below(GETS_OF_ANY) == 0;
         match picked {
             Some(key) if kind < DELETES => Ok(Op::Delete { key: Arc::clone(key) }),
             Some(key) if !any => Ok(Op::Get { key: Arc::clone(key) }),
             picked => {
                 let is_get = picked.is_some();
-                let (key, value) = self.streams.draw(&mut self.dice)?;
+                let (key, value) = self.generator.draw(&mut self.rng)?;
                 let key = Key::from(key);
                 Ok(if is_get { Op::Get { key } } else { Op::Put { key, value } })
             }
@@ -161,10 +161,10 @@ impl Script {
 mod tests {
     use super::*;
 
-    fn steps(seed: u64, count: usize) -> (Vec<Step>, Script) {
-        let mut script = Script::new(seed, Streams::Synthetic, 5000);
-        let steps = (0..count).map(|_| script.next().unwrap()).collect();
-        (steps, script)
+    fn steps(seed: u64, count: usize) -> (Vec<Step>, Workload) {
+        let mut workload = Workload::new(seed, Generator::Synthetic, 5000);
+        let steps = (0..count).map(|_| workload.next().unwrap()).collect();
+        (steps, workload)
     }
 
     #[test]
@@ -177,9 +177,9 @@ mod tests {
 
     #[test]
     fn most_operations_put_one_in_twenty_deletes_what_is_there() {
-        let (steps, script) = steps(3, 20_024);
+        let (steps, workload) = steps(3, 20_024);
         let count = |is: fn(&Op) -> bool| steps.iter().filter(|step| is(&step.op)).count();
-        assert_eq!(script.number(), 20_000);
+        assert_eq!(workload.number(), 20_000);
         assert_eq!(count(|op| *op == Op::Fsync), 20);
         assert_eq!(count(|op| *op == Op::Compact), 4);
         let deletes = count(|op| matches!(op, Op::Delete { .. }));

@@ -31,13 +31,13 @@ pub(crate) type Key = Arc<[u8]>;
 
 /// The keys that should be there.
 #[derive(Debug, Default)]
-pub(crate) struct Expected {
+pub(crate) struct Oracle {
     keys: Vec<Key>,
     /// Where a key is in `keys`, and what its value is.
     places: HashMap<Key, (usize, Digest)>,
 }
 
-impl Expected {
+impl Oracle {
     pub(crate) fn len(&self) -> usize {
         self.keys.len()
     }
@@ -83,20 +83,20 @@ mod tests {
 
     #[test]
     fn keys_come_and_go_and_every_one_can_be_picked() {
-        let mut expected = Expected::default();
+        let mut oracle = Oracle::default();
         let keys: Vec<Key> = (0..10_u8).map(|n| Arc::from([n])).collect();
         for key in &keys {
-            assert_eq!(expected.set(key, Some(Digest(1))), None);
+            assert_eq!(oracle.set(key, Some(Digest(1))), None);
         }
-        assert_eq!(expected.set(&keys[3], Some(Digest(2))), Some(Digest(1)));
-        assert_eq!(expected.set(&keys[3], None), Some(Digest(2)));
-        assert_eq!(expected.set(&keys[3], None), None);
-        assert_eq!(expected.set(&keys[9], None), Some(Digest(1)));
+        assert_eq!(oracle.set(&keys[3], Some(Digest(2))), Some(Digest(1)));
+        assert_eq!(oracle.set(&keys[3], None), Some(Digest(2)));
+        assert_eq!(oracle.set(&keys[3], None), None);
+        assert_eq!(oracle.set(&keys[9], None), Some(Digest(1)));
         let picked: std::collections::BTreeSet<_> =
-            (0..8).filter_map(|drawn| expected.pick(drawn)).collect();
-        assert_eq!((picked.len(), expected.len()), (8, 8));
+            (0..8).filter_map(|drawn| oracle.pick(drawn)).collect();
+        assert_eq!((picked.len(), oracle.len()), (8, 8));
         assert!(!picked.contains(&keys[3]) && !picked.contains(&keys[9]));
-        assert!(picked.iter().all(|key| expected.get(key) == Some(Digest(1))));
-        assert_eq!(Expected::default().pick(1), None);
+        assert!(picked.iter().all(|key| oracle.get(key) == Some(Digest(1))));
+        assert_eq!(Oracle::default().pick(1), None);
     }
 }

@@ -11,18 +11,18 @@ fn key(name: &str) -> Key {
 struct World {
     _dir: tempfile::TempDir,
     store: DataWal,
-    expected: Expected,
+    oracle: Oracle,
     open: VecDeque<Step>,
 }
 
 fn world(writes: &[(&str, Option<&str>)], open: usize, lost: usize) -> World {
     let dir = tempfile::tempdir().unwrap();
     let store = DataWal::open(dir.path().join("store")).unwrap();
-    let (mut expected, mut steps) = (Expected::default(), VecDeque::new());
+    let (mut oracle, mut steps) = (Oracle::default(), VecDeque::new());
     for (at, (name, value)) in writes.iter().enumerate() {
         let key = key(name);
         let after = value.map(|value| Digest::of(value.as_bytes()));
-        let before = expected.set(&key, after);
+        let before = oracle.set(&key, after);
         let op = match value {
             Some(value) => Op::Put { key: key.clone(), value: value.as_bytes().to_vec() },
             None => Op::Delete { key: key.clone() },
@@ -36,7 +36,7 @@ fn world(writes: &[(&str, Option<&str>)], open: usize, lost: usize) -> World {
         steps.push_back(Step { number: at as u64 + 1, op, before, after });
     }
     let open = steps.split_off(writes.len() - open);
-    World { _dir: dir, store, expected, open }
+    World { _dir: dir, store, oracle, open }
 }
 
 const WRITES: [(&str, Option<&str>); 7] = [
@@ -56,7 +56,7 @@ fn any_prefix_of_what_is_open_is_found_and_the_rest_compared_without_it() {
         let happened = prefix(&world.store, &world.open).unwrap();
         assert_eq!(happened, 5 - lost, "{lost}");
         world.open.drain(..happened);
-        assert!(compare(&world.store, &world.expected, &world.open).is_ok(), "{lost}");
+        assert!(compare(&world.store, &world.oracle, &world.open).is_ok(), "{lost}");
     }
 }
 
@@ -64,7 +64,7 @@ fn any_prefix_of_what_is_open_is_found_and_the_rest_compared_without_it() {
 fn what_was_acknowledged_and_is_not_there_is_found() {
     // Two are lost, but only one had no answer.
     let world = world(&WRITES, 1, 2);
-    let failure = compare(&world.store, &world.expected, &world.open).unwrap_err().to_string();
+    let failure = compare(&world.store, &world.oracle, &world.open).unwrap_err().to_string();
     assert!(failure.contains("key \"a\"") && failure.contains("1 keys"), "{failure}");
 }
 
@@ -86,12 +86,12 @@ fn missing_made_up_and_wrong_values_are_each_found_with_a_sample() {
         (("a", Some("wrong")), "key \"a\" has a value of"),
     ] {
         let world = world(&WRITES, 0, 0);
-        assert_eq!(compare(&world.store, &world.expected, &none).unwrap(), 2);
+        assert_eq!(compare(&world.store, &world.oracle, &none).unwrap(), 2);
         match damage {
             (name, Some(value)) => world.store.put(name, value).unwrap(),
             (name, None) => assert!(world.store.delete(name).unwrap()),
         }
-        let failure = compare(&world.store, &world.expected, &none).unwrap_err().to_string();
+        let failure = compare(&world.store, &world.oracle, &none).unwrap_err().to_string();
         assert!(failure.contains(sample), "{failure}");
     }
 }
