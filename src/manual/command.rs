@@ -7,14 +7,14 @@
 //!
 //! ```text
 //! Exit codes, the same for every command:
-//!   0  Done. Also: a torn tail, which was never acknowledged; a signal that ended append or soak
-//!      early; standard output or error that nobody reads any more.
+//!   0  Done. This includes: a torn tail, which was never acknowledged; append or soak ended early
+//!      by a signal; standard output or error closed by its reader.
 //!   1  Failed. Damaged log; failing or full disk; refused backend; log in use; input that cannot
-//!      be read or is not framed as stated; standard output or error that fails; acknowledgements
-//!      that nobody reads any more; a broken invariant of soak; a bench that a signal ended.
-//!   2  The request is wrong, and nothing was changed: option unknown or out of range; not a log, a
-//!      shard that is not there, a log of a newer version or, to append, of another kind than raw;
-//!      a path that is not there or may not be read; a new directory that is not empty.
+//!      be read or does not have the stated framing; standard output or error fails; the reader of
+//!      acknowledgements is gone; soak found a broken invariant; a signal ended bench.
+//!   2  The request is wrong, and nothing was changed. Unknown option or value out of range; not a
+//!      log, a missing shard, a log of a newer version or, for append, of a kind other than raw; a
+//!      path that does not exist or cannot be read; a new directory that is not empty.
 //! ```
 //!
 //! `append` appends to raw logs only: a record of its would make an event log or a key-value log

@@ -1,7 +1,7 @@
-//! `ringwal backup`: a copy of a log that may be in use.
+//! `ringwal backup`: copies a log that may be in use.
 //!
-//! The copy has the shape of what was named: of an event log it is an event log, which has its log
-//! in `wal/`.
+//! The copy has the layout of its source: the copy of an event log is an event log, with its log in
+//! `wal/`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -18,24 +18,25 @@ use crate::output::stream::say;
 /// `ringwal backup`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Example: a backup of each day, complete or not there at all
+Example: a daily backup that is either complete or absent
   ringwal backup /srv/log /backup/log-$(date +%F)
 
-The copy has everything that was acknowledged before it began, was read back, and is durable. It is
-made beside NEWDIR as NEWDIR.PROCESS-NUMBER.partial: a process that is killed leaves that behind,
-and it may be removed. A damaged log is not copied (exit code 1): dump prints what is before the
-damage. Other ways, and which of them lose records: the chapter on backups in the manual.")]
+The copy holds every record acknowledged before the backup began. It is read back and durable. It
+is made beside NEWDIR, as NEWDIR.PROCESS-NUMBER.partial. A killed process leaves that directory
+behind; it can be removed. A damaged log is not copied (exit code 1); dump prints the records before
+the damage. The manual has a chapter on other ways to back up, and on those that lose records.")]
 pub(crate) struct BackupArgs {
-    /// The log's directory, or that of an event log, which has its log in `wal/`, as its copy has.
+    /// The log's directory, or that of an event log, which keeps its log in `wal/`, as does the
+    /// copy.
     pub(crate) dir: PathBuf,
-    /// The directory of the copy: new, or empty.
+    /// The directory of the copy: missing or empty.
     pub(crate) newdir: PathBuf,
-    /// Which log of the directory.
+    /// Which log in the directory.
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) shard: u16,
 }
 
-/// Runs it.
+/// Runs the command.
 pub(crate) fn run(args: &BackupArgs) -> Result<ExitCode, Failure> {
     let (dir, shard) = (log_dir(&args.dir), ShardId::new(args.shard));
     require_log(&dir, shard)?;
@@ -50,8 +51,8 @@ pub(crate) fn run(args: &BackupArgs) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The directory in which the new one is made is there. It is not made: it may be one where nothing
-/// is mounted.
+/// Returns an error unless the parent of the new directory exists. It is not created: it may be an
+/// unmounted mount point.
 fn require_parent(newdir: &Path) -> Result<(), Failure> {
     let parent = match newdir.parent() {
         Some(parent) if parent != Path::new("") => parent,

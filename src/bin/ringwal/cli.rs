@@ -1,4 +1,4 @@
-//! The command line: the commands, their exit codes, and which module runs each.
+//! The command line: the commands, their exit codes, and the module that runs each.
 
 use std::process::ExitCode;
 
@@ -17,14 +17,14 @@ use crate::{append, backup, bench, dump, import, recover, soak, verify};
 
 const EXIT_CODES: &str = "\
 Exit codes, the same for every command:
-  0  Done. Also: a torn tail, which was never acknowledged; a signal that ended append or soak
-     early; standard output or error that nobody reads any more.
+  0  Done. This includes: a torn tail, which was never acknowledged; append or soak ended early
+     by a signal; standard output or error closed by its reader.
   1  Failed. Damaged log; failing or full disk; refused backend; log in use; input that cannot
-     be read or is not framed as stated; standard output or error that fails; acknowledgements
-     that nobody reads any more; a broken invariant of soak; a bench that a signal ended.
-  2  The request is wrong, and nothing was changed: option unknown or out of range; not a log, a
-     shard that is not there, a log of a newer version or, to append, of another kind than raw;
-     a path that is not there or may not be read; a new directory that is not empty.";
+     be read or does not have the stated framing; standard output or error fails; the reader of
+     acknowledgements is gone; soak found a broken invariant; a signal ended bench.
+  2  The request is wrong, and nothing was changed. Unknown option or value out of range; not a
+     log, a missing shard, a log of a newer version or, for append, of a kind other than raw; a
+     path that does not exist or cannot be read; a new directory that is not empty.";
 
 /// A write-ahead log from the shell: append, dump, recover, verify, import, backup, bench, soak.
 #[derive(Debug, Parser)]
@@ -34,27 +34,27 @@ pub(crate) struct Args {
     pub(crate) command: Command,
 }
 
-/// What to do.
+/// The commands.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Append records from standard input, or made-up ones, and say when they are durable.
+    /// Append records from standard input, or generated ones, and acknowledge them once durable.
     Append(AppendArgs),
     /// Print the records of a log in order; works beside a live writer and changes nothing.
     Dump(DumpArgs),
-    /// Open a log of any kind as a service would, which recovers it (or makes a new one), and print
-    /// the report.
+    /// Open a log of any kind as a service would, recovering it (or creating it), and print the
+    /// report.
     Recover(RecoverArgs),
     /// Read everything, change nothing, print the report.
     Verify(VerifyArgs),
-    /// Move the records of another crate's log to a new directory; the old one stays as it is.
+    /// Copy the records of another crate's log into a new directory; the old one is not changed.
     Import(ImportArgs),
-    /// Copy a log into a new directory that opens as a log; works beside a live writer and changes
-    /// nothing of the log.
+    /// Copy a log into a new directory that opens as a log; works beside a live writer and does not
+    /// change the log.
     Backup(BackupArgs),
-    /// Measure a log beside the raw limits of its file system, in one run, and check every record
-    /// that was acknowledged.
+    /// Measure a log against the raw limits of its file system in one run, and check every
+    /// acknowledged record.
     Bench(BenchArgs),
-    /// Use a key-value log for hours, with restarts and kills, and check all that it should have.
+    /// Use a key-value log for hours, with restarts and kills, and check everything it should hold.
     Soak(SoakArgs),
     /// The writer that `soak --kill` kills.
     #[command(hide = true)]

@@ -1,4 +1,4 @@
-//! `ringwal import`: the records of another crate's log, in a new directory.
+//! `ringwal import`: copies the records of another crate's log into a new directory.
 
 use std::fs;
 use std::path::PathBuf;
@@ -10,7 +10,7 @@ use ringwal::datawal::{import, import_up_to_damage};
 use crate::output::exit::Failure;
 use crate::output::stream::say;
 
-/// What `import` reads.
+/// The formats that `import` reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Source {
     /// The crate datawal, version 0.1: a directory of `.dwal` files.
@@ -21,24 +21,24 @@ pub(crate) enum Source {
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "The new directory opens with ringwal::datawal, and with ringwal::kv unless it \
-has records that a key-value log has no place for, which is said. What is left behind is said, too."
+has records that a key-value log cannot hold. The report names those, and any records left behind."
 )]
 pub(crate) struct ImportArgs {
-    /// What wrote the old directory.
+    /// The crate that wrote the old directory.
     #[arg(long, value_enum)]
     pub(crate) from: Source,
     /// The old directory.
     pub(crate) dir: PathBuf,
-    /// The new directory, which is not there or empty.
+    /// The new directory, which must be missing or empty.
     pub(crate) new_dir: PathBuf,
-    /// Take what comes before the first damage, where datawal itself would refuse to open.
+    /// Import the records before the first damage, where datawal itself would refuse to open.
     #[arg(long)]
     pub(crate) up_to_damage: bool,
 }
 
-/// Runs it.
+/// Runs the command.
 pub(crate) fn run(args: &ImportArgs) -> Result<ExitCode, Failure> {
-    // A source that is not there is a matter of the request; so is one that may not be read.
+    // A missing or unreadable source is a bad request.
     fs::read_dir(&args.dir).map_err(|error| Failure::Raw(args.dir.clone(), error))?;
     let import = match args.from {
         Source::Datawal if args.up_to_damage => import_up_to_damage,

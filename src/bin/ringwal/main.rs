@@ -7,18 +7,22 @@
 //! DIR ─► report on stderr or as JSON          (recover, verify)
 //! DIR of another crate ─► a new directory, report on stderr   (import)
 //! DIR ─► NEWDIR, a copy of it                 (backup)
-//! a log and raw files, in turn ─► a table on stdout, and JSON  (bench)
-//! made-up records | FILES ─► DataWal, restarted and killed ─► lines on stdout, CSV, SVG  (soak)
+//! a log and raw files, interleaved ─► a table on stdout, and JSON  (bench)
+//! generated records | FILES ─► DataWal, restarted and killed ─► lines on stdout, CSV, SVG  (soak)
 //! ```
 //!
-//! 1. An acknowledgement is printed after the log said that the record is durable, never before.
-//! 2. `dump`, `verify` and `backup` change nothing of a log and take no lock: they work beside a
-//!    live writer.
-//! 3. Standard output carries data, standard error everything for people.
+//! 1. An acknowledgement is printed only after the log has reported the record durable.
+//! 2. `dump`, `verify` and `backup` do not modify the log and take no lock, so they can run beside
+//!    a live writer.
+//! 3. Standard output carries data; standard error carries messages for people.
+//! 4. All access to the standard streams goes through `output::stream`, which also documents how
+//!    their errors are handled.
 //!
-//! 4. They are read and written in `stream` alone: see there what becomes of their errors.
+//! The command uses only the public API of the crate.
 //!
-//! It uses the public API of the crate and nothing else.
+//! `cli` is on top and names every command. Each command has a file or a folder of its own and
+//! imports no other command. What they share lies below them: `output`, then `options`, then
+//! `util` (checked in `tests/tidy/circles.rs`).
 
 mod append;
 mod backup;

@@ -1,4 +1,4 @@
-//! `ringwal recover`: open a log as a service would, say what was found, close it.
+//! `ringwal recover`: opens a log as a service would, reports the recovery, closes it.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -13,22 +13,22 @@ use crate::output::stream::say;
 /// `ringwal recover`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct RecoverArgs {
-    /// The log's directory; made if it is not there, as a service would.
+    /// The log's directory; created if missing, as a service would.
     pub(crate) dir: PathBuf,
-    /// Print the recovered records, too.
+    /// Also print the recovered records.
     #[arg(long, value_enum)]
     pub(crate) format: Option<Format>,
-    /// How to lay out raw records.
+    /// How to frame raw records.
     #[arg(long, value_enum, default_value_t = Framing::Lines)]
     pub(crate) framing: Framing,
     #[command(flatten)]
     pub(crate) engine: EngineArgs,
 }
 
-/// Runs it.
+/// Runs the command.
 pub(crate) fn run(args: &RecoverArgs) -> Result<ExitCode, Failure> {
     let dir = log_dir(&args.dir);
-    // Nothing is appended, so any kind will do.
+    // Nothing is appended, so a log of any kind is accepted.
     let log = args.engine.builder(&dir).kind(None).open()?;
     let said = say(log.recovery());
     let printed = match args.format {

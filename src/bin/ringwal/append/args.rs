@@ -10,32 +10,32 @@ use crate::options::parse::{parse_size, parse_threads};
 /// `ringwal append`.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "SIGINT, SIGTERM and SIGHUP stop reading, make durable and acknowledge what was \
-appended, close the log and exit 0; a second SIGINT or SIGTERM ends the process at once, as \
-SIGKILL would. If standard output closes while acknowledgements are printed, it stops in the same \
-way and exits 1."
+    after_help = "On SIGINT, SIGTERM or SIGHUP, append stops reading, makes the appended records \
+durable and acknowledges them, closes the log and exits 0. A second SIGINT or SIGTERM ends the \
+process at once, as SIGKILL would. If standard output closes while acknowledgements are printed, \
+append stops in the same way and exits 1."
 )]
 pub(crate) struct AppendArgs {
-    /// The log's directory; made if it is not there. An event log or a key-value log is refused.
+    /// The log's directory; created if missing. An event log or a key-value log is refused.
     pub(crate) dir: PathBuf,
-    /// How records lie in standard input.
+    /// The framing of standard input.
     #[arg(long, value_enum, default_value_t = Framing::Lines)]
     pub(crate) framing: Framing,
-    /// Append N made-up records instead of reading standard input, the same ones every time.
+    /// Append N generated records instead of reading standard input; they are the same every time.
     #[arg(long, value_name = "N", conflicts_with = "framing")]
     pub(crate) generate: Option<u64>,
-    /// The length of a made-up record.
+    /// The length of a generated record.
     #[arg(long, value_name = "BYTES", default_value = "128", value_parser = parse_generated,
           requires = "generate")]
     pub(crate) size: usize,
-    /// How many threads append; they share the input.
+    /// Number of appending threads, which share the input.
     #[arg(long, value_name = "N", default_value = "1", value_parser = parse_threads)]
     pub(crate) threads: NonZeroUsize,
-    /// How many appends each thread has unacknowledged at most; 1 appends a record and waits for
-    /// it before it takes the next.
+    /// Maximum number of unacknowledged appends per thread; 1 appends a record and waits for it
+    /// before taking the next.
     #[arg(long, value_name = "N", default_value = "1024")]
     pub(crate) window: NonZeroUsize,
-    /// Print `SEQ DIGEST` for each record the moment it is durable, as --durability says, one
+    /// Print `SEQ DIGEST` for each record as soon as it is durable according to --durability, one
     /// flushed line each. Not with --durability queued, which waits for nothing.
     #[arg(long)]
     pub(crate) acks: bool,
@@ -43,7 +43,7 @@ pub(crate) struct AppendArgs {
     pub(crate) engine: EngineArgs,
 }
 
-/// The longest record that is made up.
+/// The longest record that is generated.
 const GENERATED_BYTES_MAX: usize = 1 << 30;
 
 fn parse_generated(text: &str) -> Result<usize, String> {

@@ -1,14 +1,14 @@
-//! Made-up records: the same ones for the same count and size, on every machine.
+//! Generated records: the same for the same count and size, on every machine.
 //!
-//! A record is printable, so that `dump` shows it line by line, and hard to compress: its number
-//! first, as far as the size allows, then noise drawn from it.
+//! A record is printable, so that `dump` shows it as a line, and hard to compress: it starts with
+//! its number, as far as the size allows, and continues with noise derived from it.
 
 use crossbeam_channel::Sender;
 
 use crate::append::input::{Chunk, Message};
 use crate::util::random::splitmix64;
 
-/// Sends `count` records of `size` bytes. Returns early when nobody receives any more.
+/// Sends `count` records of `size` bytes. Returns early when the receiver is gone.
 pub(crate) fn generate_records(count: u64, size: usize, chunks: &Sender<Message>) {
     let mut chunk = Chunk::default();
     let mut record = Vec::with_capacity(size);
@@ -20,7 +20,7 @@ pub(crate) fn generate_records(count: u64, size: usize, chunks: &Sender<Message>
         }
     }
     if !chunk.is_empty() {
-        // Nobody receives any more: the command is ending.
+        // The receiver is gone: the command is ending.
         let _ = chunks.send(Ok(chunk));
     }
 }

@@ -1,13 +1,14 @@
-//! Records from a byte stream, in chunks that workers can share.
+//! Splits a byte stream into records and sends them in chunks that workers share.
 //!
-//! 1. A chunk is sent as soon as the stream has nothing more at hand, so a record that arrived
-//!    never waits for a later one.
-//! 2. A chunk is bounded in records and bytes, and so is what waits in the channel: memory does
-//!    not grow with the input. One record is at most [`RECORD_BYTES_MAX`].
-//! 3. Every record of the stream comes exactly once, in order, with its bytes. A stream that ends
-//!    inside a length-prefixed record is an error, after the records before it.
+//! 1. A chunk is sent as soon as no more input is available, so a record never waits for a later
+//!    one.
+//! 2. Chunks are bounded in records and bytes, and the channel in chunks, so memory does not grow
+//!    with the input. A record is at most [`RECORD_BYTES_MAX`].
+//! 3. Every record arrives exactly once, in order and unchanged. A stream that ends inside a
+//!    length-prefixed record is an error, reported after the records before it.
 //!
-//! One thread reads; it may stay blocked in a read when the command ends, so nobody joins it.
+//! One thread reads. It may still be blocked in a read when the command ends, so no thread joins
+//! it.
 
 use std::io::{self, Read};
 
@@ -15,7 +16,7 @@ use crossbeam_channel::Sender;
 
 use crate::options::format::Framing;
 
-/// Records that belong together on their way to a worker.
+/// Records sent together to one worker.
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct Chunk {
     bytes: Vec<u8>,
@@ -36,7 +37,7 @@ impl Chunk {
         starts.zip(&self.ends).map(|(start, &end)| &self.bytes[start..end])
     }
 
-    /// Whether it is time to send it.
+    /// Whether the chunk is large enough to send.
     pub(crate) fn is_full(&self) -> bool {
         self.ends.len() >= CHUNK_RECORDS || self.bytes.len() >= CHUNK_BYTES
     }
@@ -46,13 +47,13 @@ impl Chunk {
     }
 }
 
-/// What the workers take: chunks, and at most one error, as the last message.
+/// What workers receive: chunks, and at most one error, as the last message.
 pub(crate) type Message = io::Result<Chunk>;
 
-/// Reads `stream` to its end and sends its records. Returns early when nobody receives any more.
+/// Reads `stream` to its end and sends its records. Returns early when the receivers are gone.
 pub(crate) fn read_records(mut stream: impl Read, framing: Framing, chunks: &Sender<Message>) {
     if let Err(error) = split(&mut stream, framing, chunks) {
-        // Nobody receives any more: then nobody wants the error either.
+        // If the receivers are gone, the error is of no interest either.
         let _ = chunks.send(Err(error));
     }
 }
@@ -60,7 +61,7 @@ pub(crate) fn read_records(mut stream: impl Read, framing: Framing, chunks: &Sen
 fn split(stream: &mut impl Read, framing: Framing, chunks: &Sender<Message>) -> io::Result<()> {
     let mut buf = vec![0; READ_BYTES];
     let mut filled = 0;
-    // How much of `buf` is known to hold no end of a record, so that a long line is searched once.
+    // The prefix of `buf` known to contain no end of a record, so a long line is searched once.
     let mut searched = 0;
     loop {
         if filled == buf.len() {
@@ -94,7 +95,8 @@ fn grow(buf: &mut Vec<u8>) -> io::Result<()> {
     Ok(())
 }
 
-/// Sends the whole lines of `bytes`; returns how many bytes they took and whether anyone receives.
+/// Sends the complete lines of `bytes`. Returns the number of bytes used and whether the receivers
+/// are still there.
 fn send_lines(
     bytes: &[u8],
     searched: usize,
@@ -119,7 +121,7 @@ fn send_lines(
     (used, chunk.is_empty() || chunks.send(Ok(chunk)).is_ok())
 }
 
-/// Sends the whole length-prefixed records of `bytes`, like [`send_lines`].
+/// Sends the complete length-prefixed records of `bytes`, like [`send_lines`].
 fn send_len32(bytes: &[u8], at_end: bool, chunks: &Sender<Message>) -> io::Result<(usize, bool)> {
     let mut chunk = Chunk::default();
     let mut used = 0;
@@ -150,14 +152,13 @@ fn send_len32(bytes: &[u8], at_end: bool, chunks: &Sender<Message>) -> io::Resul
     Ok((used, connected))
 }
 
-/// Chunks that wait in the channel at most, per worker.
+/// Maximum number of chunks in the channel, per worker.
 pub(crate) const CHUNKS_PER_WORKER: usize = 2;
-/// Small enough that the last chunks keep all workers busy, large enough that the channel is not
-/// the cost.
+/// Small enough to keep all workers busy to the end, large enough that the channel costs little.
 const CHUNK_RECORDS: usize = 128;
 const CHUNK_BYTES: usize = 1 << 20;
 const READ_BYTES: usize = 64 << 10;
-/// The longest record that is read, its framing included.
+/// The longest accepted record, including its framing.
 const RECORD_BYTES_MAX: usize = 1 << 30;
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
-//! `ringwal append`: many threads append what one thread reads.
+//! `ringwal append`: many threads append the records that one thread reads.
 //!
-//! 1. The log is closed whatever happens, and the first failure decides the exit code.
-//! 2. Nothing is read before the log is open: a refused option costs no input.
+//! 1. The log is closed in every case, and the first failure decides the exit code.
+//! 2. No input is read before the log is open, so a refused option consumes none.
 
 mod args;
 mod generate;
@@ -27,19 +27,19 @@ use crate::util::signal::{Stop, stop_on_signals};
 
 pub(crate) use args::AppendArgs;
 
-/// Runs it.
+/// Runs the command.
 pub(crate) fn run(args: &AppendArgs) -> Result<ExitCode, Failure> {
     if args.acks && !args.engine.is_written() {
         return Err(Failure::Request(
-            "--acks tells what is durable, and --durability queued waits for nothing to be \
-             written: leave one of them out, or take --durability written"
+            "--acks reports durable records, but --durability queued does not wait for writes: \
+             leave one of them out, or use --durability written"
                 .to_owned(),
         ));
     }
     let stop = Stop::new();
     stop_on_signals(&stop).map_err(|error| Failure::Setup("signal handlers", error))?;
     let log = args.engine.builder(&args.dir).open()?;
-    // What opening cut off is told before anything is added to what is left.
+    // Report what opening cut off before anything is appended.
     let found = log.recovery();
     let told = match found.verdict {
         Verdict::Clean | Verdict::Stale => Ok(()),
@@ -72,8 +72,7 @@ pub(crate) fn run(args: &AppendArgs) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Starts the thread that makes the chunks; it ends when nobody receives them any more, or with
-/// the process.
+/// Starts the input thread. It ends when the receivers are gone, or with the process.
 fn start_input(args: &AppendArgs) -> Result<Receiver<Message>, Failure> {
     let (sender, receiver) = bounded(CHUNKS_PER_WORKER * args.threads.get());
     let input = thread::Builder::new().name("input".into());
@@ -91,8 +90,7 @@ fn start_input(args: &AppendArgs) -> Result<Receiver<Message>, Failure> {
     Ok(receiver)
 }
 
-/// Lets `threads` workers append until they end; gives what they did together and the first
-/// failure.
+/// Runs `threads` workers to their end. Returns their combined tally and the first failure.
 fn append_all(run_state: &AppendRun<'_>, threads: usize) -> (Tally, Result<(), Failure>) {
     thread::scope(|scope| {
         let mut result = Ok(());

@@ -1,4 +1,4 @@
-//! What `append` says at its end, on standard error.
+//! The summary that `append` prints to standard error at its end.
 
 use std::fmt;
 use std::time::Duration;
@@ -11,12 +11,12 @@ use crate::append::worker::Tally;
 pub(crate) struct Summary<'a> {
     pub(crate) tally: &'a Tally,
     pub(crate) metrics: &'a Metrics,
-    /// What runs, how it makes batches durable, and why.
+    /// The backend, its strategy, and the reasons.
     pub(crate) backend: &'a Backend,
     pub(crate) elapsed: Duration,
-    /// Why it ended before the input did.
+    /// Why the run ended before the input did.
     pub(crate) stopped: Option<&'static str>,
-    /// Whether an acknowledgement said that a record was written.
+    /// Whether an acknowledged record has been written.
     pub(crate) is_written: bool,
 }
 
@@ -62,7 +62,7 @@ impl fmt::Display for Summary<'_> {
     }
 }
 
-/// A duration in the unit that people would choose.
+/// A duration in a suitable unit.
 struct Nanos(u64);
 
 impl fmt::Display for Nanos {

@@ -1,11 +1,11 @@
-//! One appending thread: takes chunks, appends their records, acknowledges what is durable.
+//! An appending thread: takes chunks, appends their records and acknowledges durable ones.
 //!
-//! 1. With a window of 1 it appends a record and waits for it before it takes the next. With a
-//!    larger one it has that many appends in flight and waits for the oldest.
-//! 2. It never waits for input while a commit of its own is not acknowledged.
-//! 3. An acknowledgement is one line in one write, after the log said `Ok` for that record.
-//! 4. When it stops, for whatever reason but a dead standard output, it still waits for what it
-//!    appended and acknowledges what became durable.
+//! 1. With a window of 1, it appends a record and waits for it before taking the next. With a
+//!    larger window, it keeps that many appends in flight and waits for the oldest.
+//! 2. It never waits for input while it has an unacknowledged append.
+//! 3. An acknowledgement is one line in one write, after the log returned `Ok` for the record.
+//! 4. When it stops, for any reason but a failed standard output, it still waits for its pending
+//!    appends and acknowledges those that became durable.
 
 use std::collections::VecDeque;
 use std::io::Write;
@@ -23,7 +23,7 @@ use crate::output::records::Digest;
 use crate::output::stream::stdout;
 use crate::util::signal::Stop;
 
-/// What all workers share.
+/// What all workers of a run share.
 #[derive(Debug)]
 pub(crate) struct AppendRun<'a> {
     pub(crate) log: &'a Log,
@@ -34,21 +34,21 @@ pub(crate) struct AppendRun<'a> {
     pub(crate) acks: bool,
 }
 
-/// What became of the records of one worker, or of several.
+/// The results of one worker, or of several combined.
 #[derive(Debug)]
 pub(crate) struct Tally {
     pub(crate) records: u64,
     pub(crate) bytes: u64,
-    /// The first and the last acknowledged sequence number.
+    /// The lowest and highest acknowledged sequence number.
     pub(crate) seqs: Option<(Seq, Seq)>,
-    /// Nanoseconds from the append to the moment the worker knew that it was durable.
+    /// Nanoseconds from the append until the worker learned that the record was durable.
     pub(crate) wait_nanos: Histogram<u64>,
 }
 
 impl Tally {
     pub(crate) fn new() -> Tally {
         let histogram = Histogram::new(3);
-        // Three digits is within the 0 to 5 that it takes.
+        // The valid range is 0 to 5.
         let wait_nanos = histogram.expect("three significant digits are valid");
         Tally { records: 0, bytes: 0, seqs: None, wait_nanos }
     }
@@ -71,13 +71,14 @@ impl Tally {
         let (least, greatest) = self.seqs.unwrap_or((seq, seq));
         self.seqs = Some((least.min(seq), greatest.max(seq)));
         let nanos = u64::try_from(since.elapsed().as_nanos()).unwrap_or(u64::MAX);
-        // It grows with its values, so recording cannot fail; `saturating_record` would not grow.
+        // The histogram resizes itself, so recording cannot fail; `saturating_record` would not
+        // resize.
         let _ = self.wait_nanos.record(nanos);
     }
 }
 
-/// Appends until there is no more input, the switch is turned or something fails; a failure turns
-/// the switch for the others.
+/// Appends until the input ends, the stop switch is turned or an operation fails. A failure turns
+/// the switch for the other workers.
 pub(crate) fn run(run_state: &AppendRun<'_>) -> (Tally, Result<(), Failure>) {
     let mut worker = Worker { run_state, tally: Tally::new(), pending: VecDeque::new() };
     let mut result = worker.append_all();
@@ -93,7 +94,7 @@ pub(crate) fn run(run_state: &AppendRun<'_>) -> (Tally, Result<(), Failure>) {
     (worker.tally, result)
 }
 
-/// An append that is not acknowledged.
+/// An append not yet acknowledged.
 #[derive(Debug)]
 struct Pending {
     commit: Commit,
@@ -127,7 +128,7 @@ impl Worker<'_> {
         Ok(())
     }
 
-    /// The next chunk, or `None` when there are no more or the switch was turned.
+    /// The next chunk, or `None` at the end of the input or when the stop switch is turned.
     fn next_chunk(&mut self) -> Result<Option<Chunk>, Failure> {
         loop {
             if self.run_state.stop.is_stopped() {
@@ -161,7 +162,7 @@ impl Worker<'_> {
         let since = Instant::now();
         let commit = loop {
             match self.run_state.log.try_append(record) {
-                // Waiting for the oldest acknowledges it, which waiting for room would not.
+                // Waiting for the oldest append acknowledges it; waiting for space would not.
                 Err(Error::QueueFull) if !self.pending.is_empty() => self.acknowledge_oldest()?,
                 Err(Error::QueueFull) => break self.run_state.log.append_async(record)?,
                 other => break other?,
@@ -189,7 +190,7 @@ impl Worker<'_> {
     }
 }
 
-/// Prints one acknowledgement, as one write. That nobody reads it any more is a failure here.
+/// Prints one acknowledgement in one write. Here, a closed pipe is a failure.
 fn print_ack(seq: Seq, digest: Digest) -> Result<(), Failure> {
     let mut line = Vec::with_capacity(40);
     digest

@@ -1,7 +1,7 @@
 //! The options of the engine, and how they become a [`Builder`].
 //!
-//! Every option of the engine that is not given keeps the engine's own default; ranges are the
-//! engine's to check, so its message is the one that is shown.
+//! Options that are not given keep the engine's defaults. The engine checks ranges, so the user
+//! sees the engine's message.
 
 use std::time::Duration;
 
@@ -12,47 +12,47 @@ use ringwal::{BackendKind, Blocks, Builder, Durability, Log, RecoveryPolicy};
 
 use crate::options::parse::{parse_bytes, parse_size};
 
-/// The engine's options, for the commands that open a log to write.
+/// The engine options, for the commands that open a log for writing.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Engine options (sizes take KiB, MiB, GiB)")]
 pub(crate) struct EngineArgs {
-    /// What writes: auto takes io_uring where it can be had.
+    /// The I/O backend: auto uses io_uring where it is available.
     #[arg(long, value_enum, default_value_t = BackendArg::Auto)]
     backend: BackendArg,
-    /// How a batch becomes durable: auto measures and chooses.
+    /// How a batch is made durable: auto measures and chooses.
     #[arg(long, value_enum, default_value_t = StrategyArg::Auto)]
     strategy: StrategyArg,
-    /// Batches in flight at most.
+    /// Maximum number of batches in flight.
     #[arg(long, value_name = "N")]
     depth: Option<usize>,
     /// Length of a segment.
     #[arg(long, value_name = "BYTES", value_parser = parse_bytes)]
     segment_bytes: Option<u64>,
-    /// Segments that are prepared beside the active one, to be there when it is full.
+    /// Segments prepared in advance, beside the active one.
     #[arg(long, value_name = "N")]
     spare_segments: Option<usize>,
-    /// Segments freed by truncation that are kept to become spares, at most.
+    /// Maximum number of truncated segments to keep for reuse as spares.
     #[arg(long, value_name = "N")]
     recycle_segments: Option<usize>,
-    /// Bytes in a batch at most.
+    /// Maximum size of a batch.
     #[arg(long, value_name = "BYTES", value_parser = parse_size)]
     batch_bytes: Option<usize>,
-    /// Records in a batch at most.
+    /// Maximum number of records in a batch.
     #[arg(long, value_name = "N")]
     batch_records: Option<usize>,
-    /// How long a batch may wait for company, in microseconds; 0 never waits.
+    /// How long a batch may wait for more records, in microseconds; 0 never waits.
     #[arg(long, value_name = "MICROS")]
     batch_delay_us: Option<u64>,
-    /// Let a small batch wait, no longer than a flush takes, for appenders that are expected back.
+    /// Let a small batch wait for appenders that are expected back, no longer than a flush takes.
     #[arg(long, value_name = "BOOL", action = clap::ArgAction::Set)]
     gather: Option<bool>,
-    /// Let an appender write and sync a small batch by itself while nothing is in flight.
+    /// Let an appender write and sync a small batch itself while nothing is in flight.
     #[arg(long, value_name = "BOOL", action = clap::ArgAction::Set)]
     inline: Option<bool>,
-    /// Bytes appended and not yet written at most.
+    /// Maximum number of bytes appended but not yet written.
     #[arg(long, value_name = "BYTES", value_parser = parse_size)]
     queue_bytes: Option<usize>,
-    /// Bytes in a record at most.
+    /// Maximum size of a record.
     #[arg(long, value_name = "BYTES", value_parser = parse_size)]
     record_bytes_max: Option<usize>,
     /// What an acknowledged record survives.
@@ -61,16 +61,16 @@ pub(crate) struct EngineArgs {
     /// Bypass the page cache where the file system allows it.
     #[arg(long, value_name = "BOOL", action = clap::ArgAction::Set)]
     direct_io: Option<bool>,
-    /// What a segment has before it is written to: its blocks written as zeros (always), its room
-    /// reserved, or neither. auto writes them, but reserves while batches are large, and does
-    /// neither on copy-on-write file systems.
+    /// How a segment is prepared before it is written: blocks written as zeros (always), space
+    /// reserved, or neither. auto writes zeros, reserves while batches are large, and does neither
+    /// on copy-on-write file systems.
     #[arg(long, value_enum, default_value_t = PreallocateArg::Auto)]
     preallocate: PreallocateArg,
     /// Which log of the directory.
     #[arg(long, value_name = "N", default_value_t = 0)]
     shard: u16,
-    /// What to do about a damaged end: strict refuses to open, tolerate-tail cuts it back and says
-    /// so.
+    /// How to handle a damaged tail: strict refuses to open the log, tolerate-tail cuts the tail
+    /// off and reports it.
     #[arg(long, value_enum, default_value_t = RecoveryArg::Strict)]
     recovery: RecoveryArg,
 }
@@ -91,7 +91,7 @@ impl BackendArg {
         }
     }
 
-    /// As it is given.
+    /// The name on the command line.
     pub(crate) fn name(self) -> &'static str {
         match self {
             BackendArg::Auto => "auto",
@@ -103,11 +103,11 @@ impl BackendArg {
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum StrategyArg {
-    /// Measured at open, and compared again later.
+    /// Measured at open and compared again later.
     Auto,
     /// A write linked to an fdatasync.
     Linked,
-    /// One write that is its own sync.
+    /// One write that also syncs.
     Dsync,
     /// A write, then an fdatasync.
     WriteThenSync,
@@ -115,9 +115,9 @@ enum StrategyArg {
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum DurabilityArg {
-    /// Loss of power.
+    /// Power loss.
     Synced,
-    /// Death of the process.
+    /// A crash of the process.
     Written,
     /// Nothing.
     Queued,
@@ -125,7 +125,7 @@ enum DurabilityArg {
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum PreallocateArg {
-    /// Where it pays.
+    /// Where it pays off.
     Auto,
     Always,
     Reserve,
@@ -139,22 +139,22 @@ enum RecoveryArg {
 }
 
 impl EngineArgs {
-    /// Whether an acknowledgement says that a record was written.
+    /// Whether an acknowledged record has been written.
     pub(crate) fn is_written(&self) -> bool {
         !matches!(self.durability, DurabilityArg::Queued)
     }
 
-    /// Whether an acknowledged record survives a loss of power.
+    /// Whether an acknowledged record survives power loss.
     pub(crate) fn is_synced(&self) -> bool {
         matches!(self.durability, DurabilityArg::Synced)
     }
 
-    /// The length of a segment, if it was given.
+    /// The segment length, if given.
     pub(crate) fn segment_bytes(&self) -> Option<u64> {
         self.segment_bytes
     }
 
-    /// How many spares the log holds beside its active segment.
+    /// The number of spare segments.
     pub(crate) fn spare_segments(&self) -> usize {
         self.spare_segments.unwrap_or(SPARE_SEGMENTS)
     }

@@ -2,10 +2,10 @@
 
 use clap::ValueEnum;
 
-/// How records lie in a byte stream.
+/// The framing of records in a byte stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Framing {
-    /// One record per line, any bytes, without its newline; the last line needs none.
+    /// One record per line, any bytes, without the newline; the last line may lack it.
     Lines,
     /// A 4-byte little-endian length before each record.
     Len32,
@@ -14,7 +14,7 @@ pub(crate) enum Framing {
 /// How records are printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {
-    /// The bytes, framed as --framing says.
+    /// The bytes, framed according to --framing.
     Raw,
     /// A JSON object per record: seq, bytes, and text, or hex if it is not UTF-8.
     Jsonl,

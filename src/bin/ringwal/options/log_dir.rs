@@ -1,4 +1,4 @@
-//! Which log a path means, and whether there is one.
+//! Which log a path names, and whether that log exists.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -9,11 +9,11 @@ use ringwal::Error;
 use ringwal::replication::ShardId;
 use ringwal::wal::segment::segment_filename;
 
-/// How many shards a message names.
+/// Maximum number of shards that a message lists.
 const SHARDS_SHOWN: usize = 8;
 
-/// Where the log is that `dir` means: an event log has it in `wal/`. A log with segments has no
-/// directories of its own, so the two cannot be confused.
+/// The directory of the log that `dir` names: an event log keeps its log in `wal/`. A log with
+/// segments has no subdirectories, so the two cannot be confused.
 pub(crate) fn log_dir(dir: &Path) -> PathBuf {
     let inner = dir.join("wal");
     let is_segment = |entry: io::Result<fs::DirEntry>| {
@@ -23,15 +23,14 @@ pub(crate) fn log_dir(dir: &Path) -> PathBuf {
     if inner.is_dir() && !is_log { inner } else { dir.to_path_buf() }
 }
 
-/// Who asks to see a log has to find one. What is not there would do for a new log, but someone
-/// who asks to see it has probably named another directory or shard than they meant, or one where
-/// nothing is mounted.
+/// Returns an error unless the log exists. Opening would create a missing log, but a user who wants
+/// to read one has probably named the wrong directory or shard, or an unmounted one.
 ///
 /// # Errors
 ///
-/// [`Error::NotALog`] where there is neither a segment nor a `state` file of the shard.
+/// [`Error::NotALog`] if the directory has neither a segment nor a `state` file of the shard.
 pub(crate) fn require_log(dir: &Path, shard: ShardId) -> Result<(), Error> {
-    // What cannot be listed is the engine's to report.
+    // The engine reports a directory that cannot be listed.
     let Ok(entries) = fs::read_dir(dir) else { return Ok(()) };
     let mut names: Vec<String> = entries
         .filter_map(|entry| Some(entry.ok()?.file_name().to_string_lossy().into_owned()))
@@ -48,7 +47,7 @@ pub(crate) fn require_log(dir: &Path, shard: ShardId) -> Result<(), Error> {
             let more = if shards.len() > SHARDS_SHOWN { " and more" } else { "" };
             format!("it has no shard {shard}, but shard {}{more} (--shard)", listed.join(", "))
         }
-        // With other files in it the engine says so.
+        // The engine reports a directory with unrelated files.
         Some(_) if names.iter().any(|name| !matches!(name.as_str(), "lock" | "lost+found")) => {
             return Ok(());
         }
@@ -57,7 +56,7 @@ pub(crate) fn require_log(dir: &Path, shard: ShardId) -> Result<(), Error> {
     Err(Error::NotALog { path: dir.to_path_buf(), reason })
 }
 
-/// Whether a file is a segment or the `state` of a shard, by its name.
+/// Whether a file name is that of a segment or `state` file of the shard.
 fn is_of(shard: ShardId, name: &str) -> bool {
     let first = segment_filename(shard, 1);
     let prefix = first.find("wal-").map_or("", |at| &first[..at]);

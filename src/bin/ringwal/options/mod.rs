@@ -1,4 +1,5 @@
-//! What several commands take: the options of the engine, and how values are given.
+//! Options that several commands share: the engine options, parsers of their values, and how a path
+//! names a log.
 
 pub(crate) mod engine;
 pub(crate) mod format;

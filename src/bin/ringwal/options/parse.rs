@@ -2,7 +2,7 @@
 
 use std::num::NonZeroUsize;
 
-/// More threads than this help nobody and would only exhaust the machine.
+/// More threads than this do not help and would exhaust the machine.
 const THREADS_MAX: usize = 1024;
 
 pub(crate) fn parse_threads(text: &str) -> Result<NonZeroUsize, String> {

@@ -1,12 +1,12 @@
-//! How the command ends when it fails: a message and an exit code.
+//! How the command fails: a message and an exit code.
 //!
-//! 1. 1 is a failure of the data or the machine: damage, a failing or full disk, a refused
-//!    backend, a log that is in use, a standard stream that fails.
-//! 2. 2 is a failure of the request: an unknown option, a value out of range, a path that is not
-//!    a log, may not be read, is a log of a newer version or of another kind, or is taken. (clap
-//!    uses it too.)
-//! 3. The code follows from the failure alone, whatever command has it. The table for users is in
-//!    the help ([`crate::cli`]) and in the manual's chapter on the command.
+//! 1. Code 1 is a failure of the data or the machine: damage, a failing or full disk, a refused
+//!    backend, a log in use, a failing standard stream.
+//! 2. Code 2 is a bad request: an unknown option, a value out of range, a path that is not a log,
+//!    cannot be read, is taken, or holds a log of a newer version or another kind. (clap uses 2 as
+//!    well.)
+//! 3. The code depends on the failure alone, not on the command. Users find the table in the help
+//!    ([`crate::cli`]) and in the manual's chapter on the command.
 
 use std::fmt;
 use std::io;
@@ -18,38 +18,38 @@ use crate::util::system::{Limit, answer, is_answer, soft_limit};
 
 /// Exit code of a failure of the data or the machine.
 pub(crate) const FAILED: u8 = 1;
-/// Exit code of a failure of the request.
+/// Exit code of a bad request.
 pub(crate) const USAGE: u8 = 2;
 
-/// Why the command ends early.
+/// Why the command fails.
 #[derive(Debug)]
 pub(crate) enum Failure {
-    /// The log said so.
+    /// The log returned an error.
     Log(Error),
-    /// Standard input could not be read or is not framed as stated.
+    /// Standard input could not be read or does not have the stated framing.
     Input(io::Error),
     /// Standard output could not be written.
     Output(io::Error),
     /// Standard error could not be written.
     Messages(io::Error),
-    /// A part of the command itself could not be had.
+    /// A resource of the command itself could not be set up.
     Setup(&'static str, io::Error),
-    /// A raw file could not be read or written.
+    /// A file could not be read or written.
     Raw(PathBuf, io::Error),
-    /// What a log gave back is not what it acknowledged.
+    /// A log returned something other than it acknowledged.
     Mismatch(String),
-    /// Something that has to hold all the time did not.
+    /// An invariant was violated.
     Invariant(String),
-    /// A signal ended it before it had anything to say.
+    /// A signal ended the command before it had a result.
     Stopped(&'static str),
-    /// The options do not go together.
+    /// The options contradict each other.
     Request(String),
-    /// Another process of this program failed, and said so.
+    /// A child process failed and reported this.
     Passed { code: u8, is_evidence: bool, message: String },
 }
 
 impl Failure {
-    /// Whether it says that a log is damaged, so that its files should be looked into.
+    /// Whether the failure indicates a damaged log, whose files should be kept for inspection.
     pub(crate) fn is_evidence(&self) -> bool {
         match self {
             Failure::Log(error) => matches!(error.root_cause(), Error::Corrupt(_)),
@@ -59,7 +59,7 @@ impl Failure {
         }
     }
 
-    /// The exit code for it.
+    /// The exit code of this failure.
     pub(crate) fn code(&self) -> u8 {
         match self {
             Failure::Log(error) => code_of(error),
@@ -75,11 +75,13 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Failure::Log(error) => fmt_error(error.root_cause(), f),
-            Failure::Input(error) => write!(f, "standard input: {error}{}", Short(error)),
-            Failure::Output(error) => write!(f, "standard output: {error}{}", Short(error)),
-            Failure::Messages(error) => write!(f, "standard error: {error}{}", Short(error)),
-            Failure::Setup(what, error) => write!(f, "{what}: {error}{}", Short(error)),
-            Failure::Raw(path, error) => write!(f, "{}: {error}{}", path.display(), Short(error)),
+            Failure::Input(error) => write!(f, "standard input: {error}{}", LimitHint(error)),
+            Failure::Output(error) => write!(f, "standard output: {error}{}", LimitHint(error)),
+            Failure::Messages(error) => write!(f, "standard error: {error}{}", LimitHint(error)),
+            Failure::Setup(what, error) => write!(f, "{what}: {error}{}", LimitHint(error)),
+            Failure::Raw(path, error) => {
+                write!(f, "{}: {error}{}", path.display(), LimitHint(error))
+            }
             Failure::Mismatch(what) => write!(f, "the log is not what it acknowledged: {what}"),
             Failure::Invariant(what) => write!(f, "an invariant failed: {what}"),
             Failure::Stopped(reason) => write!(f, "stopped by {reason}"),
@@ -89,7 +91,7 @@ impl fmt::Display for Failure {
     }
 }
 
-/// The exit code for an error of a log.
+/// The exit code of a log error.
 pub(crate) fn code_of(error: &Error) -> u8 {
     match error.root_cause() {
         Error::Option { .. }
@@ -103,7 +105,7 @@ pub(crate) fn code_of(error: &Error) -> u8 {
     }
 }
 
-/// The exit code for an answer of the operating system: whether another request would help.
+/// The exit code of an operating-system error: 2 if a different request could succeed.
 fn code_of_io(error: &io::Error) -> u8 {
     use io::ErrorKind::{InvalidFilename, IsADirectory, NotADirectory, PermissionDenied};
     match error.kind() {
@@ -113,7 +115,7 @@ fn code_of_io(error: &io::Error) -> u8 {
     }
 }
 
-/// The exit code for a path of the caller's that the command could not use.
+/// The exit code of an error with a path that the user gave.
 fn code_of_path(error: &io::Error) -> u8 {
     match error.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::AlreadyExists => USAGE,
@@ -121,7 +123,7 @@ fn code_of_path(error: &io::Error) -> u8 {
     }
 }
 
-/// An error of a log, in the words of who uses the command: with the flags that it has.
+/// A log error in terms of the command line: with its flags.
 fn fmt_error(error: &Error, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     match error {
         Error::Option { name, .. } => write!(f, "{error} ({})", flag(name)),
@@ -130,18 +132,18 @@ fn fmt_error(error: &Error, f: &mut fmt::Formatter<'_>) -> fmt::Result {
             let option = "record_bytes_max";
             f.write_str(&error.to_string().replace(option, &flag(option)))
         }
-        Error::Io { source, .. } => write!(f, "{error}{}", Short(source)),
-        Error::NoSpace { source, .. } => write!(f, "{error}{}", Short(source)),
+        Error::Io { source, .. } => write!(f, "{error}{}", LimitHint(source)),
+        Error::NoSpace { source, .. } => write!(f, "{error}{}", LimitHint(source)),
         other => write!(f, "{other}"),
     }
 }
 
-/// Which limit of the process it is that an answer of the operating system means, if it is one.
-struct Short<'a>(&'a io::Error);
+/// Names the process limit behind an operating-system error, if there is one.
+struct LimitHint<'a>(&'a io::Error);
 
-impl fmt::Display for Short<'_> {
+impl fmt::Display for LimitHint<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // A write over the limit is cut short before the next one is refused.
+        // The system shortens a write at the limit and refuses the next one.
         let is_cut = self.0.kind() == io::ErrorKind::WriteZero;
         if (is_cut || self.0.kind() == io::ErrorKind::FileTooLarge)
             && let Some(most) = soft_limit(Limit::FileBytes)
@@ -164,7 +166,7 @@ impl fmt::Display for Short<'_> {
     }
 }
 
-/// The flag that sets an option of the engine.
+/// The flag of an engine option.
 fn flag(option: &str) -> String {
     match option {
         "batch_delay" => "--batch-delay-us".to_owned(),

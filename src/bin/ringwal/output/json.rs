@@ -1,18 +1,18 @@
-//! Numbers in the JSON of the command: each is read back as it was, by every reader.
+//! Numbers in the command's JSON, written so that every reader recovers the exact value.
 //!
-//! 1. An integer up to 2^53 - 1 is a number. A larger one is a string of its decimal digits: `jq`
-//!    and JavaScript have only floating point, and would round it without a word.
-//! 2. A weight is the shortest decimal that gives its 32 bits back, also to who reads it as a
-//!    64-bit float; it has a point or an exponent, so that nobody makes an integer of it and loses
-//!    the sign of -0.0.
-//! 3. What JSON has no number for is a string: `inf`, `-inf`, `NaN`, and a NaN of other bits with
-//!    them, `NaN:0xffc00001`.
+//! 1. An integer up to 2^53 - 1 is a number. A larger one is a string of decimal digits, because
+//!    `jq` and JavaScript would silently round it to floating point.
+//! 2. A weight is the shortest decimal that yields the same 32 bits, even if parsed as a 64-bit
+//!    float. It has a point or an exponent, so no reader takes it for an integer and loses the sign
+//!    of -0.0.
+//! 3. Values without a JSON number are strings: `inf`, `-inf`, `NaN`, and a NaN with other bits as
+//!    `NaN:0xffc00001`.
 
 use std::fmt;
 
 use serde_json::Value;
 
-/// The greatest integer that every reader of JSON has exactly.
+/// The largest integer that every JSON reader represents exactly.
 const EXACT_MAX: u64 = (1 << 53) - 1;
 /// The bits of the usual NaN.
 const NAN_BITS: u32 = 0x7fc0_0000;
@@ -52,7 +52,7 @@ impl fmt::Display for Weight {
     }
 }
 
-/// A value in which every integer is one that every reader has exactly, or a string.
+/// Replaces every integer that some JSON readers would round by a string.
 pub(crate) fn exact(value: Value) -> Value {
     match value {
         Value::Number(number) => match (number.as_u64(), number.as_i64()) {

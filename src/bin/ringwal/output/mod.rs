@@ -1,4 +1,4 @@
-//! What is printed, and how a command ends: streams, records, JSON, progress, failures.
+//! Output, and how a command ends: streams, records, JSON, progress, failures.
 
 pub(crate) mod exit;
 pub(crate) mod json;

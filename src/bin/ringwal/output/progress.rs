@@ -1,4 +1,4 @@
-//! A progress bar on standard error, for people: nothing is shown when it is not a terminal.
+//! A progress bar on standard error; hidden unless that is a terminal.
 
 use std::fmt;
 
@@ -6,13 +6,13 @@ use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 
 use crate::output::stream::{stderr_is_terminal, stdout_is_terminal};
 
-/// How far the records are.
+/// The progress of the records.
 #[derive(Debug)]
 pub(crate) struct Progress(Option<ProgressBar>);
 
 impl Progress {
-    /// Of `total` records, if that is known. With `acks` on the same terminal there is no bar: the
-    /// lines show the progress, and a bar would cut them up.
+    /// Progress toward `total` records, if known. With `acks` on the same terminal there is no bar:
+    /// the lines show the progress, and a bar would break them.
     pub(crate) fn new(total: Option<u64>, acks: bool) -> Progress {
         if !stderr_is_terminal() || (acks && stdout_is_terminal()) {
             return Progress(None);
@@ -24,37 +24,37 @@ impl Progress {
             ),
             None => (ProgressBar::new_spinner(), "{spinner} {pos} records, {rate} records/s"),
         };
-        // A template that does not parse costs the look of the bar, nothing else.
+        // A template that does not parse only changes how the bar looks.
         let style = ProgressStyle::with_template(template);
         let style = style.unwrap_or_else(|_| ProgressStyle::default_bar());
         let style = style.with_key("rate", |state: &ProgressState, out: &mut dyn fmt::Write| {
-            // What cannot be shown is not worth a failure.
+            // A figure that cannot be formatted is not worth a failure.
             let _ = write!(out, "{:.0}", state.per_sec());
         });
         Progress(Some(bar.with_style(style)))
     }
 
-    /// Of so many measurements of logs.
+    /// Progress toward `total` measurements.
     pub(crate) fn of_measurements(total: u64) -> Progress {
         if !stderr_is_terminal() {
             return Progress(None);
         }
         let style = ProgressStyle::with_template("{bar:30} {pos}/{len} measured, {eta} left");
-        // A template that does not parse costs the look of the bar, nothing else.
+        // A template that does not parse only changes how the bar looks.
         let style = style.unwrap_or_else(|_| ProgressStyle::default_bar());
         let bar = ProgressBar::new(total).with_style(style);
         bar.tick();
         Progress(Some(bar))
     }
 
-    /// So many records, or measurements, more.
+    /// Adds records or measurements.
     pub(crate) fn add(&self, records: u64) {
         if let Some(bar) = &self.0 {
             bar.inc(records);
         }
     }
 
-    /// Removes the bar, so that what is printed next begins at the line's start.
+    /// Removes the bar, so that the next output starts at the beginning of the line.
     pub(crate) fn clear(&self) {
         if let Some(bar) = &self.0 {
             bar.finish_and_clear();

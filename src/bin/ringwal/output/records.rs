@@ -1,4 +1,4 @@
-//! Records on standard output, in each of the formats.
+//! Prints records to standard output in each of the formats.
 
 use std::fmt;
 use std::io::{self, BufWriter, Write};
@@ -12,8 +12,8 @@ use crate::output::exit::Failure;
 use crate::output::json::{Integer, Weight};
 use crate::output::stream::{say_also, stdout, unless_closed};
 
-/// The first 16 hex digits of the BLAKE3 hash of a record: what acknowledgements and `--format
-/// digest` show of it.
+/// The first 16 hex digits of the BLAKE3 hash of a record, as acknowledgements and `--format
+/// digest` show it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Digest([u8; 8]);
 
@@ -36,8 +36,8 @@ impl fmt::Display for Digest {
     }
 }
 
-/// Prints records until they end or nobody reads any more, which is no failure: `dump | head` is
-/// ordinary.
+/// Prints records until they end or the reader closes the pipe; the latter is no failure, since
+/// `dump | head` is common.
 pub(crate) fn print_records(
     records: impl Iterator<Item = Result<Record>>,
     dir: &Path,
@@ -57,7 +57,7 @@ pub(crate) fn print_records(
             Ok((record, Some(event))) => write_event(&mut out, record.seq().get(), &event),
             Ok((record, None)) => write_record(&mut out, &record, format, framing),
             Err(error) => {
-                // What is before the damage is shown even if the error is what matters.
+                // Show the records before the damage, even though the error decides the exit code.
                 if let Err(error) = unless_closed(out.flush()) {
                     say_also(format_args!("ringwal: {}", Failure::Output(error)));
                 }

@@ -1,4 +1,4 @@
-//! What is said of a command line that is none, and of one that only asks for help.
+//! Messages for a command line that does not parse, and for help requests.
 
 use clap::builder::StyledStr;
 use clap::error::{ContextKind, ContextValue, Error};
@@ -7,11 +7,11 @@ use clap::{Arg, Command};
 use crate::output::exit::{Failure, USAGE};
 use crate::output::stream::{print, say_also, stderr_is_terminal, stdout_is_terminal};
 
-/// Prints it: help to standard output, anything else to standard error. Gives the exit code.
+/// Prints help to standard output and anything else to standard error. Returns the exit code.
 ///
 /// # Errors
 ///
-/// What kept help from being printed.
+/// Help could not be printed.
 pub(crate) fn tell(error: &Error, mut command: Command) -> Result<u8, Failure> {
     if error.exit_code() == 0 {
         print(shown(&error.render(), stdout_is_terminal()))?;
@@ -36,7 +36,7 @@ fn shown(text: &StyledStr, is_terminal: bool) -> String {
     if has_colors { text.ansi().to_string() } else { text.to_string() }
 }
 
-/// The environment variable that gave the value which was refused, and what it is.
+/// The name and value of the environment variable that supplied the refused value.
 fn variable_of(error: &Error, command: &Command) -> Option<(String, String)> {
     let Some(ContextValue::String(named)) = error.get(ContextKind::InvalidArg) else { return None };
     let is_named = |arg: &&Arg| arg.to_string() == *named;

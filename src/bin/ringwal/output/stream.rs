@@ -1,13 +1,12 @@
-//! Standard input, output and error: all that the command reads from and writes to them goes
-//! through here.
+//! Standard input, output and error: the command reads and writes them only through this module.
 //!
-//! 1. A stream that does not block, because another program left it so, is waited for.
-//! 2. A reader who went away is no failure of what is printed: [`print`] and [`say`] drop the rest.
-//!    Who has to know, as of an acknowledgement, writes to [`stdout`] and sees it.
-//! 3. Every other error is a value, never a panic, and ends in an exit code.
-//! 4. Nothing is kept back: what was written is the system's.
+//! 1. If another program left a stream non-blocking, calls wait until it is ready.
+//! 2. A closed pipe is no failure of printing: [`print()`] and [`say`] drop the rest. Code that
+//!    must know, such as for acknowledgements, writes to [`stdout`] and gets the error.
+//! 3. Every other error is returned, never a panic, and ends in an exit code.
+//! 4. Nothing is buffered here: written bytes have reached the system.
 //!
-//! Threading: who has a stream has it alone, until it is dropped.
+//! Threading: a stream handle holds the lock of its stream until it is dropped.
 
 use std::fmt;
 use std::io::{self, Read, StderrLock, StdinLock, StdoutLock, Write};
@@ -54,7 +53,7 @@ pub(crate) fn stderr_is_terminal() -> bool {
 ///
 /// # Errors
 ///
-/// [`Failure::Output`], unless nobody reads it any more.
+/// [`Failure::Output`], except for a closed pipe.
 pub(crate) fn print(text: impl fmt::Display) -> Result<(), Failure> {
     let written = stdout().write_all(text.to_string().as_bytes());
     unless_closed(written).map(drop).map_err(Failure::Output)
@@ -64,23 +63,23 @@ pub(crate) fn print(text: impl fmt::Display) -> Result<(), Failure> {
 ///
 /// # Errors
 ///
-/// [`Failure::Messages`], unless nobody reads it any more.
+/// [`Failure::Messages`], except for a closed pipe.
 pub(crate) fn say(line: impl fmt::Display) -> Result<(), Failure> {
     let written = stderr().write_all(format!("{line}\n").as_bytes());
     unless_closed(written).map(drop).map_err(Failure::Messages)
 }
 
-/// [`say`] beside a failure that ends the command: if it cannot be said, the exit code of that
-/// failure still says of what kind it is.
+/// [`say`] next to a failure that ends the command. If this message cannot be printed, the exit
+/// code still tells the kind of failure.
 pub(crate) fn say_also(line: impl fmt::Display) {
     let _unsaid = say(line);
 }
 
-/// Whether a stream still has a reader.
+/// Whether the stream still has a reader.
 ///
 /// # Errors
 ///
-/// What else went wrong.
+/// Any other error.
 pub(crate) fn unless_closed(written: io::Result<()>) -> io::Result<bool> {
     match written {
         Ok(()) => Ok(true),
@@ -91,8 +90,8 @@ pub(crate) fn unless_closed(written: io::Result<()>) -> io::Result<bool> {
 
 #[cfg(unix)]
 fn write_some(stream: &mut impl std::os::fd::AsFd, bytes: &[u8]) -> io::Result<usize> {
-    // Around the buffer of the standard library: it does not tell how much it took before a stream
-    // would block.
+    // Bypass the standard library's buffer: it does not report how many bytes it took before a
+    // stream would block.
     loop {
         match system::write(stream.as_fd(), bytes) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {

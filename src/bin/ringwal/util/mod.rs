@@ -1,4 +1,4 @@
-//! What is below every command: processes, signals, random numbers, calls to the system.
+//! Helpers below every command: processes, signals, random numbers, system calls.
 
 pub(crate) mod process;
 pub(crate) mod random;

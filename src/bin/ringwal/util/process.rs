@@ -1,14 +1,14 @@
-//! Processes of this program: itself once more, and what one of them has taken.
+//! Processes of this program: starting another one, and its memory and descriptors.
 //!
-//! What the system does not tell is `None`, never 0.
+//! A figure that the system does not report is `None`, never 0.
 
 use std::fs;
 use std::io::{self, BufReader};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
-/// Starts a command whose standard input and output are pipes to this process, in a group of its
-/// own: signals of the terminal reach this process alone.
+/// Starts a command with piped standard input and output, in its own process group: signals from
+/// the terminal reach this process only.
 pub(crate) fn start_piped(
     mut command: Command,
 ) -> io::Result<(Child, ChildStdin, BufReader<ChildStdout>)> {
@@ -22,7 +22,7 @@ pub(crate) fn start_piped(
     Ok((child, input, output))
 }
 
-/// This program, also when its file was replaced while a run of hours goes on.
+/// The path of this program. It stays valid if the file is replaced during a long run.
 pub(crate) fn own_program() -> io::Result<PathBuf> {
     if cfg!(target_os = "linux") {
         return Ok(PathBuf::from("/proc/self/exe"));
@@ -30,17 +30,17 @@ pub(crate) fn own_program() -> io::Result<PathBuf> {
     std::env::current_exe()
 }
 
-/// The resident memory of a process, which is a number or `self`.
+/// The resident memory of a process; `process` is a number or `self`.
 pub(crate) fn resident_kib(process: &str) -> Option<u64> {
     let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
     line.trim().trim_end_matches("kB").trim().parse().ok()
 }
 
-/// The open descriptors of a process.
+/// The number of open descriptors of a process.
 pub(crate) fn descriptors(process: &str) -> Option<u64> {
     let listed = fs::read_dir(format!("/proc/{process}/fd")).ok()?.count() as u64;
-    // One of this process is that of the listing itself.
+    // One of our own descriptors belongs to the listing itself.
     Some(listed - u64::from(process == "self" && listed > 0))
 }
 

@@ -1,4 +1,4 @@
-//! A small random number generator, the same on every machine.
+//! A small random number generator with the same output on every machine.
 
 /// The SplitMix64 generator: a full period, and good bits from any starting point.
 pub(crate) fn splitmix64(state: &mut u64) -> u64 {

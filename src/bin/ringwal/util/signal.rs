@@ -1,7 +1,6 @@
-//! Stopping: one switch that a signal or the first failure turns, and that everybody watches.
+//! A stop switch that a signal or the first failure turns, and that all threads watch.
 //!
-//! The first SIGINT, SIGTERM or SIGHUP turns it; a second SIGINT or SIGTERM does what the signal
-//! does by default.
+//! The first SIGINT, SIGTERM or SIGHUP turns it. A second SIGINT or SIGTERM has its default effect.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,18 +8,18 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crossbeam_channel::{Receiver, Sender};
 
-/// The switch. Clones are the same switch.
+/// The switch. Clones share its state.
 #[derive(Clone, Debug)]
 pub(crate) struct Stop {
-    shared: Arc<Shared>,
+    shared: Arc<StopState>,
     receiver: Receiver<()>,
 }
 
 #[derive(Debug)]
-struct Shared {
+struct StopState {
     stopped: AtomicBool,
-    /// Dropped when it is turned, which is what wakes everybody who selects on the receiver, and
-    /// why it was turned.
+    /// The sender is dropped when the switch is turned, which wakes every thread that selects on
+    /// the receiver. The text is the reason.
     inner: Mutex<(Option<Sender<()>>, Option<&'static str>)>,
 }
 
@@ -28,10 +27,10 @@ impl Stop {
     pub(crate) fn new() -> Stop {
         let (sender, receiver) = crossbeam_channel::bounded(0);
         let inner = Mutex::new((Some(sender), None));
-        Stop { shared: Arc::new(Shared { stopped: AtomicBool::new(false), inner }), receiver }
+        Stop { shared: Arc::new(StopState { stopped: AtomicBool::new(false), inner }), receiver }
     }
 
-    /// Turns it. Only the first reason is kept. Returns whether this was the first time.
+    /// Turns the switch and keeps the first reason. Returns whether this call was the first.
     pub(crate) fn stop(&self, reason: &'static str) -> bool {
         let mut inner = self.shared.inner.lock().unwrap_or_else(PoisonError::into_inner);
         let first = inner.0.take().is_some();
@@ -46,19 +45,19 @@ impl Stop {
         self.shared.stopped.load(Ordering::Acquire)
     }
 
-    /// A channel that disconnects when it is turned, to select on.
+    /// A channel to select on; it disconnects when the switch is turned.
     pub(crate) fn receiver(&self) -> &Receiver<()> {
         &self.receiver
     }
 
-    /// Why it was turned.
+    /// Why the switch was turned.
     pub(crate) fn reason(&self) -> Option<&'static str> {
         self.shared.inner.lock().unwrap_or_else(PoisonError::into_inner).1
     }
 }
 
-/// Lets SIGINT, SIGTERM and SIGHUP turn `stop`, for as long as the process lives. A SIGHUP that was
-/// ignored when it started, as `nohup` has it, stays so.
+/// Makes SIGINT, SIGTERM and SIGHUP turn `stop` for the life of the process. SIGHUP stays ignored
+/// if it was ignored at start, as under `nohup`.
 #[cfg(unix)]
 pub(crate) fn stop_on_signals(stop: &Stop) -> io::Result<()> {
     use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
@@ -75,9 +74,9 @@ pub(crate) fn stop_on_signals(stop: &Stop) -> io::Result<()> {
                 SIGHUP => "SIGHUP",
                 _ => "SIGTERM",
             };
-            // A terminal that is closed may send its signal more than once.
+            // A closing terminal may send SIGHUP more than once.
             if !stop.stop(name) && signal != SIGHUP {
-                // It ends the process; if it could not, there would be nothing else to try.
+                // This ends the process; nothing else could be tried if it failed.
                 let _ = signal_hook::low_level::emulate_default_handler(signal);
             }
         }
@@ -85,7 +84,7 @@ pub(crate) fn stop_on_signals(stop: &Stop) -> io::Result<()> {
     Ok(())
 }
 
-/// Elsewhere an interrupt ends the process at once, which a log survives.
+/// On other systems an interrupt ends the process at once, which a log survives.
 #[cfg(not(unix))]
 pub(crate) fn stop_on_signals(_: &Stop) -> io::Result<()> {
     Ok(())
@@ -96,7 +95,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_first_reason_is_kept_and_everybody_is_woken() {
+    fn the_first_reason_is_kept_and_all_threads_are_woken() {
         let stop = Stop::new();
         let waiting = stop.clone();
         assert!(!waiting.is_stopped());

@@ -1,12 +1,12 @@
-//! The few calls to the operating system that the standard library has no safe form of. The unsafe
-//! island of the command: it uses the public API of the crate, and so cannot share `src/sys.rs`.
+//! System calls for which the standard library has no safe form. This is the unsafe island of the
+//! command, which uses only the public API of the crate and cannot share `src/sys.rs`.
 //!
-//! Each function is safe to call with any arguments. What a platform does not have is absent or
-//! answers "unknown".
+//! Each function is safe to call with any arguments. On platforms without a call, it is absent or
+//! returns "unknown".
 
 #![allow(unsafe_code)]
 
-/// What the system allows a process at most.
+/// A resource limit of a process.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Limit {
     /// The length of a file: `ulimit -f`.
@@ -18,13 +18,13 @@ pub(crate) enum Limit {
 #[cfg(unix)]
 pub(crate) use unix::{Ready, ignore_file_size_signal, is_ignored, soft_limit, wait_until, write};
 
-/// Answers of the operating system that the standard library has no stable name for; `None` where
-/// there is no such answer.
+/// System error codes without a stable name in the standard library; `None` where the system has no
+/// such code.
 #[cfg(unix)]
 pub(crate) mod answer {
-    /// No descriptor is left for this process.
+    /// The process has no free descriptor.
     pub(crate) const NO_DESCRIPTOR: Option<i32> = Some(libc::EMFILE);
-    /// Symbolic links lead in a circle.
+    /// Symbolic links form a loop.
     pub(crate) const CIRCLE: Option<i32> = Some(libc::ELOOP);
 }
 
@@ -34,7 +34,7 @@ pub(crate) mod answer {
     pub(crate) const CIRCLE: Option<i32> = None;
 }
 
-/// Whether an error is one of the answers.
+/// Whether an error has the given code.
 pub(crate) fn is_answer(error: &std::io::Error, answer: Option<i32>) -> bool {
     answer.is_some() && error.raw_os_error() == answer
 }
@@ -54,23 +54,23 @@ mod unix {
 
     use super::Limit;
 
-    /// The longest write: what every unix takes in one call.
+    /// The longest single write that every Unix accepts.
     const WRITE_BYTES_MAX: usize = 1 << 30;
 
-    /// What a descriptor is waited for.
+    /// The readiness to wait for.
     #[derive(Clone, Copy, Debug)]
     pub(crate) enum Ready {
         ToRead,
         ToWrite,
     }
 
-    /// Lets a write beyond the file-size limit fail, instead of ending the process without a word.
+    /// Makes a write beyond the file-size limit fail instead of killing the process.
     pub(crate) fn ignore_file_size_signal() {
         // SAFETY: no handler is installed: the signal is ignored from now on.
         let _before = unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
     }
 
-    /// Whether whoever started this process had it ignore a signal, as `nohup` does.
+    /// Whether the parent process had this process ignore a signal, as `nohup` does.
     pub(crate) fn is_ignored(signal: i32) -> bool {
         let mut action = std::mem::MaybeUninit::<libc::sigaction>::zeroed();
         // SAFETY: no new action is given, and `action` has room for the one that is there.
@@ -83,7 +83,7 @@ mod unix {
         action.sa_sigaction == libc::SIG_IGN
     }
 
-    /// The soft limit; `None` if there is none or it is not known.
+    /// The soft limit; `None` if there is none or it is unknown.
     #[allow(clippy::unnecessary_cast, reason = "its type is another on other systems")]
     pub(crate) fn soft_limit(limit: Limit) -> Option<u64> {
         let resource = match limit {
@@ -96,7 +96,7 @@ mod unix {
         (code == 0 && found.rlim_cur != libc::RLIM_INFINITY).then_some(found.rlim_cur as u64)
     }
 
-    /// Writes some of `bytes`, in one call.
+    /// Writes some of `bytes` in one call.
     pub(crate) fn write(fd: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
         let len = bytes.len().min(WRITE_BYTES_MAX);
         // SAFETY: the descriptor is borrowed through the call, and so are `len` bytes, which the
@@ -105,7 +105,7 @@ mod unix {
         usize::try_from(written).map_err(|_| io::Error::last_os_error())
     }
 
-    /// Sleeps until a descriptor can be used, or is at its end. May return early.
+    /// Waits until a descriptor is ready or at its end. May return early.
     pub(crate) fn wait_until(fd: BorrowedFd<'_>, ready: Ready) -> io::Result<()> {
         const FOR_EVER: libc::c_int = -1;
         let events = match ready {
