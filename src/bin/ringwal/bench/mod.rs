@@ -1,23 +1,23 @@
-//! `ringwal bench`: a log beside the raw limits of its file system, in one run.
+//! `ringwal bench`: measures a log against the raw limits of its file system, in one run.
 //!
 //! ```text
-//! round 1: floors of case 1, case 1 │ floors of case 2, case 2 │ ... │ bandwidths
+//! round 1: baselines of case 1, case 1 │ baselines of case 2, case 2 │ ... │ bandwidths
 //! round 2: the same, and so on; then medians over rounds, ratios within rounds
-//! age: an old log and a young one, by turns
+//! age: an old log and a young one, interleaved
 //! recovery: a raw read of a log's files, the log opened and read, and so on
 //! ```
 //!
-//! 1. No figure of a log is shown unless all that it acknowledged was compared after the log was
-//!    opened again; one record that differs is an error, and no table is printed.
-//! 2. A floor runs at most once in a round, right before the first case that is compared with it.
-//! 3. The files of the raw limits have their blocks before they are measured, and a log has its
-//!    segments: as many as it was told to hold ready.
-//! 4. Everything happens in a directory of its own that is removed at the end, except after a
-//!    mismatch: then the log stays for whoever looks into it.
+//! 1. No figure of a log is shown unless every acknowledged record was compared after the log was
+//!    reopened. One record that differs is an error, and no table is printed.
+//! 2. A baseline runs at most once per round, right before the first case that is compared with it.
+//! 3. The blocks of the baseline files are allocated before they are measured, and a log has
+//!    prepared its segments: as many as it is configured to hold.
+//! 4. Everything happens in a scratch directory that is removed at the end, except after a
+//!    mismatch: then the log is kept for inspection.
 //! 5. It uses the public API of the crate, as a service would, and no unsafe code.
 //!
-//! Threading: the floors and the rings run on the main thread, the appends on threads of their
-//! own, logs that age in processes of their own.
+//! Threading: the baselines run on the main thread, appends on threads of their own, aged logs in
+//! processes of their own.
 
 mod aged;
 mod args;
@@ -63,7 +63,7 @@ use crate::util::signal::{Stop, stop_on_signals};
 
 pub(crate) use args::BenchArgs;
 
-/// Runs it.
+/// Runs the command.
 pub(crate) fn run(args: &BenchArgs) -> Result<ExitCode, Failure> {
     if let Some(dir) = &args.aged_log {
         return aged::run_process(args, dir);
@@ -73,8 +73,8 @@ pub(crate) fn run(args: &BenchArgs) -> Result<ExitCode, Failure> {
     stop_on_signals(&stop).map_err(|error| Failure::Setup("signal handlers", error))?;
     let mut scratch = Scratch::new(args.dir.as_deref())?;
     let device = Device::below(scratch.path());
-    // What cannot be written should be known before minutes of measuring; what is there already
-    // stays until there is something to replace it.
+    // Find out before minutes of measuring that the file cannot be written. Its old content stays
+    // until there are results to replace it.
     let mut options = File::options();
     let open = |path: &PathBuf| {
         let file = options.write(true).create(true).truncate(false).open(path);
@@ -125,7 +125,7 @@ pub(crate) fn run(args: &BenchArgs) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Writes `text` in place of what a file has; a stream has nothing to be replaced.
+/// Replaces the content of a file with `text`; a stream has no content to replace.
 fn replace(file: &mut File, text: &str) -> io::Result<()> {
     if file.metadata()?.is_file() {
         file.set_len(0)?;
@@ -133,7 +133,7 @@ fn replace(file: &mut File, text: &str) -> io::Result<()> {
     file.write_all(text.as_bytes())
 }
 
-/// A run.
+/// A run of the benchmark.
 struct Bench<'a> {
     setting: &'a Setting<'a>,
     dir: PathBuf,
@@ -143,12 +143,12 @@ struct Bench<'a> {
     dsync: Option<Ring>,
     results: Results,
     filesystem: String,
-    /// Counts the measurements of logs, so that each appends bytes of its own.
+    /// Counts the measurements of logs, so that each appends different bytes.
     run: u64,
 }
 
 impl<'a> Bench<'a> {
-    /// Prepares the raw files.
+    /// Prepares the baseline files.
     fn new(
         setting: &'a Setting<'a>,
         dir: &Path,
@@ -206,7 +206,8 @@ impl<'a> Bench<'a> {
         measured
     }
 
-    /// Measures a floor, unless none is asked for, it was in this round, or it cannot be.
+    /// Measures a baseline, unless baselines are off, it was measured in this round, or it is
+    /// unavailable.
     fn measure_baseline(&mut self, baseline: Baseline, round: usize) -> Result<(), Failure> {
         if !self.with_baselines || self.results.has_baseline(&baseline, round) {
             return Ok(());
@@ -222,7 +223,7 @@ impl<'a> Bench<'a> {
         Ok(())
     }
 
-    /// Recovers a log of `bytes` for each size, once a round.
+    /// Recovers a log of `bytes` for each size, once per round.
     fn measure_recoveries(
         &mut self,
         sizes: &[usize],
@@ -245,7 +246,7 @@ impl<'a> Bench<'a> {
         measured
     }
 
-    /// Lets a log grow old for each plan and age, once a round, beside a young one.
+    /// Ages a log for each plan and age, once per round, beside a young one.
     fn measure_ages(&mut self, plans: Vec<Plan>, rounds: u32) -> Result<(), Failure> {
         let per_round: usize = plans.iter().map(|plan| plan.ages.len()).sum();
         let progress = Progress::of_measurements(u64::from(rounds) * per_round as u64);
@@ -269,7 +270,7 @@ impl<'a> Bench<'a> {
         measured
     }
 
-    /// A measurement of a floor, `None` if there is no ring for it.
+    /// Measures a baseline; `None` if its ring is unavailable.
     fn baseline_sample(
         &mut self,
         baseline: &Baseline,

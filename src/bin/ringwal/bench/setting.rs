@@ -19,8 +19,8 @@ pub(crate) struct Setting<'a> {
 }
 
 impl<'a> Setting<'a> {
-    /// The same, for the time before something is measured: what was there before it, discards
-    /// and throttling among it, should have passed.
+    /// The same setting with a shorter duration, for the time before a measurement: effects of
+    /// earlier work, such as discards and throttling, should have ended.
     pub(crate) fn warm_up(&self) -> Setting<'a> {
         Setting { duration: (self.duration / 4).min(WARM_UP_MAX), ..*self }
     }
@@ -28,7 +28,7 @@ impl<'a> Setting<'a> {
 
 const WARM_UP_MAX: Duration = Duration::from_millis(500);
 
-/// The failure that says who stopped it.
+/// The failure of a run that a signal stopped.
 pub(crate) fn stopped(setting: &Setting<'_>) -> Failure {
     Failure::Stopped(setting.stop.reason().unwrap_or("a signal"))
 }

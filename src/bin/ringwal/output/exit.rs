@@ -82,7 +82,9 @@ impl fmt::Display for Failure {
             Failure::Raw(path, error) => {
                 write!(f, "{}: {error}{}", path.display(), LimitHint(error))
             }
-            Failure::Mismatch(what) => write!(f, "the log is not what it acknowledged: {what}"),
+            Failure::Mismatch(what) => {
+                write!(f, "the log does not hold what it acknowledged: {what}")
+            }
             Failure::Invariant(what) => write!(f, "an invariant failed: {what}"),
             Failure::Stopped(reason) => write!(f, "stopped by {reason}"),
             Failure::Request(what) => f.write_str(what),
@@ -127,7 +129,7 @@ fn code_of_path(error: &io::Error) -> u8 {
 fn fmt_error(error: &Error, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     match error {
         Error::Option { name, .. } => write!(f, "{error} ({})", flag(name)),
-        Error::Import { .. } => write!(f, "{error} (--up-to-damage takes what comes before)"),
+        Error::Import { .. } => write!(f, "{error} (--up-to-damage imports the records before it)"),
         Error::RecordTooLarge { .. } => {
             let option = "record_bytes_max";
             f.write_str(&error.to_string().replace(option, &flag(option)))

@@ -1,11 +1,11 @@
-//! What an aged log gives back when it is opened again: exactly its live records, or an error.
+//! Checks a reopened aged log: it must return exactly its live records.
 //!
-//! 1. They are there without a gap, from the first that was not truncated to the last that was
-//!    acknowledged, each with the bytes that were appended as that number.
-//! 2. What was truncated is gone: the log refuses to read it, and has no file before the first.
+//! 1. The records are complete, from the first not truncated to the last acknowledged, each with
+//!    the bytes appended under its number.
+//! 2. Truncated records are gone: the log refuses to read them and has no files for them.
 //!
-//! One thread appends, so the number of a record says what is in it, and nothing has to be kept
-//! to compare it: the memory of the process is the log's.
+//! One thread appends, so a record's number determines its content and no copy is needed for the
+//! comparison: the memory of the process is that of the log.
 
 use std::ops::RangeInclusive;
 
@@ -14,7 +14,7 @@ use ringwal::{Error, Log, Seq};
 use crate::bench::records::content::Content;
 use crate::output::exit::Failure;
 
-/// Compares the records of `log` with those of the numbers `live`; returns how many there are.
+/// Compares the records of `log` with those numbered `live`. Returns their number.
 pub(crate) fn check_live(
     log: &Log,
     live: &RangeInclusive<u64>,
@@ -22,21 +22,21 @@ pub(crate) fn check_live(
 ) -> Result<u64, Failure> {
     let (first, last) = (*live.start(), *live.end());
     if log.first_seq().get() != first {
-        return mismatch(format!("it begins at {}, and {first} was the first", log.first_seq()));
+        return mismatch(format!("it begins at {}, expected {first}", log.first_seq()));
     }
     let before = Seq::new(first - 1);
     if before > Seq::NONE && !matches!(log.reader_from(before), Err(Error::Truncated { .. })) {
-        return mismatch(format!("record {before} was truncated and is not refused"));
+        return mismatch(format!("record {before} was truncated but can be read"));
     }
     let mut next = first;
     for record in log.reader()? {
         let record = record?;
         let seq = record.seq().get();
         if seq > last {
-            return mismatch(format!("record {seq} is there, and {last} was the last"));
+            return mismatch(format!("record {seq} is there, but {last} was the last"));
         }
         if seq != next {
-            return mismatch(format!("record {next} was acknowledged, and {seq} follows"));
+            return mismatch(format!("record {next} was acknowledged, but {seq} follows"));
         }
         if record.data() != content.record(seq - 1) {
             return mismatch(format!("record {seq} does not have the bytes that were appended"));
@@ -45,7 +45,7 @@ pub(crate) fn check_live(
     }
     if next <= last {
         let lost = last + 1 - next;
-        return mismatch(format!("{lost} acknowledged records before {} are not there", last + 1));
+        return mismatch(format!("{lost} acknowledged records before {} are missing", last + 1));
     }
     let (found, records) = (log.recovery().records, next - first);
     if found != records {
@@ -104,7 +104,7 @@ mod tests {
     fn a_lost_record_and_one_too_many_are_a_mismatch() {
         let (_parent, log) = two_of_four();
         assert!(complaint(&log, 7, 3..=5).contains("1 acknowledged records before 6"));
-        assert!(complaint(&log, 7, 3..=3).contains("record 4 is there, and 3 was the last"));
+        assert!(complaint(&log, 7, 3..=3).contains("record 4 is there, but 3 was the last"));
     }
 
     #[test]

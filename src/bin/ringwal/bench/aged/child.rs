@@ -1,4 +1,4 @@
-//! The process that owns a log, as its parent knows it.
+//! The parent's handle on the process that owns a log.
 
 use std::fmt;
 use std::io::{self, BufRead, BufReader, Write};
@@ -10,7 +10,7 @@ use crate::bench::aged::protocol::{Appended, Opened, Request, Usage, answered};
 use crate::output::exit::Failure;
 use crate::util::process::{own_program, start_piped};
 
-/// The process; it ends when this is dropped, whatever it does.
+/// The process. Dropping this kills it.
 pub(crate) struct Child {
     child: process::Child,
     input: Option<ChildStdin>,
@@ -18,37 +18,37 @@ pub(crate) struct Child {
 }
 
 impl Child {
-    /// Starts it, with a new log in `dir`.
+    /// Starts the process with a new log in `dir`.
     pub(crate) fn start(dir: &Path, run: u64, size: usize) -> Result<Child, Failure> {
         let mut command = Command::new(own_program().map_err(failed)?);
-        // All options of this process are its own: none can be forgotten.
+        // Pass on all options of this process, so none can be forgotten.
         command.args(["bench", "--life"]).arg(dir).args(std::env::args_os().skip(2));
         let (child, input, output) = start_piped(command).map_err(failed)?;
         let mut child = Child { child, input: Some(input), output };
         child.ask(Request::Begin { run, size }).map(|_| child)
     }
 
-    /// Appends so many records.
+    /// Appends this many records.
     pub(crate) fn append(&mut self, records: u64) -> Result<Appended, Failure> {
         self.figures(Request::Append(records))
     }
 
-    /// What it has taken.
+    /// Reads the resource usage of the process.
     pub(crate) fn usage(&mut self) -> Result<Usage, Failure> {
         self.figures(Request::Usage)
     }
 
-    /// Truncates to so many records.
+    /// Truncates to the last `records`.
     pub(crate) fn keep(&mut self, records: u64) -> Result<(), Failure> {
         self.ask(Request::Keep(records)).map(drop)
     }
 
-    /// Closes the log, opens it and compares it.
+    /// Closes the log, reopens it and compares its records.
     pub(crate) fn reopen(&mut self) -> Result<Opened, Failure> {
         self.figures(Request::Reopen)
     }
 
-    /// Lets it close the log and end.
+    /// Makes the process close the log and end.
     pub(crate) fn finish(&mut self) -> Result<(), Failure> {
         self.input = None;
         let status = self.child.wait().map_err(failed)?;
@@ -67,7 +67,7 @@ impl Child {
         };
         match answer_line {
             Ok(bytes) if bytes > 0 => answered(&line).map(str::to_owned),
-            // It tells a failure before it ends; this is an end without a word.
+            // The process reports a failure before it ends; this end came without a report.
             _ => Err(self.child.wait().map_or_else(failed, ended)),
         }
     }
@@ -75,8 +75,8 @@ impl Child {
 
 impl Drop for Child {
     fn drop(&mut self) {
-        // After a failure nobody waits for what it still does; killing a process that has ended
-        // does nothing.
+        // After a failure, nothing waits for its remaining work. Killing an ended process does
+        // nothing.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -87,5 +87,5 @@ fn failed(error: io::Error) -> Failure {
 }
 
 fn ended(status: impl fmt::Display) -> Failure {
-    Failure::Invariant(format!("the process of a log ended by itself, {status}"))
+    Failure::Invariant(format!("the process of a log ended unexpectedly, {status}"))
 }

@@ -1,26 +1,26 @@
-//! Measures what a log costs after a long life beside what a young one costs, by turns.
+//! Measures the cost of an aged log beside that of a young one; their turns are interleaved.
 //!
 //! ```text
-//! old    fill to age N ─────────── │ append    append    │ look │ open    open    │ half, quarter
-//! young  fill to age 1 ─           │   append    append  │ look │   open    open  │
+//! old    fill to age N ─────────── │ append    append    │ usage │ open    open    │ half, quarter
+//! young  fill to age 1 ─           │   append    append  │ usage │   open    open  │
 //! ```
 //!
-//! The age of a log is what was appended to it in its life, as a multiple of its live bytes: the
-//! caller truncates from the front all the time, as a service with checkpoints does.
+//! The age of a log is the total appended to it, as a multiple of its live bytes: the caller keeps
+//! truncating from the front, as a service with checkpoints does.
 //!
-//! 1. Each log is a process of its own (`life`), so that its memory, its descriptors and its
-//!    processor time are its own. It stays open until it is looked at: what grows with every
-//!    append has the whole life to grow in.
-//! 2. A young log was filled once and truncated a little, so that it recycles segments as the old
-//!    one does: a log that was never truncated writes more.
-//! 3. A ratio is that of an old and a young log whose turns are within seconds of each other and
-//!    change order; both append, truncate and open the same amounts.
-//! 4. Each time a log is opened, every live record is compared, and what was truncated has to be
-//!    gone (`check`).
-//! 5. The log of the greatest age is then cut to a half and to a quarter, by truncation, and opened
-//!    again: that is how the time to open depends on what is live.
+//! 1. Each log has a process of its own (`process`), so its memory, descriptors and CPU time are
+//!    separate. The process stays open until its usage is read: anything that grows with every
+//!    append has had the whole age to grow.
+//! 2. A young log was filled once and truncated a little, so it recycles segments like the old one;
+//!    a log that was never truncated writes more.
+//! 3. A ratio compares an old and a young log whose turns are seconds apart and alternate in order.
+//!    Both append, truncate and open the same amounts.
+//! 4. Each time a log is opened, every live record is compared, and truncated records must be gone
+//!    (`check`).
+//! 5. The oldest log is then truncated to a half and to a quarter and reopened, which shows how the
+//!    time to open depends on the live bytes.
 //!
-//! It does not measure the close.
+//! Closing is not measured.
 
 mod check;
 mod child;
@@ -41,14 +41,15 @@ pub(crate) use plan::Plan;
 pub(crate) use process::run as run_process;
 pub(crate) use results::{AgedResult, AgedRow};
 
-/// Turns of appending; all of them together append as much as is live.
+/// Turns of appending; together they append as much as is live.
 const TURNS: usize = 4;
 /// Turns of opening.
 const OPENINGS: usize = 3;
-/// What the oldest log is cut to: its live records, divided by these.
+/// The oldest log is truncated to its live records divided by these.
 const CUTS: [u64; 2] = [2, 4];
 
-/// Measures a log of an age beside a young one, both in new directories in `dir`, which go.
+/// Measures a log of the given age beside a young one, both in new directories in `dir` that are
+/// removed afterwards.
 pub(crate) fn measure(
     setting: &Setting<'_>,
     dir: &Path,
@@ -62,7 +63,7 @@ pub(crate) fn measure(
         fill(setting, child, plan, age)?;
     }
     let piece = plan.live_records() / TURNS as u64;
-    // The young log truncates for the first time, too: from then on both recycle segments.
+    // This is the first truncation of the young log; from then on both recycle segments.
     interleaved(setting, &mut pair, 1, |child| child.append(piece))?;
     let [old_appends, young_appends] =
         interleaved(setting, &mut pair, TURNS, |child| child.append(piece))?;
@@ -90,11 +91,11 @@ pub(crate) fn measure(
     })
 }
 
-/// Appends until the log has the age.
+/// Appends until the log has reached the age.
 fn fill(setting: &Setting<'_>, child: &mut Child, plan: &Plan, age: u64) -> Result<(), Failure> {
     let mut left = age * plan.live_records();
     while left > 0 {
-        // Between two pieces it can be stopped.
+        // A run can be stopped between two pieces.
         if setting.stop.is_stopped() {
             return Err(stopped(setting));
         }
@@ -105,7 +106,7 @@ fn fill(setting: &Setting<'_>, child: &mut Child, plan: &Plan, age: u64) -> Resu
     Ok(())
 }
 
-/// Lets both do the same by turns; who is first in one turn is second in the next.
+/// Runs an action on both logs in turns; the order alternates.
 fn interleaved<L, T>(
     setting: &Setting<'_>,
     pair: &mut [L; 2],

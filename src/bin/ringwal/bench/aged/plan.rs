@@ -1,44 +1,44 @@
-//! What a run of `--mode age` appends: from the options, or why they do not go together.
+//! The plan of `--mode age`, derived from the options, or why they contradict each other.
 
 use crate::bench::args::{BenchArgs, ModeArg};
 use crate::output::exit::Failure;
 
-/// Logs with records of one size.
+/// A plan for logs with records of one size.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Plan {
-    /// The bytes of a record.
+    /// The size of a record.
     pub(crate) size: usize,
     /// The bytes of records that the caller keeps.
     pub(crate) live_bytes: u64,
     pub(crate) segment_bytes: u64,
-    /// Records that are not acknowledged, at most.
+    /// Maximum number of unacknowledged records.
     pub(crate) window: usize,
-    /// Ascending, each once.
+    /// Ascending and distinct.
     pub(crate) ages: Vec<u64>,
 }
 
-/// What is live if nothing is said: thousands of records of each usual size, and some segments.
+/// The default number of live bytes: thousands of records of each usual size, and several segments.
 const LIVE_BYTES: u64 = 32 << 20;
-/// Segments that hold what is live if nothing is said: enough that truncation is a small step.
+/// The default number of segments for the live bytes: enough to make truncation a small step.
 const SEGMENTS: u64 = 16;
-/// The fewest, so that what is live can be told from what is not.
+/// The minimum, so that live bytes can be told from truncated ones.
 const SEGMENTS_MIN: u64 = 8;
-/// A window may be as large as a segment: it bounds a batch, and a segment has at least one.
+/// A window may be as large as a segment: it bounds a batch, and a segment holds at least one.
 const WINDOW_PART: u64 = SEGMENTS_MIN;
-/// Fewer live records could not be divided into turns and parts.
+/// Fewer live records cannot be divided into turns and parts.
 const RECORDS_MIN: u64 = 64;
-/// No run of a benchmark should have to write more than this to one log.
+/// No benchmark should have to write more than this to one log.
 const APPENDED_BYTES_MAX: u64 = 1 << 40;
-/// What is appended between two looks at whether to stop.
+/// The bytes appended between two checks of the stop switch.
 const PIECE_BYTES: u64 = 16 << 20;
 
 impl Plan {
-    /// How many records the caller keeps.
+    /// The number of records that the caller keeps.
     pub(crate) fn live_records(&self) -> u64 {
         self.live_bytes / self.size as u64
     }
 
-    /// How many make up a segment, about: as often the caller truncates.
+    /// The approximate number of records in a segment, which is also the interval of truncations.
     pub(crate) fn segment_records(&self) -> u64 {
         (self.segment_bytes / self.size as u64).max(1)
     }
@@ -52,7 +52,7 @@ impl Plan {
         self.ages.last().copied().unwrap_or(1)
     }
 
-    /// For records of `size` bytes.
+    /// A plan for records of `size` bytes.
     pub(crate) fn new(args: &BenchArgs, size: usize) -> Result<Plan, Failure> {
         let live_bytes = args.bytes.unwrap_or(LIVE_BYTES);
         let segment_bytes = args.engine.segment_bytes().unwrap_or(live_bytes / SEGMENTS);
@@ -80,7 +80,7 @@ impl Plan {
                  {live_bytes} live bytes: raise --bytes or lower --window or --size"
             ));
         }
-        // Each log goes on for a life-time and a quarter while it is measured.
+        // The measurement itself appends another one and a quarter times the live bytes.
         let appended = live_bytes.saturating_mul(plan.oldest() + 2);
         if appended > APPENDED_BYTES_MAX {
             return refused(format!(
@@ -94,7 +94,7 @@ impl Plan {
 }
 
 impl BenchArgs {
-    /// The logs that are aged, one plan for each size of records.
+    /// The plans of a run, one per record size.
     pub(crate) fn plans(&self) -> Result<Vec<Plan>, Failure> {
         let mut plans = Vec::new();
         if self.mode.contains(&ModeArg::Age) {

@@ -1,9 +1,9 @@
-//! The life of a log, in a process of its own: it does what its parent asks, one line at a time.
+//! The process that owns an aged log: it handles requests of its parent, one per line.
 //!
-//! 1. Records are appended by one thread, a window of them outstanding, and after each segment's
-//!    worth the log is truncated to what the caller keeps. All of that is in the time of appending.
-//! 2. It keeps a window of tickets and a few numbers, however much it appends.
-//! 3. It ends when its standard input does, and closes the log.
+//! 1. One thread appends records with a window outstanding, and truncates the log after each
+//!    segment. Both are part of the append time.
+//! 2. It holds a window of tickets and a few numbers, however much it appends.
+//! 3. It closes the log and ends when its standard input ends.
 
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Write};
@@ -26,14 +26,14 @@ use crate::output::exit::Failure;
 use crate::output::stream::{stdin, stdout};
 use crate::util::process::{descriptors, resident_kib};
 
-/// After a truncation less than this many times of what the caller keeps is there: what is beyond
-/// it is a part of one segment, and a quarter of what is live has at least two.
+/// After a truncation, fewer than this many times the kept records remain: the excess is part of
+/// one segment, and a quarter of the live records spans at least two.
 const KEPT_MAX: u64 = 2;
 
-/// Runs it: `ringwal bench --life DIR`.
+/// Runs `ringwal bench --life DIR`.
 pub(crate) fn run(args: &BenchArgs, dir: &Path) -> Result<ExitCode, Failure> {
     let mut aged_log = None;
-    // A buffered one would hold an answer back until there are more.
+    // Unbuffered: a buffer would hold back answers.
     let mut output = stdout();
     for line in BufReader::new(stdin()).lines() {
         let answered = line.map_err(Failure::Input).and_then(|line| {
@@ -43,7 +43,7 @@ pub(crate) fn run(args: &BenchArgs, dir: &Path) -> Result<ExitCode, Failure> {
         let line = answer(answered.as_ref().map(String::clone));
         writeln!(output, "{line}").and_then(|()| output.flush()).map_err(Failure::Output)?;
         if let Err(failure) = answered {
-            // The parent says it.
+            // The parent prints the message.
             return Ok(ExitCode::from(failure.code()));
         }
     }
@@ -76,7 +76,7 @@ fn handle(
     }
 }
 
-/// A log and what its caller knows of it.
+/// A log and what its caller knows about it.
 struct AgedLog {
     builder: Builder,
     dir: PathBuf,
@@ -84,9 +84,9 @@ struct AgedLog {
     plan: Plan,
     log: Log,
     content: Content,
-    /// Records that were appended: the number of the last one.
+    /// The number of appended records, which is the number of the last one.
     appended: u64,
-    /// When the log is truncated next.
+    /// The record number at which the log is truncated next.
     truncate_at: u64,
 }
 
@@ -99,10 +99,10 @@ impl AgedLog {
         Ok(AgedLog { builder, dir, device, plan, log, content, appended: 0, truncate_at })
     }
 
-    /// Appends so many records and waits for all of them.
+    /// Appends records and waits for all of them.
     ///
-    /// The system adds up a thread's time at its ticks and when it gives up the processor, so that
-    /// is what it does before the counters are read.
+    /// The system accounts a thread's CPU time at its ticks and when it yields, so the thread
+    /// yields before the counters are read.
     fn append(&mut self, records: u64) -> Result<Appended, Failure> {
         thread::yield_now();
         let mark = Mark::now(&self.device);
@@ -133,21 +133,21 @@ impl AgedLog {
         Ok(Appended { records, seconds: elapsed.as_secs_f64(), cpu_seconds })
     }
 
-    /// Truncates to the last `records`, or a few more: only whole segments go.
+    /// Truncates to the last `records` or a few more: only whole segments are removed.
     fn keep(&mut self, records: u64) -> Result<(), Failure> {
         let wanted = (self.appended + 1).saturating_sub(records).max(1);
         let first = self.log.truncate_before(Seq::new(wanted))?.first_seq.get();
         if first > wanted {
-            return mismatch(format!("record {wanted} is wanted, and {first} is the first"));
+            return mismatch(format!("record {wanted} was to be kept, but {first} is the first"));
         }
         let kept = self.appended + 1 - first;
         if kept > records.saturating_mul(KEPT_MAX) {
-            return mismatch(format!("{kept} records are left, and {records} were to be kept"));
+            return mismatch(format!("{kept} records are left, but {records} were to be kept"));
         }
         Ok(())
     }
 
-    /// What is there: from the first that was not truncated to the last.
+    /// The live records: from the first not truncated to the last.
     fn live(&self) -> RangeInclusive<u64> {
         self.log.first_seq().get()..=self.appended
     }
@@ -164,7 +164,7 @@ impl AgedLog {
         })
     }
 
-    /// Closes the log, opens it from the disk, as far as the system lets it, and compares it.
+    /// Closes the log, reopens it with a cold cache, as far as the system allows, and compares it.
     fn reopen(&mut self, cache_drop: CacheDrop) -> Result<Opened, Failure> {
         let live = self.live();
         self.log.close()?;
@@ -184,7 +184,10 @@ impl AgedLog {
         let last = since.elapsed();
         let segments = self.log.segments().len() as u64;
         if segments != names.len() as u64 {
-            return mismatch(format!("{segments} segments are live, and {} files", names.len()));
+            return mismatch(format!(
+                "{segments} segments are live, but there are {} files",
+                names.len()
+            ));
         }
         Ok(Opened {
             records,
@@ -208,7 +211,7 @@ mod tests {
         with_segments(4 << 10)
     }
 
-    /// The same with segments of so many bytes.
+    /// The same with segments of the given size.
     fn with_segments(bytes: u64) -> (tempfile::TempDir, AgedLog) {
         let parent = tempfile::tempdir().unwrap();
         let args = ["--mode", "age", "--size", "64", "--bytes", "32KiB"];

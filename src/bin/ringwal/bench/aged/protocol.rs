@@ -1,6 +1,6 @@
-//! What is asked of the process that owns a log, and what it answers: lines of words.
+//! The protocol between a parent and the process that owns a log: lines of words.
 //!
-//! | asked | answered, in this order |
+//! | request | answer, in this order |
 //! |---|---|
 //! | `begin RUN SIZE` | nothing |
 //! | `append RECORDS` | records, seconds, seconds of processor time |
@@ -9,8 +9,8 @@
 //! | `reopen` | records, bytes of files, segments; seconds to open, of recovery, to the first and \
 //! to the last record |
 //!
-//! An answer begins with `ok`, or is `failed CODE EVIDENCE MESSAGE`, the last one. A figure that
-//! cannot be had is `-`.
+//! An answer begins with `ok`. A failure is `failed CODE EVIDENCE MESSAGE` and ends the process. An
+//! unavailable figure is `-`.
 
 use std::fmt;
 use std::str::FromStr;
@@ -20,15 +20,15 @@ use crate::output::exit::Failure;
 /// A request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Request {
-    /// Make a new log, of records of so many bytes whose noise is that of the run.
+    /// Create a log for records of this size, with the noise of this run.
     Begin { run: u64, size: usize },
-    /// Append so many records, and truncate meanwhile.
+    /// Append this many records, truncating on the way.
     Append(u64),
-    /// Say what the process has taken.
+    /// Report the resource usage of the process.
     Usage,
-    /// Truncate to so many records.
+    /// Truncate to this many records.
     Keep(u64),
-    /// Close the log, open it again and compare all of it.
+    /// Close the log, reopen it and compare all records.
     Reopen,
 }
 
@@ -61,7 +61,7 @@ impl FromStr for Request {
     }
 }
 
-/// What appending took.
+/// The cost of appending.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Appended {
     pub(crate) records: u64,
@@ -69,31 +69,31 @@ pub(crate) struct Appended {
     pub(crate) cpu_seconds: Option<f64>,
 }
 
-/// What the process of a log has taken.
+/// The resource usage of the process.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Usage {
     pub(crate) resident_kib: Option<u64>,
     pub(crate) descriptors: Option<u64>,
-    /// In the directory of the log.
+    /// Files in the directory of the log.
     pub(crate) files: u64,
     pub(crate) strategy: String,
 }
 
-/// What opening took, with its files forgotten.
+/// The cost of opening with a cold cache.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Opened {
-    /// Compared, all that were live.
+    /// Live records, all of them compared.
     pub(crate) records: u64,
-    /// Of all segments.
+    /// The size of all segments.
     pub(crate) file_bytes: u64,
     pub(crate) segments: u64,
-    /// Until the log was open.
+    /// Seconds until the log was open.
     pub(crate) opened: f64,
-    /// What the log itself says its recovery took.
+    /// Seconds of recovery, as the log reports.
     pub(crate) recovered: f64,
-    /// Until its first record was there.
+    /// Seconds until the first record was read.
     pub(crate) first: f64,
-    /// Until all were there and compared.
+    /// Seconds until all records were read and compared.
     pub(crate) last: f64,
 }
 
@@ -159,7 +159,7 @@ impl FromStr for Opened {
     }
 }
 
-/// A figure, or a dash.
+/// A figure, or a dash if it is unavailable.
 struct Known<T>(Option<T>);
 
 impl<T: fmt::Display> fmt::Display for Known<T> {
@@ -171,19 +171,19 @@ impl<T: fmt::Display> fmt::Display for Known<T> {
     }
 }
 
-/// The answer as a line.
+/// The answer as one line.
 pub(crate) fn answer(result: Result<String, &Failure>) -> String {
     match result {
         Ok(answer) => format!("ok {answer}"),
         Err(failure) => {
-            // A message is one line, whatever is in it.
+            // Keep the message on one line.
             let message = failure.to_string().replace('\n', " ");
             format!("failed {} {} {message}", failure.code(), failure.is_evidence())
         }
     }
 }
 
-/// What a line answers.
+/// Parses an answer.
 pub(crate) fn answered(line: &str) -> Result<&str, Failure> {
     let line = line.trim_end();
     if let Some(answer) = line.strip_prefix("ok") {
@@ -214,7 +214,9 @@ fn known<T: FromStr>(line: &str, word: &str) -> Result<Option<T>, Failure> {
 }
 
 fn unexpected(line: &str) -> Failure {
-    Failure::Invariant(format!("the process of a log and its parent said {line:?}"))
+    Failure::Invariant(format!(
+        "unexpected line between the process of a log and its parent: {line:?}"
+    ))
 }
 
 #[cfg(test)]

@@ -1,46 +1,46 @@
-//! What was found of aged logs, round by round, and the ratios between them.
+//! The results of aged logs, round by round, and their ratios.
 //!
-//! A ratio is made within a round, of what was measured by turns, and only then is the median
-//! taken: what drifts over a run drifts in both.
+//! A ratio is computed within a round, from interleaved measurements, before the median over rounds
+//! is taken: a drift during the run affects both sides.
 
 use crate::bench::aged::plan::Plan;
 use crate::bench::aged::protocol::{Appended, Opened, Usage};
 use crate::bench::sample::median;
 
-/// A log at its age in one round, or the young one beside it.
+/// A log in one round: the old one, or the young one beside it.
 #[derive(Clone, Debug)]
 pub(crate) struct Aged {
     pub(crate) appends: Vec<Appended>,
-    /// After them.
+    /// The usage after the appends.
     pub(crate) usage: Usage,
     pub(crate) openings: Vec<Opened>,
 }
 
-/// The oldest log, cut to a part of what was live.
+/// The oldest log, truncated to a part of its live records.
 #[derive(Clone, Debug)]
 pub(crate) struct Part {
-    /// What was live, divided by this.
+    /// The live records were divided by this.
     pub(crate) share: u64,
     pub(crate) openings: Vec<Opened>,
 }
 
-/// Both in one round.
+/// Both logs in one round.
 #[derive(Clone, Debug)]
 pub(crate) struct AgedRound {
     pub(crate) old: Aged,
     pub(crate) young: Aged,
-    /// From the largest to the smallest; none but at the greatest age.
+    /// From the largest to the smallest; empty except at the greatest age.
     pub(crate) parts: Vec<Part>,
 }
 
-/// An age, round by round.
+/// The rounds of one age.
 #[derive(Clone, Debug)]
 pub(crate) struct AgedRow {
     pub(crate) age: u64,
     pub(crate) rounds: Vec<AgedRound>,
 }
 
-/// The logs with records of one size.
+/// The results of logs with records of one size.
 #[derive(Clone, Debug)]
 pub(crate) struct AgedResult {
     pub(crate) plan: Plan,
@@ -51,7 +51,7 @@ pub(crate) struct AgedResult {
 /// A figure of a log.
 pub(crate) type AgedFigure = fn(&Aged) -> Option<f64>;
 
-/// All of them, with their names in JSON.
+/// All figures, with their names in JSON.
 pub(crate) const AGED_FIGURES: [(AgedFigure, &str); 5] = [
     (Aged::per_second, "acked_per_second"),
     (Aged::cpu_micros, "cpu_micros_per_append"),
@@ -60,10 +60,10 @@ pub(crate) const AGED_FIGURES: [(AgedFigure, &str); 5] = [
     (|aged| Some(aged.usage.files as f64), "files"),
 ];
 
-/// A ratio of an old log to a young one.
+/// A ratio of the old log to the young one.
 pub(crate) type AgedRatio = fn(&AgedRound) -> Option<f64>;
 
-/// Those of appending and memory, with their names in JSON and in the table.
+/// The ratios of appending and memory, with their names in JSON and in the table.
 pub(crate) const AGED_RATIOS: [(AgedRatio, &str, &str); 3] = [
     (|round| round.ratio(Aged::cpu_micros), "ratio_of_cpu", "cpu"),
     (|round| round.ratio(Aged::per_second), "ratio_of_rate", "rate"),
@@ -74,10 +74,10 @@ pub(crate) const AGED_RATIOS: [(AgedRatio, &str, &str); 3] = [
     ),
 ];
 
-/// A time of an opening.
+/// A time of opening.
 pub(crate) type OpenFigure = fn(&Opened) -> f64;
 
-/// All of them, with their names in JSON and in the table.
+/// All times, with their names in JSON and in the table.
 pub(crate) const OPEN_FIGURES: [(OpenFigure, &str, &str); 4] = [
     (|it| it.opened, "opened_seconds", "opened-s"),
     (|it| it.recovered, "recovered_seconds", "recovered-s"),
@@ -85,16 +85,16 @@ pub(crate) const OPEN_FIGURES: [(OpenFigure, &str, &str); 4] = [
     (|it| it.last, "last_record_seconds", "last-s"),
 ];
 
-/// A ratio of openings, where a share of the records was live.
+/// A ratio of opening times where a given share of the records was live.
 pub(crate) type OpenRatio = fn(&AgedRound, u64, OpenFigure) -> Option<f64>;
 
-/// The times that are compared by what is live, with their names in the table.
+/// The times that are compared per live record, with their names in the table.
 pub(crate) const OPEN_RATIOS: [(OpenFigure, &str); 2] =
     [(|it| it.opened, "open"), (|it| it.recovered, "recovery")];
 
 impl Aged {
-    /// The median of the turns, so that one beside which the disk or a neighbour was busy does not
-    /// say what appending costs.
+    /// The median over the turns, so that one turn with a busy disk or neighbour does not determine
+    /// the cost of appending.
     fn median(&self, figure: impl Fn(&Appended) -> Option<f64>) -> Option<f64> {
         median(self.appends.iter().map(|turn| figure(turn).filter(|_| turn.records > 0)))
     }
@@ -113,7 +113,7 @@ pub(crate) fn open_time(openings: &[Opened], figure: OpenFigure) -> Option<f64> 
     median(openings.iter().map(|opened| Some(figure(opened))))
 }
 
-/// The same for each live record.
+/// The median time per live record.
 fn per_record(openings: &[Opened], figure: OpenFigure) -> Option<f64> {
     let records = openings.last()?.records;
     (records > 0).then_some(open_time(openings, figure)? / records as f64)
@@ -124,12 +124,12 @@ fn ratio(one: Option<f64>, other: Option<f64>) -> Option<f64> {
 }
 
 impl AgedRound {
-    /// A figure as a multiple of the young log's.
+    /// A figure of the old log as a multiple of the young one's.
     fn ratio(&self, figure: AgedFigure) -> Option<f64> {
         ratio(figure(&self.old), figure(&self.young))
     }
 
-    /// The openings of the old log where so much of it was live.
+    /// The openings of the old log with this share of its records live.
     pub(crate) fn openings(&self, share: u64) -> &[Opened] {
         if share == 1 {
             return &self.old.openings;
@@ -138,13 +138,13 @@ impl AgedRound {
         part.map_or(&[], |part| &part.openings)
     }
 
-    /// The time for each live record, as a multiple of the young log's.
+    /// The time per live record as a multiple of the young log's.
     pub(crate) fn open_ratio(&self, share: u64, figure: OpenFigure) -> Option<f64> {
         ratio(per_record(self.openings(share), figure), per_record(&self.young.openings, figure))
     }
 
-    /// The same, as a multiple of that where the least was live: more than 1 grows faster than
-    /// what is live.
+    /// The time per live record as a multiple of that with the fewest live records: more than 1
+    /// means that opening grows faster than the live records.
     pub(crate) fn part_ratio(&self, share: u64, figure: OpenFigure) -> Option<f64> {
         let least = self.parts.last().filter(|part| part.share != share)?;
         ratio(per_record(self.openings(share), figure), per_record(&least.openings, figure))
@@ -156,13 +156,13 @@ impl AgedRow {
         median(self.rounds.iter().map(figure))
     }
 
-    /// What was live in the openings of the old log: all, and parts of it.
+    /// The shares of live records at the openings of the old log: all, and parts.
     pub(crate) fn shares(&self) -> Vec<u64> {
         let parts = self.rounds.first().map_or(&[][..], |round| &round.parts);
         std::iter::once(1).chain(parts.iter().map(|part| part.share)).collect()
     }
 
-    /// Records that were compared, of both logs, all openings and rounds.
+    /// The number of compared records, over both logs, all openings and all rounds.
     pub(crate) fn compared(&self) -> u64 {
         let rounds = self.rounds.iter();
         let openings = rounds.flat_map(|AgedRound { old, young, parts }| {
@@ -172,7 +172,7 @@ impl AgedRow {
         openings.map(|opened| opened.records).sum()
     }
 
-    /// The strategies that ran, each once.
+    /// The strategies in use, each once.
     pub(crate) fn strategies(&self) -> String {
         let mut names: Vec<&str> = Vec::new();
         for aged in self.rounds.iter().flat_map(|round| [&round.old, &round.young]) {

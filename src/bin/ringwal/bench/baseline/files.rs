@@ -1,4 +1,4 @@
-//! Files as the raw floors use them: positional, direct where that works, read by many threads.
+//! Files for the baselines: positional access, direct where possible, parallel reads.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -12,9 +12,9 @@ use crate::bench::sample::Latencies;
 use crate::output::exit::Failure;
 use crate::util::signal::Stop;
 
-/// The bytes that are moved at once where bandwidth is measured.
+/// The size of one piece where bandwidth is measured.
 pub(crate) const PIECE_BYTES: usize = 1 << 20;
-/// How many reads are in flight then.
+/// The number of concurrent reads.
 pub(crate) const READERS: usize = 8;
 
 /// An open file.
@@ -26,7 +26,7 @@ pub(crate) struct RawFile {
 }
 
 impl RawFile {
-    /// A new file of `bytes` zeros that are on the disk.
+    /// Creates a file of `bytes` zeros and syncs it.
     pub(crate) fn filled(path: PathBuf, bytes: u64) -> Result<RawFile, Failure> {
         let zeros = vec![0; PIECE_BYTES];
         let made = || -> io::Result<File> {
@@ -46,7 +46,7 @@ impl RawFile {
         }
     }
 
-    /// A file to read, direct if it can be read so, and why it cannot.
+    /// Opens a file for reading, direct if possible; if not, also returns the reason.
     pub(crate) fn to_read(path: PathBuf) -> Result<(RawFile, Option<String>), Failure> {
         let opened = || {
             let (file, not_direct) = match open_direct(&path, false) {
@@ -62,7 +62,7 @@ impl RawFile {
         }
     }
 
-    /// The same file without the page cache, if it takes a write that way.
+    /// Reopens the file for direct I/O and tries a write.
     pub(crate) fn reopened_direct(&self) -> io::Result<File> {
         let file = open_direct(&self.path, true)?;
         write_all_at(&file, &AlignedBuf::zeroed(BUF_ALIGN), 0)?;
@@ -70,14 +70,14 @@ impl RawFile {
     }
 }
 
-/// What a parallel read moved.
+/// The totals of a parallel read.
 pub(crate) struct ReadTotals {
     pub(crate) bytes: u64,
     pub(crate) pieces: u64,
     pub(crate) latencies: Latencies,
 }
 
-/// Reads all of `files` once, piece by piece in order, so many pieces at once.
+/// Reads all of `files` once, piece by piece in order, with [`READERS`] threads.
 pub(crate) fn read_files(files: &[RawFile], stop: &Stop) -> Result<ReadTotals, Failure> {
     let starts = |file: &RawFile| (0..file.bytes).step_by(PIECE_BYTES);
     let pieces: Vec<(&RawFile, u64)> =
@@ -151,7 +151,8 @@ fn read_at(file: &File, buf: &mut [u8], offset: u64) -> io::Result<usize> {
     std::os::windows::fs::FileExt::seek_read(file, buf, offset)
 }
 
-/// Removes a directory with all that is in it, so that what this costs the file system is over.
+/// Removes a directory with its contents and syncs its parent, so the cost does not fall into the
+/// next measurement.
 pub(crate) fn remove_dir(dir: &Path) -> Result<(), Failure> {
     let removed = std::fs::remove_dir_all(dir).and_then(|()| sync_parent(dir));
     removed.map_err(|error| Failure::Raw(dir.to_path_buf(), error))
@@ -162,7 +163,7 @@ fn sync_parent(dir: &Path) -> io::Result<()> {
     File::open(dir.parent().unwrap_or(Path::new(".")))?.sync_all()
 }
 
-// Other systems do not open directories.
+// Other systems cannot open directories.
 #[cfg(not(unix))]
 fn sync_parent(_dir: &Path) -> io::Result<()> {
     Ok(())

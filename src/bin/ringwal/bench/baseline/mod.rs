@@ -1,4 +1,4 @@
-//! The raw limits of the file system, which a log is compared with.
+//! Baselines: the raw limits of the file system, with which a log is compared.
 
 pub(crate) mod files;
 pub(crate) mod raw;

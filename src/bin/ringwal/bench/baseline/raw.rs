@@ -1,10 +1,11 @@
-//! The raw floors: what the file system does for whoever writes to a file and nothing else.
+//! Baselines of plain files: what the file system does for a program that only writes or reads a
+//! file.
 //!
-//! 1. The files were written with zeros and synced before, so that every write measured is an
-//!    overwrite of a written block that allocates and extends nothing. Writes go round in a file,
-//!    except for the bandwidths: a burst of gigabytes would slow down what is measured next.
-//! 2. What is written is noise. Direct writes start at a block and are padded to blocks.
-//! 3. A floor that cannot be had is left out with a reason, never estimated.
+//! 1. The files were filled with zeros and synced before, so every measured write overwrites a
+//!    written block and allocates nothing. Writes wrap around in the file, except for bandwidths: a
+//!    burst of gigabytes would slow down the next measurement.
+//! 2. The data is noise. Direct writes start at a block boundary and are padded to blocks.
+//! 3. An unavailable baseline is left out with a reason, never estimated.
 
 use std::path::Path;
 use std::time::Instant;
@@ -23,15 +24,16 @@ use crate::output::exit::Failure;
 pub(crate) enum Baseline {
     /// One `pwrite` through the page cache and one fdatasync at a time.
     Pwrite { size: usize },
-    /// One direct write of so many records and one fdatasync at a time.
+    /// One direct write of this many records and one fdatasync at a time.
     BatchBound { records: usize, size: usize },
-    /// Direct writes of a record with `RWF_DSYNC`, so many in flight.
+    /// Direct writes of a record with `RWF_DSYNC`, with this many in flight.
     Dsync { depth: usize, size: usize },
-    /// Direct writes of a record, each linked to an fdatasync, so many in flight.
+    /// Direct writes of a record, each linked to an fdatasync, with this many in flight.
     Linked { depth: usize, size: usize },
-    /// Direct writes of a large piece, one at a time, and an fdatasync at the end; the file once.
+    /// Direct writes of large pieces, one at a time, over the file once, and an fdatasync at the
+    /// end.
     SequentialWrite,
-    /// Direct reads of a large piece, several threads; the file once.
+    /// Direct reads of large pieces by several threads, over the file once.
     SequentialRead,
 }
 
@@ -47,7 +49,7 @@ impl Baseline {
         }
     }
 
-    /// Records that are written at once, or reads at once.
+    /// The number of concurrent records or reads.
     pub(crate) fn outstanding(&self) -> usize {
         match *self {
             Baseline::Pwrite { .. } | Baseline::SequentialWrite => 1,
@@ -57,7 +59,7 @@ impl Baseline {
         }
     }
 
-    /// The bytes of a record or piece.
+    /// The size of a record or piece.
     pub(crate) fn size(&self) -> usize {
         match *self {
             Baseline::Pwrite { size } | Baseline::BatchBound { size, .. } => size,
@@ -66,7 +68,7 @@ impl Baseline {
         }
     }
 
-    /// Whether each of its operations is durable when it ends.
+    /// Whether each operation is durable when it ends.
     pub(crate) fn is_synced(&self) -> bool {
         !matches!(self, Baseline::SequentialWrite | Baseline::SequentialRead)
     }
@@ -79,12 +81,12 @@ const BUFFERED_BYTES_MIN: u64 = 16 << 20;
 pub(crate) struct RawFiles {
     buffered: RawFile,
     direct: RawFile,
-    /// Why writes go through the page cache where they should not.
+    /// Why direct I/O is unavailable and writes use the page cache.
     pub(crate) not_direct: Option<String>,
 }
 
 impl RawFiles {
-    /// Prepares them in `dir`, for writes of up to `write_bytes` at once.
+    /// Prepares the files in `dir`, for single writes of up to `write_bytes`.
     pub(crate) fn new(dir: &Path, write_bytes: usize) -> Result<RawFiles, Failure> {
         let twice = 2 * padded(write_bytes) as u64;
         let buffered = RawFile::filled(dir.join("raw-buffered"), twice.max(BUFFERED_BYTES_MIN))?;
@@ -99,7 +101,7 @@ impl RawFiles {
         Ok(RawFiles { buffered, direct, not_direct })
     }
 
-    /// Measures one of the floors that need no ring.
+    /// Measures a baseline that needs no ring.
     pub(crate) fn measure(
         &self,
         setting: &Setting<'_>,
@@ -129,12 +131,12 @@ impl RawFiles {
     }
 }
 
-/// What is written again and again.
+/// The write that is repeated.
 struct Writes {
     len: usize,
-    /// Records in each write.
+    /// Records per write.
     records: u64,
-    /// Bytes of them.
+    /// Bytes of records per write.
     payload: usize,
     sync_each: bool,
 }
@@ -183,7 +185,7 @@ impl RawFile {
         let mark = Mark::now(setting.device);
         let read = read_files(std::slice::from_ref(self), setting.stop)?;
         let mut spent = mark.spent(setting.device, mark.elapsed());
-        // The readers ended and took their time with them.
+        // The readers have ended, and their CPU time is lost.
         spent.cpu = None;
         Ok(Sample {
             records: read.pieces,
@@ -197,7 +199,7 @@ impl RawFile {
     }
 }
 
-/// Rounded up to what direct writes take.
+/// Rounds up to the alignment of direct writes.
 pub(crate) fn padded(bytes: usize) -> usize {
     bytes.max(1).next_multiple_of(BUF_ALIGN)
 }

@@ -1,7 +1,6 @@
-//! The raw floors that keep several durable writes in flight, through the ring of `ringwal::io`.
+//! Baselines with several durable writes in flight, through the ring of `ringwal::io`.
 //!
-//! There is one queue for each way to make a write durable; both live as long as the run, on the
-//! thread that made them.
+//! There is one queue per strategy. Both live as long as the run, on the thread that created them.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -19,7 +18,7 @@ use crate::bench::sample::{Latencies, Sample};
 use crate::bench::setting::{Setting, stopped};
 use crate::output::exit::Failure;
 
-/// A queue with a filled file open in it.
+/// A queue with an open, filled file.
 pub(crate) struct Ring {
     queue: Box<dyn IoQueue>,
     strategy: Strategy,
@@ -32,8 +31,8 @@ const FILE: u64 = 1;
 const FILE_BYTES_MIN: usize = 16 << 20;
 
 impl Ring {
-    /// A ring that makes up to `depth` writes of `size` bytes durable at once, or why there is
-    /// none.
+    /// A ring for up to `depth` concurrent durable writes of `size` bytes, or why it is
+    /// unavailable.
     pub(crate) fn new(
         dir: &Path,
         strategy: Strategy,
@@ -104,7 +103,7 @@ impl Ring {
                 let slot = token as usize;
                 latencies.note(since[slot]);
                 since[slot] = Instant::now();
-                // The queue gives back the buffer of every write that went well.
+                // The queue returns the buffer of every successful write.
                 self.write(slot, buf.unwrap_or_else(|| noise(len, slot)), len);
             }
             elapsed = mark.elapsed();

@@ -1,5 +1,5 @@
-//! Measures a log: threads append to a new one as a case says, and what it acknowledged is
-//! compared with what it gives back.
+//! Measures a log: threads append to a new log as a case specifies; then everything it acknowledged
+//! is compared with what it returns.
 //!
 //! ```text
 //! main      append, wait for segments │
@@ -7,11 +7,11 @@
 //! phase     prepare                   │ warm up │ measure ───── │ cool down │ end
 //! ```
 //!
-//! 1. What is acknowledged while it is measured counts, wherever the append began; whatever was
-//!    acknowledged in any phase is compared.
-//! 2. Making a record costs a few bytes: its noise is made beforehand.
+//! 1. A record acknowledged during the measurement counts, whenever its append began. Records
+//!    acknowledged in any phase are compared.
+//! 2. Making a record costs a few bytes; its noise is made beforehand.
 //! 3. No thread ends before the counters were read for the second time.
-//! 4. The log has its segments before the threads start, as the files of the raw limits have their
+//! 4. The log has its segments before the threads start, just as the baseline files have their
 //!    blocks ([`prepare`]). Record 0 of thread 0 is written there.
 
 mod offered_load;
@@ -39,16 +39,16 @@ use crate::output::exit::Failure;
 /// One measurement of a log.
 pub(crate) struct LoadResult {
     pub(crate) sample: Sample,
-    /// Records compared after it was opened again; all that were acknowledged.
+    /// Records compared after the log was reopened: all that were acknowledged.
     pub(crate) compared: u64,
-    /// What ran, and why.
+    /// The backend, and why it was chosen.
     pub(crate) backend: Backend,
-    /// The log's own figures, from when it was opened to when it was closed.
+    /// The log's metrics from open to close.
     pub(crate) metrics: Metrics,
 }
 
-/// Of the records that are not waited for at once, one in so many is timed: to look at the clock
-/// twice takes about as long as such an append.
+/// Only one in this many async records is timed: reading the clock twice takes about as long as
+/// such an append.
 const TIMED_EVERY: u64 = 16;
 
 const WARM_UP: u8 = 0;
@@ -56,7 +56,7 @@ const MEASURE: u8 = 1;
 const COOL_DOWN: u8 = 2;
 const END: u8 = 3;
 
-/// Measures `case` with a new log in `dir`, which stays there.
+/// Measures `case` with a new log in `dir`, which is left there.
 pub(crate) fn measure(
     setting: &Setting<'_>,
     case: &Case,
@@ -85,7 +85,7 @@ fn run_threads(
     (run, first): (u64, u64),
 ) -> Result<(Sample, Vec<Acked>), Failure> {
     let phase = AtomicU8::new(WARM_UP);
-    // A thread that fails says so, to end the measurement at once; nobody has to receive it.
+    // A failing thread reports this to end the measurement at once; the message may go unread.
     let (failing, failed) = bounded(1);
     thread::scope(|scope| {
         let mut workers = Vec::with_capacity(case.threads);
@@ -126,7 +126,7 @@ fn run_threads(
     })
 }
 
-/// Lets the threads warm up and measures them; what they count themselves is filled in later.
+/// Lets the threads warm up and measures them; their own counts are filled in later.
 fn observe(
     setting: &Setting<'_>,
     log: &Log,
@@ -135,7 +135,7 @@ fn observe(
 ) -> Result<Sample, Failure> {
     let wait = |duration| {
         select! {
-            // The thread itself tells the reason.
+            // The thread itself returns the reason.
             recv(failed) -> _ => Ok(()),
             recv(setting.stop.receiver()) -> _ => {
                 Err(stopped(setting))
@@ -172,13 +172,13 @@ struct Worker<'a> {
     offered: OfferedLoad,
     appended: u64,
     acked: Acked,
-    /// Records that were acknowledged while it was measured.
+    /// Records acknowledged during the measurement.
     measured: u64,
     latencies: Latencies,
 }
 
 impl<'a> Worker<'a> {
-    /// A thread whose first records were `acked` already.
+    /// A worker whose first records were already `acked`.
     fn new(
         log: &'a Log,
         case: &'a Case,
@@ -205,7 +205,7 @@ impl<'a> Worker<'a> {
             Mode::Batch => self.append_batches(phase),
         };
         if result.is_err() {
-            // Full means that another thread failed first.
+            // A full channel means that another thread failed first.
             let _ = failing.try_send(());
         }
         result.map_err(Failure::Log)
@@ -271,7 +271,7 @@ impl<'a> Worker<'a> {
         Ok(())
     }
 
-    /// These were acknowledged, as the next records of this thread.
+    /// Notes acknowledged records, the next ones of this thread.
     fn note(
         &mut self,
         phase: &AtomicU8,

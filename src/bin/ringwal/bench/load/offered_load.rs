@@ -1,13 +1,12 @@
-//! The pace of a thread that appends: bursts, and time to think in between.
+//! The offered load of an appending thread: bursts, with think time in between.
 //!
 //! ```text
 //! append ─ append ─ append │ think │ append ─ append ─ append │ think │ ...
 //! └──────── burst ───────┘ └─ random, exponential ─┘
 //! ```
 //!
-//! Times to think are drawn independently, so that many threads which think come at random, as
-//! clients do that know nothing of each other. A sleep takes longer than it was asked to, on Linux
-//! some 60 us.
+//! Think times are drawn independently, so many threads arrive at random, as independent clients
+//! do. A sleep takes longer than requested, by some 60 us on Linux.
 
 use std::time::Duration;
 
@@ -30,18 +29,18 @@ impl OfferedLoad {
         OfferedLoad { think: case.think, burst: case.burst, appends: 0, random }
     }
 
-    /// There was one more append.
+    /// Counts an append.
     pub(crate) fn count(&mut self) {
         self.appends += 1;
     }
 
-    /// Whether the thread has to think before it appends again.
+    /// Whether the thread must think before its next append.
     pub(crate) fn is_due(&self) -> bool {
         self.appends >= self.burst && !self.think.is_zero()
     }
 
-    /// Thinks, if that is due. Everything that was appended should be acknowledged.
-    #[expect(clippy::disallowed_methods, reason = "nothing is waited for: to pause is the load")]
+    /// Sleeps for a think time if one is due. Everything appended should be acknowledged first.
+    #[expect(clippy::disallowed_methods, reason = "the pause is the load; it waits for no event")]
     pub(crate) fn pause(&mut self) {
         if self.is_due() {
             self.appends = 0;
@@ -49,9 +48,9 @@ impl OfferedLoad {
         }
     }
 
-    /// A time to think: exponentially distributed, but never more than ten times the mean.
+    /// A think time: exponentially distributed, capped at ten times the mean.
     fn draw(&mut self) -> Duration {
-        // From 1 to 2^53, of 2^53.
+        // A value from 1 to 2^53, of 2^53.
         let parts = (splitmix64(&mut self.random) >> 11) + 1;
         let share = -(parts as f64 / (1_u64 << 53) as f64).ln();
         self.think.mul_f64(share.min(10.0))

@@ -1,19 +1,19 @@
-//! Before the clock: a log gets its first record and, by that, the segments that it holds.
+//! Prepares a new log before it is measured: appends its first record and waits for its segments.
 //!
 //! ```text
 //! record 0 of thread 0 ─ active segment ─ spare ─ spare ─ ... │ threads start, warm up, ...
 //! ```
 //!
-//! The raw limits write to files whose blocks were written before the clock started, so the log
-//! gets the same chance: as many segments as it was told to hold. What it needs beyond those, it
-//! has to make while it is measured.
+//! The baselines write to files whose blocks were written before the measurement, so the log gets
+//! the same chance: as many segments as it is configured to hold. Further segments it must create
+//! while it is measured.
 //!
-//! 1. The record is acknowledged and compared as all others are, and not measured.
-//! 2. A spare that was refused is not waited for: the log says by itself what a full disk is.
-//! 3. Where one record makes a large batch, a log makes one spare in advance, and so many are
-//!    waited for. With `--preallocate always` it makes all of them.
+//! 1. The first record is acknowledged and compared like all others, but not measured.
+//! 2. A refused spare is not waited for: the log itself reports a full disk.
+//! 3. If one record makes a large batch, a log prepares one spare in advance, and only that one is
+//!    waited for. With `--preallocate always` it prepares all of them.
 //!
-//! Threading: all of it happens on the main thread, before there is another one.
+//! Threading: this runs on the main thread before any other starts.
 
 use std::io;
 use std::path::Path;
@@ -25,12 +25,12 @@ use ringwal::{Log, Metrics};
 use crate::bench::setting::{Setting, stopped};
 use crate::output::exit::Failure;
 
-/// How long one segment may take: 64 GiB at half a GiB per second.
+/// The time limit for one segment: 64 GiB at half a GiB per second.
 const SEGMENT_WITHIN: Duration = Duration::from_secs(128);
 
 const LOOK_EVERY: Duration = Duration::from_millis(1);
 
-/// After a batch of more than this a log makes one spare in advance, if it may choose.
+/// After a batch larger than this, a log that may choose prepares one spare in advance.
 const LARGE_OVER_BYTES: u64 = 64 << 10;
 
 /// Appends `record` to a new log in `dir` and waits until the log has its segments. Returns the
@@ -50,7 +50,7 @@ pub(crate) fn prepare(
         if metrics.spares_prepared > seen {
             (seen, since) = (metrics.spares_prepared, Instant::now());
         } else if since.elapsed() > SEGMENT_WITHIN {
-            // One that has failed says why.
+            // A failed log reports why.
             log.close()?;
             let what = format!(
                 "{}: the next one was not prepared within {} s; lower --segment-bytes",
@@ -66,7 +66,7 @@ pub(crate) fn prepare(
     }
 }
 
-/// How many segments a new log prepares by itself: the active one and its spares.
+/// The number of segments that a new log prepares: the active one and its spares.
 fn held(setting: &Setting<'_>, log: &Log, metrics: &Metrics) -> u64 {
     let spares = setting.engine.spare_segments() as u64;
     let large = log.backend().blocks.is_none() && metrics.written_bytes > LARGE_OVER_BYTES;
@@ -83,7 +83,7 @@ mod tests {
     use crate::bench::machine::cache_drop::CacheDrop;
     use crate::util::signal::Stop;
 
-    /// What comes of it with these options, and how many segments are prepared then.
+    /// The result with these options, and the number of prepared segments.
     fn prepared(more: &[&str], bytes: usize, stop: &Stop) -> (Result<u64, Failure>, u64) {
         let parent = tempfile::tempdir().unwrap();
         let BenchArgs { engine, secs, .. } = parse(more);

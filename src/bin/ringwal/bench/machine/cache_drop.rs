@@ -1,11 +1,10 @@
-//! Files that are not in memory, so that opening them is cold.
+//! Drops files from the page cache, so that opening them is cold.
 //!
-//! 1. As root on Linux, the caches of the whole system are dropped: whatever runs on it reads from
-//!    its disks again. `--drop-caches false` forbids it.
-//! 2. Elsewhere the system is asked to forget the files (`posix_fadvise`). It is only asked: a file
-//!    system that keeps them anyway makes all that is compared faster, unless it is read around the
-//!    cache.
-//! 3. Neither takes away what is not on the disk yet, so everything in the files has to be synced.
+//! 1. As root on Linux, the caches of the whole system are dropped, so every program reads from
+//!    disk again. `--drop-caches false` forbids this.
+//! 2. Otherwise the system is advised to drop the files (`posix_fadvise`). A file system that
+//!    ignores the advice makes all compared reads faster, unless they bypass the cache.
+//! 3. Neither drops data that is not on disk yet, so all files must be synced first.
 
 use std::fmt;
 use std::fs::File;
@@ -16,20 +15,20 @@ use ringwal::io::{Access, StdStorage, Storage};
 
 use crate::output::exit::Failure;
 
-/// How files are forgotten here.
+/// How files are dropped from the cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum CacheDrop {
-    /// With everything that the system has in memory.
+    /// All caches of the system are dropped.
     WholeSystem,
-    /// If the system does what it is asked to.
+    /// The system is advised to drop the files.
     Advised,
 }
 
-/// Taking `3` here, the kernel drops pages, names and inodes.
+/// On `3`, the kernel drops pages, dentries and inodes.
 const DROP_CACHES: &str = "/proc/sys/vm/drop_caches";
 
 impl CacheDrop {
-    /// The best way that there is, and that is wanted.
+    /// The best available and permitted way.
     pub(crate) fn best(may_drop: bool) -> CacheDrop {
         match may_drop && open_drop_caches().is_ok() {
             true => CacheDrop::WholeSystem,
@@ -45,7 +44,7 @@ impl CacheDrop {
         }
     }
 
-    /// The names of the segments of the log in `dir`, in order, all of them forgotten.
+    /// Drops all segments of the log in `dir` and returns their names in order.
     pub(crate) fn drop_segments(self, dir: &Path) -> Result<Vec<String>, Failure> {
         let storage = StdStorage::new(dir);
         let mut names = storage.list()?;

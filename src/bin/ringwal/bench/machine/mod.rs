@@ -1,10 +1,9 @@
-//! What the machine did meanwhile: the process's CPU time and the device's flushes; and loops
-//! that keep its processors busy.
+//! The process's CPU time, the device's flushes, and background load on the processors.
 //!
-//! 1. A figure that cannot be had is `None`, never 0.
-//! 2. The device's figures are those of the whole device: whatever else writes to it is in them,
-//!    so they bound what a log did from above.
-//! 3. The busy loops are not in the CPU time.
+//! 1. A figure that is unavailable is `None`, never 0.
+//! 2. The device's figures cover the whole device, including other programs' writes, so they are an
+//!    upper bound on what a log did.
+//! 3. The CPU time excludes the background load.
 
 pub(crate) mod cache_drop;
 
@@ -17,14 +16,14 @@ use std::time::{Duration, Instant};
 
 use crate::output::exit::Failure;
 
-/// The block device below a directory, as far as it can be told.
+/// The block device below a directory, if it can be determined.
 #[derive(Debug)]
 pub(crate) struct Device {
-    /// Its name, or why there is none.
+    /// Its name, or why it is unknown.
     pub(crate) name: Result<String, String>,
-    /// `write back` or `write through`, as the kernel says.
+    /// `write back` or `write through`, as the kernel reports it.
     pub(crate) write_cache: Option<String>,
-    /// Whether single writes can be forced to its medium, which are not counted as flushes.
+    /// Whether the device supports forced writes (FUA), which are not counted as flushes.
     pub(crate) forced_writes: bool,
     stat: Option<PathBuf>,
 }
@@ -48,7 +47,7 @@ impl Device {
         }
     }
 
-    /// Whether every durable write needs a flush of this device that it counts.
+    /// Whether every durable write needs a flush that the device counts.
     pub(crate) fn counts_every_flush(&self) -> bool {
         self.write_cache.as_deref() == Some("write back") && !self.forced_writes
     }
@@ -66,7 +65,7 @@ fn find(dir: &Path) -> Result<(String, PathBuf), String> {
     let major = ((dev >> 8) & 0xfff) | ((dev >> 32) & !0xfff);
     let minor = (dev & 0xff) | ((dev >> 12) & 0xffff_ff00);
     let path = fs::canonicalize(format!("/sys/dev/block/{major}:{minor}"))
-        .map_err(|_| "the file system is not on one block device".to_owned())?;
+        .map_err(|_| "the file system is not on a single block device".to_owned())?;
     let whole = match path.parent() {
         Some(parent) if path.join("partition").exists() => parent.to_path_buf(),
         _ => path,
@@ -81,10 +80,10 @@ fn find(dir: &Path) -> Result<(String, PathBuf), String> {
 
 #[cfg(not(target_os = "linux"))]
 fn find(_dir: &Path) -> Result<(String, PathBuf), String> {
-    Err("only Linux tells".to_owned())
+    Err("it is known on Linux only".to_owned())
 }
 
-/// What a device counted since it is there.
+/// The counters of a device since it was attached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Figures {
     flushes: u64,
@@ -100,7 +99,7 @@ fn parse_stat(text: &str) -> Option<Figures> {
     Some(Figures { flushes, written_bytes: sectors * SECTOR_BYTES })
 }
 
-/// A moment, and the counters then.
+/// A moment and the counters at it.
 #[derive(Debug)]
 pub(crate) struct Mark {
     at: Instant,
@@ -108,7 +107,7 @@ pub(crate) struct Mark {
     device: Option<Figures>,
 }
 
-/// What happened since a mark.
+/// The difference between a mark and now.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Spent {
     pub(crate) elapsed: Duration,
@@ -127,8 +126,8 @@ impl Mark {
         self.at.elapsed()
     }
 
-    /// The counters until now, which are read one after the other, for a measurement that ended
-    /// after `elapsed`: they may cover a little more than it, never less.
+    /// The counters since the mark, for a measurement that ended after `elapsed`. They are read one
+    /// after the other, so they may cover a little more, never less.
     pub(crate) fn spent(&self, device: &Device, elapsed: Duration) -> Spent {
         let (device, cpu) = (device.figures(), cpu_time());
         let since = |figure: fn(&Figures) -> u64| {
@@ -144,15 +143,16 @@ impl Mark {
     }
 }
 
-/// The CPU time of all threads that live now, except for the busy loops.
+/// The CPU time of all live threads, except for the background load.
 ///
-/// It is kept in nanoseconds per thread; the process's own total has a resolution of 10 ms.
+/// The kernel keeps it per thread in nanoseconds; the total of the process has a resolution of 10
+/// ms.
 fn cpu_time() -> Option<Duration> {
     let mut nanos = 0;
     for task in fs::read_dir("/proc/self/task").ok()? {
         let task = task.ok()?.path();
         let read = |entry| fs::read_to_string(task.join(entry));
-        // A thread that ended meanwhile takes its time with it; none does while it is measured.
+        // The time of a thread that ended is lost; none ends during a measurement.
         let (Ok(name), Ok(figures)) = (read("comm"), read("schedstat")) else { continue };
         if name.trim_end() != BACKGROUND_THREAD {
             nanos += figures.split_ascii_whitespace().next()?.parse::<u64>().ok()?;
@@ -161,10 +161,10 @@ fn cpu_time() -> Option<Duration> {
     (nanos > 0).then(|| Duration::from_nanos(nanos))
 }
 
-/// The name of a busy thread; the kernel keeps 15 bytes of it.
+/// The name of a background thread; the kernel keeps 15 bytes of it.
 const BACKGROUND_THREAD: &str = "bench-hog";
 
-/// Threads that compute nothing until this is dropped.
+/// Threads that keep processors busy until this is dropped.
 #[derive(Debug)]
 pub(crate) struct BackgroundLoad {
     stop: Arc<AtomicBool>,
@@ -193,7 +193,7 @@ impl Drop for BackgroundLoad {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
         for thread in self.threads.drain(..) {
-            // A loop that does nothing does not panic.
+            // The loop cannot panic.
             let _ended = thread.join();
         }
     }

@@ -1,11 +1,11 @@
-//! What a thread was told: the sequence numbers of its records.
+//! The acknowledged sequence numbers of a thread.
 //!
-//! A thread alone gets them without a gap, by the million in a second, and to write each of them
-//! down would cost a good part of what it measures. So they are kept as runs.
+//! A single thread gets consecutive numbers, by the million per second. Storing each would distort
+//! the measurement, so they are kept as runs.
 
 use std::ops::RangeInclusive;
 
-/// The sequence number of a thread's record 0, of its record 1, and so on.
+/// The sequence numbers of the records 0, 1, ... of a thread.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Acked {
     runs: Vec<Run>,
@@ -19,7 +19,7 @@ struct Run {
 }
 
 impl Acked {
-    /// The next records have these numbers.
+    /// Adds the sequence numbers of the next records.
     pub(crate) fn extend(&mut self, seqs: RangeInclusive<u64>) {
         let first = *seqs.start();
         let records = (seqs.end() + 1).saturating_sub(first);
@@ -30,12 +30,12 @@ impl Acked {
         }
     }
 
-    /// How many there are.
+    /// The number of records.
     pub(crate) fn records(&self) -> u64 {
         self.records
     }
 
-    /// All of them, in the order of the records.
+    /// All sequence numbers, in the order of the records.
     pub(crate) fn seqs(&self) -> impl Iterator<Item = u64> + '_ {
         self.runs.iter().flat_map(|run| run.first..run.first + run.records)
     }

@@ -1,8 +1,8 @@
-//! What the log gives back after it was measured: exactly what it acknowledged, or an error.
+//! Checks a log after a measurement: it must return exactly what it acknowledged.
 //!
-//! 1. Sequence numbers that were acknowledged are each there once, from the first without a gap.
-//! 2. Each record has the bytes that its thread appended as that number.
-//! 3. There is nothing else: every append was waited for.
+//! 1. Each acknowledged sequence number exists once, from the first without a gap.
+//! 2. Each record has the bytes that its thread appended under that number.
+//! 3. There are no other records: every append was waited for.
 
 use ringwal::Log;
 
@@ -10,7 +10,8 @@ use crate::bench::records::acked::Acked;
 use crate::bench::records::content::Content;
 use crate::output::exit::Failure;
 
-/// Compares the records of `log` with what its threads were told; returns how many it compared.
+/// Compares the records of `log` with the acknowledgements of its threads. Returns the number of
+/// records.
 pub(crate) fn check(log: &Log, run: u64, size: usize, acked: &[Acked]) -> Result<u64, Failure> {
     let owners = owners(acked)?;
     let mut contents: Vec<Content> =
@@ -20,11 +21,11 @@ pub(crate) fn check(log: &Log, run: u64, size: usize, acked: &[Acked]) -> Result
         let record = record?;
         let seq = record.seq().get();
         let Some(&(thread, number)) = owners.get(compared) else {
-            return mismatch(format!("record {seq} is there, and nobody appended it"));
+            return mismatch(format!("record {seq} is there, but no thread appended it"));
         };
         compared += 1;
         if seq != compared as u64 {
-            return mismatch(format!("record {compared} was acknowledged, and {seq} follows"));
+            return mismatch(format!("record {compared} was acknowledged, but {seq} follows"));
         }
         if record.data() != contents[thread].record(number) {
             return mismatch(format!(
@@ -34,12 +35,12 @@ pub(crate) fn check(log: &Log, run: u64, size: usize, acked: &[Acked]) -> Result
     }
     if compared < owners.len() {
         let lost = owners.len() - compared;
-        return mismatch(format!("{lost} acknowledged records after {compared} are not there"));
+        return mismatch(format!("{lost} acknowledged records after {compared} are missing"));
     }
     Ok(compared as u64)
 }
 
-/// Who appended the record of each sequence number, and as which of its own.
+/// For each sequence number, the thread that appended the record and its number in that thread.
 fn owners(acked: &[Acked]) -> Result<Vec<(usize, u64)>, Failure> {
     let total: u64 = acked.iter().map(Acked::records).sum();
     let mut owners = vec![None; usize::try_from(total).unwrap_or(usize::MAX)];
@@ -54,7 +55,7 @@ fn owners(acked: &[Acked]) -> Result<Vec<(usize, u64)>, Failure> {
             }
         }
     }
-    // As many as there are places, and none twice: every place is taken.
+    // There are as many numbers as places and no duplicates, so every place is taken.
     Ok(owners.into_iter().flatten().collect())
 }
 

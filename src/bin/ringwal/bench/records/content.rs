@@ -1,25 +1,25 @@
-//! What the measured records contain: it follows from who appended them, so that it can be
-//! computed again when the log is read.
+//! The content of measured records. It is derived from run, thread and number, so it can be
+//! recomputed when the log is read.
 //!
 //! ```text
 //! number (u64, little endian) | thread (u32, little endian) | noise of this run and thread
 //! ```
 //!
-//! A record shorter than that is cut. The noise differs between any two runs of a process, so
-//! that bytes an earlier log left on the disk are never taken for what was acknowledged.
+//! A shorter record is cut off. The noise differs between any two runs of a process, so stale bytes
+//! of an earlier log are never mistaken for acknowledged ones.
 
 use crate::util::random::splitmix64;
 
 const STAMP_BYTES: usize = 12;
 
-/// Makes the records of one thread.
+/// Generates the records of one thread.
 #[derive(Debug)]
 pub(crate) struct Content {
     record: Vec<u8>,
 }
 
 impl Content {
-    /// Of `size` bytes each, of the thread `thread` in the run `run`.
+    /// Records of `size` bytes for thread `thread` of run `run`.
     pub(crate) fn new(run: u64, thread: u32, size: usize) -> Content {
         let mut record = vec![0; STAMP_BYTES];
         record[8..].copy_from_slice(&thread.to_le_bytes());
@@ -37,7 +37,7 @@ impl Content {
     }
 }
 
-/// Fills `bytes` with what does not compress, nor is zero.
+/// Fills `bytes` with incompressible, non-zero noise.
 pub(crate) fn fill(bytes: &mut [u8], seed: u64) {
     let mut state = seed;
     for piece in bytes.chunks_mut(8) {

@@ -1,4 +1,4 @@
-//! The records that are appended, and the comparison with what the log gives back.
+//! The appended records, and the comparison with what the log returns.
 
 pub(crate) mod acked;
 pub(crate) mod check;

@@ -11,7 +11,7 @@ use crate::bench::aged::results::{
 };
 use crate::bench::report::rows::{number, range, write_rows};
 
-/// Writes the tables: what appending costs and takes, and how long the logs take to open.
+/// Writes the tables: the cost and resources of appending, and the time to open the logs.
 pub(crate) fn write_ages(f: &mut fmt::Formatter<'_>, results: &[AgedResult]) -> fmt::Result {
     let rows = || results.iter().flat_map(|it| it.rows.iter().map(move |row| (it, row)));
     let of_ratio = |name: &str| [format!("x-{name}"), format!("{name}-range")];
@@ -22,7 +22,10 @@ pub(crate) fn write_ages(f: &mut fmt::Formatter<'_>, results: &[AgedResult]) -> 
     let more = more.into_iter().chain(["strategy", "compared", "rounds"]);
     heading.extend(more.map(str::to_owned));
     write_rows(f, &heading, rows().map(|(result, row)| age_row(result, row)).collect())?;
-    writeln!(f, "age: all that was appended, as a multiple of what is live; x: of a young log's")?;
+    writeln!(
+        f,
+        "age: total bytes appended, as a multiple of the live bytes; x: relative to a young log"
+    )?;
     writeln!(f)?;
     let mut heading: Vec<String> =
         ["live", "age", "size", "records", "bytes", "segments"].map(str::to_owned).into();
@@ -38,7 +41,7 @@ pub(crate) fn write_ages(f: &mut fmt::Formatter<'_>, results: &[AgedResult]) -> 
     write_rows(f, &heading, rows().flat_map(openings).collect())?;
     writeln!(
         f,
-        "x: the time for each live record, of a young log's; x-part: of that of the smallest part"
+        "x: time per live record, relative to a young log; x-part: relative to the smallest part"
     )?;
     writeln!(f)
 }
@@ -91,7 +94,7 @@ fn open_row(result: &AgedResult, row: &AgedRow, share: u64) -> Vec<String> {
     cells
 }
 
-/// All of it, round by round.
+/// The whole result, round by round.
 pub(crate) fn to_json(result: &AgedResult) -> Value {
     let plan = &result.plan;
     json!({

@@ -1,5 +1,4 @@
-//! The results for programs: everything that was measured, round by round, as one JSON object.
-//! A figure that could not be had is `null`.
+//! The results as one JSON object, round by round, for programs. An unavailable figure is `null`.
 
 use ringwal::{Histogram, Metrics};
 use serde_json::{Map, Value, json};
@@ -14,7 +13,7 @@ use crate::bench::report::results::{
 };
 use crate::bench::sample::{Figure, Sample};
 
-/// What ran where, beside the results.
+/// The context of a run, reported beside the results.
 pub(crate) struct Context<'a> {
     pub(crate) args: &'a BenchArgs,
     pub(crate) device: &'a Device,
@@ -23,7 +22,7 @@ pub(crate) struct Context<'a> {
     pub(crate) cache_drop: CacheDrop,
 }
 
-/// All of it.
+/// The whole report.
 pub(crate) fn to_json(context: &Context<'_>, results: &Results) -> Value {
     let Context { args, device, .. } = context;
     let left_out = results.left_out.iter();

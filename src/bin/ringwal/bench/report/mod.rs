@@ -1,4 +1,4 @@
-//! What is shown of the measurements: tables for people, JSON for programs.
+//! Reports of the measurements: tables for people, JSON for programs.
 
 pub(crate) mod aged;
 pub(crate) mod json;

@@ -1,7 +1,7 @@
-//! What a run found: every case and every floor, round by round, and the ratios between them.
+//! The results of a run: every case and baseline, round by round, and their ratios.
 //!
-//! A ratio is made within a round, of measurements that are seconds apart, and only then is the
-//! median taken: what drifts over a run drifts in both.
+//! A ratio is computed within a round, from measurements seconds apart, before the median over
+//! rounds is taken: a drift during the run affects both sides.
 
 use ringwal::{Backend, Metrics};
 
@@ -20,21 +20,21 @@ pub(crate) struct CaseResult {
 /// One measurement of a case.
 pub(crate) struct CaseRound {
     pub(crate) sample: Sample,
-    /// Records compared after the log was opened again.
+    /// Records compared after the log was reopened.
     pub(crate) compared: u64,
-    /// What ran, and why.
+    /// The backend, and why it was chosen.
     pub(crate) backend: Backend,
-    /// The log's own figures, warming up included.
+    /// The log's metrics, including the warm-up.
     pub(crate) metrics: Metrics,
-    /// The rate as a multiple of that of one write and sync at a time.
+    /// The rate as a multiple of one write and sync at a time.
     pub(crate) to_baseline: Option<f64>,
-    /// The rate as a multiple of that of the ideal batch.
+    /// The rate as a multiple of the batch bound.
     pub(crate) to_batch_bound: Option<f64>,
-    /// Whether the flushes cannot explain it, where that can be judged.
+    /// Whether the device flushes cannot explain the rate, where that can be judged.
     pub(crate) unexplained: Option<bool>,
 }
 
-/// A floor, round by round.
+/// A baseline, round by round.
 pub(crate) struct BaselineResult {
     pub(crate) baseline: Baseline,
     pub(crate) rounds: Vec<(Sample, Option<bool>)>,
@@ -42,19 +42,19 @@ pub(crate) struct BaselineResult {
 
 /// The recoveries of a log, round by round.
 pub(crate) struct RecoveryResult {
-    /// The bytes of a record.
+    /// The size of a record.
     pub(crate) size: usize,
     pub(crate) rounds: Vec<Recovered>,
 }
 
-/// Everything.
+/// All results.
 #[derive(Default)]
 pub(crate) struct Results {
     pub(crate) cases: Vec<CaseResult>,
     pub(crate) baselines: Vec<BaselineResult>,
     pub(crate) recoveries: Vec<RecoveryResult>,
     pub(crate) ages: Vec<AgedResult>,
-    /// Floors that were left out, and why.
+    /// Baselines that were left out, and why.
     pub(crate) left_out: Vec<(&'static str, String)>,
 }
 
@@ -79,7 +79,7 @@ impl CaseResult {
         self.rounds.iter().any(|round| round.unexplained == Some(true))
     }
 
-    /// The strategies that ran, in the order of the rounds, each once; also those changed to.
+    /// The strategies in use, in the order of the rounds, each once, including later changes.
     pub(crate) fn strategies(&self) -> String {
         let mut names: Vec<&str> = Vec::new();
         for round in &self.rounds {
@@ -111,12 +111,12 @@ impl RecoveryResult {
 }
 
 impl Results {
-    /// Whether the floor was measured in the round (from 0).
+    /// Whether the baseline was measured in the round (from 0).
     pub(crate) fn has_baseline(&self, baseline: &Baseline, round: usize) -> bool {
         self.rate(baseline, round).is_some()
     }
 
-    /// The records per second of a floor in a round.
+    /// The records per second of a baseline in a round.
     pub(crate) fn rate(&self, baseline: &Baseline, round: usize) -> Option<f64> {
         let result = self.baselines.iter().find(|result| result.baseline == *baseline)?;
         result.rounds.get(round)?.0.figure(Figure::PerSecond)
@@ -137,7 +137,7 @@ impl Results {
     }
 }
 
-/// The floors that a case is measured beside.
+/// The baselines of a case.
 pub(crate) fn baselines_of(case: &Case) -> [Baseline; 5] {
     let Case { size, threads: depth, .. } = *case;
     [
@@ -149,12 +149,12 @@ pub(crate) fn baselines_of(case: &Case) -> [Baseline; 5] {
     ]
 }
 
-/// The latency floor of a case.
+/// The baseline for one write and sync at a time.
 pub(crate) fn pwrite(case: &Case) -> Baseline {
     Baseline::Pwrite { size: case.size }
 }
 
-/// The ideal batch of as many records as a case has outstanding.
+/// The bound for one batch of all outstanding records of a case.
 pub(crate) fn batch_bound(case: &Case) -> Baseline {
     Baseline::BatchBound { records: case.outstanding(), size: case.size }
 }

@@ -6,7 +6,7 @@ pub(crate) fn number(value: Option<f64>, digits: usize) -> String {
     value.map_or_else(|| "-".to_owned(), |value| format!("{value:.digits$}"))
 }
 
-/// The least and the greatest of all rounds: how far a median is to be believed.
+/// The range over all rounds, which shows how far to trust a median.
 pub(crate) fn range(rounds: impl Iterator<Item = Option<f64>>) -> String {
     let values: Option<Vec<f64>> = rounds.collect();
     let mut values = values.unwrap_or_default();
@@ -17,7 +17,7 @@ pub(crate) fn range(rounds: impl Iterator<Item = Option<f64>>) -> String {
     }
 }
 
-/// Writes a heading and rows, each column as wide as its widest cell.
+/// Writes a heading and rows, with each column as wide as its widest cell.
 pub(crate) fn write_rows(
     f: &mut fmt::Formatter<'_>,
     heading: &[impl AsRef<str>],

@@ -1,7 +1,7 @@
-//! The results for people: tables on standard output, and what has to be said beside them.
+//! The results as tables for people, with notes.
 //!
-//! Columns are separated by spaces, no cell has one, and `-` is a figure that could not be had:
-//! `scripts/bench-gate.sh` reads them by the names in the heading.
+//! Columns are separated by spaces, no cell contains one, and `-` is an unavailable figure:
+//! `scripts/bench-gate.sh` finds columns by the names in the heading.
 
 use std::fmt;
 
@@ -13,7 +13,7 @@ use crate::bench::report::results::{BaselineResult, CaseResult, RecoveryResult, 
 use crate::bench::report::rows::{number, range, write_rows};
 use crate::bench::sample::Figure;
 
-/// Shows everything.
+/// Displays all results.
 pub(crate) struct Table<'a> {
     pub(crate) results: &'a Results,
     pub(crate) device: &'a Device,
@@ -120,7 +120,7 @@ impl Table<'_> {
     }
 }
 
-/// What the device counts, and what that says.
+/// The flush counter of the device, and its meaning.
 struct Beside<'a>(&'a Device);
 
 impl fmt::Display for Beside<'_> {
@@ -206,7 +206,7 @@ fn write_recoveries(f: &mut fmt::Formatter<'_>, results: &[RecoveryResult]) -> f
     writeln!(f)
 }
 
-/// `NO` if it is not in any round, `-` if that was not judged.
+/// `NO` if any round is unexplained, `-` if one was not judged.
 fn explained(rounds: impl Iterator<Item = Option<bool>>) -> String {
     let judged: Option<Vec<bool>> = rounds.collect();
     let word = match judged {

@@ -1,8 +1,7 @@
-//! Whether memory, descriptors and segments stay bounded.
+//! Checks that memory, descriptors and segments stay bounded.
 //!
-//! The greatest value in the second half of a run is held against the greatest of the first half,
-//! with slack. A run whose first half had fewer than two compactions is too short to tell: there
-//! the store still grows to its size.
+//! The peak of the second half of a run is compared with that of the first half, plus slack. A run
+//! with fewer than two compactions in its first half is too short: its store may still be growing.
 
 use std::fmt;
 
@@ -10,18 +9,18 @@ use crate::soak::report::time_series::{Gauges, Row};
 
 const COMPACTIONS_MIN: u64 = 2;
 
-/// What a bound allows in the second half.
+/// The slack of a bound in the second half.
 struct Slack {
     what: &'static str,
     percent: u64,
     plus: u64,
 }
 
-/// A quarter more, and what the allocator and threads keep.
+/// A quarter more, plus memory retained by the allocator and threads.
 const RESIDENT: Slack = Slack { what: "KiB resident", percent: 125, plus: 16 << 10 };
-/// Segments that are read from are open, too.
+/// Segments that are read stay open, too.
 const DESCRIPTORS: Slack = Slack { what: "descriptors", percent: 150, plus: 16 };
-/// A compaction may begin a little later beside other work.
+/// A compaction may start later beside other work.
 const SEGMENTS: Slack = Slack { what: "segments", percent: 150, plus: 4 };
 
 /// One bound, and whether it held.
@@ -47,7 +46,7 @@ impl fmt::Display for Bound {
     }
 }
 
-/// The bounds of a run, or why they cannot be told.
+/// The bounds of a run, or why they cannot be checked.
 pub(crate) fn bounds(rows: &[Row]) -> Result<Vec<Bound>, String> {
     let half = rows.last().map_or(0.0, |row| row.elapsed.as_secs_f64()) / 2.0;
     let middle = rows.partition_point(|row| row.elapsed.as_secs_f64() <= half);

@@ -6,8 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use crate::output::exit::Failure;
 use crate::output::stream::print;
 
-/// Prints a line. A run of hours goes on when its standard output fails, and ends with that
-/// failure.
+/// Prints a line. If standard output fails, the run continues and fails at its end.
 pub(crate) fn say(line: fmt::Arguments<'_>) {
     if let Err(failure) = print(format_args!("{line}\n")) {
         let mut first = OUTPUT_FAILURE.lock().unwrap_or_else(PoisonError::into_inner);
@@ -18,7 +17,7 @@ pub(crate) fn say(line: fmt::Arguments<'_>) {
 /// The first failure of standard output.
 static OUTPUT_FAILURE: Mutex<Option<Failure>> = Mutex::new(None);
 
-/// The first failure of standard output, if there was one.
+/// Takes the first failure of standard output, if there was one.
 pub(crate) fn output_failure() -> Option<Failure> {
     OUTPUT_FAILURE.lock().unwrap_or_else(PoisonError::into_inner).take()
 }

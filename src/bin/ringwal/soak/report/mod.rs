@@ -1,4 +1,4 @@
-//! What a run reports: lines, the time series, its bounds and its picture.
+//! The reports of a run: printed lines, the time series, its bounds and its plot.
 
 pub(crate) mod bounds;
 pub(crate) mod lines;

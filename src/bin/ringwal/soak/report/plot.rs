@@ -1,4 +1,4 @@
-//! The curves of a time series, as one SVG: a small chart for each column.
+//! Plots a time series as one SVG, with a small chart per column.
 
 use std::path::Path;
 
@@ -8,10 +8,10 @@ use crate::soak::report::time_series::{COLUMNS, Row};
 
 const COLUMNS_OF_CHARTS: usize = 2;
 const CHART_PIXELS: (u32, u32) = (640, 180);
-/// More points than this cannot be told apart in a chart of this width.
+/// More points than this are indistinguishable in a chart of this width.
 const POINTS_MAX: usize = 2000;
 
-/// Draws the rows into a file.
+/// Plots the rows into a file.
 pub(crate) fn draw(path: &Path, rows: &[Row]) -> Result<(), Box<dyn std::error::Error>> {
     let charts = COLUMNS.len() - 1;
     let lines = charts.div_ceil(COLUMNS_OF_CHARTS);
@@ -40,7 +40,7 @@ fn draw_chart(
     points: &[(f64, f64)],
 ) -> Result<(), Box<dyn std::error::Error>> {
     let most = |of: fn(&(f64, f64)) -> f64| points.iter().map(of).fold(0.0, f64::max);
-    // A range of no length has no scale.
+    // An empty range has no scale.
     let (seconds, value) = (most(|point| point.0).max(1.0), (most(|point| point.1) * 1.1).max(1.0));
     let mut chart = ChartBuilder::on(area)
         .caption(name, ("sans-serif", 14))

@@ -1,8 +1,8 @@
-//! The time series of a run: what is looked at, a row of it, and its file.
+//! The time series of a run: its gauges, counters, rows and CSV file.
 //!
-//! A row has the greatest value since the row before it of what goes up and down (memory,
-//! descriptors, segments), the sums since the start of what only grows, and the quantiles of the
-//! calls since the row before it. What a machine cannot tell, or what did not happen, is empty.
+//! A row has the peak of each gauge (memory, descriptors, segments) since the previous row, the
+//! counters since the start, and the latency quantiles since the previous row. A missing value is
+//! empty.
 
 use std::fmt::Write as _;
 use std::fs::File;
@@ -16,7 +16,7 @@ use ringwal::wal::segment::list_segments;
 use crate::output::exit::Failure;
 use crate::util::process::{descriptors, resident_kib};
 
-/// What goes up and down, at one moment.
+/// The gauges at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Gauges {
     pub(crate) resident_kib: Option<u64>,
@@ -25,8 +25,8 @@ pub(crate) struct Gauges {
 }
 
 impl Gauges {
-    /// Of this process and, if there is one, of the writer beside it.
-    pub(crate) fn look(store: &Path, writer: Option<u32>) -> Gauges {
+    /// Reads the gauges of this process plus those of a writer process.
+    pub(crate) fn read(store: &Path, writer: Option<u32>) -> Gauges {
         let add = |one: Option<u64>, other: Option<u64>| Some(one? + other.unwrap_or(0));
         let of_writer = writer.map(|pid| pid.to_string());
         let of_writer = of_writer.as_deref();
@@ -38,7 +38,7 @@ impl Gauges {
         }
     }
 
-    /// The greater values of both.
+    /// The maximum of each gauge.
     pub(crate) fn max(self, other: Gauges) -> Gauges {
         Gauges {
             resident_kib: self.resident_kib.max(other.resident_kib),
@@ -48,23 +48,23 @@ impl Gauges {
     }
 }
 
-/// The waits for one kind of call.
+/// The latencies of one kind of call.
 #[derive(Debug)]
 pub(crate) struct CallLatencies(Histogram<u64>);
 
 impl CallLatencies {
     pub(crate) fn new() -> CallLatencies {
-        // Three digits is within the 0 to 5 that it takes.
+        // The valid range is 0 to 5.
         CallLatencies(Histogram::new(3).expect("three significant digits are valid"))
     }
 
     pub(crate) fn note(&mut self, nanos: u64) {
-        // It grows with its values, so recording cannot fail.
+        // The histogram resizes itself, so recording cannot fail.
         let _ = self.0.record(nanos);
     }
 
-    /// The half and the 99th of a hundred, in microseconds; nothing if there were no calls. Begins
-    /// anew.
+    /// Returns the median and the 99th percentile in microseconds, `None` without calls, and
+    /// resets.
     fn take(&mut self) -> [Option<f64>; 2] {
         let at = |quantile| {
             let nanos = || self.0.value_at_quantile(quantile) as f64;
@@ -76,7 +76,7 @@ impl CallLatencies {
     }
 }
 
-/// What only grows.
+/// The counters.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Counts {
     pub(crate) puts: u64,
@@ -90,7 +90,7 @@ pub(crate) struct Counts {
     pub(crate) kills: u64,
 }
 
-/// A row.
+/// A row of the time series.
 #[derive(Clone, Debug)]
 pub(crate) struct Row {
     pub(crate) elapsed: Duration,
@@ -101,7 +101,7 @@ pub(crate) struct Row {
     fsync_micros: [Option<f64>; 2],
 }
 
-/// The columns, in their order.
+/// The columns in order.
 pub(crate) const COLUMNS: [&str; 17] = [
     "elapsed_s",
     "resident_kib",
@@ -123,7 +123,7 @@ pub(crate) const COLUMNS: [&str; 17] = [
 ];
 
 impl Row {
-    /// The values of the columns, in their order.
+    /// The values of the columns in order.
     pub(crate) fn values(&self) -> [Option<f64>; COLUMNS.len()] {
         let Row { gauges, counts, .. } = self;
         let some = |number: u64| Some(number as f64);
@@ -156,7 +156,7 @@ impl Row {
                 line.push(',');
             }
             if let Some(value) = value {
-                // A string takes everything.
+                // Writing to a string cannot fail.
                 let _ = write!(line, "{value:.digits$}");
             }
         }
@@ -164,7 +164,7 @@ impl Row {
         line
     }
 
-    /// The row for people.
+    /// The row as a progress line.
     pub(crate) fn progress(&self) -> String {
         let Row { gauges, counts, .. } = self;
         let shown = |value: Option<u64>| value.map_or("?".to_owned(), |value| value.to_string());
@@ -203,7 +203,7 @@ pub(crate) struct TimeSeries {
 }
 
 impl TimeSeries {
-    /// Begins it in a file.
+    /// Creates the CSV file.
     pub(crate) fn create(path: PathBuf) -> io::Result<TimeSeries> {
         let mut file = File::create(&path)?;
         file.write_all(format!("{}\n", COLUMNS.join(",")).as_bytes())?;
@@ -215,7 +215,7 @@ impl TimeSeries {
         self.peak = self.peak.max(gauges);
     }
 
-    /// Writes the row of this moment.
+    /// Writes the current row.
     pub(crate) fn add_row(
         &mut self,
         elapsed: Duration,
@@ -276,9 +276,9 @@ pub(crate) mod tests {
     #[cfg(target_os = "linux")]
     #[test]
     fn memory_and_descriptors_of_this_process_are_known_here() {
-        let before = Gauges::look(Path::new("."), None);
+        let before = Gauges::read(Path::new("."), None);
         let file = File::open("/proc/self/status").unwrap();
-        let after = Gauges::look(Path::new("."), Some(std::process::id()));
+        let after = Gauges::read(Path::new("."), Some(std::process::id()));
         assert!(before.resident_kib.is_some_and(|kib| kib > 0));
         assert!(after.resident_kib > before.resident_kib && after.descriptors > Some(1));
         drop(file);

@@ -1,7 +1,7 @@
-//! Whether a store that was opened again has what it should.
+//! Checks the content of a reopened store.
 //!
-//! What has no answer yet is *open*: the writer was killed before it gave one. Of the open steps a
-//! prefix may have happened, nothing else; everything before them has.
+//! A step is *unanswered* if the writer was killed before it replied. A prefix of the unanswered
+//! steps may have happened and nothing else; all earlier steps have.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -12,13 +12,13 @@ use crate::soak::run::writer::{Shown, broken};
 use crate::soak::workload::Step;
 use crate::soak::workload::oracle::{Digest, Key, Oracle};
 
-/// How many keys are shown of those that differ.
+/// Maximum number of differing keys to show.
 const SAMPLE_KEYS: usize = 3;
 
-/// What the keys of some steps have.
+/// The values found for the keys of some steps.
 type FoundValues = HashMap<Key, Option<Digest>>;
 
-/// How many of the open steps have happened. An error if it is no prefix of them.
+/// Returns how many unanswered steps have happened; an error if they are not a prefix.
 pub(crate) fn prefix(store: &DataWal, unanswered: &VecDeque<Step>) -> Result<usize, Failure> {
     let mut found = FoundValues::new();
     for key in unanswered.iter().filter_map(|step| step.op.key()) {
@@ -33,8 +33,8 @@ pub(crate) fn prefix(store: &DataWal, unanswered: &VecDeque<Step>) -> Result<usi
         let sample = differing.map(|(key, value)| difference(key, *value, base.get(&key[..])));
         let sample: Vec<_> = sample.take(SAMPLE_KEYS).collect();
         Failure::Invariant(format!(
-            "after a kill the store is not what was acknowledged and a prefix of the {} \
-             operations after that: {}",
+            "after a kill the store does not hold the acknowledged operations and a prefix of the \
+             {} operations after them: {}",
             unanswered.len(),
             sample.join("; ")
         ))
@@ -58,7 +58,7 @@ fn prefix_of(found: &FoundValues, unanswered: &VecDeque<Step>) -> Option<usize> 
     (wrong == 0).then_some(happened)
 }
 
-/// What the keys of steps have before the first of them.
+/// The values of the keys before the first of the steps.
 fn undone<'a>(steps: impl Iterator<Item = &'a Step>) -> HashMap<&'a [u8], Option<Digest>> {
     let mut base = HashMap::new();
     for step in steps {
@@ -69,8 +69,8 @@ fn undone<'a>(steps: impl Iterator<Item = &'a Step>) -> HashMap<&'a [u8], Option
     base
 }
 
-/// Compares every key and value with what is expected, where the open steps have not happened.
-/// Gives how many keys there are.
+/// Compares every key and value with the oracle, given that the unanswered steps have not happened.
+/// Returns the number of keys.
 pub(crate) fn compare(
     store: &DataWal,
     oracle: &Oracle,
@@ -112,7 +112,7 @@ pub(crate) fn compare(
     Err(Failure::Invariant(format!("{wrong} keys are not what they should be: {sample}")))
 }
 
-/// A difference, for people.
+/// Describes a difference.
 pub(crate) fn difference(
     key: &[u8],
     found: Option<Digest>,

@@ -2,20 +2,20 @@
 //!
 //! ```text
 //! this process ── operations, framed ──► standard input of the writer ─► its store
-//!              ◄── 56 bytes for each ─── standard output, when it is done
+//!              ◄── 56 bytes for each ─── standard output, after it is done
 //! ```
 //!
-//! | at | bytes | an operation | | at | bytes | an answer |
+//! | at | bytes | operation | | at | bytes | reply |
 //! |---|---|---|---|---|---|---|
-//! | 0 | 1 | what: put, delete, get, fsync, compact | | 0 | 8 | bit 0: a value, bit 1: was there |
+//! | 0 | 1 | kind: put, delete, get, fsync, compact | | 0 | 8 | bit 0: a value, bit 1: was there |
 //! | 1 | 4 | bytes of the key | | 8 | 16 | digest of the value |
 //! | 5 | 4 | bytes of the value | | 24 | 8 | nanoseconds |
 //! | 9 | | the key, the value | | 32 | 24 | the totals |
 //!
-//! 1. An answer is written when its operation is done, before the next begins. So of what has no
-//!    answer, at most one operation has happened, in part or in whole.
+//! 1. A reply is written when its operation is done, before the next one starts. So at most one
+//!    unanswered operation has happened, in part or in full.
 //! 2. The writer ends cleanly when its standard input ends.
-//! 3. Signals of the terminal reach this process alone: the writer is in a group of its own.
+//! 3. Signals from the terminal reach the parent only: the writer has its own process group.
 
 use std::io::{self, BufReader, Read, Write};
 use std::path::Path;
@@ -38,7 +38,7 @@ const REPLY_BYTES: usize = 56;
 pub(crate) fn run(args: &WriterArgs) -> Result<ExitCode, Failure> {
     let mut writer = Writer::new(open_store(&args.dir, &args.store)?);
     let mut input = BufReader::with_capacity(64 << 10, stdin());
-    // A buffered one would hold an answer back until there are more.
+    // Unbuffered: a buffer would hold back replies.
     let mut output = stdout();
     while let Some(op) = read_op(&mut input).map_err(Failure::Input)? {
         let reply = writer.execute(&op)?;
@@ -49,7 +49,7 @@ pub(crate) fn run(args: &WriterArgs) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The process of a writer, as its parent knows it.
+/// The parent's handle on a writer process.
 pub(crate) struct ChildWriter {
     child: Child,
     input: Option<ChildStdin>,
@@ -71,59 +71,59 @@ impl ChildWriter {
         self.child.id()
     }
 
-    /// Sends an operation; waits while its pipe is full.
+    /// Sends an operation; blocks while the pipe is full.
     pub(crate) fn send(&mut self, op: &Op) -> Result<(), Failure> {
         let Some(input) = &mut self.input else { return Ok(()) };
         let sent = write_op(input, op);
         sent.map_err(|_| self.ended())
     }
 
-    /// The next answer; `None` when there will be none any more.
+    /// The next reply; `None` if there are no more.
     pub(crate) fn reply(&mut self) -> Result<Option<Reply>, Failure> {
         let mut bytes = [0; REPLY_BYTES];
         match self.output.read_exact(&mut bytes) {
             Ok(()) => Ok(Some(decode(&bytes))),
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
-            Err(error) => Err(Failure::Setup("answers of a writer", error)),
+            Err(error) => Err(Failure::Setup("replies of a writer", error)),
         }
     }
 
-    /// Kills it, in whatever it does. The answers that it gave can still be read.
+    /// Kills the writer, whatever it is doing. Replies already written can still be read.
     pub(crate) fn kill(&mut self) -> Result<(), Failure> {
         let killed = self.child.kill();
         killed.map_err(|error| Failure::Setup("kill of a writer", error))
     }
 
-    /// No more operations.
+    /// Signals the end of the operations.
     pub(crate) fn finish(&mut self) {
         self.input = None;
     }
 
-    /// Waits for its end, which is an error unless it is the end that was asked for.
+    /// Waits for the process. An end that was not requested is an error.
     pub(crate) fn wait(mut self, killed: bool) -> Result<(), Failure> {
         self.input = None;
         let status = self.child.wait();
         let status = status.map_err(|error| Failure::Setup("end of a writer", error))?;
-        // A kill leaves no exit code behind, on Unix.
+        // On Unix, a killed process has no exit code.
         let as_asked = if killed { status.code().is_none() || cfg!(not(unix)) } else { false };
         if status.success() || as_asked {
             return Ok(());
         }
-        Err(Failure::Invariant(format!("the process of a writer ended by itself, {status}")))
+        Err(Failure::Invariant(format!("the writer process ended unexpectedly, {status}")))
     }
 
-    /// What it means that the writer is not there any more.
+    /// The failure of a writer process that ended unexpectedly.
     pub(crate) fn ended(&mut self) -> Failure {
         self.input = None;
         let status = self.child.wait().map_or_else(|error| error.to_string(), |it| it.to_string());
-        Failure::Invariant(format!("the process of a writer ended by itself, {status}"))
+        Failure::Invariant(format!("the writer process ended unexpectedly, {status}"))
     }
 }
 
 impl Drop for ChildWriter {
     fn drop(&mut self) {
-        // After a failure nobody waits for what it still does; killing a process that has ended
-        // does nothing.
+        // After a failure, nothing waits for its remaining work. Killing an ended process does
+        // nothing.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -147,7 +147,7 @@ fn write_op(out: &mut impl Write, op: &Op) -> io::Result<()> {
     out.write_all(&frame)
 }
 
-/// The next operation; `None` at the end of the input.
+/// Reads the next operation; `None` at the end of the input.
 fn read_op(input: &mut impl Read) -> io::Result<Option<Op>> {
     let mut kind = [0];
     if input.read(&mut kind)? == 0 {
@@ -158,7 +158,7 @@ fn read_op(input: &mut impl Read) -> io::Result<Option<Op>> {
         input.read_exact(&mut bytes).map(|()| u32::from_le_bytes(bytes) as usize)
     };
     let (key_bytes, value_bytes) = (length()?, length()?);
-    let invalid = || io::Error::new(io::ErrorKind::InvalidData, "it is no operation of a soak");
+    let invalid = || io::Error::new(io::ErrorKind::InvalidData, "it is not an operation of a soak");
     if key_bytes > KEY_BYTES_MAX || value_bytes > VALUE_BYTES_MAX {
         return Err(invalid());
     }

@@ -1,11 +1,10 @@
-//! One run: lives of the store, one after the other, with all that is looked at.
+//! Runs cycles of the store: open, operate, end, reopen, check.
 //!
-//! 1. A life does the next operations of the script and ends in a clean close or, with `--kill`
-//!    every other time, in the SIGKILL of the process that has the store open.
-//! 2. After each life the store is opened again, and every key and value is compared with what is
-//!    expected.
-//! 3. What was sent and has no answer is kept. After a kill a prefix of it has happened; the rest
-//!    is done in the next life.
+//! 1. A cycle executes the next operations of the workload. It ends with a clean close or, every
+//!    other time with `--kill`, with a SIGKILL of the process that holds the store.
+//! 2. After each cycle the store is reopened, and every key and value is compared with the oracle.
+//! 3. Operations without a reply are kept. After a kill, a prefix of them has happened; the next
+//!    cycle executes the rest.
 
 mod check;
 pub(crate) mod child;
@@ -29,13 +28,13 @@ use crate::soak::workload::oracle::Digest;
 use crate::soak::workload::{Op, Step, Workload};
 use crate::util::signal::Stop;
 
-/// What may be sent before an answer, to a writer in a process of its own.
+/// Limits on unanswered operations of a writer process.
 const UNANSWERED_MAX: usize = 64;
 const UNANSWERED_BYTES_MAX: usize = 8 << 20;
-/// Before every other kill a compaction begins, so many operations earlier.
+/// Before every other kill, a compaction starts this many operations earlier.
 const COMPACTION_BEFORE_KILL: u64 = 100;
 
-/// Who does the operations of a life.
+/// Executes the operations of a cycle: here, or in a child process.
 enum CycleWriter {
     Local(Writer),
     Child(ChildWriter),
@@ -49,7 +48,7 @@ impl CycleWriter {
         }
     }
 
-    /// The next answer, which there has to be.
+    /// The next reply; there must be one.
     fn reply(&mut self) -> Result<Reply, Failure> {
         match self {
             CycleWriter::Local(writer) => writer.reply().ok_or_else(unexpected_reply),
@@ -57,7 +56,7 @@ impl CycleWriter {
         }
     }
 
-    /// The process, if it is one of its own.
+    /// The id of the child process, if there is one.
     fn pid(&self) -> Option<u32> {
         match self {
             CycleWriter::Local(_) => None,
@@ -65,7 +64,7 @@ impl CycleWriter {
         }
     }
 
-    /// Whether there must be an answer before more is sent. One that is here answers at once.
+    /// Whether a reply must arrive before more is sent. A local writer replies at once.
     fn must_wait(&self, unanswered: &VecDeque<Step>) -> bool {
         let bytes = || unanswered.iter().map(|step| step.op.bytes()).sum::<usize>();
         match self {
@@ -78,25 +77,25 @@ impl CycleWriter {
     }
 }
 
-/// A run.
+/// A run of soak.
 pub(crate) struct Run<'a> {
     args: &'a SoakArgs,
     dir: &'a Path,
     stop: &'a Stop,
     start: Instant,
     pub(crate) workload: Workload,
-    /// Decides how long lives are: the operations do not depend on it.
+    /// Determines the length of cycles; the operations do not depend on it.
     rng: Rng,
-    /// Was sent and has no answer yet.
+    /// Steps that were sent and have no reply yet.
     unanswered: VecDeque<Step>,
-    /// Did not happen before a kill.
+    /// Steps lost in a kill, to be executed again.
     redo: VecDeque<Step>,
-    /// What the lives before this one did, and this one.
+    /// The totals of the earlier cycles, and of this one.
     before: Totals,
     totals: Totals,
     pub(crate) counts: Counts,
     pub(crate) series: TimeSeries,
-    /// When the next row is due.
+    /// The time of the next row.
     row_due: Duration,
 }
 
@@ -124,7 +123,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Lives until the end; gives how many keys the last comparison saw.
+    /// Runs cycles to the end. Returns the number of keys in the last comparison.
     pub(crate) fn run_cycles(&mut self, mut store: DataWal) -> Result<usize, Failure> {
         loop {
             let is_killed = self.args.kill && self.counts.restarts % 2 == 1;
@@ -140,7 +139,7 @@ impl<'a> Run<'a> {
             self.unanswered.drain(..happened).for_each(|step| self.counts.add(&step.op));
             self.redo.extend(self.unanswered.drain(..));
             let keys = compare(&store, &self.workload.oracle, &self.redo)?;
-            self.look(None);
+            self.sample_gauges(None);
             if self.is_over() && self.redo.is_empty() {
                 store.close().map_err(broken("close"))?;
                 return Ok(keys);
@@ -161,7 +160,7 @@ impl<'a> Run<'a> {
         let last = self.end_of_cycle();
         self.operate(&mut writer, last.saturating_sub(COMPACTION_BEFORE_KILL))?;
         if self.rng.below(2) == 0 {
-            // Not of the script: where kills come is no matter for what is done.
+            // This step is not part of the workload, whose operations must not depend on kills.
             let number = self.workload.number();
             let step = Step { number, op: Op::Compact, before: None, after: None };
             self.send(&mut writer, step)?;
@@ -181,7 +180,7 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// Does operations up to a number, or until the run is over.
+    /// Executes operations up to a number, or until the run is over.
     fn operate(&mut self, writer: &mut CycleWriter, last: u64) -> Result<(), Failure> {
         while !self.redo.is_empty() || (self.workload.number() < last && !self.is_over()) {
             let step = match self.redo.pop_front() {
@@ -211,7 +210,7 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// The oldest open step has an answer: checks and counts it.
+    /// Checks and counts the reply to the oldest unanswered step.
     fn check_reply(&mut self, reply: &Reply, writer: Option<u32>) -> Result<(), Failure> {
         let step = self.unanswered.pop_front().ok_or_else(unexpected_reply)?;
         self.counts.add(&step.op);
@@ -229,7 +228,7 @@ impl<'a> Run<'a> {
             }
             Op::Fsync => {
                 self.series.fsyncs.note(reply.nanos);
-                self.look(writer);
+                self.sample_gauges(writer);
             }
             Op::Delete { .. } | Op::Get { .. } | Op::Compact => {}
         }
@@ -249,7 +248,7 @@ impl<'a> Run<'a> {
                 }
                 child.wait(false)?;
                 if let Some(step) = self.unanswered.front() {
-                    let what = "the process of a writer ended without an answer".to_owned();
+                    let what = "the writer process ended without a reply".to_owned();
                     return Err(at_operation(Failure::Invariant(what), step.number));
                 }
                 self.end_cycle(self.totals);
@@ -263,7 +262,7 @@ impl<'a> Run<'a> {
         self.totals = Totals::default();
     }
 
-    /// The number of the last operation of the life that begins.
+    /// The number of the last operation of the coming cycle.
     fn end_of_cycle(&mut self) -> u64 {
         let most = self.args.restart_every;
         let length = most / 2 + self.rng.below(most - most / 2) + 1;
@@ -276,11 +275,11 @@ impl<'a> Run<'a> {
             || self.start.elapsed() >= self.args.duration
     }
 
-    fn look(&mut self, writer: Option<u32>) {
-        self.series.note(Gauges::look(self.dir, writer));
+    fn sample_gauges(&mut self, writer: Option<u32>) {
+        self.series.note(Gauges::read(self.dir, writer));
     }
 
-    /// Writes a row and says it.
+    /// Writes a row of the time series and prints it.
     pub(crate) fn add_row(&mut self) -> Result<(), Failure> {
         let Totals { rotations, compactions, written_bytes } = self.before.plus(self.totals);
         let counts = Counts { rotations, compactions, written_bytes, ..self.counts };
@@ -290,7 +289,7 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// What the run did, for people, and for comparing runs.
+    /// The number of operations and their digest, to compare runs.
     pub(crate) fn operations(&self) -> (u64, Digest) {
         (self.workload.number(), self.workload.digest())
     }
@@ -309,12 +308,12 @@ impl Counts {
     }
 }
 
-/// Answers and operations do not go together.
+/// The failure of a writer whose replies do not match the operations.
 fn unexpected_reply() -> Failure {
-    Failure::Invariant("a writer answered what it was not asked".to_owned())
+    Failure::Invariant("a writer sent a reply to no operation".to_owned())
 }
 
-/// A failed invariant, with the operation at which it was seen.
+/// Adds the number of the operation to a violated invariant.
 fn at_operation(failure: Failure, number: u64) -> Failure {
     match failure {
         Failure::Invariant(what) => Failure::Invariant(format!("at operation {number}: {what}")),

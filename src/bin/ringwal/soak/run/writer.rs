@@ -1,4 +1,4 @@
-//! What does the operations on the store, in this process, and what it answers.
+//! Executes operations on the store in this process.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -14,19 +14,19 @@ use crate::soak::args::StoreArgs;
 use crate::soak::workload::Op;
 use crate::soak::workload::oracle::Digest;
 
-/// An answer to an operation.
+/// The reply to an operation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Reply {
-    /// What a get found.
+    /// The value that a get found.
     pub(crate) value: Option<Digest>,
-    /// Whether what was deleted was there.
+    /// Whether the deleted key existed.
     pub(crate) was_there: bool,
-    /// How long the call to the store took.
+    /// The duration of the call to the store.
     pub(crate) nanos: u64,
     pub(crate) totals: Totals,
 }
 
-/// What a store did since it was opened, as of its last flush.
+/// The totals of a store since it was opened, as of its last flush.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Totals {
     pub(crate) rotations: u64,
@@ -44,18 +44,18 @@ impl Totals {
     }
 }
 
-/// Opens the store as a run does.
+/// Opens the store with the options of a run.
 pub(crate) fn open_store(dir: &Path, args: &StoreArgs) -> ringwal::Result<DataWal> {
     let builder = DataWal::builder(dir).backend(args.backend.kind());
     builder.segment_bytes(args.segment_bytes).open()
 }
 
-/// What an error of the store is for a run: an invariant that failed.
+/// Turns an error of the store into a violated invariant.
 pub(crate) fn broken(what: impl fmt::Display) -> impl FnOnce(ringwal::Error) -> Failure {
     move |error| Failure::Invariant(format!("{what}: {}", Failure::Log(error)))
 }
 
-/// An open store that operations are done on, in order, and at times a compaction beside them.
+/// An open store that executes operations in order, with a compaction beside them at times.
 pub(crate) struct Writer {
     store: Arc<DataWal>,
     compaction: Option<JoinHandle<ringwal::Result<Compacted>>>,
@@ -69,7 +69,7 @@ impl Writer {
         Writer { store: Arc::new(store), compaction, totals, replies: VecDeque::new() }
     }
 
-    /// Does an operation; its answer is the next that [`reply`](Self::reply) gives.
+    /// Executes an operation; [`reply`](Self::reply) returns its reply.
     pub(crate) fn send(&mut self, op: &Op) -> Result<(), Failure> {
         let reply = self.execute(op)?;
         self.replies.push_back(reply);
@@ -80,7 +80,7 @@ impl Writer {
         self.replies.pop_front()
     }
 
-    /// Does an operation.
+    /// Executes an operation.
     pub(crate) fn execute(&mut self, op: &Op) -> Result<Reply, Failure> {
         let mut reply = Reply::default();
         let start = Instant::now();
@@ -117,7 +117,7 @@ impl Writer {
         Ok(reply)
     }
 
-    /// Closes the store, after the compaction that is under way.
+    /// Waits for a running compaction and closes the store.
     pub(crate) fn close(mut self) -> Result<Totals, Failure> {
         self.finish_compaction()?;
         self.store.close().map_err(broken("close"))?;
@@ -142,7 +142,7 @@ impl Writer {
     }
 }
 
-/// A key as people can read it, however long it is.
+/// A key in printable form, shortened if it is long.
 pub(crate) struct Shown<'a>(pub(crate) &'a [u8]);
 
 impl fmt::Display for Shown<'_> {

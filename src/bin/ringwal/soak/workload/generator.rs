@@ -1,8 +1,8 @@
-//! Where the records of a run come from: small, medium and large ones, made up or from files.
+//! Generates the records of a run: small, medium and large ones, random or from files.
 //!
-//! 1. A stream has a fixed number of keys, so that the store, and what is remembered of it, stop
-//!    growing.
-//! 2. A made-up record is drawn from the dice alone: the same seed gives the same bytes anywhere.
+//! 1. A size class has a fixed number of keys, so the store and the oracle stop growing.
+//! 2. A generated record depends on the seed alone: the same seed gives the same bytes on every
+//!    machine.
 
 use std::path::PathBuf;
 
@@ -10,10 +10,10 @@ use crate::output::exit::Failure;
 use crate::soak::workload::records::RecordFile;
 use crate::util::random::splitmix64;
 
-/// A made-up stream.
+/// A class of generated records.
 struct SizeClass {
     name: &'static str,
-    /// Of a hundred puts, so many are of this stream.
+    /// The share of this class per 100 puts.
     weight: u64,
     keys: u64,
     value_bytes: (u64, u64),
@@ -25,7 +25,7 @@ const SIZE_CLASSES: [SizeClass; 3] = [
     SizeClass { name: "large", weight: 5, keys: 400, value_bytes: (64 << 10, 256 << 10) },
 ];
 
-/// Numbers that follow from a seed.
+/// A random number generator with a fixed seed.
 #[derive(Clone, Debug)]
 pub(crate) struct Rng(u64);
 
@@ -38,22 +38,22 @@ impl Rng {
         splitmix64(&mut self.0)
     }
 
-    /// A number below `limit`, which is not 0.
+    /// A number below `limit`, which must not be 0.
     pub(crate) fn below(&mut self, limit: u64) -> u64 {
         self.next() % limit
     }
 }
 
-/// The three streams.
+/// The source of the three size classes.
 pub(crate) enum Generator {
-    /// Made up.
+    /// Generated records.
     Synthetic,
-    /// From files.
+    /// Records from files.
     Real([RecordFile; 3]),
 }
 
 impl Generator {
-    /// Reads and checks the files, if there are any.
+    /// Opens and checks the files, if any.
     pub(crate) fn new(files: Option<[PathBuf; 3]>) -> Result<Generator, Failure> {
         let Some([small, medium, large]) = files else { return Ok(Generator::Synthetic) };
         Ok(Generator::Real([
@@ -63,7 +63,7 @@ impl Generator {
         ]))
     }
 
-    /// A key and a value to put.
+    /// Draws a key and a value to put.
     pub(crate) fn draw(&mut self, rng: &mut Rng) -> Result<(Vec<u8>, Vec<u8>), Failure> {
         let at = draw_class(rng);
         match self {
@@ -82,7 +82,7 @@ impl Generator {
     }
 }
 
-/// The stream of the next record, by weight.
+/// Draws the size class of the next record, by weight.
 fn draw_class(rng: &mut Rng) -> usize {
     let mut drawn = rng.below(SIZE_CLASSES.iter().map(|stream| stream.weight).sum());
     for (at, stream) in SIZE_CLASSES.iter().enumerate() {

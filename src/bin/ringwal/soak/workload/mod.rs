@@ -1,9 +1,9 @@
-//! The operations of a run, one after the other, and what each should find.
+//! The workload: the operations of a run in order, and the result that each should have.
 //!
-//! 1. They follow from the seed and the options alone: not from time, not from what the store
-//!    answers, and not from kills, after which what did not happen is done again.
-//! 2. Of a hundred operations about 5 delete a key that is there, 10 read, and the others put. A
-//!    flush after every 1,000 and a compaction after every so many are not counted.
+//! 1. The seed and the options alone determine them, not time, the answers of the store, or kills;
+//!    operations lost in a kill are repeated.
+//! 2. Of 100 operations, about 5 delete an existing key, 10 read, and the rest put. A flush after
+//!    every 1,000 operations and the periodic compactions are not counted.
 
 pub(crate) mod generator;
 pub(crate) mod oracle;
@@ -18,13 +18,13 @@ use crate::soak::workload::oracle::{Digest, Key, Oracle};
 
 /// Operations between two calls of `fsync`.
 const FSYNC_EVERY: u64 = 1000;
-/// Of a hundred operations.
+/// Shares per 100 operations.
 const DELETES: u64 = 5;
 const GETS: u64 = 10;
-/// Of so many reads, one is of a key that may not be there.
+/// One read in this many is of a key that may not exist.
 const GETS_OF_ANY: u64 = 8;
 
-/// What a writer does.
+/// An operation on the store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Op {
     Put {
@@ -38,12 +38,12 @@ pub(crate) enum Op {
         key: Key,
     },
     Fsync,
-    /// Begins one beside the operations that follow.
+    /// Starts a compaction beside the following operations.
     Compact,
 }
 
 impl Op {
-    /// The key that it is about.
+    /// The key of the operation, if it has one.
     pub(crate) fn key(&self) -> Option<&Key> {
         match self {
             Op::Put { key, .. } | Op::Delete { key } | Op::Get { key } => Some(key),
@@ -57,18 +57,18 @@ impl Op {
     }
 }
 
-/// An operation in its place among the others.
+/// An operation with its position in the workload.
 #[derive(Clone, Debug)]
 pub(crate) struct Step {
-    /// How many operations there are up to this one.
+    /// The number of operations up to and including this one.
     pub(crate) number: u64,
     pub(crate) op: Op,
-    /// What its key has before it and after it.
+    /// The value of its key before and after it.
     pub(crate) before: Option<Digest>,
     pub(crate) after: Option<Digest>,
 }
 
-/// The operations, and the store as it is after all of them.
+/// Generates the operations and keeps the state that the store should have after them.
 pub(crate) struct Workload {
     rng: Rng,
     generator: Generator,
@@ -92,19 +92,19 @@ impl Workload {
         }
     }
 
-    /// How many operations there were.
+    /// The number of operations so far.
     pub(crate) fn number(&self) -> u64 {
         self.number
     }
 
-    /// Tells runs apart that did not do the same.
+    /// A digest of all operations, to tell whether two runs did the same.
     pub(crate) fn digest(&self) -> Digest {
         let mut bytes = [0; 16];
         bytes.copy_from_slice(&self.hash.finalize().as_bytes()[..16]);
         Digest(u128::from_le_bytes(bytes))
     }
 
-    /// The next one.
+    /// The next operation.
     pub(crate) fn next(&mut self) -> Result<Step, Failure> {
         let op = match self.due.pop_front() {
             Some(op) => op,

@@ -1,8 +1,7 @@
-//! What the store should have: a digest of the value of each key.
+//! The oracle: the content that the store should have, as a digest of the value of each key.
 //!
-//! It holds keys and digests, never values, so its memory is bounded by the number of keys that
-//! the streams have. Picking a key depends on nothing but the operations so far: no order of a
-//! hash table gets into a run.
+//! It holds keys and digests, not values, so the number of keys bounds its memory. Picking a key
+//! depends on the previous operations only, never on the order of a hash table.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -26,14 +25,14 @@ impl fmt::Display for Digest {
     }
 }
 
-/// A key, as it is shared by whoever has to remember it.
+/// A shared key.
 pub(crate) type Key = Arc<[u8]>;
 
-/// The keys that should be there.
+/// The keys that the store should hold.
 #[derive(Debug, Default)]
 pub(crate) struct Oracle {
     keys: Vec<Key>,
-    /// Where a key is in `keys`, and what its value is.
+    /// The index of a key in `keys`, and the digest of its value.
     places: HashMap<Key, (usize, Digest)>,
 }
 
@@ -50,13 +49,13 @@ impl Oracle {
         &self.keys
     }
 
-    /// A key that is there, drawn by a number.
+    /// Picks an existing key by number.
     pub(crate) fn pick(&self, drawn: u64) -> Option<&Key> {
         let at = drawn.checked_rem(self.keys.len() as u64)?;
         self.keys.get(at as usize)
     }
 
-    /// A key has a value now, or is gone; gives what it had.
+    /// Sets or removes the value of a key. Returns the previous value.
     pub(crate) fn set(&mut self, key: &Key, digest: Option<Digest>) -> Option<Digest> {
         let Some(digest) = digest else {
             let (at, before) = self.places.remove(key)?;

@@ -1,7 +1,7 @@
 //! A file of records, one JSON object on a line: `{"key": "<base64>", "payload": "<base64>"}`.
 //!
-//! Every line is checked when the file is opened; then a record is read from its place when it is
-//! drawn. Memory has 12 bytes for each line, whatever the lengths of the records.
+//! Every line is checked when the file is opened. Records are then read from the file when drawn.
+//! Each line takes 12 bytes of memory, whatever its length.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
@@ -13,16 +13,16 @@ use ringwal::kv::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
 
 use crate::output::exit::Failure;
 
-/// Lines of a file at most.
+/// Maximum number of lines in a file.
 const LINES_MAX: usize = 50_000_000;
-/// A line of the longest key and value, with room for what is around them.
+/// The length of a line with the longest key and value, with room for the rest.
 const LINE_BYTES_MAX: usize = (KEY_BYTES_MAX + VALUE_BYTES_MAX) / 3 * 4 + (4 << 10);
 
-/// A file whose lines were all found to be records.
+/// A file in which every line is a valid record.
 pub(crate) struct RecordFile {
     path: PathBuf,
     file: File,
-    /// Where each line starts, and its length.
+    /// The start and length of each line.
     lines: Vec<(u64, u32)>,
 }
 
@@ -52,17 +52,17 @@ impl RecordFile {
             start += length as u64;
         }
         if lines.is_empty() {
-            return Err(refused(&"there are no records in it"));
+            return Err(refused(&"it has no records"));
         }
         Ok(RecordFile { path, file, lines })
     }
 
-    /// How many records there are; not 0.
+    /// The number of records, at least 1.
     pub(crate) fn len(&self) -> u64 {
         self.lines.len() as u64
     }
 
-    /// The key and the value of a line, counted from 0.
+    /// Reads the key and the value of a line, counted from 0.
     pub(crate) fn record(&mut self, at: usize) -> Result<(Vec<u8>, Vec<u8>), Failure> {
         let (start, length) = self.lines[at];
         let mut line = vec![0; length as usize];
@@ -84,7 +84,7 @@ fn parse(line: &[u8]) -> Result<(Vec<u8>, Vec<u8>), String> {
     let bytes = |name: &str| {
         let text = object.get(name).and_then(serde_json::Value::as_str);
         let text = text.ok_or_else(|| format!("no string \"{name}\" in an object"))?;
-        STANDARD.decode(text).map_err(|error| format!("\"{name}\" is no base64: {error}"))
+        STANDARD.decode(text).map_err(|error| format!("\"{name}\" is not base64: {error}"))
     };
     let (key, payload) = (bytes("key")?, bytes("payload")?);
     if !(1..=KEY_BYTES_MAX).contains(&key.len()) {
