@@ -165,7 +165,7 @@ const RECORD_BYTES_MAX: usize = 1 << 30;
 mod tests {
     use super::*;
 
-    /// Gives its bytes in pieces of the stated length.
+    /// Returns its bytes in pieces of the given length.
     struct Pieces<'a>(&'a [u8], usize);
 
     impl Read for Pieces<'_> {

@@ -282,13 +282,13 @@ pub(crate) mod tests {
 
     /// `ringwal bench` without the rest of the command line.
     #[derive(Debug, Parser)]
-    struct Bench {
+    struct BenchOnly {
         #[command(flatten)]
         args: BenchArgs,
     }
 
     pub(crate) fn parse(args: &[&str]) -> BenchArgs {
-        Bench::try_parse_from([&["bench"], args].concat()).unwrap().args
+        BenchOnly::try_parse_from([&["bench"], args].concat()).unwrap().args
     }
 
     fn cases(args: &[&str]) -> Result<Vec<Case>, Failure> {
@@ -355,7 +355,7 @@ pub(crate) mod tests {
             ["--ages", "1,,4"],
             ["--ages", "2000000"],
         ] {
-            let parsed = Bench::try_parse_from([&["bench"], &args[..]].concat());
+            let parsed = BenchOnly::try_parse_from([&["bench"], &args[..]].concat());
             assert!(parsed.is_err(), "{args:?}");
         }
     }

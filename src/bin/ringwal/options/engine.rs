@@ -66,7 +66,7 @@ pub(crate) struct EngineArgs {
     /// on copy-on-write file systems.
     #[arg(long, value_enum, default_value_t = PreallocateArg::Auto)]
     preallocate: PreallocateArg,
-    /// Which log of the directory.
+    /// Which log in the directory.
     #[arg(long, value_name = "N", default_value_t = 0)]
     shard: u16,
     /// How to handle a damaged tail: strict refuses to open the log, tolerate-tail cuts the tail

@@ -73,7 +73,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    /// As `jq` and JavaScript read it: every number is a 64-bit float.
+    /// Reads a number as `jq` and JavaScript do: as a 64-bit float.
     fn read_integer(text: &str) -> u64 {
         match text.strip_prefix('"') {
             Some(digits) => digits.trim_end_matches('"').parse().unwrap(),

@@ -28,8 +28,8 @@ pub(crate) struct SoakArgs {
           value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) operations: Option<u64>,
     /// Source of the records.
-    #[arg(long, env = "RINGWAL_SOAK_MODE", value_enum, default_value_t = Mode::Synthetic)]
-    pub(crate) mode: Mode,
+    #[arg(long, env = "RINGWAL_SOAK_MODE", value_enum, default_value_t = RecordSource::Synthetic)]
+    pub(crate) mode: RecordSource,
     /// The small records of --mode real: lines of {"key": "<base64>", "payload": "<base64>"}.
     #[arg(long, env = "RINGWAL_SOAK_SMALL", value_name = "FILE")]
     pub(crate) small: Option<PathBuf>,
@@ -91,7 +91,7 @@ pub(crate) struct WriterArgs {
 
 /// The source of the records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Mode {
+pub(crate) enum RecordSource {
     /// Generated records.
     Synthetic,
     /// Records from three files.
@@ -104,11 +104,11 @@ impl SoakArgs {
         let given =
             [("--small", &self.small), ("--medium", &self.medium), ("--large", &self.large)];
         match (self.mode, &self.small, &self.medium, &self.large) {
-            (Mode::Real, Some(small), Some(medium), Some(large)) => {
+            (RecordSource::Real, Some(small), Some(medium), Some(large)) => {
                 Ok(Some([small.clone(), medium.clone(), large.clone()]))
             }
-            (Mode::Synthetic, None, None, None) => Ok(None),
-            (Mode::Real, ..) => {
+            (RecordSource::Synthetic, None, None, None) => Ok(None),
+            (RecordSource::Real, ..) => {
                 let missing = given.iter().filter(|(_, file)| file.is_none());
                 let missing: Vec<_> = missing.map(|(name, _)| *name).collect();
                 Err(Failure::Request(format!(
@@ -116,7 +116,7 @@ impl SoakArgs {
                     missing.join(" and ")
                 )))
             }
-            (Mode::Synthetic, ..) => Err(Failure::Request(
+            (RecordSource::Synthetic, ..) => Err(Failure::Request(
                 "--small, --medium and --large are for --mode real".to_owned(),
             )),
         }

@@ -64,7 +64,7 @@ mod tests {
 
     const SIZE: usize = 40;
 
-    /// A log of the records 3 and 4, opened again; its segments have two records each.
+    /// A reopened log with the records 3 and 4; its segments hold two records each.
     fn two_of_four() -> (tempfile::TempDir, Log) {
         let parent = tempfile::tempdir().unwrap();
         let dir = parent.path().join("log");

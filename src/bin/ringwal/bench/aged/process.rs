@@ -278,6 +278,6 @@ mod tests {
     fn nothing_is_done_before_there_is_a_log() {
         let args = parse(&["--mode", "age"]);
         let refused = handle(&args, Path::new("nowhere"), &mut None, Request::Usage);
-        assert!(refused.unwrap_err().to_string().contains("look"));
+        assert!(refused.unwrap_err().to_string().contains("usage"));
     }
 }

@@ -3,8 +3,8 @@
 //! | request | answer, in this order |
 //! |---|---|
 //! | `begin RUN SIZE` | nothing |
-//! | `append RECORDS` | records, seconds, seconds of processor time |
-//! | `look` | resident KiB, descriptors, files; the strategy |
+//! | `append RECORDS` | records, seconds, seconds of CPU time |
+//! | `usage` | resident KiB, descriptors, files; the strategy |
 //! | `keep RECORDS` | nothing |
 //! | `reopen` | records, bytes of files, segments; seconds to open, of recovery, to the first and \
 //! to the last record |
@@ -37,7 +37,7 @@ impl fmt::Display for Request {
         match self {
             Request::Begin { run, size } => write!(f, "begin {run} {size}"),
             Request::Append(records) => write!(f, "append {records}"),
-            Request::Usage => write!(f, "look"),
+            Request::Usage => write!(f, "usage"),
             Request::Keep(records) => write!(f, "keep {records}"),
             Request::Reopen => write!(f, "reopen"),
         }
@@ -52,7 +52,7 @@ impl FromStr for Request {
         let found = match words[..] {
             ["begin", run, size] => run.parse().ok().zip(size.parse().ok()),
             ["append", records] => return number(line, records).map(Request::Append),
-            ["look"] => return Ok(Request::Usage),
+            ["usage"] => return Ok(Request::Usage),
             ["keep", records] => return number(line, records).map(Request::Keep),
             ["reopen"] => return Ok(Request::Reopen),
             _ => None,
@@ -267,7 +267,7 @@ pub(crate) mod tests {
 
     #[test]
     fn what_nobody_says_is_refused() {
-        for line in ["", "begin 1", "begin 1 x", "append", "append -1", "look 1", "stop"] {
+        for line in ["", "begin 1", "begin 1 x", "append", "append -1", "usage 1", "stop"] {
             assert!(line.parse::<Request>().is_err(), "{line}");
         }
         for line in ["", "failed", "failed 1 maybe x", "fine"] {

@@ -200,7 +200,7 @@ pub(crate) mod tests {
         Aged { appends: vec![turn; 2], usage, openings: vec![opening; 3] }
     }
 
-    /// An old log that takes twice of everything, but is as fast.
+    /// An old log that uses twice as much of everything, at the same rate.
     pub(crate) fn row() -> AgedRow {
         let part = |share, opened| Part { share, openings: vec![opened; 3] };
         let round = AgedRound {

@@ -97,7 +97,7 @@ fn run_threads(
                 let acked = (number == 0).then_some(first).into_iter().collect();
                 let content = Content::new(run, number, case.size);
                 let offered = OfferedLoad::new(case, run, number);
-                let mut worker = Worker::new(log, case, (content, offered), acked);
+                let mut worker = Appender::new(log, case, (content, offered), acked);
                 let ended = worker.run(phase, &failing);
                 (worker, ended)
             });
@@ -165,7 +165,7 @@ fn observe(
 }
 
 /// One appending thread.
-struct Worker<'a> {
+struct Appender<'a> {
     log: &'a Log,
     case: &'a Case,
     content: Content,
@@ -177,16 +177,16 @@ struct Worker<'a> {
     latencies: Latencies,
 }
 
-impl<'a> Worker<'a> {
+impl<'a> Appender<'a> {
     /// A worker whose first records were already `acked`.
     fn new(
         log: &'a Log,
         case: &'a Case,
         (content, offered): (Content, OfferedLoad),
         acked: Acked,
-    ) -> Worker<'a> {
+    ) -> Appender<'a> {
         let appended = acked.records();
-        Worker {
+        Appender {
             log,
             case,
             content,

@@ -8,12 +8,12 @@ use std::ops::RangeInclusive;
 /// The sequence numbers of the records 0, 1, ... of a thread.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Acked {
-    runs: Vec<Run>,
+    runs: Vec<SeqRun>,
     records: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Run {
+struct SeqRun {
     first: u64,
     records: u64,
 }
@@ -26,7 +26,7 @@ impl Acked {
         self.records += records;
         match self.runs.last_mut() {
             Some(run) if run.first + run.records == first => run.records += records,
-            _ => self.runs.push(Run { first, records }),
+            _ => self.runs.push(SeqRun { first, records }),
         }
     }
 

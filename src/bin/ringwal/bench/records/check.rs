@@ -69,7 +69,7 @@ mod tests {
 
     const SIZE: usize = 40;
 
-    /// A log of two threads with two records each, in turn.
+    /// A log with two records each of two threads, alternating.
     fn two_threads() -> (tempfile::TempDir, Log, Vec<Vec<u64>>) {
         let parent = tempfile::tempdir().unwrap();
         let log = Log::builder(parent.path().join("log")).segment_bytes(8192).open().unwrap();

@@ -182,7 +182,7 @@ mod tests {
         }
     }
 
-    /// The words below `name` in the table whose heading begins with `first`.
+    /// The cells below `name` in the table whose heading begins with `first`.
     fn column(table: &str, first: &str, name: &str) -> Vec<String> {
         let mut lines = table.lines().skip_while(|line| !line.starts_with(first));
         let heading: Vec<&str> = lines.next().unwrap().split_whitespace().collect();

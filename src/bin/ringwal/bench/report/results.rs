@@ -165,7 +165,7 @@ mod tests {
     use crate::bench::sample::tests::sample;
 
     #[test]
-    fn floors_are_found_by_round() {
+    fn baselines_are_found_by_round() {
         let mut results = Results::default();
         let (one, other) = (Baseline::Pwrite { size: 100 }, Baseline::Pwrite { size: 200 });
         results.add_baseline(one, sample(1000, None), None);

@@ -10,13 +10,13 @@ use ringwal::kv::DataWal;
 use crate::output::exit::Failure;
 use crate::soak::run::writer::{Shown, broken};
 use crate::soak::workload::Step;
-use crate::soak::workload::oracle::{Digest, Key, Oracle};
+use crate::soak::workload::oracle::{Key, Oracle, ValueDigest};
 
 /// Maximum number of differing keys to show.
 const SAMPLE_KEYS: usize = 3;
 
 /// The values found for the keys of some steps.
-type FoundValues = HashMap<Key, Option<Digest>>;
+type FoundValues = HashMap<Key, Option<ValueDigest>>;
 
 /// Returns how many unanswered steps have happened; an error if they are not a prefix.
 pub(crate) fn prefix(store: &DataWal, unanswered: &VecDeque<Step>) -> Result<usize, Failure> {
@@ -24,7 +24,7 @@ pub(crate) fn prefix(store: &DataWal, unanswered: &VecDeque<Step>) -> Result<usi
     for key in unanswered.iter().filter_map(|step| step.op.key()) {
         if !found.contains_key(key) {
             let value = store.get(key).map_err(broken(format_args!("get {}", Shown(key))))?;
-            found.insert(key.clone(), value.as_deref().map(Digest::of));
+            found.insert(key.clone(), value.as_deref().map(ValueDigest::of));
         }
     }
     prefix_of(&found, unanswered).ok_or_else(|| {
@@ -59,7 +59,7 @@ fn prefix_of(found: &FoundValues, unanswered: &VecDeque<Step>) -> Option<usize> 
 }
 
 /// The values of the keys before the first of the steps.
-fn undone<'a>(steps: impl Iterator<Item = &'a Step>) -> HashMap<&'a [u8], Option<Digest>> {
+fn undone<'a>(steps: impl Iterator<Item = &'a Step>) -> HashMap<&'a [u8], Option<ValueDigest>> {
     let mut base = HashMap::new();
     for step in steps {
         if let Some(key) = step.op.key() {
@@ -79,7 +79,7 @@ pub(crate) fn compare(
     let base = undone(unanswered.iter());
     let want = |key: &[u8]| base.get(key).copied().unwrap_or_else(|| oracle.get(key));
     let (mut keys, mut wrong, mut sample) = (0_usize, 0_usize, Vec::new());
-    let mut differs = |key: &[u8], found: Option<Digest>, want: Option<Digest>| {
+    let mut differs = |key: &[u8], found: Option<ValueDigest>, want: Option<ValueDigest>| {
         wrong += 1;
         if sample.len() < SAMPLE_KEYS {
             sample.push(difference(key, found, Some(&want)));
@@ -87,7 +87,7 @@ pub(crate) fn compare(
     };
     for item in store.iter().map_err(broken("iterate"))? {
         let (key, value) = item.map_err(broken(format_args!("read after {keys} keys")))?;
-        let found = Some(Digest::of(&value));
+        let found = Some(ValueDigest::of(&value));
         keys += 1;
         if found != want(&key) {
             differs(&key, found, want(&key));
@@ -96,7 +96,7 @@ pub(crate) fn compare(
     let also = base.keys().copied().filter(|key| oracle.get(key).is_none());
     for key in oracle.keys().iter().map(|key| &key[..]).chain(also) {
         let want = want(key);
-        if want.is_some() && !store.contains_key(key).map_err(broken("look"))? {
+        if want.is_some() && !store.contains_key(key).map_err(broken("look up a key"))? {
             differs(key, None, want);
         }
     }
@@ -115,10 +115,10 @@ pub(crate) fn compare(
 /// Describes a difference.
 pub(crate) fn difference(
     key: &[u8],
-    found: Option<Digest>,
-    want: Option<&Option<Digest>>,
+    found: Option<ValueDigest>,
+    want: Option<&Option<ValueDigest>>,
 ) -> String {
-    let value = |digest: Option<Digest>| {
+    let value = |digest: Option<ValueDigest>| {
         digest.map_or_else(|| "nothing".to_owned(), |digest| format!("a value of BLAKE3 {digest}"))
     };
     let want = value(want.copied().flatten());

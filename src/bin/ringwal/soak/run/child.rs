@@ -28,7 +28,7 @@ use crate::output::stream::{stdin, stdout};
 use crate::soak::args::{StoreArgs, WriterArgs};
 use crate::soak::run::writer::{Reply, Totals, Writer, open_store};
 use crate::soak::workload::Op;
-use crate::soak::workload::oracle::{Digest, Key};
+use crate::soak::workload::oracle::{Key, ValueDigest};
 use crate::util::process::{own_program, start_piped};
 
 const HEAD_BYTES: usize = 9;
@@ -196,7 +196,7 @@ fn decode(bytes: &[u8; REPLY_BYTES]) -> Reply {
     };
     let digest = u128::from(number(16)) << 64 | u128::from(number(8));
     Reply {
-        value: (number(0) & 1 != 0).then_some(Digest(digest)),
+        value: (number(0) & 1 != 0).then_some(ValueDigest(digest)),
         was_there: number(0) & 2 != 0,
         nanos: number(24),
         totals: Totals {
@@ -231,7 +231,7 @@ mod tests {
         assert!(read_op(&mut &[9, 0, 0, 0, 0, 0, 0, 0, 0][..]).is_err());
         assert!(read_op(&mut &[0, 255, 255, 255, 255, 0, 0, 0, 0][..]).is_err());
 
-        for value in [None, Some(Digest(u128::MAX - 5))] {
+        for value in [None, Some(ValueDigest(u128::MAX - 5))] {
             let totals = Totals { rotations: 1, compactions: 2, written_bytes: u64::MAX };
             let reply = Reply { value, was_there: value.is_none(), nanos: 3, totals };
             assert_eq!(decode(&encode(&reply)), reply);

@@ -24,7 +24,7 @@ use crate::soak::run::check::{compare, difference, prefix};
 use crate::soak::run::child::ChildWriter;
 use crate::soak::run::writer::{Reply, Totals, Writer, broken, open_store};
 use crate::soak::workload::generator::Rng;
-use crate::soak::workload::oracle::Digest;
+use crate::soak::workload::oracle::ValueDigest;
 use crate::soak::workload::{Op, Step, Workload};
 use crate::util::signal::Stop;
 
@@ -290,7 +290,7 @@ impl<'a> Run<'a> {
     }
 
     /// The number of operations and their digest, to compare runs.
-    pub(crate) fn operations(&self) -> (u64, Digest) {
+    pub(crate) fn operations(&self) -> (u64, ValueDigest) {
         (self.workload.number(), self.workload.digest())
     }
 }

@@ -12,13 +12,13 @@ use ringwal::kv::{Compacted, DataWal};
 use crate::output::exit::Failure;
 use crate::soak::args::StoreArgs;
 use crate::soak::workload::Op;
-use crate::soak::workload::oracle::Digest;
+use crate::soak::workload::oracle::ValueDigest;
 
 /// The reply to an operation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Reply {
     /// The value that a get found.
-    pub(crate) value: Option<Digest>,
+    pub(crate) value: Option<ValueDigest>,
     /// Whether the deleted key existed.
     pub(crate) was_there: bool,
     /// The duration of the call to the store.
@@ -95,7 +95,7 @@ impl Writer {
             Op::Get { key } => {
                 let found = self.store.get(key);
                 let found = found.map_err(broken(format_args!("get {}", Shown(key))))?;
-                reply.value = found.as_deref().map(Digest::of);
+                reply.value = found.as_deref().map(ValueDigest::of);
             }
             Op::Fsync => self.store.fsync().map_err(broken("fsync"))?,
             Op::Compact => {
@@ -111,7 +111,7 @@ impl Writer {
             if self.compaction.as_ref().is_some_and(JoinHandle::is_finished) {
                 self.finish_compaction()?;
             }
-            self.look();
+            self.read_metrics();
         }
         reply.totals = self.totals;
         Ok(reply)
@@ -121,11 +121,11 @@ impl Writer {
     pub(crate) fn close(mut self) -> Result<Totals, Failure> {
         self.finish_compaction()?;
         self.store.close().map_err(broken("close"))?;
-        self.look();
+        self.read_metrics();
         Ok(self.totals)
     }
 
-    fn look(&mut self) {
+    fn read_metrics(&mut self) {
         let metrics = self.store.metrics();
         self.totals.rotations = metrics.rotations;
         self.totals.written_bytes = metrics.written_bytes;

@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use crate::output::exit::Failure;
 use crate::soak::workload::generator::{Generator, Rng};
-use crate::soak::workload::oracle::{Digest, Key, Oracle};
+use crate::soak::workload::oracle::{Key, Oracle, ValueDigest};
 
 /// Operations between two calls of `fsync`.
 const FSYNC_EVERY: u64 = 1000;
@@ -64,8 +64,8 @@ pub(crate) struct Step {
     pub(crate) number: u64,
     pub(crate) op: Op,
     /// The value of its key before and after it.
-    pub(crate) before: Option<Digest>,
-    pub(crate) after: Option<Digest>,
+    pub(crate) before: Option<ValueDigest>,
+    pub(crate) after: Option<ValueDigest>,
 }
 
 /// Generates the operations and keeps the state that the store should have after them.
@@ -98,10 +98,10 @@ impl Workload {
     }
 
     /// A digest of all operations, to tell whether two runs did the same.
-    pub(crate) fn digest(&self) -> Digest {
+    pub(crate) fn digest(&self) -> ValueDigest {
         let mut bytes = [0; 16];
         bytes.copy_from_slice(&self.hash.finalize().as_bytes()[..16]);
-        Digest(u128::from_le_bytes(bytes))
+        ValueDigest(u128::from_le_bytes(bytes))
     }
 
     /// The next operation.
@@ -111,7 +111,7 @@ impl Workload {
             None => self.draw()?,
         };
         let after = match &op {
-            Op::Put { value, .. } => Some(Digest::of(value)),
+            Op::Put { value, .. } => Some(ValueDigest::of(value)),
             Op::Get { key } => self.oracle.get(key),
             _ => None,
         };

@@ -9,17 +9,17 @@ use std::sync::Arc;
 
 /// The first 16 bytes of the BLAKE3 hash of a value.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Digest(pub(crate) u128);
+pub(crate) struct ValueDigest(pub(crate) u128);
 
-impl Digest {
-    pub(crate) fn of(value: &[u8]) -> Digest {
+impl ValueDigest {
+    pub(crate) fn of(value: &[u8]) -> ValueDigest {
         let mut bytes = [0; 16];
         bytes.copy_from_slice(&blake3::hash(value).as_bytes()[..16]);
-        Digest(u128::from_le_bytes(bytes))
+        ValueDigest(u128::from_le_bytes(bytes))
     }
 }
 
-impl fmt::Display for Digest {
+impl fmt::Display for ValueDigest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.to_le_bytes().iter().try_for_each(|byte| write!(f, "{byte:02x}"))
     }
@@ -33,7 +33,7 @@ pub(crate) type Key = Arc<[u8]>;
 pub(crate) struct Oracle {
     keys: Vec<Key>,
     /// The index of a key in `keys`, and the digest of its value.
-    places: HashMap<Key, (usize, Digest)>,
+    places: HashMap<Key, (usize, ValueDigest)>,
 }
 
 impl Oracle {
@@ -41,7 +41,7 @@ impl Oracle {
         self.keys.len()
     }
 
-    pub(crate) fn get(&self, key: &[u8]) -> Option<Digest> {
+    pub(crate) fn get(&self, key: &[u8]) -> Option<ValueDigest> {
         self.places.get(key).map(|(_, digest)| *digest)
     }
 
@@ -56,7 +56,7 @@ impl Oracle {
     }
 
     /// Sets or removes the value of a key. Returns the previous value.
-    pub(crate) fn set(&mut self, key: &Key, digest: Option<Digest>) -> Option<Digest> {
+    pub(crate) fn set(&mut self, key: &Key, digest: Option<ValueDigest>) -> Option<ValueDigest> {
         let Some(digest) = digest else {
             let (at, before) = self.places.remove(key)?;
             self.keys.swap_remove(at);
@@ -85,17 +85,17 @@ mod tests {
         let mut oracle = Oracle::default();
         let keys: Vec<Key> = (0..10_u8).map(|n| Arc::from([n])).collect();
         for key in &keys {
-            assert_eq!(oracle.set(key, Some(Digest(1))), None);
+            assert_eq!(oracle.set(key, Some(ValueDigest(1))), None);
         }
-        assert_eq!(oracle.set(&keys[3], Some(Digest(2))), Some(Digest(1)));
-        assert_eq!(oracle.set(&keys[3], None), Some(Digest(2)));
+        assert_eq!(oracle.set(&keys[3], Some(ValueDigest(2))), Some(ValueDigest(1)));
+        assert_eq!(oracle.set(&keys[3], None), Some(ValueDigest(2)));
         assert_eq!(oracle.set(&keys[3], None), None);
-        assert_eq!(oracle.set(&keys[9], None), Some(Digest(1)));
+        assert_eq!(oracle.set(&keys[9], None), Some(ValueDigest(1)));
         let picked: std::collections::BTreeSet<_> =
             (0..8).filter_map(|drawn| oracle.pick(drawn)).collect();
         assert_eq!((picked.len(), oracle.len()), (8, 8));
         assert!(!picked.contains(&keys[3]) && !picked.contains(&keys[9]));
-        assert!(picked.iter().all(|key| oracle.get(key) == Some(Digest(1))));
+        assert!(picked.iter().all(|key| oracle.get(key) == Some(ValueDigest(1))));
         assert_eq!(Oracle::default().pick(1), None);
     }
 }

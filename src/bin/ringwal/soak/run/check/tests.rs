@@ -6,7 +6,7 @@ fn key(name: &str) -> Key {
     Key::from(name.as_bytes())
 }
 
-/// A store and what is expected of it, after some steps, of which the last `open` have no answer
+/// A store and its oracle after some steps, of which the last `open` have no reply
 /// and the last `lost` have not happened.
 struct World {
     _dir: tempfile::TempDir,
@@ -21,7 +21,7 @@ fn world(writes: &[(&str, Option<&str>)], open: usize, lost: usize) -> World {
     let (mut oracle, mut steps) = (Oracle::default(), VecDeque::new());
     for (at, (name, value)) in writes.iter().enumerate() {
         let key = key(name);
-        let after = value.map(|value| Digest::of(value.as_bytes()));
+        let after = value.map(|value| ValueDigest::of(value.as_bytes()));
         let before = oracle.set(&key, after);
         let op = match value {
             Some(value) => Op::Put { key: key.clone(), value: value.as_bytes().to_vec() },
@@ -62,7 +62,7 @@ fn any_prefix_of_what_is_open_is_found_and_the_rest_compared_without_it() {
 
 #[test]
 fn what_was_acknowledged_and_is_not_there_is_found() {
-    // Two are lost, but only one had no answer.
+    // Two steps are lost, but only one had no reply.
     let world = world(&WRITES, 1, 2);
     let failure = compare(&world.store, &world.oracle, &world.open).unwrap_err().to_string();
     assert!(failure.contains("key \"a\"") && failure.contains("1 keys"), "{failure}");
@@ -71,7 +71,7 @@ fn what_was_acknowledged_and_is_not_there_is_found() {
 #[test]
 fn what_has_a_hole_is_no_prefix() {
     let world = world(&WRITES, 5, 3);
-    // The last one without those before it.
+    // The last step happened without those before it.
     world.store.put("c", "6").unwrap();
     let failure = prefix(&world.store, &world.open).unwrap_err().to_string();
     assert!(failure.contains("a prefix of the 5 operations"), "{failure}");
