@@ -1,7 +1,7 @@
-//! The scratch directory of a run, inside the directory to measure.
+//! The scratch directory of a run, inside the directory to measure, and removal of directories.
 
 use std::fs;
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use crate::output::exit::Failure;
@@ -57,6 +57,24 @@ impl Drop for Scratch {
             say_also(format_args!("ringwal: {path} could not be removed: {error}"));
         }
     }
+}
+
+/// Removes a directory with its contents and syncs its parent, so the cost does not fall into the
+/// next measurement.
+pub(crate) fn remove_dir(dir: &Path) -> Result<(), Failure> {
+    let removed = fs::remove_dir_all(dir).and_then(|()| sync_parent(dir));
+    removed.map_err(|error| Failure::Raw(dir.to_path_buf(), error))
+}
+
+#[cfg(unix)]
+fn sync_parent(dir: &Path) -> io::Result<()> {
+    fs::File::open(dir.parent().unwrap_or(Path::new(".")))?.sync_all()
+}
+
+// Other systems cannot open directories.
+#[cfg(not(unix))]
+fn sync_parent(_dir: &Path) -> io::Result<()> {
+    Ok(())
 }
 
 #[cfg(test)]

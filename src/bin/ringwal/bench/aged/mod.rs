@@ -33,7 +33,7 @@ use std::path::Path;
 
 use crate::bench::aged::child::Child;
 use crate::bench::aged::results::{Aged, AgedRound, Part};
-use crate::bench::baseline::files::remove_dir;
+use crate::bench::scratch::remove_dir;
 use crate::bench::setting::{Setting, stopped};
 use crate::output::exit::Failure;
 

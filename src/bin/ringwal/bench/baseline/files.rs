@@ -151,24 +151,6 @@ fn read_at(file: &File, buf: &mut [u8], offset: u64) -> io::Result<usize> {
     std::os::windows::fs::FileExt::seek_read(file, buf, offset)
 }
 
-/// Removes a directory with its contents and syncs its parent, so the cost does not fall into the
-/// next measurement.
-pub(crate) fn remove_dir(dir: &Path) -> Result<(), Failure> {
-    let removed = std::fs::remove_dir_all(dir).and_then(|()| sync_parent(dir));
-    removed.map_err(|error| Failure::Raw(dir.to_path_buf(), error))
-}
-
-#[cfg(unix)]
-fn sync_parent(dir: &Path) -> io::Result<()> {
-    File::open(dir.parent().unwrap_or(Path::new(".")))?.sync_all()
-}
-
-// Other systems cannot open directories.
-#[cfg(not(unix))]
-fn sync_parent(_dir: &Path) -> io::Result<()> {
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
