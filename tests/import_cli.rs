@@ -86,7 +86,10 @@ fn a_damaged_source_is_refused_with_the_option_that_goes_on() {
     let output = import(&old, &new, &[]);
     assert_exit(&output, 1);
     let said = stderr(&output);
-    assert!(said.contains("byte 32 of") && said.contains("--up-to-damage takes what"), "{said}");
+    assert!(
+        said.contains("byte 32 of") && said.contains("--up-to-damage imports the records"),
+        "{said}"
+    );
     assert!(!new.exists());
     let output = import(&old, &new, &["--up-to-damage"]);
     assert_exit(&output, 0);

@@ -249,7 +249,7 @@ fn what_keeps_a_run_from_beginning_is_named_with_exit_code_2() {
     };
     let given = |args: &[&str]| args.iter().map(|&arg| arg.to_owned()).collect::<Vec<_>>();
     for (args, said) in [
-        (real(&[&good, &good, &bad]), "bad: line 4: \"key\" is no base64"),
+        (real(&[&good, &good, &bad]), "bad: line 4: \"key\" is not base64"),
         (real(&[&good, "absent", &good]), "absent: No such file"),
         (real(&[&good, &good]), "--large missing"),
         (given(&["--small", &good]), "are for --mode real"),
@@ -268,7 +268,7 @@ fn what_keeps_a_run_from_beginning_is_named_with_exit_code_2() {
     fs::create_dir_all(soak.store()).unwrap();
     let output = soak.run(&["--operations", "10"]);
     assert_exit(&output, 2);
-    assert!(stderr(&output).contains("a store of an earlier run"), "{}", stderr(&output));
+    assert!(stderr(&output).contains("the store of an earlier run"), "{}", stderr(&output));
 }
 
 #[cfg(target_os = "linux")]
@@ -410,6 +410,6 @@ mod meddling {
         signal(child.id(), "-CONT");
         let output = end(child, out);
         assert_exit(&output, 1);
-        assert!(stderr(&output).contains("ended by itself, signal: 9"), "{}", stderr(&output));
+        assert!(stderr(&output).contains("ended unexpectedly, signal: 9"), "{}", stderr(&output));
     }
 }

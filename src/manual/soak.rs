@@ -1,87 +1,87 @@
-//! The soak: a key-value log in use for hours, and how to read what it says.
+//! The soak: hours of use of a key-value log, and how to read its results.
 //!
 //! ```text
 //! ringwal soak --duration 1h --kill --work-dir DIR --log-dir DIR
 //! ```
 //!
-//! Start it before you trust a machine with data, on the file system that is meant. Each option can
-//! be an environment variable as well: `RINGWAL_SOAK_DURATION`, `RINGWAL_SOAK_KILL` and so on;
-//! `ringwal soak --help` has all of them.
+//! Run it before you trust a machine with data, on the file system you will use. Each option can
+//! also be an environment variable: `RINGWAL_SOAK_DURATION`, `RINGWAL_SOAK_KILL` and so on;
+//! `ringwal soak --help` lists them.
 //!
 //! # What it does
 //!
-//! Of a hundred operations about 85 put, 5 delete a key that is there, and 10 read, one in eight of
-//! those a key that may not be there. After every 1,000 comes an `fsync`, after every
-//! `--compact-every` a compaction, which runs beside the operations that follow. After
-//! `--restart-every` at most, and half of that at least, the store is closed and opened again. With
-//! `--kill`, every other life of the store is that of a process of its own, which is ended with
-//! SIGKILL in the middle of what it does, about every other time soon after a compaction began.
+//! Of 100 operations, about 85 put, 5 delete an existing key, and 10 read; one read in eight is of
+//! a key that may not exist. An `fsync` follows every 1,000 operations, and a compaction every
+//! `--compact-every`; it runs beside the following operations. After at most `--restart-every`
+//! operations, and at least half as many, the store is closed and reopened. With `--kill`, every
+//! other cycle of the store runs in a child process, which is killed with SIGKILL in the middle of
+//! its work; about every other kill comes soon after a compaction began.
 //!
-//! Records come from three streams: of a hundred puts 70 are small, 25 medium and 5 large.
+//! Records come in three size classes: of 100 puts, 70 are small, 25 medium and 5 large.
 //!
-//! | stream | keys | bytes of a value, made up |
+//! | class | keys | bytes of a generated value |
 //! |---|---|---|
 //! | small | 20,000 | 0 to 256 |
 //! | medium | 4,000 | 1 KiB to 8 KiB |
 //! | large | 400 | 64 KiB to 256 KiB |
 //!
-//! With `--mode real` they come from three files of your own, each line a record; keys and
-//! payloads may be as long as the store takes them:
+//! With `--mode real`, they come from three files of your own, one record per line; keys and
+//! payloads may be as long as the store accepts:
 //!
 //! ```text
 //! {"key": "YXBwbGU=", "payload": "Z3JlZW4="}
 //! ```
 //!
-//! The operations follow from the seed and the options, whatever the machine does, also with
-//! `--kill`: what had not happened at a kill is done afterwards. The last lines have a digest of
-//! all of them. `--operations N` ends a run at the same place each time.
+//! The seed and the options determine the operations, whatever the machine does, also with
+//! `--kill`: operations lost in a kill are repeated. The last lines show a digest of all
+//! operations. `--operations N` ends each run at the same place.
 //!
 //! # What it checks
 //!
-//! 1. Every call succeeds, every read gives the bytes that were put last, every delete finds its
-//!    key.
-//! 2. After each restart, and at the end, all keys and values are compared with what is expected.
+//! 1. Every call succeeds, every read returns the last value put, every delete finds its key.
+//! 2. After each restart, and at the end, all keys and values are compared with the expected ones.
 //! 3. After a kill, everything that the process acknowledged is there, flushed or not, because a
-//!    `Written` put survives the death of its process. Of what it had been sent beyond that, a
-//!    prefix is there, and nothing else.
-//! 4. Resident memory, open descriptors and segments stay bounded: at most a quarter and 16 MiB,
-//!    half and 16, half and 4 more in the second half of the run than in the first. Where the first
-//!    half has fewer than two compactions it says that it cannot tell.
+//!    `Written` put survives the death of its process. Of the unacknowledged operations, a prefix
+//!    is there and nothing else.
+//! 4. Resident memory, open descriptors and segments stay bounded. In the second half of the run,
+//!    memory may exceed its peak of the first half by a quarter and 16 MiB, descriptors by half and
+//!    16, segments by half and 4. With fewer than two compactions in the first half, the bounds are
+//!    not judged.
 //!
-//! What is expected is kept as a digest for each key, so its memory does not grow either.
+//! The expected content is kept as a digest per key, so its memory does not grow either.
 //!
-//! Exit code 0: all of it held, and the store is removed. 1: something did not; the message says
-//! what, with the operation or the keys, and the store stays. 2: what was asked for cannot be done,
-//! so the run did not begin. SIGINT, SIGTERM and SIGHUP end a run early, with all comparisons.
+//! Exit code 0: every check passed, and the store is removed. 1: a check failed; the message names
+//! it, with the operation or the keys, and the store is kept. 2: the request is wrong, so the run
+//! did not begin. SIGINT, SIGTERM and SIGHUP end a run early, with all comparisons.
 //!
-//! It does not cut the power. [`testing`](super::testing) says what does.
+//! It does not test power loss; [`testing`](super::testing) names the tests that do.
 //!
 //! # What it leaves
 //!
-//! `soak.csv` in the log directory has a row every `--progress-secs`, `soak.svg` a curve of each
+//! `soak.csv` in the log directory has a row every `--progress-secs`, `soak.svg` a curve per
 //! column.
 //!
 //! | column | meaning |
 //! |---|---|
 //! | `elapsed_s` | seconds since the start |
-//! | `resident_kib`, `descriptors` | of all processes of the run, the most since the row before |
-//! | `segments` | files of the log, the most since the row before |
+//! | `resident_kib`, `descriptors` | of all processes of the run, the peak since the previous row |
+//! | `segments` | files of the log, the peak since the previous row |
 //! | `live_keys` | keys that should be there |
-//! | `puts`, `deletes`, `gets` | operations that were acknowledged |
-//! | `rotations`, `compactions` | segments that got their name; compactions that ended |
-//! | `written_bytes` | handed to the disk for batches, padding and copies included |
-//! | `put_p50_us`, `put_p99_us` | microseconds of the puts since the row before |
-//! | `fsync_p50_us`, `fsync_p99_us` | the same of the calls of `fsync` |
-//! | `restarts`, `kills` | how often the store was opened again, and after how many kills |
+//! | `puts`, `deletes`, `gets` | acknowledged operations |
+//! | `rotations`, `compactions` | completed rotations and compactions |
+//! | `written_bytes` | written to the disk for batches, including padding and copies |
+//! | `put_p50_us`, `put_p99_us` | microseconds of the puts since the previous row |
+//! | `fsync_p50_us`, `fsync_p99_us` | the same for calls of `fsync` |
+//! | `restarts`, `kills` | how often the store was reopened, and how many times after a kill |
 //!
-//! A field is empty where there is nothing to say: no such call since the row before, or no `/proc`
-//! to ask. Of a writer that was killed, rotations, compactions and bytes count up to its last
-//! `fsync`. Rows that are further apart than asked mean that one call, or a restart, took that
-//! long: the disk stood still.
+//! A field is empty if it has no value: there was no such call since the previous row, or the
+//! system has no `/proc`. For a killed writer, rotations, compactions and bytes count up to its
+//! last `fsync`. If rows are further apart than requested, one call or restart took that long: the
+//! disk stalled.
 //!
-//! What grows from the left to the right end of `resident_kib`, `descriptors` or `segments` is a
-//! leak. The first two go up and down with the lives of the store: with a writer of its own there
-//! are two processes.
+//! A curve of `resident_kib`, `descriptors` or `segments` that grows from its left to its right end
+//! is a leak. The first two go up and down with the cycles: with a writer process there are two
+//! processes.
 //!
 //! # What an hour showed
 //!

@@ -1,23 +1,46 @@
-//! `ringwal dump`: the records of a log in order, without touching it.
+//! `ringwal dump`: prints the records of a log in order, without changing it.
 //!
-//! What is before damage is printed, and the damage is told, however little of the log was asked
-//! for: a backup that lacks records must not look like a whole one.
+//! Records before damage are printed, and the damage is always reported, even if fewer records were
+//! requested: an incomplete backup must not look complete.
 //!
-//! What is printed of a record is what the log says that its records are, unless another form was
-//! asked for.
+//! Records are printed according to the kind of the log, unless another format was requested.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use ringwal::replication::ShardId;
 use ringwal::{Error, Kind, Log, Recovery, Seq, Verdict};
 
-use crate::args::{DumpArgs, Format, Framing};
-use crate::exit::Failure;
-use crate::output::print_records;
-use crate::place::{log_dir, require_log};
-use crate::stream::say_also;
+use crate::options::format::{Format, Framing};
+use crate::options::log_dir::{log_dir, require_log};
+use crate::output::exit::Failure;
+use crate::output::records::print_records;
+use crate::output::stream::say_also;
 
-/// Runs it.
+/// `ringwal dump`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct DumpArgs {
+    /// The log's directory, or that of an event log, which keeps its log in `wal/`.
+    pub(crate) dir: PathBuf,
+    /// Start at this sequence number instead of the first record.
+    #[arg(long, value_name = "SEQ")]
+    pub(crate) from: Option<u64>,
+    /// Print at most this many records.
+    #[arg(long, value_name = "N")]
+    pub(crate) limit: Option<u64>,
+    /// How to print a record; the default is events for an event log, else raw, which --framing
+    /// also selects.
+    #[arg(long, value_enum)]
+    pub(crate) format: Option<Format>,
+    /// How to frame raw records; the default is lines.
+    #[arg(long, value_enum)]
+    pub(crate) framing: Option<Framing>,
+    /// Which log in the directory.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) shard: u16,
+}
+
+/// Runs the command.
 pub(crate) fn run(args: &DumpArgs) -> Result<ExitCode, Failure> {
     let dir = log_dir(&args.dir);
     let shard = ShardId::new(args.shard);
@@ -33,7 +56,7 @@ pub(crate) fn run(args: &DumpArgs) -> Result<ExitCode, Failure> {
     let limit = usize::try_from(args.limit.unwrap_or(u64::MAX)).unwrap_or(usize::MAX);
     let framing = args.framing.unwrap_or(Framing::Lines);
     let printed = print_records(reader.take(limit), &dir, format, framing);
-    // Also where the reader was not asked as far as that, or its output failed before.
+    // Report damage even if the reader stopped before it, or its output failed.
     match (printed, damage.map(|damage| Failure::Log(Error::Corrupt(damage)))) {
         (Ok(()), None) => Ok(ExitCode::SUCCESS),
         (Ok(()), Some(damage)) => Err(damage),
@@ -45,7 +68,7 @@ pub(crate) fn run(args: &DumpArgs) -> Result<ExitCode, Failure> {
     }
 }
 
-/// How records are printed: as was asked for, else as the kind of the log says.
+/// The output format: as requested, else according to the kind of the log.
 fn format_of(args: &DumpArgs, found: Option<&Recovery>) -> Format {
     let kind = found.and_then(|found| found.kind);
     match (args.format, args.framing, kind) {

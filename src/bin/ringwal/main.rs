@@ -7,66 +7,53 @@
 //! DIR ─► report on stderr or as JSON          (recover, verify)
 //! DIR of another crate ─► a new directory, report on stderr   (import)
 //! DIR ─► NEWDIR, a copy of it                 (backup)
-//! a log and raw files, in turn ─► a table on stdout, and JSON  (bench)
-//! made-up records | FILES ─► DataWal, restarted and killed ─► lines on stdout, CSV, SVG  (soak)
+//! a log and raw files, interleaved ─► a table on stdout, and JSON  (bench)
+//! generated records | FILES ─► DataWal, restarted and killed ─► lines on stdout, CSV, SVG  (soak)
 //! ```
 //!
-//! 1. An acknowledgement is printed after the log said that the record is durable, never before.
-//! 2. `dump`, `verify` and `backup` change nothing of a log and take no lock: they work beside a
-//!    live writer.
-//! 3. Standard output carries data, standard error everything for people.
+//! 1. An acknowledgement is printed only after the log has reported the record durable.
+//! 2. `dump`, `verify` and `backup` do not modify the log and take no lock, so they can run beside
+//!    a live writer.
+//! 3. Standard output carries data; standard error carries messages for people.
+//! 4. All access to the standard streams goes through `output::stream`, which also documents how
+//!    their errors are handled.
 //!
-//! 4. They are read and written in `stream` alone: see there what becomes of their errors.
+//! The command uses only the public API of the crate.
 //!
-//! It uses the public API of the crate and nothing else.
+//! `cli` is on top and names every command. Each command has a file or a folder of its own and
+//! imports no other command. What they share lies below them: `output`, then `options`, then
+//! `util` (checked in `tests/tidy/circles.rs`).
 
 mod append;
-mod args;
 mod backup;
 mod bench;
+mod cli;
 mod dump;
-mod exit;
-mod generate;
 mod import;
-mod input;
-mod json;
+mod options;
 mod output;
-mod place;
-mod process;
-mod progress;
 mod recover;
-mod refused;
-mod signal;
 mod soak;
-mod stream;
-mod summary;
-mod system;
+mod util;
 mod verify;
-mod worker;
 
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
 
+use cli::Args;
+use output::refused;
+use output::stream::say_also;
+use util::system;
+
 fn main() -> ExitCode {
     system::ignore_file_size_signal();
-    let result = match args::Args::try_parse() {
-        Ok(args) => run(args),
-        Err(error) => refused::tell(&error, args::Args::command()).map(ExitCode::from),
+    let result = match Args::try_parse() {
+        Ok(args) => args.command.run(),
+        Err(error) => refused::tell(&error, Args::command()).map(ExitCode::from),
     };
-    result.unwrap_or_else(|failure| failure.report())
-}
-
-fn run(args: args::Args) -> Result<ExitCode, exit::Failure> {
-    match args.command {
-        args::Command::Append(args) => append::run(&args),
-        args::Command::Dump(args) => dump::run(&args),
-        args::Command::Recover(args) => recover::run(&args),
-        args::Command::Verify(args) => verify::run(&args),
-        args::Command::Import(args) => import::run(&args),
-        args::Command::Backup(args) => backup::run(&args),
-        args::Command::Bench(args) => bench::run(&args),
-        args::Command::Soak(args) => soak::run(&args),
-        args::Command::SoakWriter(args) => soak::run_writer(&args),
-    }
+    result.unwrap_or_else(|failure| {
+        say_also(format_args!("ringwal: {failure}"));
+        ExitCode::from(failure.code())
+    })
 }

@@ -1,17 +1,34 @@
-//! `ringwal recover`: open a log as a service would, say what was found, close it.
+//! `ringwal recover`: opens a log as a service would, reports the recovery, closes it.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-use crate::args::RecoverArgs;
-use crate::exit::Failure;
-use crate::output::print_records;
-use crate::place::log_dir;
-use crate::stream::say;
+use crate::options::engine::EngineArgs;
+use crate::options::format::{Format, Framing};
+use crate::options::log_dir::log_dir;
+use crate::output::exit::Failure;
+use crate::output::records::print_records;
+use crate::output::stream::say;
 
-/// Runs it.
+/// `ringwal recover`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct RecoverArgs {
+    /// The log's directory; created if missing, as a service would.
+    pub(crate) dir: PathBuf,
+    /// Also print the recovered records.
+    #[arg(long, value_enum)]
+    pub(crate) format: Option<Format>,
+    /// How to frame raw records.
+    #[arg(long, value_enum, default_value_t = Framing::Lines)]
+    pub(crate) framing: Framing,
+    #[command(flatten)]
+    pub(crate) engine: EngineArgs,
+}
+
+/// Runs the command.
 pub(crate) fn run(args: &RecoverArgs) -> Result<ExitCode, Failure> {
     let dir = log_dir(&args.dir);
-    // Nothing is appended, so any kind will do.
+    // Nothing is appended, so a log of any kind is accepted.
     let log = args.engine.builder(&dir).kind(None).open()?;
     let said = say(log.recovery());
     let printed = match args.format {

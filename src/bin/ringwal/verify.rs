@@ -1,22 +1,35 @@
-//! `ringwal verify`: read everything, change nothing, say how the log stands.
+//! `ringwal verify`: reads everything, changes nothing, reports the state of the log.
 //!
-//! Exit codes: 0 for a clean log or a torn tail, 1 for a corrupt one or a failing disk, 2 for what
-//! is no log or cannot be read. With `--json` there is an object for each of them.
+//! Exit codes: 0 for a clean log or a torn tail, 1 for a corrupt log or a failing disk, 2 for a
+//! path that is not a log or cannot be read. `--json` prints an object in each case.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use ringwal::replication::ShardId;
 use ringwal::{Corruption, Error, Kind, Log, Loss, Recovery, Verdict};
 use serde_json::json;
 
-use crate::args::VerifyArgs;
-use crate::exit::{FAILED, Failure};
-use crate::json::exact;
-use crate::place::{log_dir, require_log};
-use crate::stream::{print, say_also};
+use crate::options::log_dir::{log_dir, require_log};
+use crate::output::exit::{FAILED, Failure};
+use crate::output::json::exact;
+use crate::output::stream::{print, say_also};
 
-/// Runs it.
+/// `ringwal verify`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct VerifyArgs {
+    /// The log's directory, or that of an event log, which keeps its log in `wal/`.
+    pub(crate) dir: PathBuf,
+    /// Print the report as one JSON object on standard output; if there is no report, the object
+    /// gives the reason.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Which log in the directory.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) shard: u16,
+}
+
+/// Runs the command.
 pub(crate) fn run(args: &VerifyArgs) -> Result<ExitCode, Failure> {
     let dir = log_dir(&args.dir);
     let shard = ShardId::new(args.shard);
@@ -44,7 +57,7 @@ pub(crate) fn run(args: &VerifyArgs) -> Result<ExitCode, Failure> {
     })
 }
 
-/// Why there is no report.
+/// The reason why there is no report.
 fn refusal_to_json(dir: &Path, failure: &Failure) -> serde_json::Value {
     let verdict = match failure {
         Failure::Log(Error::NotALog { .. }) => "not-a-log",
@@ -86,7 +99,7 @@ fn to_json(report: &Recovery) -> serde_json::Value {
     })
 }
 
-/// The kind of a log as a word.
+/// The name of a kind.
 fn name_of(kind: Kind) -> Option<&'static str> {
     match kind {
         Kind::Raw => Some("raw"),
@@ -106,7 +119,7 @@ fn damage_to_json(damage: &Corruption) -> serde_json::Value {
     })
 }
 
-/// What earlier openings cut away, and nobody has acknowledged.
+/// Unacknowledged records that earlier recoveries cut off.
 fn loss_to_json(loss: &Loss) -> serde_json::Value {
     json!({
         "path": show(&loss.path),

@@ -1,4 +1,4 @@
-//! The options of `ringwal bench`, and the cases that they ask for.
+//! The options of `ringwal bench`, and the cases that they select.
 
 use std::fmt;
 use std::num::NonZeroUsize;
@@ -7,33 +7,34 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 
-use crate::args::{EngineArgs, parse_bytes, parse_size, parse_threads};
-use crate::exit::Failure;
+use crate::options::engine::EngineArgs;
+use crate::options::parse::{parse_bytes, parse_size, parse_threads};
+use crate::output::exit::Failure;
 
 /// `ringwal bench`.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Lists are separated by commas; every combination is a case. Each case gets a new \
-log in a temporary directory that is removed afterwards. Before its time starts, a log gets one \
-record and prepares its segments: the active one and --spare-segments, as the files that the raw \
-limits write to have their blocks, too. Times are in microseconds; x-floor and \
-x-ideal are the rates as multiples of one pwrite + fdatasync at a time and of one direct write of \
-as many records as are outstanding + fdatasync, measured in the same round. --mode age takes \
---bytes, --ages, --size and --window, and appends fixed amounts instead of for --secs: each age, \
-beside a young log by turns."
+log in a temporary directory that is removed afterwards. Before the measurement starts, a log \
+gets one record and prepares its segments, the active one and --spare-segments; the files of the \
+raw limits are allocated in advance, too. Times are in microseconds. x-floor is the rate as a \
+multiple of one pwrite + fdatasync at a time; x-ideal as a multiple of one direct write of all \
+outstanding records + fdatasync. Both are measured in the same round. --mode age takes --bytes, \
+--ages, --size and --window. It appends fixed amounts instead of running for --secs, and \
+interleaves each aged log with a young one."
 )]
 pub(crate) struct BenchArgs {
-    /// Where to measure: a directory of the file system in question [default: the current one].
+    /// A directory on the file system to measure [default: the current one].
     pub(crate) dir: Option<PathBuf>,
-    /// Appending threads.
+    /// Number of appending threads.
     #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "1,16,64,256",
           value_parser = parse_threads)]
     pub(crate) threads: Vec<NonZeroUsize>,
-    /// Bytes in a record.
+    /// Record size.
     #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "100,1024,16384",
           value_parser = parse_record)]
     pub(crate) size: Vec<usize>,
-    /// How they append.
+    /// How threads append.
     #[arg(
         long,
         value_enum,
@@ -42,79 +43,80 @@ pub(crate) struct BenchArgs {
         default_value = "blocking"
     )]
     pub(crate) mode: Vec<ModeArg>,
-    /// Records that an async thread has outstanding, or the one that ages a log, or that make up an
-    /// atomic batch.
+    /// Number of records that an async thread, or the thread that ages a log, keeps outstanding; or
+    /// that make up an atomic batch.
     #[arg(long, value_name = "N", default_value = "256", value_parser = parse_window)]
     pub(crate) window: NonZeroUsize,
-    /// Time that a thread takes to think between bursts, in microseconds: the mean of random
-    /// pauses.
+    /// Mean think time of a thread between bursts, in microseconds; pauses are random.
     #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "0",
           value_parser = clap::value_parser!(u64).range(0..=THINK_MICROS_MAX))]
     pub(crate) think_us: Vec<u64>,
-    /// Appends of a burst: so many in a row before a thread thinks.
+    /// Number of appends in a burst, before a thread thinks.
     #[arg(long, value_name = "N", default_value = "1",
           value_parser = clap::value_parser!(u64).range(1..=BURST_MAX))]
     pub(crate) burst: u64,
-    /// Bytes of records in a log that is recovered [default: 512MiB], or that are live in one that
-    /// ages [default: 32MiB].
+    /// Bytes of records in the log to recover [default: 512MiB], or live in an aged log [default:
+    /// 32MiB].
     #[arg(long, value_name = "BYTES", value_parser = parse_log)]
     pub(crate) bytes: Option<u64>,
-    /// Ages of logs: all that is appended to one in its life, as multiples of its live bytes.
+    /// Ages of logs: the total bytes appended, as multiples of the live bytes.
     #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "1,4,16",
           value_parser = clap::value_parser!(u64).range(1..=AGE_MAX))]
     pub(crate) ages: Vec<u64>,
-    /// Seconds of each measurement.
+    /// Duration of each measurement, in seconds.
     #[arg(long, value_name = "S", default_value = "1", value_parser = parse_secs)]
     pub(crate) secs: Duration,
-    /// How often everything is measured; the table shows medians.
+    /// Number of rounds; the table shows medians.
     #[arg(long, value_name = "N", default_value = "3",
           value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub(crate) rounds: u32,
-    /// Measure the raw limits as well; without them, what is compared are runs with other options.
-    #[arg(long, value_name = "BOOL", default_value = "true", action = clap::ArgAction::Set)]
-    pub(crate) floors: bool,
-    /// As root, drop the caches of the whole system before a log is opened that is measured so;
-    /// else it is asked to forget the files.
+    /// Measure the raw limits as well; without them, compare runs with different options.
+    #[arg(long = "floors", value_name = "BOOL", default_value = "true",
+          action = clap::ArgAction::Set)]
+    pub(crate) baselines: bool,
+    /// As root, drop the caches of the whole system before a log is opened cold; otherwise advise
+    /// the system to drop the files.
     #[arg(long, value_name = "BOOL", default_value = "true", action = clap::ArgAction::Set)]
     pub(crate) drop_caches: bool,
-    /// Busy loops beside everything, the raw floors too: services share their machine.
-    #[arg(long, value_name = "N", default_value = "0",
+    /// Number of busy loops to run beside everything, raw limits included: services share their
+    /// machine.
+    #[arg(long = "hogs", value_name = "N", default_value = "0",
           value_parser = clap::value_parser!(u32).range(0..=256))]
-    pub(crate) hogs: u32,
-    /// Write everything that was measured, round by round, to this file.
+    pub(crate) background: u32,
+    /// Write all measurements, round by round, to this file.
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
     /// Own one log, in this directory, for the process that measures it.
-    #[arg(long, value_name = "DIR", hide = true)]
-    pub(crate) life: Option<PathBuf>,
+    #[arg(long = "life", value_name = "DIR", hide = true)]
+    pub(crate) aged_log: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) engine: EngineArgs,
 }
 
-/// What is measured.
+/// What to measure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum ModeArg {
     /// Each thread appends a record and waits for it.
     Blocking,
-    /// Each thread has a window of records outstanding and waits for the oldest.
+    /// Each thread keeps a window of records outstanding and waits for the oldest.
     Async,
     /// Each thread appends an atomic batch of a window of records and waits for it.
     Batch,
-    /// A log is opened and read, in one thread, beside a raw read of its files.
+    /// Open and read a log in one thread, beside a raw read of its files.
     Recovery,
-    /// A log that was appended to and truncated for a long time, beside a young one: what appending
-    /// to it costs, its memory, and how long it takes to open.
+    /// Compare a log that was appended to and truncated for a long time with a young one: the cost
+    /// of appending, memory, and the time to open it.
     Age,
 }
 
 /// How threads append.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mode {
-    /// A record, and wait for it.
+    /// Append a record and wait for it.
     Blocking,
-    /// A window of records, then wait for the oldest of them before each further one.
+    /// Keep a window of records outstanding and wait for the oldest before each further one.
     Async,
-    /// An atomic batch of a window of records, and wait for it.
+    /// Append an atomic batch of a window of records and wait for it.
     Batch,
 }
 
@@ -128,13 +130,13 @@ impl fmt::Display for Mode {
     }
 }
 
-/// One way to use a log that is measured.
+/// One way to load a log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Case {
     pub(crate) mode: Mode,
     pub(crate) threads: usize,
     pub(crate) size: usize,
-    /// Records per thread that are not acknowledged, at most.
+    /// Maximum number of unacknowledged records per thread.
     pub(crate) window: usize,
     /// The mean pause of a thread between bursts.
     pub(crate) think: Duration,
@@ -143,7 +145,7 @@ pub(crate) struct Case {
 }
 
 impl Case {
-    /// Records of all threads that are not acknowledged, at most.
+    /// Maximum number of unacknowledged records of all threads.
     pub(crate) fn outstanding(&self) -> usize {
         self.threads * self.window
     }
@@ -161,12 +163,12 @@ impl ModeArg {
 }
 
 impl BenchArgs {
-    /// The bytes of records in a log that is recovered.
+    /// The bytes of records in the log to recover.
     pub(crate) fn recovered_bytes(&self) -> u64 {
         self.bytes.unwrap_or(RECOVERED_BYTES)
     }
 
-    /// The sizes of the records of logs that are recovered.
+    /// The record sizes of the logs to recover.
     pub(crate) fn recoveries(&self) -> Result<Vec<usize>, Failure> {
         let mut sizes = Vec::new();
         if self.mode.contains(&ModeArg::Recovery) {
@@ -186,11 +188,11 @@ impl BenchArgs {
         Ok(sizes)
     }
 
-    /// All combinations of what appends, in the order of the lists.
+    /// All combinations of the appending modes, in the order of the lists.
     pub(crate) fn cases(&self) -> Result<Vec<Case>, Failure> {
         if self.burst > 1 && self.think_us.iter().all(|&micros| micros == 0) {
             return Err(Failure::Request(
-                "a burst ends with time to think: give --think-us as well as --burst".to_owned(),
+                "--burst needs think time between bursts: give --think-us as well".to_owned(),
             ));
         }
         let mut cases = Vec::new();
@@ -227,17 +229,17 @@ impl BenchArgs {
     }
 }
 
-/// What the ideal batch writes at once has to fit a buffer and a file of reasonable size.
+/// The batch bound writes this much at once, which must fit a buffer and a file of reasonable size.
 const OUTSTANDING_BYTES_MAX: usize = 256 << 20;
-/// As much as a log takes by default.
+/// The default limit of a log.
 const RECORD_BYTES_MAX: usize = 64 << 20;
-/// What was acknowledged is kept in memory to be compared.
+/// Acknowledged sequence numbers are kept in memory for the comparison.
 const RECOVERED_RECORDS_MAX: u64 = 1 << 25;
 const RECOVERED_BYTES: u64 = 512 << 20;
 const RECOVERED_BYTES_MAX: u64 = 64 << 30;
 const AGE_MAX: u64 = 1 << 20;
 const WINDOW_MAX: usize = 1 << 20;
-/// A thread does not end before it has thought.
+/// A thread ends only after it has finished thinking.
 const THINK_MICROS_MAX: u64 = 1_000_000;
 const BURST_MAX: u64 = 1 << 20;
 const SECS_MAX: f64 = 600.0;
@@ -278,12 +280,15 @@ pub(crate) mod tests {
 
     use clap::Parser;
 
-    use crate::args::{Args, Command};
+    /// `ringwal bench` without the rest of the command line.
+    #[derive(Debug, Parser)]
+    struct BenchOnly {
+        #[command(flatten)]
+        args: BenchArgs,
+    }
 
     pub(crate) fn parse(args: &[&str]) -> BenchArgs {
-        let args = Args::try_parse_from([&["ringwal", "bench"], args].concat()).unwrap();
-        let Command::Bench(args) = args.command else { panic!("not bench") };
-        args
+        BenchOnly::try_parse_from([&["bench"], args].concat()).unwrap().args
     }
 
     fn cases(args: &[&str]) -> Result<Vec<Case>, Failure> {
@@ -316,8 +321,9 @@ pub(crate) mod tests {
     fn bursts_are_those_of_the_cases_with_time_to_think() {
         let found = cases(&["--threads", "1", "--size", "1", "--think-us", "0,70", "--burst", "8"]);
         let found = found.unwrap();
-        let pace: Vec<_> = found.iter().map(|case| (case.think.as_micros(), case.burst)).collect();
-        assert_eq!(pace, [(0, 1), (70, 8)]);
+        let offered: Vec<_> =
+            found.iter().map(|case| (case.think.as_micros(), case.burst)).collect();
+        assert_eq!(offered, [(0, 1), (70, 8)]);
         let never = cases(&["--burst", "8"]);
         assert!(matches!(never, Err(Failure::Request(_))), "{never:?}");
     }
@@ -349,7 +355,7 @@ pub(crate) mod tests {
             ["--ages", "1,,4"],
             ["--ages", "2000000"],
         ] {
-            let parsed = Args::try_parse_from([&["ringwal", "bench"], &args[..]].concat());
+            let parsed = BenchOnly::try_parse_from([&["bench"], &args[..]].concat());
             assert!(parsed.is_err(), "{args:?}");
         }
     }

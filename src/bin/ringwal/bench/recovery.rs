@@ -1,25 +1,25 @@
-//! Measures how long a log of a given size takes to open, beside a raw read of the same files.
+//! Measures how long a log takes to open, beside a raw read of the same files.
 //!
-//! 1. Opening verifies every batch of every segment; a log that came back with another number of
+//! 1. Opening verifies every batch of every segment. A log that returns a different number of
 //!    records than were appended is an error.
-//! 2. Before each read and each opening the files are forgotten ([`cold`](crate::bench::cold)).
-//! 3. The records are then read and compared, which is the time to the last record.
+//! 2. Before each read and each opening the files are dropped from the page cache
+//!    ([`cache_drop`](crate::bench::machine::cache_drop)).
+//! 3. All records are then read and compared; this is the time to the last record.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use ringwal::Log;
 
-use crate::bench::acked::Acked;
-use crate::bench::check::check;
-use crate::bench::cold::Cold;
-use crate::bench::content::Content;
-use crate::bench::files::{RawFile, read_files};
-use crate::bench::load::Setting;
-use crate::bench::raw::stopped;
-use crate::exit::Failure;
+use crate::bench::baseline::files::{RawFile, read_files};
+use crate::bench::machine::cache_drop::CacheDrop;
+use crate::bench::records::acked::Acked;
+use crate::bench::records::check::check;
+use crate::bench::records::content::Content;
+use crate::bench::setting::{Setting, stopped};
+use crate::output::exit::Failure;
 
-/// A log to recover again and again.
+/// A log that is recovered repeatedly.
 pub(crate) struct Recoverable {
     dir: PathBuf,
     run: u64,
@@ -27,22 +27,22 @@ pub(crate) struct Recoverable {
     acked: [Acked; 1],
 }
 
-/// One recovery of it.
+/// One recovery of the log.
 #[derive(Clone, Debug)]
 pub(crate) struct Recovered {
     pub(crate) records: u64,
     /// The bytes of its files.
     pub(crate) bytes: u64,
-    /// A raw read of its files.
+    /// The time of a raw read of its files.
     pub(crate) raw_read: Duration,
-    /// Until the log was open, everything verified.
+    /// Until the log was open and verified.
     pub(crate) opened: Duration,
-    /// What the log itself says its recovery took; opening prepares a spare and measures the
-    /// strategies as well.
+    /// The recovery time that the log reports; opening also prepares a spare and measures the
+    /// strategies.
     pub(crate) reported: Duration,
-    /// Until its first record was there.
+    /// Until its first record was read.
     pub(crate) first: Duration,
-    /// Until all were there, verified again and compared.
+    /// Until all records were read, verified again and compared.
     pub(crate) last: Duration,
     /// Why the raw read was not direct.
     pub(crate) not_direct: Option<String>,
@@ -51,7 +51,7 @@ pub(crate) struct Recovered {
 /// A figure of a recovery.
 pub(crate) type RecoveryFigure = fn(&Recovered) -> f64;
 
-/// All of them, with their names in JSON and in the table.
+/// All figures, with their names in JSON and in the table.
 pub(crate) const RECOVERY_FIGURES: [(RecoveryFigure, &str, &str); 6] = [
     (|it| it.raw_read.as_secs_f64(), "raw_read_seconds", "raw-s"),
     (|it| it.opened.as_secs_f64(), "opened_seconds", "opened-s"),
@@ -62,7 +62,7 @@ pub(crate) const RECOVERY_FIGURES: [(RecoveryFigure, &str, &str); 6] = [
 ];
 
 impl Recovered {
-    /// How fast it opened, as a multiple of the raw read.
+    /// The speed of opening as a multiple of the raw read.
     pub(crate) fn ratio(&self) -> f64 {
         self.raw_read.as_secs_f64() / self.opened.as_secs_f64().max(f64::MIN_POSITIVE)
     }
@@ -88,7 +88,7 @@ impl Recoverable {
             acked.extend(commit.seq().get()..=commit.seq().get());
             last = Some(commit);
         }
-        // Whoever waits for the last record waits for all before it.
+        // The last record becomes durable after all records before it.
         last.map_or(Ok(ringwal::Seq::NONE), |commit| commit.wait())?;
         log.close()?;
         Ok(Recoverable { dir: dir.to_path_buf(), run, size, acked: [acked] })
@@ -96,13 +96,13 @@ impl Recoverable {
 
     /// Recovers it once.
     pub(crate) fn measure(&self, setting: &Setting<'_>) -> Result<Recovered, Failure> {
-        let (files, not_direct) = self.forgotten_files(setting.cold)?;
+        let (files, not_direct) = self.uncached_files(setting.cache_drop)?;
         let since = Instant::now();
         let read = read_files(&files, setting.stop)?;
         let raw_read = since.elapsed();
         drop(files);
 
-        setting.cold.forget_segments(&self.dir)?;
+        setting.cache_drop.drop_segments(&self.dir)?;
         let since = Instant::now();
         let log = setting.engine.builder(&self.dir).open()?;
         let opened = since.elapsed();
@@ -124,9 +124,12 @@ impl Recoverable {
         Err(Failure::Mismatch(format!("{found} records were recovered of {appended}")))
     }
 
-    /// The log's files, as far as possible not in memory, and why reads are not direct.
-    fn forgotten_files(&self, cold: Cold) -> Result<(Vec<RawFile>, Option<String>), Failure> {
-        let names = cold.forget_segments(&self.dir)?;
+    /// The log's files, dropped from the cache as far as possible, and why reads are not direct.
+    fn uncached_files(
+        &self,
+        cache_drop: CacheDrop,
+    ) -> Result<(Vec<RawFile>, Option<String>), Failure> {
+        let names = cache_drop.drop_segments(&self.dir)?;
         let mut files = Vec::with_capacity(names.len());
         let mut not_direct = None;
         for name in names {

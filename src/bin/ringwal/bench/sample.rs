@@ -1,4 +1,4 @@
-//! What one measurement found, and the figures that are made of it.
+//! The result of one measurement, and the figures derived from it.
 
 use std::time::{Duration, Instant};
 
@@ -6,24 +6,24 @@ use hdrhistogram::Histogram;
 
 use crate::bench::machine::Spent;
 
-/// How long it took from a call to the knowledge that its record is durable.
+/// Times from a call until its record is known to be durable.
 #[derive(Debug)]
-pub(crate) struct Waits(Histogram<u64>);
+pub(crate) struct Latencies(Histogram<u64>);
 
-impl Waits {
-    pub(crate) fn new() -> Waits {
+impl Latencies {
+    pub(crate) fn new() -> Latencies {
         let histogram = Histogram::new(3);
-        // Three digits is within the 0 to 5 that it takes.
-        Waits(histogram.expect("three significant digits are valid"))
+        // The valid range is 0 to 5.
+        Latencies(histogram.expect("three significant digits are valid"))
     }
 
     pub(crate) fn note(&mut self, since: Instant) {
         let nanos = u64::try_from(since.elapsed().as_nanos()).unwrap_or(u64::MAX);
-        // It grows with its values, so recording cannot fail.
+        // The histogram resizes itself, so recording cannot fail.
         let _ = self.0.record(nanos);
     }
 
-    pub(crate) fn add(&mut self, other: &Waits) {
+    pub(crate) fn add(&mut self, other: &Latencies) {
         self.0 += &other.0;
     }
 
@@ -32,18 +32,18 @@ impl Waits {
     }
 }
 
-/// One measurement, of a log or of a raw file.
+/// One measurement of a log or a raw file.
 #[derive(Debug)]
 pub(crate) struct Sample {
-    /// Records that became durable; for the bandwidths, the pieces that were moved.
+    /// Records that became durable; for bandwidths, pieces moved.
     pub(crate) records: u64,
-    pub(crate) waits: Waits,
+    pub(crate) latencies: Latencies,
     pub(crate) spent: Spent,
-    /// Bytes handed to the disk, or read.
+    /// Bytes written to the disk, or read.
     pub(crate) moved_bytes: u64,
-    /// Bytes in that which are neither records nor say anything about them.
+    /// The part of these bytes that is neither records nor their metadata.
     pub(crate) padding_bytes: u64,
-    /// The records that `moved_bytes` are for: those of the batches that completed meanwhile.
+    /// The records in `moved_bytes`: those of the batches that completed during the measurement.
     pub(crate) moved_records: u64,
     /// The batches or writes that moved them.
     pub(crate) writes: u64,
@@ -67,7 +67,7 @@ pub(crate) enum Figure {
 }
 
 impl Figure {
-    /// All of them, with their names in JSON.
+    /// All figures, with their names in JSON.
     pub(crate) const ALL: [(Figure, &str); 12] = [
         (Figure::PerSecond, "acked_per_second"),
         (Figure::P50, "p50_micros"),
@@ -85,17 +85,17 @@ impl Figure {
 }
 
 impl Sample {
-    /// The figure, if it could be had.
+    /// The figure, if available.
     pub(crate) fn figure(&self, figure: Figure) -> Option<f64> {
         let per_record = |amount: f64| (self.records > 0).then(|| amount / self.records as f64);
         let seconds = self.spent.elapsed.as_secs_f64().max(f64::MIN_POSITIVE);
         let ratio = |part: u64, whole: u64| (whole > 0).then(|| part as f64 / whole as f64);
         match figure {
             Figure::PerSecond => Some(self.records as f64 / seconds),
-            Figure::P50 => self.waits.micros_at(0.5),
-            Figure::P99 => self.waits.micros_at(0.99),
-            Figure::P999 => self.waits.micros_at(0.999),
-            Figure::Max => self.waits.micros_at(1.0),
+            Figure::P50 => self.latencies.micros_at(0.5),
+            Figure::P99 => self.latencies.micros_at(0.99),
+            Figure::P999 => self.latencies.micros_at(0.999),
+            Figure::Max => self.latencies.micros_at(1.0),
             Figure::CpuMicros => per_record(micros(self.spent.cpu?)),
             Figure::Flushes => per_record(self.spent.flushes? as f64),
             Figure::Bytes => ratio(self.moved_bytes, self.moved_records),
@@ -106,11 +106,11 @@ impl Sample {
         }
     }
 
-    /// Whether more became durable than the flushes that the device counted can have done.
+    /// Whether more records became durable than the counted device flushes can explain.
     ///
-    /// Whoever has `outstanding` records unacknowledged cannot have more than so many of them
-    /// acknowledged through one flush, because the next ones are written after it began. One
-    /// flush may have ended before the count began, and one may have been counted late.
+    /// With `outstanding` unacknowledged records, one flush can acknowledge at most that many,
+    /// because the next ones are written after it began. One flush may have ended before the count
+    /// began, and one may have been counted late.
     pub(crate) fn is_unexplained(&self, outstanding: usize) -> Option<bool> {
         let possible = (self.spent.flushes? + 2).saturating_mul(outstanding as u64);
         Some(self.records > possible)
@@ -123,7 +123,8 @@ fn micros(time: Duration) -> f64 {
 
 const MIB: f64 = 1048576.0;
 
-/// The middle one; of an even number, the mean of the middle two.
+/// The middle value; for an even number of values, the mean of the middle two. `None` if a value is
+/// missing.
 pub(crate) fn median(values: impl IntoIterator<Item = Option<f64>>) -> Option<f64> {
     let mut values: Vec<f64> = values.into_iter().collect::<Option<_>>()?;
     values.sort_by(f64::total_cmp);
@@ -142,7 +143,7 @@ pub(crate) mod tests {
             Spent { elapsed: Duration::from_secs(2), cpu, flushes, device_bytes: Some(8192) };
         Sample {
             records,
-            waits: Waits::new(),
+            latencies: Latencies::new(),
             spent,
             moved_bytes: 8192,
             padding_bytes: 2048,

@@ -1,16 +1,16 @@
-//! The directory that a run works in, below the one that it measures.
+//! The scratch directory of a run, inside the directory to measure, and removal of directories.
 
 use std::fs;
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
-use crate::exit::Failure;
-use crate::stream::say_also;
+use crate::output::exit::Failure;
+use crate::output::stream::say_also;
 
-/// How many names are tried beyond the first.
+/// Maximum number of further names to try.
 const NAMES_MAX: u32 = 1000;
 
-/// A directory that goes, with everything in it, when this is dropped.
+/// A directory that is removed with its contents when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Scratch {
     path: PathBuf,
@@ -18,13 +18,13 @@ pub(crate) struct Scratch {
 }
 
 impl Scratch {
-    /// A new one in `parent`, or in the current directory.
+    /// Creates a directory in `parent`, or in the current directory.
     pub(crate) fn new(parent: Option<&Path>) -> Result<Scratch, Failure> {
         let parent = parent.unwrap_or(Path::new("."));
         let own = format!("ringwal-bench-{}", std::process::id());
         let mut number = 0;
         loop {
-            // One that was killed leaves its directory, and process ids come again.
+            // A killed run leaves its directory behind, and process ids are reused.
             let again = if number == 0 { String::new() } else { format!("-{number}") };
             let path = parent.join(format!("{own}{again}"));
             match fs::create_dir(&path) {
@@ -41,7 +41,7 @@ impl Scratch {
         &self.path
     }
 
-    /// It stays.
+    /// Keeps the directory.
     pub(crate) fn keep(&mut self) {
         self.keep = true;
     }
@@ -57,6 +57,24 @@ impl Drop for Scratch {
             say_also(format_args!("ringwal: {path} could not be removed: {error}"));
         }
     }
+}
+
+/// Removes a directory with its contents and syncs its parent, so the cost does not fall into the
+/// next measurement.
+pub(crate) fn remove_dir(dir: &Path) -> Result<(), Failure> {
+    let removed = fs::remove_dir_all(dir).and_then(|()| sync_parent(dir));
+    removed.map_err(|error| Failure::Raw(dir.to_path_buf(), error))
+}
+
+#[cfg(unix)]
+fn sync_parent(dir: &Path) -> io::Result<()> {
+    fs::File::open(dir.parent().unwrap_or(Path::new(".")))?.sync_all()
+}
+
+// Other systems cannot open directories.
+#[cfg(not(unix))]
+fn sync_parent(_dir: &Path) -> io::Result<()> {
+    Ok(())
 }
 
 #[cfg(test)]

@@ -6,28 +6,30 @@ use std::time::Duration;
 use clap::ValueEnum;
 use clap::builder::BoolishValueParser;
 
-use crate::args::{BackendArg, parse_bytes};
-use crate::exit::Failure;
+use crate::options::engine::BackendArg;
+use crate::options::parse::parse_bytes;
+use crate::output::exit::Failure;
 
 /// `ringwal soak`.
 #[derive(Clone, Debug, clap::Args)]
 #[command(
-    after_help = "SIGINT, SIGTERM and SIGHUP end the run early, with everything that a full one \
-has at its end. After a failure the store stays. The log directory gets soak.csv and soak.svg, in \
-place of those of an earlier run. A run goes on when standard output fails, and exits 1 in the end."
+    after_help = "SIGINT, SIGTERM and SIGHUP end the run early, with the same final checks as a \
+full run. After a failure the store is kept. The log directory gets soak.csv and soak.svg, which \
+replace those of an earlier run. If standard output fails, the run continues and exits 1 at its \
+end."
 )]
 pub(crate) struct SoakArgs {
-    /// How long: seconds, or a number with s, m or h.
+    /// Duration of the run: seconds, or a number with s, m or h.
     #[arg(long, env = "RINGWAL_SOAK_DURATION", value_name = "TIME", default_value = "1h",
           value_parser = parse_duration)]
     pub(crate) duration: Duration,
-    /// End after so many puts, deletes and reads, even if time is left.
+    /// End after this many puts, deletes and reads, even if time is left.
     #[arg(long, env = "RINGWAL_SOAK_OPERATIONS", value_name = "N",
           value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) operations: Option<u64>,
-    /// What is put.
-    #[arg(long, env = "RINGWAL_SOAK_MODE", value_enum, default_value_t = Mode::Synthetic)]
-    pub(crate) mode: Mode,
+    /// Source of the records.
+    #[arg(long, env = "RINGWAL_SOAK_MODE", value_enum, default_value_t = RecordSource::Synthetic)]
+    pub(crate) mode: RecordSource,
     /// The small records of --mode real: lines of {"key": "<base64>", "payload": "<base64>"}.
     #[arg(long, env = "RINGWAL_SOAK_SMALL", value_name = "FILE")]
     pub(crate) small: Option<PathBuf>,
@@ -37,42 +39,42 @@ pub(crate) struct SoakArgs {
     /// The large records, in the same form.
     #[arg(long, env = "RINGWAL_SOAK_LARGE", value_name = "FILE")]
     pub(crate) large: Option<PathBuf>,
-    /// What decides the operations: the same seed, the same ones [default: a new one, printed].
+    /// Seed of the operations; the same seed gives the same operations [default: a new one,
+    /// printed].
     #[arg(long, env = "RINGWAL_SOAK_SEED", value_name = "N")]
     pub(crate) seed: Option<u64>,
-    /// Where the store is made, as `store`; removed after a run in which everything held.
+    /// Directory of the store, which is created as `store` in it and removed after a clean run.
     #[arg(long, env = "RINGWAL_SOAK_WORK_DIR", value_name = "DIR", default_value = "ringwal-soak")]
     pub(crate) work_dir: PathBuf,
-    /// Where the time series and its picture go.
+    /// Directory of the time series and its plot.
     #[arg(long, env = "RINGWAL_SOAK_LOG_DIR", value_name = "DIR", default_value = "ringwal-soak")]
     pub(crate) log_dir: PathBuf,
-    /// How often a line is printed and a row is written.
+    /// Seconds between progress lines, each with a row of the time series.
     #[arg(long, env = "RINGWAL_SOAK_PROGRESS_SECS", value_name = "N", default_value = "60",
           value_parser = clap::value_parser!(u64).range(1..=86400))]
     pub(crate) progress_secs: u64,
-    /// Operations between two compactions.
+    /// Number of operations between two compactions.
     #[arg(long, env = "RINGWAL_SOAK_COMPACT_EVERY", value_name = "N", default_value = "20000",
           value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) compact_every: u64,
-    /// Operations between two restarts of the store, at most; half as many at least.
+    /// Maximum number of operations between two restarts of the store; the minimum is half of it.
     #[arg(long, env = "RINGWAL_SOAK_RESTART_EVERY", value_name = "N", default_value = "100000",
           value_parser = clap::value_parser!(u64).range(2..))]
     pub(crate) restart_every: u64,
-    /// Let every other life of the store be that of a writer in a process of its own, and end it
-    /// with SIGKILL.
+    /// Run every other cycle of the store in a child process, and end it with SIGKILL.
     #[arg(long, env = "RINGWAL_SOAK_KILL", value_parser = BoolishValueParser::new())]
     pub(crate) kill: bool,
     #[command(flatten)]
     pub(crate) store: StoreArgs,
 }
 
-/// How the store is opened: here, and by a writer in a process of its own.
+/// How the store is opened, by this process and by a writer process.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct StoreArgs {
-    /// What writes: auto takes io_uring where it can be had.
+    /// The I/O backend: auto uses io_uring where it is available.
     #[arg(long, env = "RINGWAL_SOAK_BACKEND", value_enum, default_value_t = BackendArg::Auto)]
     pub(crate) backend: BackendArg,
-    /// Length of a segment; takes KiB, MiB, GiB.
+    /// Segment size; takes KiB, MiB, GiB.
     #[arg(long, env = "RINGWAL_SOAK_SEGMENT_BYTES", value_name = "BYTES",
           default_value = "32MiB", value_parser = parse_bytes)]
     pub(crate) segment_bytes: u64,
@@ -87,26 +89,26 @@ pub(crate) struct WriterArgs {
     pub(crate) store: StoreArgs,
 }
 
-/// What is put.
+/// The source of the records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Mode {
-    /// Records that are made up.
+pub(crate) enum RecordSource {
+    /// Generated records.
     Synthetic,
-    /// The records of three files.
+    /// Records from three files.
     Real,
 }
 
 impl SoakArgs {
-    /// The three files of records, if records come from files.
+    /// The three record files of --mode real.
     pub(crate) fn files(&self) -> Result<Option<[PathBuf; 3]>, Failure> {
         let given =
             [("--small", &self.small), ("--medium", &self.medium), ("--large", &self.large)];
         match (self.mode, &self.small, &self.medium, &self.large) {
-            (Mode::Real, Some(small), Some(medium), Some(large)) => {
+            (RecordSource::Real, Some(small), Some(medium), Some(large)) => {
                 Ok(Some([small.clone(), medium.clone(), large.clone()]))
             }
-            (Mode::Synthetic, None, None, None) => Ok(None),
-            (Mode::Real, ..) => {
+            (RecordSource::Synthetic, None, None, None) => Ok(None),
+            (RecordSource::Real, ..) => {
                 let missing = given.iter().filter(|(_, file)| file.is_none());
                 let missing: Vec<_> = missing.map(|(name, _)| *name).collect();
                 Err(Failure::Request(format!(
@@ -114,13 +116,13 @@ impl SoakArgs {
                     missing.join(" and ")
                 )))
             }
-            (Mode::Synthetic, ..) => Err(Failure::Request(
+            (RecordSource::Synthetic, ..) => Err(Failure::Request(
                 "--small, --medium and --large are for --mode real".to_owned(),
             )),
         }
     }
 
-    /// An error unless the time series fits into memory.
+    /// Returns an error unless the time series fits into memory.
     pub(crate) fn check_rows(&self) -> Result<(), Failure> {
         let rows = self.duration.as_secs() / self.progress_secs;
         if rows <= ROWS_MAX {
@@ -133,7 +135,7 @@ impl SoakArgs {
     }
 }
 
-/// Rows of a time series, which are kept for the picture.
+/// Maximum number of rows of a time series, which are kept for the plot.
 const ROWS_MAX: u64 = 100_000;
 const SECS_MAX: u64 = 366 * 24 * 3600;
 

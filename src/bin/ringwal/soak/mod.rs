@@ -1,66 +1,56 @@
-//! `ringwal soak`: a key-value log in use for hours, and everything that it should have.
+//! `ringwal soak`: uses a key-value log for hours and checks everything it should hold.
 //!
 //! ```text
-//! streams ─► script ─► writer, here or in a process that is killed ─► store
-//!              │                        │ answers
-//!              ▼                        ▼
-//!           expected ──── compared with every answer, and with the store after each restart
+//! generator ─► workload ─► writer, here or in a process that is killed ─► store
+//!                 │                     │ replies
+//!                 ▼                     ▼
+//!              oracle ──── compared with every reply, and with the store after each restart
 //! ```
 //!
-//! | file | what it is |
+//! | folder | content |
 //! |---|---|
-//! | `args` | the options |
-//! | `stream`, `records` | where records come from: made up, or files of JSON lines |
-//! | `script`, `expected` | the operations of a seed, and the store as it should be |
-//! | `writer`, `child` | who does them: here, or in a process of its own |
-//! | `run`, `check` | lives of the store, and the comparison after each |
-//! | `figures`, `bounds`, `plot` | the time series, what it must not do, its picture |
+//! | `workload` | the operations of a seed, their records, and the oracle with the right answers |
+//! | `run` | cycles of the store, its writer (local or a child process), and the checks |
+//! | `report` | the time series, its bounds, its plot, the printed lines |
 //!
-//! 1. *Answers*: a get gives the bytes that were put last, or nothing after a delete; a delete
-//!    finds what is there; nothing fails.
-//! 2. *Restarts*: after a clean close every key and value is there, and no other.
-//! 3. *Kills*: what was acknowledged is there, flushed or not, because a put survives the death of
-//!    its process; of what came after, a prefix is there and nothing else.
-//! 4. *Bounds*: memory, descriptors and segments do not grow from the first half to the second.
+//! 1. *Answers*: a get returns the last value put, or nothing after a delete. A delete finds its
+//!    key. No operation fails.
+//! 2. *Restarts*: after a clean close, every key and value is there, and no other.
+//! 3. *Kills*: every acknowledged operation survives, flushed or not, because a put survives the
+//!    death of its process. Of the unanswered operations, a prefix has happened and nothing else.
+//! 4. *Bounds*: memory, descriptors and segments do not grow from the first half of the run to the
+//!    second.
 //!
-//! It does not cut the power: that takes a simulated disk or a plug.
+//! It does not test power loss, which takes a simulated disk or a power switch.
 
 mod args;
-mod bounds;
-mod check;
-mod child;
-mod expected;
-mod figures;
-mod plot;
-mod records;
+mod report;
 mod run;
-mod script;
-mod stream;
-mod writer;
+mod workload;
 
-use std::fmt;
 use std::fs;
 use std::io;
 use std::path::Path;
 use std::process::ExitCode;
-use std::sync::{Mutex, PoisonError};
 
-use crate::exit::Failure;
-use crate::signal::{Stop, stop_on_signals};
-use crate::soak::figures::Series;
+use crate::output::exit::Failure;
+use crate::output::stream::say_also;
+use crate::soak::report::lines::{output_failure, say};
+use crate::soak::report::time_series::TimeSeries;
+use crate::soak::report::{bounds, plot};
 use crate::soak::run::Run;
-use crate::soak::script::Script;
-use crate::soak::stream::Streams;
-use crate::soak::writer::open_store;
-use crate::stream::{print, say_also};
+use crate::soak::run::writer::open_store;
+use crate::soak::workload::Workload;
+use crate::soak::workload::generator::Generator;
+use crate::util::signal::{Stop, stop_on_signals};
 
 pub(crate) use args::{SoakArgs, WriterArgs};
-pub(crate) use child::run as run_writer;
+pub(crate) use run::child::run as run_writer;
 
-/// Runs it.
+/// Runs the command.
 pub(crate) fn run(args: &SoakArgs) -> Result<ExitCode, Failure> {
     args.check_rows()?;
-    let streams = Streams::new(args.files()?)?;
+    let generator = Generator::new(args.files()?)?;
     let stop = Stop::new();
     stop_on_signals(&stop).map_err(|error| Failure::Setup("signal handlers", error))?;
     let seed = match args.seed {
@@ -74,31 +64,31 @@ pub(crate) fn run(args: &SoakArgs) -> Result<ExitCode, Failure> {
     }
     fs::create_dir(&dir).map_err(|error| match error.kind() {
         io::ErrorKind::AlreadyExists => Failure::Request(format!(
-            "{}: there is a store of an earlier run: remove it, or give another --work-dir",
+            "{}: the store of an earlier run is there: remove it, or give another --work-dir",
             dir.display()
         )),
         _ => Failure::Raw(dir.clone(), error),
     })?;
     let csv = args.log_dir.join("soak.csv");
-    let series = Series::create(csv.clone()).map_err(|error| Failure::Raw(csv, error))?;
+    let series = TimeSeries::create(csv.clone()).map_err(|error| Failure::Raw(csv, error))?;
     let store = open_store(&dir, &args.store).inspect_err(|_| {
-        // A run that never began leaves nothing in the way of the next, unless there is something.
+        // A run that did not begin leaves nothing in the way of the next one.
         let _kept = fs::remove_dir(&dir);
     })?;
     say(format_args!("soak of {} with --seed {seed}\n{}", dir.display(), store.backend()));
 
-    let script = Script::new(seed, streams, args.compact_every);
-    let mut run = Run::new(args, &dir, &stop, (seed, script, series));
-    let lived = run.live(store);
+    let workload = Workload::new(seed, generator, args.compact_every);
+    let mut run = Run::new(args, &dir, &stop, (seed, workload, series));
+    let cycles = run.run_cycles(store);
     let finished = finish(&mut run, &args.log_dir);
     if let Some(reason) = stop.reason() {
         say(format_args!("ended early by {reason}"));
     }
-    match lived.and_then(|keys| finished.map(|()| keys)) {
+    match cycles.and_then(|keys| finished.map(|()| keys)) {
         Ok(keys) => {
             say(format_args!("clean: {keys} keys and their values are what they should be"));
             fs::remove_dir_all(&dir).map_err(|error| Failure::Raw(dir, error))?;
-            match OUTPUT_FAILURE.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            match output_failure() {
                 Some(failure) => Err(failure),
                 None => Ok(ExitCode::SUCCESS),
             }
@@ -111,7 +101,7 @@ pub(crate) fn run(args: &SoakArgs) -> Result<ExitCode, Failure> {
     }
 }
 
-/// The last row, the picture and the bounds.
+/// Writes the last row and the plot, and checks the bounds.
 fn finish(run: &mut Run<'_>, log_dir: &Path) -> Result<(), Failure> {
     run.add_row()?;
     let (operations, digest) = run.operations();
@@ -131,15 +121,3 @@ fn finish(run: &mut Run<'_>, log_dir: &Path) -> Result<(), Failure> {
     let broken: Vec<_> = broken.collect();
     if broken.is_empty() { Ok(()) } else { Err(Failure::Invariant(broken.join("; "))) }
 }
-
-/// Prints a line. A run of hours goes on when its standard output fails, and ends with that
-/// failure.
-fn say(line: fmt::Arguments<'_>) {
-    if let Err(failure) = print(format_args!("{line}\n")) {
-        let mut first = OUTPUT_FAILURE.lock().unwrap_or_else(PoisonError::into_inner);
-        first.get_or_insert(failure);
-    }
-}
-
-/// The first failure of standard output.
-static OUTPUT_FAILURE: Mutex<Option<Failure>> = Mutex::new(None);
