@@ -4,10 +4,14 @@
 //! the operation, the path or option, and the cause. Messages are lower case, say what happened
 //! and, where there is something to do, what.
 
+mod corruption;
+
 use std::fmt;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
+
+pub use corruption::{Corruption, CorruptionKind, Witness};
 
 use crate::kind::{Kind, LABEL_BYTES, ShowLabel};
 use crate::seq::Seq;
@@ -323,15 +327,6 @@ impl fmt::Display for Error {
                 write!(f, "the log stopped at its first failure and must be opened again: {cause}")
             }
             Error::ReadOnly => write!(f, "the log was opened read-only"),
-            Error::NotThere { seq, path, offset } => write!(
-                f,
-                "record {seq} is not at byte {offset} of {}; read it by a place that the log gave",
-                path.display()
-            ),
-            Error::Truncated { seq, first_seq } => write!(
-                f,
-                "record {seq} was truncated away; the first one still there is {first_seq}"
-            ),
             Error::UnsupportedVersion { path, version, newest } => {
                 let way = match version > newest {
                     true => "upgrade ringwal",
@@ -344,12 +339,28 @@ impl fmt::Display for Error {
                 )
             }
             Error::BackendRefused { reason } => write!(f, "{reason}"),
-            refusal => refusal.fmt_refusal(f),
+            other => other.fmt_missing(f),
         }
     }
 }
 
 impl Error {
+    /// A record is not where it was looked for.
+    fn fmt_missing(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::NotThere { seq, path, offset } => write!(
+                f,
+                "record {seq} is not at byte {offset} of {}; read it by a place that the log gave",
+                path.display()
+            ),
+            Error::Truncated { seq, first_seq } => write!(
+                f,
+                "record {seq} was truncated away; the first one still there is {first_seq}"
+            ),
+            refusal => refusal.fmt_refusal(f),
+        }
+    }
+
     /// What was asked for is beyond a limit, and nothing was done.
     fn fmt_refusal(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -420,127 +431,5 @@ impl std::error::Error for Error {
             Error::Poisoned(cause) => Some(cause.as_ref()),
             _ => None,
         }
-    }
-}
-
-/// Damage to acknowledged data: where it is, what it costs, and what proves it.
-///
-/// ```
-/// use ringwal::{Corruption, Error};
-///
-/// fn describe(error: &Error) -> Option<String> {
-///     match error {
-///         Error::Corrupt(Corruption { path, offset, first_seq, .. }) => {
-///             Some(format!("{} at {offset}: from record {first_seq}", path.display()))
-///         }
-///         _ => None,
-///     }
-/// }
-/// assert_eq!(describe(&Error::Closed), None);
-/// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Corruption {
-    /// The damaged file, or the directory where a whole file is missing.
-    pub path: PathBuf,
-    /// The byte at which the damage begins.
-    pub offset: u64,
-    /// The first record that is damaged or missing.
-    pub first_seq: Seq,
-    /// The last record that is known to be damaged or missing.
-    pub last_seq: Seq,
-    /// What is wrong there.
-    pub kind: CorruptionKind,
-    /// What proves that the records had been acknowledged.
-    pub witness: Witness,
-}
-
-impl Corruption {
-    /// Damage in `path` at `offset` that costs the records `first_seq..=last_seq`.
-    pub fn new(
-        path: impl AsRef<Path>,
-        offset: u64,
-        (first_seq, last_seq): (Seq, Seq),
-        kind: CorruptionKind,
-        witness: Witness,
-    ) -> Corruption {
-        let path = path.as_ref().to_path_buf();
-        Corruption { path, offset, first_seq, last_seq, kind, witness }
-    }
-}
-
-/// What is wrong with a damaged place.
-///
-/// ```
-/// use ringwal::CorruptionKind;
-///
-/// fn can_be_restored_alone(kind: CorruptionKind) -> bool {
-///     matches!(kind, CorruptionKind::SegmentMissing | CorruptionKind::StateUnreadable)
-/// }
-/// assert!(!can_be_restored_alone(CorruptionKind::Damaged));
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum CorruptionKind {
-    /// Records end early: the file stops, or only blank or stale blocks follow.
-    Missing,
-    /// The bytes there are not a valid batch.
-    Damaged,
-    /// A whole segment is not there.
-    SegmentMissing,
-    /// The `state` file is unreadable in both of its slots, or gone.
-    StateUnreadable,
-    /// The segment belongs to another log than the `state` file: one of the two was put here.
-    OtherLog,
-}
-
-/// What proves that records had been durable.
-///
-/// ```
-/// use ringwal::Witness;
-///
-/// assert_ne!(Witness::LaterBatch, Witness::CleanClose);
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Witness {
-    /// A later batch of the same segment was written when they were known to be durable.
-    LaterBatch,
-    /// A later segment exists, and one is named only when all before it is durable.
-    LaterSegment,
-    /// A checkpoint covers them.
-    Checkpoint,
-    /// The log was closed after them, or another durable note in `state` names them.
-    CleanClose,
-    /// The place itself: a segment's blocks or the `state` file were read before and are
-    /// unreadable now.
-    Itself,
-}
-
-impl fmt::Display for Corruption {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let kind = match self.kind {
-            CorruptionKind::Missing => "acknowledged records are missing",
-            CorruptionKind::Damaged => "acknowledged records are damaged",
-            CorruptionKind::SegmentMissing => "a segment is missing",
-            CorruptionKind::StateUnreadable => "the state file is unreadable",
-            CorruptionKind::OtherLog => "the segment and the state file are of different logs",
-        };
-        let witness = match self.witness {
-            Witness::LaterBatch => "a later batch",
-            Witness::LaterSegment => "a later segment",
-            Witness::Checkpoint => "the checkpoint",
-            Witness::CleanClose => "a note in the state file",
-            Witness::Itself => "the place itself",
-        };
-        write!(
-            f,
-            "{kind}: {} at byte {}, records {} to {} (known from {witness}); nothing was changed: \
-             restore the file, or salvage what is before it",
-            self.path.display(),
-            self.offset,
-            self.first_seq,
-            self.last_seq
-        )
     }
 }

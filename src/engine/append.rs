@@ -7,7 +7,8 @@
 use std::ops::RangeInclusive;
 
 use crate::engine::batch::Batch;
-use crate::engine::commit::queue::{Arrival, Blocked, Role};
+use crate::engine::commit::policy::Role;
+use crate::engine::commit::queue::{Arrival, Blocked};
 use crate::engine::options::Durability;
 use crate::engine::ready::Ready;
 use crate::engine::ticket::Commit;

@@ -1,7 +1,7 @@
 //! A backup: a copy of a log that may be in use, as it was at one moment.
 //!
-//! 1. The log is looked at as a reader without the lock does ([`DirSnapshot`]); that look verifies all of
-//!    it and says where each segment ends. Damage is an error: a copy with a hole is none.
+//! 1. The log is looked at as a reader without the lock does ([`DirSnapshot`]); that look verifies
+//!    all of it and says where each segment ends. Damage is an error: a copy with a hole is none.
 //! 2. Each segment is copied up to the end of its last batch. Then its beginning, which no two
 //!    lives of a file share, is read once more under its name. If it is another one, the segment
 //!    was truncated; its copy counts only if its file was open since the look and all batches of

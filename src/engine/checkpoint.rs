@@ -1,19 +1,15 @@
 //! Checkpoints: a durable note that the state up to a sequence number is safe elsewhere.
 
 use std::path::Path;
-use std::time::SystemTime;
 
-use crate::engine::Log;
 use crate::engine::recovery;
 use crate::engine::state_file::{Found, StateFile};
 use crate::error::{Corruption, CorruptionKind, Error, Result, Witness};
-use crate::format::{self, PAYLOAD_MAX, State};
+use crate::format::{PAYLOAD_MAX, State};
 use crate::io::{StdStorage, Storage};
 use crate::replication::ShardId;
 use crate::segment::name::state_name;
 use crate::seq::Seq;
-use crate::sync::MutexGuard;
-use crate::wakers::may_block;
 
 /// The last checkpoint of a log.
 ///
@@ -78,53 +74,5 @@ impl Checkpoint {
         let last = state.checkpoint.as_ref()?;
         let (seq, time_nanos) = (Seq::new(last.seq), last.time_nanos);
         Some(Checkpoint { seq, time_nanos, payload: last.payload.clone() })
-    }
-}
-
-impl Log {
-    /// Notes durably that everything up to `seq` is safe elsewhere, with up to
-    /// [`Checkpoint::PAYLOAD_BYTES_MAX`] bytes of the caller's. A crash inside leaves the last
-    /// checkpoint. Nothing is truncated.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::OutOfRange`] when `seq` is not durable yet or lies before the last checkpoint,
-    /// [`Error::RecordTooLarge`] for the payload, [`Error::StatesUsedUp`]; none of them changes
-    /// anything. Else as [`append`](Log::append).
-    pub fn checkpoint(&self, seq: Seq, payload: impl AsRef<[u8]>) -> Result<()> {
-        let payload = payload.as_ref();
-        let limit = Checkpoint::PAYLOAD_BYTES_MAX as u64;
-        if payload.len() as u64 > limit {
-            return Err(Error::RecordTooLarge { bytes: payload.len() as u64, limit });
-        }
-        self.shared().require_own_process()?;
-        may_block()?;
-        let mut file = self.inner.state();
-        self.shared().check()?;
-        file.require_generations()?;
-        let durable_seq = self.durable_seq();
-        let mut state = file.current().clone();
-        let min = Seq::new(state.checkpoint.as_ref().map_or(0, |last| last.seq));
-        if seq < min || seq > durable_seq {
-            return Err(Error::OutOfRange { op: "checkpoint", seq, min, max: durable_seq });
-        }
-        let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-        let time_nanos = since_epoch.map_or(0, |t| u64::try_from(t.as_nanos()).unwrap_or(0));
-        state.last_seq = state.last_seq.max(durable_seq.get());
-        state.clean = false;
-        state.checkpoint =
-            Some(format::Checkpoint { seq: seq.get(), time_nanos, payload: payload.to_vec() });
-        self.shared().or_poison(file.write(state))?;
-        *self.last() = Checkpoint::of(file.current());
-        Ok(())
-    }
-
-    /// The last checkpoint, if there is one.
-    pub fn last_checkpoint(&self) -> Option<Checkpoint> {
-        self.last().clone()
-    }
-
-    fn last(&self) -> MutexGuard<'_, Option<Checkpoint>> {
-        self.inner.last_checkpoint.lock()
     }
 }

@@ -1,5 +1,7 @@
 //! The handle of a log, and what is behind it.
 
+mod notes;
+
 use std::fmt;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::path::{Path, PathBuf};
@@ -19,9 +21,9 @@ use crate::wakers::may_block;
 
 use crate::engine::checkpoint::Checkpoint;
 use crate::engine::commit::queue::WriteQueue;
-use crate::engine::read::file_cache::FileCache;
 #[cfg(any(test, feature = "sim"))]
-use crate::engine::sim::Stepped;
+use crate::engine::commit::stepped::Stepped;
+use crate::engine::read::file_cache::FileCache;
 use crate::engine::state_file::StateFile;
 use crate::io::{LockGuard, Storage};
 use crate::segment::reader::Origin;

@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-#[cfg(doc)]
-use crate::engine::Log;
 use crate::io::Strategy;
 
 /// A snapshot of a log's figures since it was opened.
@@ -20,8 +18,9 @@ use crate::io::Strategy;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Metrics {
-    /// How batches become durable now. It differs from what [`Log::backend`] says if the log
-    /// chose by itself and has found that the choice made at open was no good any more.
+    /// How batches become durable now. It differs from what [`Log::backend`](crate::Log::backend)
+    /// says if the log chose by itself and has found that the choice made at open was no good any
+    /// more.
     pub strategy: Option<Strategy>,
     /// Records in completed batches.
     pub records: u64,

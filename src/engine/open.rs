@@ -13,6 +13,8 @@ use crate::engine::commit::queue::{Limits, WriteQueue};
 use crate::engine::commit::ring_thread::RingThread;
 use crate::engine::commit::ring_thread::note::Notes;
 use crate::engine::commit::shared::Shared;
+#[cfg(any(test, feature = "sim"))]
+use crate::engine::commit::stepped::Stepped;
 use crate::engine::directory::make_dir;
 use crate::engine::log::{Inner, Life};
 use crate::engine::options::{Builder, Options};
@@ -20,8 +22,6 @@ use crate::engine::read::reader::Reader;
 use crate::engine::read::replay::{self, Replay};
 use crate::engine::recovery::snapshot::look_again;
 use crate::engine::recovery::{self, Mode, Recovered, RecoveredBatch, Recovery};
-#[cfg(any(test, feature = "sim"))]
-use crate::engine::sim::Stepped;
 use crate::engine::state_file::StateFile;
 use crate::error::{Error, Result};
 use crate::io::{

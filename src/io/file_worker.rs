@@ -1,16 +1,16 @@
 //! Everything of a queue that is not on the commit path: preparing, naming, sealing and removing
 //! files, on two background threads that both backends share.
 //!
-//! The *preallocation thread* prepares spares, the *metadata thread* does the rest: an install that a commit waits for is
-//! never behind a segment's worth of zeros.
+//! The *preallocation thread* prepares spares, the *metadata thread* does the rest: an install that
+//! a commit waits for is never behind a segment's worth of zeros.
 //!
 //! 1. Every job started comes back exactly once through [`FileWorker::poll`], and the queue's
 //!    thread is woken after it went into the channel. Jobs left over at the drop do not.
 //! 2. Jobs of one thread run in the order they were started in.
 //! 3. A spare that could not be prepared leaves no file.
 //!
-//! Threading: owned and polled by the queue's thread. Dropping stops filling, lets the metadata thread
-//! finish what it was given and joins both threads.
+//! Threading: owned and polled by the queue's thread. Dropping stops filling, lets the metadata
+//! thread finish what it was given and joins both threads.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -283,8 +283,8 @@ struct Attempt {
 // failed, and recovery says so.
 const NAMED_BYTES: u64 = 512;
 
-// Between two steps the preallocation thread looks whether it should stop. Steps end at multiples of it, so that
-// only the first can begin inside of a block.
+// Between two steps the preallocation thread looks whether it should stop. Steps end at multiples
+// of it, so that only the first can begin inside of a block.
 const FILL_STEP: u64 = 4 << 20;
 
 #[cfg(test)]

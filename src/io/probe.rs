@@ -346,8 +346,9 @@ fn median(mut times: Vec<Duration>) -> Duration {
 
 /// The strategy for these medians, and why.
 ///
-/// Write-then-sync is the one to beat, by [`Strategy::required_speedup`]: it has no hand-over to a worker
-/// thread and stays itself when all processors are busy. The engine compares again while it runs.
+/// Write-then-sync is the one to beat, by [`Strategy::required_speedup`]: it has no hand-over to a
+/// worker thread and stays itself when all processors are busy. The engine compares again while it
+/// runs.
 fn choose(measured: &[(Strategy, Duration)]) -> Option<(Strategy, String)> {
     let of = |wanted| measured.iter().find(|&&(strategy, _)| strategy == wanted).map(|m| m.1);
     let Some(base) = of(Strategy::WriteThenSync) else {

@@ -2,13 +2,13 @@
 //!
 //! ```text
 //!   queue.take -> begin -> [ring thread: io]          \
-//!                       -> [appender: a blocking write]  /-> complete -> advance_watermarks -> tell
+//!                       -> [appender: a blocking write]  /-> complete -> advance -> notify
 //!                                                                          |        |
 //!                                              publish the watermarks <----+        +-> wake
 //! ```
 //!
-//! The ring thread ([`RingThread`](crate::engine::commit::ring_thread::RingThread)) drives it as a rule; an appender
-//! that finds everything at rest drives its own batch through it
+//! The ring thread ([`RingThread`](crate::engine::commit::ring_thread::RingThread)) drives it as a
+//! rule; an appender that finds everything at rest drives its own batch through it
 //! ([`commit_inline`](Shared::commit_inline)). Either holds the lock from the moment it takes a
 //! batch until it has handed it on or completed it, so for everyone else there is one driver.
 //!

@@ -174,8 +174,8 @@ impl Latch {
         self.word.wake_some(sleepers / 2);
     }
 
-    /// Like [`wait`](Self::wait) for a task: `waker` is called when there is notifications. The future holds
-    /// `key`, and [`leave`](Self::leave)s by it.
+    /// Like [`wait`](Self::wait) for a task: `waker` is called when there is notifications. The
+    /// future holds `key`, and [`leave`](Self::leave)s by it.
     pub(crate) fn poll(
         &self,
         level: Stage,

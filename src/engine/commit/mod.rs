@@ -33,6 +33,8 @@ pub(crate) mod policy;
 pub(crate) mod queue;
 pub(crate) mod ring_thread;
 pub(crate) mod shared;
+#[cfg(any(test, feature = "sim"))]
+pub(crate) mod stepped;
 pub(crate) mod watermarks;
 
 #[cfg(test)]

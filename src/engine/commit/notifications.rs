@@ -7,8 +7,9 @@ use crate::engine::commit::latch::Latch;
 use crate::engine::commit::pipeline::Acknowledgement;
 use crate::error::Error;
 
-/// What others are to be told once the committer's lock is released ([`Board::notify`](crate::engine::commit::board::Board::notify)): whoever
-/// is woken may be foreign code.
+/// What others are to be told once the committer's lock is released
+/// ([`Board::notify`](crate::engine::commit::board::Board::notify)): whoever is woken may be
+/// foreign code.
 #[derive(Debug, Default)]
 #[must_use = "someone waits to hear of it"]
 pub(crate) struct Notifications {

@@ -3,8 +3,8 @@
 //! Pure: it is told the time. A flush costs the same for one record as for thirty, so sending
 //! the first appender that returns after an acknowledgement alone makes all others wait for a
 //! flush of one record. Among few threads, waiting for the rest costs only what they take to
-//! come back, and the last of them may as well do the writing ([`CommitDelay::is_crowd`]). Among many,
-//! the time goes into waking them, not into flushing: there the next batch goes as soon as it
+//! come back, and the last of them may as well do the writing ([`CommitDelay::is_crowd`]). Among
+//! many, the time goes into waking them, not into flushing: there the next batch goes as soon as it
 //! can, on the ring thread, while the others are being woken. It is the threads that sleep that
 //! count: a thousand tickets of one thread come back as fast as it can append. Hence:
 //!
@@ -44,6 +44,19 @@ pub(crate) enum Due {
     At(Instant),
     /// When something in flight has completed, or more records are there.
     AfterLanding,
+}
+
+/// What is to be done, without the lock, for a batch that got a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// Somebody else takes the batch.
+    Follow,
+    /// The ring thread takes it, but is asleep and must be woken.
+    WakeRing,
+    /// The batch is due, and this appender commits it.
+    Lead,
+    /// The same, if the batch is still there at that time.
+    LeadAt(Instant),
 }
 
 /// What is in a batch, or in several.

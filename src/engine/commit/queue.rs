@@ -38,9 +38,8 @@ use std::time::{Duration, Instant};
 
 use crate::buf::{AlignedBuf, BufPool};
 use crate::engine::commit::latch::Latch;
-use crate::engine::commit::policy::{CommitDelay, Load};
+use crate::engine::commit::policy::{CommitDelay, Load, Role};
 pub(crate) use crate::engine::commit::queue::ring::RingState;
-pub(crate) use crate::engine::commit::queue::role::Role;
 use crate::error::Error;
 use crate::format::{HEADER_SIZE, RECORD_HEAD_SIZE};
 use crate::io::FileId;

@@ -6,10 +6,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::pipeline::{Action, Pipeline, Submission};
-use super::policy::Load;
-use super::queue::{
-    Arrival, Blocked, Limits, Next, Placed, QueuedBatch, RingState, Role, WriteQueue,
-};
+use super::policy::{Load, Role};
+use super::queue::{Arrival, Blocked, Limits, Next, Placed, QueuedBatch, RingState, WriteQueue};
 use crate::engine::commit::latch::Stage;
 use crate::error::Error;
 use crate::format::{HEADER_SIZE, RECORD_HEAD_SIZE};

@@ -32,14 +32,14 @@ use crate::seq::Seq;
 /// log.checkpoint(covered, "")?;
 /// log.close()?;
 ///
-/// let mut notifications = Vec::new();
+/// let mut found = Vec::new();
 /// Log::builder(dir.path().join("log")).open_replaying_records(|record| {
 ///     if !record.is_checkpointed() {
-///         notifications.push((record.seq().get(), record.time_nanos(), record.data().to_vec()));
+///         found.push((record.seq().get(), record.time_nanos(), record.data().to_vec()));
 ///     }
 ///     Ok(())
 /// })?;
-/// assert!(matches!(&notifications[..], [(2, time_nanos, data)] if *time_nanos > 0 && data == b"two"));
+/// assert!(matches!(&found[..], [(2, time_nanos, data)] if *time_nanos > 0 && data == b"two"));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Copy, Debug)]

@@ -7,11 +7,19 @@
 
 use std::path::Path;
 
-use super::Mode;
 use crate::error::{Error, Result};
 use crate::format::State;
 use crate::kind::{Kind, LABEL_BYTES, NO_LABEL};
 use crate::mutation::mutated;
+
+/// Whether recovery may change something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// It leaves a log that can be appended to; damage is an error.
+    Repair,
+    /// It changes and syncs nothing; damage is in the report.
+    ReadOnly,
+}
 
 /// What a log is, or has to be.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

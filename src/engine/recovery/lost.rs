@@ -14,14 +14,12 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::engine::Log;
 use crate::error::{Error, Result};
 use crate::io::{Access, Storage, StorageFile};
 use crate::mutation::mutated;
 use crate::replication::ShardId;
 use crate::segment::name::{LostName, lost_temp_name};
 use crate::seq::Seq;
-use crate::wakers::may_block;
 
 /// The bytes that are copied at a time.
 const CHUNK_BYTES: usize = 1 << 20;
@@ -30,7 +28,7 @@ const COUNT_MAX: u32 = 1000;
 
 /// Acknowledged records that recovery cut off because it was told to tolerate that, and where
 /// their bytes are kept. It is in the report of every opening until
-/// [`Log::acknowledge_loss`] is called.
+/// [`Log::acknowledge_loss`](crate::Log::acknowledge_loss) is called.
 ///
 /// ```
 /// use ringwal::{Log, RecoveryPolicy};
@@ -196,35 +194,4 @@ fn for_each_chunk(
         at += len as u64;
     }
     Ok(())
-}
-
-impl Log {
-    /// Acknowledges that records were lost to damage that was tolerated
-    /// ([`Recovery::losses`](crate::Recovery::losses)): later openings do not report them any
-    /// more. The `lost-*.bin` files are renamed to `lost-*.seen`, and stay until somebody removes
-    /// them. Returns how many there were.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Closed`], [`Error::Poisoned`]; [`Error::Io`] when a file cannot be renamed: then
-    /// its loss is reported again.
-    pub fn acknowledge_loss(&self) -> Result<usize> {
-        self.require_own_process()?;
-        may_block()?;
-        // One at a time.
-        let _state = self.inner.state();
-        self.shared().check()?;
-        let (storage, shard) = (&self.inner.storage, self.options().shard);
-        let names = storage.list()?;
-        let lost = names.iter().filter_map(|name| LostName::parse(shard, name));
-        let mut acknowledged = 0;
-        for lost in lost.filter(|lost| !lost.seen) {
-            storage.rename(&lost.name(shard), &LostName { seen: true, ..lost }.name(shard))?;
-            acknowledged += 1;
-        }
-        if acknowledged > 0 {
-            storage.sync_dir()?;
-        }
-        Ok(acknowledged)
-    }
 }

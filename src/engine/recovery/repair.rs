@@ -1,6 +1,6 @@
 //! The changes that a survey planned, in an order in which a crash between any two is harmless.
 
-use super::Identity;
+use super::identity::Identity;
 use super::lost::Keep;
 use crate::engine::state_file::StateFile;
 use crate::error::{Error, Result};

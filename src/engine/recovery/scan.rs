@@ -16,15 +16,12 @@ use crate::segment::name::{
 use crate::segment::reader::{LaterBatch, Origin, Scan, SegmentScanner, Stop, StopKind};
 use crate::seq::Seq;
 
-use super::list;
+use super::identity::{Identity, Mode};
 use super::lost::{Keep, losses_among};
+use super::recovered::{OnBatch, Recovered, RecoveredBatch, SegmentInfo, list};
 use super::repair::{Plan, ended_at};
+use super::report::{Recovery, RecoveryPolicy, Verdict};
 use super::table::{Action, DirAction, DirFacts, End, Later, SegmentsSeen, StateSeen, TailFacts};
-use super::{
-    Identity, Mode, OnBatch, Recovered, RecoveredBatch, Recovery, RecoveryPolicy, SegmentInfo,
-    Verdict,
-};
-
 /// A survey of one shard's files.
 pub(crate) struct DirScan<'a> {
     storage: &'a dyn Storage,

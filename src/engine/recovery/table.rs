@@ -28,7 +28,7 @@
 
 use crate::error::Witness;
 
-use super::{RecoveryPolicy, Verdict};
+use super::report::{RecoveryPolicy, Verdict};
 
 /// How the valid batches end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,9 +2,13 @@
 
 use super::*;
 use crate::error::{Corruption, CorruptionKind, Witness};
+use crate::error::{Error, Result};
 use crate::format::{Checkpoint, State, state_file};
+use crate::io::Storage;
 use crate::io::mem::{LOG_ID, Memory, SegmentBytes, record};
+use crate::replication::ShardId;
 use crate::segment::name::segment_filename;
+use crate::seq::Seq;
 
 mod crash;
 mod cuts;

@@ -119,7 +119,8 @@ mod tests {
         run(&mut selector, 1, |strategy| if strategy == BASE { 100 } else { 40 });
         assert_eq!(run(&mut selector, 1, |_| 100).1, 1);
         assert_eq!(selector.now(), BASE);
-        let (base, changes) = run(&mut selector, 3, |strategy| if strategy == BASE { 9 } else { 1 });
+        let (base, changes) =
+            run(&mut selector, 3, |strategy| if strategy == BASE { 9 } else { 1 });
         assert_eq!((base, changes), (3 * PERIOD, 0));
     }
 

@@ -6,22 +6,9 @@
 use std::cell::LazyCell;
 use std::time::{Duration, Instant};
 
-use crate::engine::commit::policy::{BYTES, Due, Load};
+use crate::engine::commit::policy::{BYTES, Due, Load, Role};
 use crate::engine::commit::queue::{Next, QueuedBatch, WriteQueue};
 use crate::mutation::mutated;
-
-/// What is to be done, without the lock, for a batch that got a record.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Role {
-    /// Somebody else takes the batch.
-    Follow,
-    /// The ring thread takes it, but is asleep and must be woken.
-    WakeRing,
-    /// The batch is due, and this appender commits it.
-    Lead,
-    /// The same, if the batch is still there at that time.
-    LeadAt(Instant),
-}
 
 impl WriteQueue {
     /// Who looks after the oldest batch, now that one more record is there: the driver of what is

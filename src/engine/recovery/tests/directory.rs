@@ -1,6 +1,9 @@
 //! One test for each row of the table of directories.
 
 use super::*;
+use std::io;
+
+use crate::engine::recovery::scan::DirScan;
 use crate::engine::recovery::table::{DirAction, DirFacts, SegmentsSeen, StateSeen};
 use crate::format::encode_stand_alone;
 use crate::io::mem::LOG_TAG;

@@ -1,0 +1,41 @@
+//! Recovery as a whole: look, judge, and only then change something.
+
+use std::time::Instant;
+
+use crate::engine::recovery::identity::{Identity, Mode};
+use crate::engine::recovery::recovered::{OnBatch, Recovered, list};
+use crate::engine::recovery::report::RecoveryPolicy;
+use crate::engine::recovery::scan::DirScan;
+use crate::engine::recovery::{lost, repair};
+use crate::error::Result;
+use crate::io::Storage;
+use crate::replication::ShardId;
+
+/// Recovers the log of a shard.
+pub(crate) fn recover(
+    storage: &dyn Storage,
+    shard: ShardId,
+    policy: RecoveryPolicy,
+    identity: &Identity,
+    mode: Mode,
+    on_batch: &mut OnBatch<'_>,
+) -> Result<Recovered> {
+    let start = Instant::now();
+    let names = list(storage)?;
+    let survey = DirScan::new(storage, shard, policy, identity, mode, names)?;
+    let (plan, mut recovered) = survey.run(on_batch)?;
+    if mode == Mode::Repair {
+        if let Some(keep) = &plan.keep {
+            let kept = lost::keep(storage, shard, keep)?;
+            if !recovered.report.losses.contains(&kept) {
+                recovered.report.losses.push(kept);
+            }
+        }
+        repair::apply(storage, shard, &plan, &mut recovered.state)?;
+        if let Some(state) = &recovered.state {
+            recovered.report.tell_identity(state.current());
+        }
+    }
+    recovered.report.elapsed = start.elapsed();
+    Ok(recovered)
+}
