@@ -26,7 +26,7 @@ run() { # sanitizer, then arguments of cargo
     fi
 }
 
-tests=(io:: buf:: sys:: gate:: engine::group_commit engine::commit engine::tests)
+tests=(io:: buf:: sys:: engine::commit engine::tests)
 
 address() {
     # These tests make rings fail, and a failed ring leaks on purpose what it may still write into.

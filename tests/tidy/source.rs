@@ -60,7 +60,8 @@ fn test_modules(source: &Source) -> Vec<String> {
     let dir = ["/lib", "/mod", "/main"].iter().find_map(|name| file.strip_suffix(name));
     let dir = dir.unwrap_or(file);
     let declared = source.code.split("#[cfg(test)]").skip(1).filter_map(|after| {
-        let (module, _) = after.trim_start().strip_prefix("mod ")?.split_once(';')?;
+        let after = after.trim_start().trim_start_matches("pub(crate) ");
+        let (module, _) = after.strip_prefix("mod ")?.split_once(';')?;
         words(module).next().filter(|name| *name == module)
     });
     declared.map(|name| format!("{dir}/{name}.rs")).collect()
