@@ -17,6 +17,7 @@ use common::uring_runs;
 use descriptors::{
     no_descriptors_at_open, no_descriptors_at_rotation, no_descriptors_to_cut_the_end,
 };
+use full_store::full_store;
 use many::many_segments;
 use place::{directory_replaced, working_directory_changed};
 use resource::{Limit, ignore_file_size_signal, shut_down};
@@ -25,6 +26,8 @@ use ringwal::{BackendKind, Blocks, Builder, CorruptionKind, Error, Log, Seq};
 mod common;
 #[path = "limits/descriptors.rs"]
 mod descriptors;
+#[path = "limits/full_store.rs"]
+mod full_store;
 #[path = "limits/many.rs"]
 mod many;
 #[path = "limits/place.rs"]
@@ -37,7 +40,7 @@ const RECORD_BYTES: usize = 10_000;
 
 type Case = fn(&Path, BackendKind);
 
-const CASES: [(&str, Case); 18] = [
+const CASES: [(&str, Case); 19] = [
     ("short_write", short_write),
     ("no_long_files", no_long_files),
     ("no_descriptors_at_open", no_descriptors_at_open),
@@ -54,6 +57,7 @@ const CASES: [(&str, Case); 18] = [
     ("full_disk_with_reserved_segments", full_disk_with_reserved_segments),
     ("full_disk_without_preallocation", full_disk_without_preallocation),
     ("open_on_a_full_disk", open_on_a_full_disk),
+    ("full_store", full_store),
     ("disk_gone", disk_gone),
     ("many_segments", many_segments),
 ];

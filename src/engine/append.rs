@@ -8,7 +8,7 @@ use std::ops::RangeInclusive;
 
 use crate::engine::batch::Batch;
 use crate::engine::commit::Commit;
-use crate::engine::group_commit::inbox::{Arrival, Blocked, Duty};
+use crate::engine::group_commit::inbox::{Arrival, Blocked, Duty, Purpose};
 use crate::engine::options::Durability;
 use crate::engine::ready::Ready;
 use crate::engine::{Log, shared::Shared};
@@ -45,6 +45,7 @@ struct Payload<'a> {
     records: u32,
     /// The length of the first record.
     first_bytes: u32,
+    purpose: Purpose,
 }
 
 impl Payload<'_> {
@@ -352,7 +353,8 @@ impl Log {
         }
         let first_bytes = RecordHead::from_bytes(*head).len;
         let heads = batch.heads();
-        Ok(Payload { head: None, bytes, heads, records: batch.records(), first_bytes })
+        let (records, purpose) = (batch.records(), Purpose::Keep);
+        Ok(Payload { head: None, bytes, heads, records, first_bytes, purpose })
     }
 
     #[inline(always)]
@@ -364,7 +366,8 @@ impl Log {
         }
         let head = RecordHead::of(record);
         let (first_bytes, head) = (head.len, Some(head.to_bytes()));
-        Ok(Payload { head, bytes: record, heads: &[], records: 1, first_bytes })
+        let purpose = Purpose::Keep;
+        Ok(Payload { head, bytes: record, heads: &[], records: 1, first_bytes, purpose })
     }
 
     /// Gets records into a batch. The caller has to see to the batch as the duty says.
@@ -388,7 +391,8 @@ impl Log {
         let mut inbox = shared.inbox();
         let placed = loop {
             let copy = |place: &mut [u8]| payload.copy_to(place);
-            let arrival = Arrival { records, heads, bytes, sync, waits, ticket: line.ticket };
+            let (ticket, purpose) = (line.ticket, payload.purpose);
+            let arrival = Arrival { records, heads, bytes, sync, waits, ticket, purpose };
             match inbox.push(arrival, now, copy) {
                 Ok(placed) => break placed,
                 Err(Blocked::Ended(ended)) => return Err(ended.into()),
@@ -459,6 +463,18 @@ impl Log {
         self.append_and_wait(&record, durability, Calls::OurOwn, admitted)
     }
 
+    /// [`append_noting`](Self::append_noting) for a record that outdates others, so that their room
+    /// can be freed: it may have what is held back for that.
+    pub(crate) fn append_delete_noting(
+        &self,
+        record: impl AsRef<[u8]>,
+        durability: Durability,
+        admitted: impl FnOnce(&Commit),
+    ) -> Result<Commit> {
+        let record = Payload { purpose: Purpose::Delete, ..self.single(record.as_ref())? };
+        self.append_and_wait(&record, durability, Calls::OurOwn, admitted)
+    }
+
     /// [`append_noting`](Self::append_noting) for an atomic batch.
     pub(crate) fn append_batch_noting(
         &self,
@@ -467,6 +483,29 @@ impl Log {
         admitted: impl FnOnce(&Commit),
     ) -> Result<Commit> {
         self.append_and_wait(&self.several(batch)?, durability, Calls::OurOwn, admitted)
+    }
+
+    /// [`append_delete_noting`](Self::append_delete_noting) for an atomic batch.
+    pub(crate) fn append_deletes_noting(
+        &self,
+        batch: &Batch,
+        durability: Durability,
+        admitted: impl FnOnce(&Commit),
+    ) -> Result<Commit> {
+        let records = Payload { purpose: Purpose::Delete, ..self.several(batch)? };
+        self.append_and_wait(&records, durability, Calls::OurOwn, admitted)
+    }
+
+    /// [`append_batch_async_with`](Self::append_batch_async_with) for copies of records whose own
+    /// room is freed next.
+    pub(crate) fn append_copies(&self, batch: &Batch, durability: Durability) -> Result<Commit> {
+        let records = Payload { purpose: Purpose::Compact, ..self.several(batch)? };
+        self.append_and_leave(&records, durability, WhenFull::Wait)
+    }
+
+    /// The segments that are held back for records that give room back, and their bytes.
+    pub(crate) fn reserve(&self) -> (u64, u64) {
+        self.shared().inbox().reserve()
     }
 
     /// Waits for a commit of this log that was left to the driver, on whatever runs it.

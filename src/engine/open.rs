@@ -14,7 +14,7 @@ use crate::engine::directory::make_dir;
 use crate::engine::driver::Driver;
 use crate::engine::driver::note::Notes;
 use crate::engine::files::Files;
-use crate::engine::group_commit::inbox::{Ended, Inbox, Limits};
+use crate::engine::group_commit::inbox::{Ended, Inbox, Limits, ReserveLimits};
 use crate::engine::options::{Builder, Options};
 use crate::engine::reader::Reader;
 use crate::engine::recovery::{self, Mode, Recovered, Recovery, Visited};
@@ -269,6 +269,11 @@ fn assemble<Q: IoQueue>(
         batch_delay: options.batch_delay,
         segment_bytes: options.segment_bytes,
         spares: options.spare_segments,
+        reserve: ReserveLimits::new(
+            options.reserve_segments,
+            options.segment_bytes,
+            backend.unit_bytes,
+        ),
         queue_bytes: options.queue_bytes,
         // Without a thread there is no clock either.
         gather: has_thread && options.gather,

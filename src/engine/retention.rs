@@ -183,6 +183,7 @@ impl Log {
         }
         storage.sync_dir()?;
         self.shared().recycled().extend(recycled);
+        self.shared().inbox().room_came_back();
         Ok(())
     }
 

@@ -96,7 +96,8 @@ impl DataWal {
     ///
     /// # Errors
     ///
-    /// [`Error::KeyLength`], [`Error::ValueTooLarge`] and [`Error::NoSpace`] change nothing.
+    /// [`Error::KeyLength`], [`Error::ValueTooLarge`] and [`Error::NoSpace`] change nothing; a disk
+    /// that is full for puts still takes deletes ([`DataWalBuilder::reserve_segments`]).
     /// [`Error::Closed`], or [`Error::Poisoned`] with the first failure of the log: then it is
     /// unknown whether the put will be there after reopening.
     pub fn put(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Result<()> {
@@ -331,7 +332,7 @@ impl DataWal {
     /// first, the live records are appended again, made durable, and the segment is removed. It
     /// goes as far as the last segment that has something dead, or that is mostly the padding of
     /// small batches; if there is none, it does nothing. It needs room for the live records of one
-    /// segment.
+    /// segment, which is held back for it ([`DataWalBuilder::reserve_segments`]).
     ///
     /// A crash at any moment leaves the same keys and values. When it returns, everything so far
     /// is durable.
@@ -359,7 +360,10 @@ impl DataWal {
         let before = self.store.retired().before();
         let is_held = |segment: &&Segment| segment.last_seq.is_some_and(|last| last < before);
         let held = || segments.iter().filter(is_held);
+        let (reserve_segments, reserve_bytes) = self.store.log.reserve();
         Stats {
+            reserve_segments,
+            reserve_bytes,
             log_bytes: segments.iter().map(|segment| segment.bytes).sum(),
             segments: segments.len() as u64,
             held_bytes: held().map(|segment| segment.bytes).sum(),

@@ -81,6 +81,22 @@
 //! iterator that is kept holds back the segments it may point to; they go when it is dropped
 //! ([`Stats::held_bytes`](crate::kv::Stats::held_bytes)).
 //!
+//! # A full disk
+//!
+//! A store gives room back by writing: deletes, and copies of what stays. So two segments are held
+//! back for that ([`reserve_segments`](crate::kv::DataWalBuilder::reserve_segments)). When the disk
+//! is full, `put` says [`NoSpace`](crate::Error::NoSpace) and nothing has changed; a delete, and a
+//! batch of nothing but deletes, goes on until it has used up its part, and says `NoSpace` then;
+//! `compact` works all the same, as one segment is for it alone. What it frees fills the reserve
+//! first, and then puts go on. Each delete by itself fills a block, so many of them go into one
+//! [`WriteBatch`](crate::kv::WriteBatch).
+//!
+//! Where nothing was overwritten or deleted, there is nothing to free, so the order is: delete, then
+//! `compact`. A store that is opened on a full disk gets a reserve from what closing gave back,
+//! unless others took it. A value that is larger than a segment needs room of its own to be copied.
+//!
+//! # A crash or damage in the middle
+//!
 //! A crash in the middle is no matter: each segment is removed only when copies of its live records
 //! are durable, and a copy that is there twice is the same value twice.
 //!

@@ -1,12 +1,15 @@
 //! The two state machines on their own, and together against a plain model of a disk.
 
 mod one_sync;
+mod reserve;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::gather::Load;
-use super::inbox::{Arrival, Blocked, Duty, Fill, Inbox, Limits, Placed, Taken};
+use super::inbox::{
+    Arrival, Blocked, Duty, Fill, Inbox, Limits, Placed, Purpose, ReserveLimits, Taken,
+};
 use super::pipeline::{Action, Pipeline, Submission};
 use crate::error::Error;
 use crate::format::{HEADER_SIZE, RECORD_HEAD_SIZE};
@@ -21,6 +24,7 @@ fn limits() -> Limits {
         batch_delay: Duration::ZERO,
         segment_bytes: 16_384,
         spares: 1,
+        reserve: ReserveLimits::default(),
         queue_bytes: 32_768,
         gather: false,
         inline: false,
@@ -31,14 +35,29 @@ fn limits() -> Limits {
 const ALL: usize = usize::MAX;
 
 fn push(inbox: &mut Inbox, bytes: usize) -> Result<Placed, Blocked> {
-    let arrival =
-        Arrival { records: 1, heads: &[7; 8], bytes, sync: true, waits: false, ticket: None };
+    let arrival = Arrival {
+        records: 1,
+        heads: &[7; 8],
+        bytes,
+        sync: true,
+        waits: false,
+        ticket: None,
+        purpose: Purpose::Keep,
+    };
     inbox.push(arrival, Instant::now, |place| place.fill(7))
 }
 
 fn arrive(inbox: &mut Inbox, records: u32, bytes: usize, now: Instant) -> Duty {
     let heads = &vec![7; records as usize * RECORD_HEAD_SIZE];
-    let arrival = Arrival { records, heads, bytes, sync: true, waits: true, ticket: None };
+    let arrival = Arrival {
+        records,
+        heads,
+        bytes,
+        sync: true,
+        waits: true,
+        ticket: None,
+        purpose: Purpose::Keep,
+    };
     inbox.push(arrival, || now, |_| ()).unwrap().duty
 }
 
@@ -52,7 +71,15 @@ fn take(inbox: &mut Inbox) -> Option<Box<Fill>> {
 /// [`push`] of somebody who is in the line.
 fn push_in_line(inbox: &mut Inbox, bytes: usize, ticket: u64) -> Result<Placed, Blocked> {
     let ticket = Some(ticket);
-    let arrival = Arrival { records: 1, heads: &[7; 8], bytes, sync: true, waits: true, ticket };
+    let arrival = Arrival {
+        records: 1,
+        heads: &[7; 8],
+        bytes,
+        sync: true,
+        waits: true,
+        ticket,
+        purpose: Purpose::Keep,
+    };
     inbox.push(arrival, Instant::now, |place| place.fill(7))
 }
 
@@ -114,8 +141,15 @@ fn a_batch_keeps_the_heads_of_its_records_and_none_of_an_earlier_one() {
     assert_eq!(fill.heads, [7; 3 * RECORD_HEAD_SIZE]);
     let (memory, heads) = (fill.heads.as_ptr(), [1, 2, 3, 4, 5, 6, 7, 8]);
     inbox.give_back(fill.buf, fill.heads);
-    let arrival =
-        Arrival { records: 1, heads: &heads, bytes: 8, sync: true, waits: false, ticket: None };
+    let arrival = Arrival {
+        records: 1,
+        heads: &heads,
+        bytes: 8,
+        sync: true,
+        waits: false,
+        ticket: None,
+        purpose: Purpose::Keep,
+    };
     inbox.push(arrival, Instant::now, |_| ()).unwrap();
     let fill = take(&mut inbox).unwrap();
     assert_eq!((&fill.heads[..], fill.heads.as_ptr()), (&heads[..], memory));
@@ -313,6 +347,7 @@ fn an_appender_that_does_not_wait_wakes_the_ring_thread_unless_it_has_a_timer() 
             sync: true,
             waits: false,
             ticket: None,
+            purpose: Purpose::Keep,
         };
         inbox.push(arrival, || now, |_| ()).unwrap().duty
     };
@@ -338,6 +373,7 @@ fn a_ticket_in_a_batch_that_a_timer_looks_after_needs_no_clock() {
             sync: true,
             waits: false,
             ticket: None,
+            purpose: Purpose::Keep,
         };
         inbox.push(arrival, now, |_| ()).unwrap().duty
     };
