@@ -14,6 +14,7 @@ use crate::args::AppendArgs;
 use crate::exit::Failure;
 use crate::generate::generate_records;
 use crate::input::{CHUNKS_PER_WORKER, Message, read_records};
+use crate::losses::tell_losses;
 use crate::progress::Progress;
 use crate::signal::{Stop, stop_on_signals};
 use crate::stream::{say, stdin};
@@ -35,7 +36,7 @@ pub(crate) fn run(args: &AppendArgs) -> Result<ExitCode, Failure> {
     // What opening cut off is told before anything is added to what is left.
     let found = log.recovery();
     let told = match found.verdict {
-        Verdict::Clean | Verdict::Stale => Ok(()),
+        Verdict::Clean | Verdict::Stale => tell_losses(found),
         _ => say(found),
     };
     let progress = Progress::new(args.generate, args.acks);

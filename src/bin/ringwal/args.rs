@@ -153,6 +153,10 @@ pub(crate) struct RecoverArgs {
     /// How to lay out raw records.
     #[arg(long, value_enum, default_value_t = Framing::Lines)]
     pub(crate) framing: Framing,
+    /// Acknowledge the losses that the report names, so that no later opening tells them again.
+    /// What was cut away stays beside the log as lost-*.seen.
+    #[arg(long)]
+    pub(crate) acknowledge_loss: bool,
     #[command(flatten)]
     pub(crate) engine: EngineArgs,
 }

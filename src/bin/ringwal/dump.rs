@@ -13,6 +13,7 @@ use ringwal::{Error, Kind, Log, Recovery, Seq, Verdict};
 
 use crate::args::{DumpArgs, Format, Framing};
 use crate::exit::Failure;
+use crate::losses::tell_losses;
 use crate::output::print_records;
 use crate::place::{log_dir, require_log};
 use crate::stream::say_also;
@@ -27,6 +28,7 @@ pub(crate) fn run(args: &DumpArgs) -> Result<ExitCode, Failure> {
         reader.seek(Seq::new(from));
     }
     let found = reader.recovery();
+    let told = found.map_or(Ok(()), tell_losses);
     let format = format_of(args, found);
     let damage = found.filter(|found| found.verdict == Verdict::Corrupt);
     let damage = damage.and_then(|found| found.corruption.clone());
@@ -35,7 +37,7 @@ pub(crate) fn run(args: &DumpArgs) -> Result<ExitCode, Failure> {
     let printed = print_records(reader.take(limit), &dir, format, framing);
     // Also where the reader was not asked as far as that, or its output failed before.
     match (printed, damage.map(|damage| Failure::Log(Error::Corrupt(damage)))) {
-        (Ok(()), None) => Ok(ExitCode::SUCCESS),
+        (Ok(()), None) => told.map(|()| ExitCode::SUCCESS),
         (Ok(()), Some(damage)) => Err(damage),
         (Err(failure), Some(damage)) if !failure.is_evidence() => {
             say_also(format_args!("ringwal: {damage}"));

@@ -30,6 +30,7 @@ mod generate;
 mod import;
 mod input;
 mod json;
+mod losses;
 mod output;
 mod place;
 mod process;

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use crate::args::RecoverArgs;
 use crate::exit::Failure;
+use crate::losses::{acknowledge, hint};
 use crate::output::print_records;
 use crate::place::log_dir;
 use crate::stream::say;
@@ -18,8 +19,12 @@ pub(crate) fn run(args: &RecoverArgs) -> Result<ExitCode, Failure> {
         Some(format) => print_records(log.reader()?, &dir, format, args.framing),
         None => Ok(()),
     };
+    let acknowledged = match args.acknowledge_loss {
+        true => said.and_then(|()| acknowledge(&log)),
+        false => said.and_then(|()| hint(log.recovery())),
+    };
     log.close()?;
     printed?;
-    said?;
+    acknowledged?;
     Ok(ExitCode::SUCCESS)
 }
