@@ -24,7 +24,7 @@
 //! Damage is told whatever was asked for. `dump` prints what is before it, names it on standard
 //! error and exits 1, also with `--limit` and `--from`: so `ringwal dump LOG > copy && rm -r LOG`
 //! removes nothing that the copy lacks. `append` and `recover` with
-//! `--recovery tolerate-tail` say what they cut off; as that was asked for, they exit 0. Every later
+//! `--recovery tolerate-tail` say what they cut off; as that was asked for, they exit 0. Each later
 //! `append`, `dump`, `recover`, `verify` and `backup` of that log says so again, until
 //! `ringwal recover --acknowledge-loss LOG`.
 //!

@@ -91,11 +91,9 @@
 //! first, and then puts go on. Each delete by itself fills a block, so many of them go into one
 //! [`WriteBatch`](crate::kv::WriteBatch).
 //!
-//! Where nothing was overwritten or deleted, there is nothing to free, so the order is: delete, then
-//! `compact`. A store that is opened on a full disk gets a reserve from what closing gave back,
+//! Where nothing was overwritten or deleted, there is nothing to free, so the order is: delete,
+//! then `compact`. A store that is opened on a full disk gets a reserve from what closing gave back,
 //! unless others took it. A value that is larger than a segment needs room of its own to be copied.
-//!
-//! # A crash or damage in the middle
 //!
 //! A crash in the middle is no matter: each segment is removed only when copies of its live records
 //! are durable, and a copy that is there twice is the same value twice.
