@@ -11,7 +11,8 @@ use crate::kv::record;
 use crate::kv::snapshot::{Source, get};
 use crate::kv::store::{Store, new_secret, replay};
 use crate::kv::{
-    Compacted, Copied, DataReader, DataWalBuilder, Items, Snapshot, Stats, WriteBatch,
+    Compacted, Copied, DamagedRecord, DataReader, DataWalBuilder, Items, Snapshot, Stats,
+    WriteBatch,
 };
 use crate::{
     Backend, BackupReport, Durability, Error, Log, Metrics, RecordRef, Recovery, Result, Segment,
@@ -341,10 +342,18 @@ impl DataWal {
     ///
     /// [`Error::NoSpace`] when there is no room for the copies: what is done by then stays done.
     /// [`Error::Corrupt`] when a record of a key is damaged: its segment stays, and so do those
-    /// behind it ([`Stats::stuck_at`]); damage to what is dead is no hindrance. [`Error::Closed`]
-    /// or [`Error::Poisoned`].
+    /// behind it ([`Stats::stuck_at`]), until the keys that [`damaged`](Self::damaged) names are put
+    /// again or deleted; damage to what is dead is no hindrance. [`Error::Closed`] or
+    /// [`Error::Poisoned`].
     pub fn compact(&self) -> Result<Compacted> {
         self.store.compact(None)
+    }
+
+    /// The damaged records that the last compaction could not get past, in the order of the log,
+    /// each with its file, its place, and its key if that is known. It got past everything else in
+    /// their segment. Nothing is given back before each of the keys is put again or deleted.
+    pub fn damaged(&self) -> Vec<DamagedRecord> {
+        self.store.retired().damaged().to_vec()
     }
 
     /// How the last compaction in the background failed, if it did. The next one waits for a
@@ -357,7 +366,10 @@ impl DataWal {
     /// store that has failed or is closed, they are the last that were known.
     pub fn stats(&self) -> Stats {
         let segments = self.store.log.segments();
-        let before = self.store.retired().before();
+        let (before, stuck_at, damaged_records) = {
+            let retired = self.store.retired();
+            (retired.before(), retired.stuck_at(), retired.damaged().len() as u64)
+        };
         let is_held = |segment: &&Segment| segment.last_seq.is_some_and(|last| last < before);
         let held = || segments.iter().filter(is_held);
         let (reserve_segments, reserve_bytes) = self.store.log.reserve();
@@ -368,7 +380,8 @@ impl DataWal {
             segments: segments.len() as u64,
             held_bytes: held().map(|segment| segment.bytes).sum(),
             held_segments: held().count() as u64,
-            stuck_at: self.store.retired().stuck_at(),
+            stuck_at,
+            damaged_records,
             ..Stats::of(&self.store.index)
         }
     }

@@ -20,9 +20,14 @@
 //! is left is the store as it was at some moment after the last `fsync`.
 //!
 //! A damaged value is an error that names the file and the place. It is never `None` and never
-//! other bytes; every other key stays readable. Compaction stops at it and leaves its segment and
-//! those behind it ([`Stats::stuck_at`](crate::kv::Stats::stuck_at)) until the key is put again or
-//! deleted; damage to what is dead is no hindrance.
+//! other bytes; every other key stays readable. Damage to what is dead is no hindrance to
+//! compaction. A damaged value that is live keeps its segment and those behind it
+//! ([`Stats::stuck_at`](crate::kv::Stats::stuck_at)), since a log gives room back in order: what
+//! else is in that segment is copied, once, and nothing is written behind it in vain. The error
+//! names the file and the byte of the first one, and [`damaged`](crate::kv::DataWal::damaged) all
+//! of them, with their keys where those can be read. Put these again, or delete them, and the next
+//! compaction goes on; such a store does not open again before that, because opening verifies all
+//! that it has.
 //!
 //! A store that has failed, or is closed, answers nothing from its index: whether a key is there is
 //! known again when it is opened again.
