@@ -342,8 +342,8 @@ impl DataWal {
     ///
     /// [`Error::NoSpace`] when there is no room for the copies: what is done by then stays done.
     /// [`Error::Corrupt`] when a record of a key is damaged: its segment stays, and so do those
-    /// behind it ([`Stats::stuck_at`]), until the keys that [`damaged`](Self::damaged) names are put
-    /// again or deleted; damage to what is dead is no hindrance. [`Error::Closed`] or
+    /// behind it ([`Stats::stuck_at`]), until the keys of [`damaged`](Self::damaged) are put again
+    /// or deleted; damage to what is dead is no hindrance. [`Error::Closed`] or
     /// [`Error::Poisoned`].
     pub fn compact(&self) -> Result<Compacted> {
         self.store.compact(None)

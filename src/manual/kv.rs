@@ -82,9 +82,13 @@
 //! percent dead, that is one byte written for each byte freed, or less. A thread that gives nothing
 //! back pauses, longer each time, up to some minutes.
 //!
-//! It needs room for the live records of one segment beyond what the log has. A snapshot or an
+//! It needs room for the live records of one segment beyond what the log has, which is held back
+//! for it. A snapshot or an
 //! iterator that is kept holds back the segments it may point to; they go when it is dropped
 //! ([`Stats::held_bytes`](crate::kv::Stats::held_bytes)).
+//!
+//! A crash in the middle is no matter: each segment is removed only when copies of its live records
+//! are durable, and a copy that is there twice is the same value twice.
 //!
 //! # A full disk
 //!
@@ -97,11 +101,9 @@
 //! [`WriteBatch`](crate::kv::WriteBatch).
 //!
 //! Where nothing was overwritten or deleted, there is nothing to free, so the order is: delete,
-//! then `compact`. A store that is opened on a full disk gets a reserve from what closing gave back,
-//! unless others took it. A value that is larger than a segment needs room of its own to be copied.
-//!
-//! A crash in the middle is no matter: each segment is removed only when copies of its live records
-//! are durable, and a copy that is there twice is the same value twice.
+//! then `compact`. A store that is opened on a full disk gets a reserve from what closing gave
+//! back, unless others took it. A value that is larger than a segment needs room of its own to be
+//! copied.
 //!
 //! # Other processes
 //!
