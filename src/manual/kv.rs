@@ -83,9 +83,8 @@
 //! back pauses, longer each time, up to some minutes.
 //!
 //! It needs room for the live records of one segment beyond what the log has, which is held back
-//! for it. A snapshot or an
-//! iterator that is kept holds back the segments it may point to; they go when it is dropped
-//! ([`Stats::held_bytes`](crate::kv::Stats::held_bytes)).
+//! for it. A snapshot or an iterator that is kept holds back the segments it may point to; they go
+//! when it is dropped ([`Stats::held_bytes`](crate::kv::Stats::held_bytes)).
 //!
 //! A crash in the middle is no matter: each segment is removed only when copies of its live records
 //! are durable, and a copy that is there twice is the same value twice.
