@@ -19,9 +19,8 @@ use ringwal::{BackendKind, Builder, Durability, Error, Log, RecoveryPolicy, Seq,
 #[path = "backup/ways.rs"]
 mod ways;
 
-/// How often a raw log is copied in each way, and how often one of the two others.
+/// How often a log is copied in each way.
 const ROUNDS: usize = 100;
-const FACADE_ROUNDS: usize = 20;
 const APPENDERS: u64 = 3;
 /// How many of the last records truncation leaves.
 const KEPT: u64 = 100;
@@ -207,7 +206,7 @@ fn every_copy_of_a_busy_event_log_opens_with_what_was_acknowledged() {
     };
     let mut copies = Vec::new();
     beside(&[&append, &append, &tidy], || {
-        for round in 0..FACADE_ROUNDS {
+        for round in 0..ROUNDS {
             let copied = config(&format!("copy-{round}"));
             let before = wal.durable_seq();
             match round % 2 {
@@ -232,7 +231,7 @@ fn every_copy_of_a_busy_event_log_opens_with_what_was_acknowledged() {
 #[test]
 fn every_copy_of_a_busy_store_opens_with_what_was_acknowledged() {
     const KEYS: usize = 8;
-    let parent = tempfile::tempdir().unwrap();
+    let parent = new_parent();
     let dir = parent.path().join("store");
     let store = DataWal::builder(&dir)
         .segment_bytes(16 << 10)
@@ -259,7 +258,7 @@ fn every_copy_of_a_busy_store_opens_with_what_was_acknowledged() {
         store.compact().unwrap();
     };
     beside(&[&put, &compact], || {
-        for round in 0..FACADE_ROUNDS {
+        for round in 0..ROUNDS {
             let copy = parent.path().join(format!("copy-{round}"));
             let before = acked.each_ref().map(|value| value.load(Ordering::Acquire));
             match round % 2 {

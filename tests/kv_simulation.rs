@@ -16,6 +16,8 @@ use rng::Rng;
 
 #[path = "simulation/forged.rs"]
 mod forged;
+#[path = "kv/full_disk.rs"]
+mod full_disk;
 #[allow(dead_code, reason = "the other simulation uses more of it")]
 #[path = "simulation/rng.rs"]
 mod rng;

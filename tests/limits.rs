@@ -18,6 +18,7 @@ use common::uring_runs;
 use descriptors::{
     no_descriptors_at_open, no_descriptors_at_rotation, no_descriptors_to_cut_the_end,
 };
+use full_store::full_store;
 use many::many_segments;
 use place::{directory_replaced, working_directory_changed};
 use resource::{Limit, ignore_file_size_signal, shut_down};
@@ -26,6 +27,8 @@ use ringwal::{BackendKind, Blocks, Builder, CorruptionKind, Error, Log, Seq};
 mod common;
 #[path = "limits/descriptors.rs"]
 mod descriptors;
+#[path = "limits/full_store.rs"]
+mod full_store;
 #[path = "limits/many.rs"]
 mod many;
 #[path = "limits/place.rs"]
@@ -38,7 +41,7 @@ const RECORD_BYTES: usize = 10_000;
 
 type Case = fn(&Path, BackendKind);
 
-const CASES: [(&str, Case); 19] = [
+const CASES: [(&str, Case); 20] = [
     ("no_room_for_a_note", no_room_for_a_note),
     ("short_write", short_write),
     ("no_long_files", no_long_files),
@@ -56,6 +59,7 @@ const CASES: [(&str, Case); 19] = [
     ("full_disk_with_reserved_segments", full_disk_with_reserved_segments),
     ("full_disk_without_preallocation", full_disk_without_preallocation),
     ("open_on_a_full_disk", open_on_a_full_disk),
+    ("full_store", full_store),
     ("disk_gone", disk_gone),
     ("many_segments", many_segments),
 ];

@@ -6,6 +6,8 @@
 // Helpers of tests may unwrap, too; clippy.toml reaches only the tests themselves.
 #![allow(clippy::unwrap_used)]
 
+#[path = "streams/codes.rs"]
+mod codes;
 mod command;
 #[path = "command/sink.rs"]
 mod sink;
@@ -131,7 +133,7 @@ fn code_0_of_what_appends() {
 }
 
 #[test]
-fn code_0_of_a_bench_and_of_a_soak() {
+fn code_0_of_a_bench() {
     let bench = &[
         "bench",
         "--secs",
@@ -152,16 +154,6 @@ fn code_0_of_a_bench_and_of_a_soak() {
         "std",
     ];
     run_case(&Case::new(bench, 0, "blocking"), |dir| fs::create_dir(dir).unwrap());
-    for (sink, code) in [(Sink::Terminal, 0), (Sink::ClosedPipe, 0), (Sink::FullDevice, 1)] {
-        let (_parent, dir) = new_dir();
-        fs::create_dir(&dir).unwrap();
-        let mut soak = Command::new(env!("CARGO_BIN_EXE_ringwal"));
-        soak.current_dir(&dir).args(["soak", "--operations", "100", "--backend", "std"]);
-        let done = run_into(soak, sink, Sink::File);
-        assert_eq!(done.code, Some(code), "{done:?}");
-        assert_eq!(done.stdout.contains("clean: "), sink == Sink::Terminal, "{done:?}");
-        assert!(!dir.join("ringwal-soak/store").exists(), "everything held: {done:?}");
-    }
 }
 
 #[test]

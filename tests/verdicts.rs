@@ -11,7 +11,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Output;
 
-use command::{assert_exit, damage_the_middle, new_dir, run, run_with, segments, stderr};
+use command::{assert_exit, damage_the_middle, new_dir, ringwal, run, run_with, segments, stderr};
 use ringwal::kv::DataWal;
 use ringwal::wal::{SignalEvent, WalConfig, WalHandle};
 use ringwal::{BackendKind, Durability};
@@ -93,15 +93,58 @@ fn an_append_that_tolerates_damage_tells_what_it_cut_off() {
     let appended = run_with(&args, &dir, b"three\n");
     assert_exit(&appended, 0);
     assert!(stderr(&appended).contains("lost:     records 2 to 2"), "{}", stderr(&appended));
-    // Once: then the log is clean.
+    // What is cut off is cut off once, and told until it is acknowledged.
     let appended = run_with(&args, &dir, b"four\n");
-    assert!(!stderr(&appended).contains("lost:"), "{}", stderr(&appended));
-    // But not forgotten.
+    assert!(!stderr(&appended).contains("tolerated as asked"), "{}", stderr(&appended));
     let json: serde_json::Value =
         serde_json::from_slice(&run(&["verify", "--json"], &dir).stdout).unwrap();
     let loss = &json["losses"][0];
     assert_eq!((&json["verdict"], &loss["first_seq"]), (&"clean".into(), &2.into()), "{json}");
     assert!(Path::new(loss["path"].as_str().unwrap()).exists(), "{json}");
+}
+
+#[test]
+fn every_command_tells_a_tolerated_loss_until_recover_acknowledges_it() {
+    let (parent, dir) = new_dir();
+    for line in ["one\n", "two\n"] {
+        assert_exit(&run_with(&["append", "--backend", "std"], &dir, line.as_bytes()), 0);
+    }
+    let last = segments(&dir).remove(1);
+    let mut bytes = fs::read(&last).unwrap();
+    bytes[64 + 8 + 1] ^= 1;
+    fs::write(&last, &bytes).unwrap();
+    let tolerate = &["recover", "--backend", "std", "--recovery", "tolerate-tail"];
+    assert_exit(&run(tolerate, &dir), 0);
+
+    let tell = |round: &str| {
+        let copy = parent.path().join(format!("copy {round}"));
+        let commands: [&[&str]; 6] = [
+            &["append", "--backend", "std"],
+            &["append", "--backend", "std", "--recovery", "tolerate-tail"],
+            &["dump"],
+            &["recover", "--backend", "std"],
+            &["verify"],
+            &["verify", "--json"],
+        ];
+        let mut told: Vec<_> = commands.map(|args| run(args, &dir)).into();
+        let mut backup = ringwal(&["backup"], &dir);
+        told.push(backup.arg(&copy).output().unwrap());
+        told.push(run(&["dump"], &copy));
+        told.iter()
+            .inspect(|output| assert_exit(output, 0))
+            .map(|output| {
+                let all = format!("{}{}", stderr(output), String::from_utf8_lossy(&output.stdout));
+                all.contains("lost-")
+            })
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(tell("before"), [true; 8]);
+    let recovered = run(&["recover", "--backend", "std"], &dir);
+    assert!(stderr(&recovered).contains("--acknowledge-loss"), "{}", stderr(&recovered));
+    let acknowledged = run(&["recover", "--backend", "std", "--acknowledge-loss"], &dir);
+    assert_exit(&acknowledged, 0);
+    assert!(stderr(&acknowledged).contains("acknowledged: 1"), "{}", stderr(&acknowledged));
+    assert_eq!(tell("after"), [false; 8]);
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::ops::RangeInclusive;
 
 use crate::engine::batch::Batch;
 use crate::engine::commit::policy::Role;
-use crate::engine::commit::queue::{Arrival, Blocked};
+use crate::engine::commit::queue::{Arrival, Blocked, Purpose};
 use crate::engine::options::Durability;
 use crate::engine::ready::Ready;
 use crate::engine::ticket::Commit;
@@ -46,6 +46,7 @@ struct Payload<'a> {
     records: u32,
     /// The length of the first record.
     first_bytes: u32,
+    purpose: Purpose,
 }
 
 impl Payload<'_> {
@@ -353,7 +354,8 @@ impl Log {
         }
         let first_bytes = RecordHead::from_bytes(*head).len;
         let heads = batch.heads();
-        Ok(Payload { head: None, bytes, heads, records: batch.records(), first_bytes })
+        let (records, purpose) = (batch.records(), Purpose::Keep);
+        Ok(Payload { head: None, bytes, heads, records, first_bytes, purpose })
     }
 
     #[inline(always)]
@@ -365,7 +367,8 @@ impl Log {
         }
         let head = RecordHead::of(record);
         let (first_bytes, head) = (head.len, Some(head.to_bytes()));
-        Ok(Payload { head, bytes: record, heads: &[], records: 1, first_bytes })
+        let purpose = Purpose::Keep;
+        Ok(Payload { head, bytes: record, heads: &[], records: 1, first_bytes, purpose })
     }
 
     /// Gets records into a batch. The caller has to see to the batch as the role says.
@@ -389,7 +392,8 @@ impl Log {
         let mut queue = shared.queue();
         let placed = loop {
             let copy = |place: &mut [u8]| payload.copy_to(place);
-            let arrival = Arrival { records, heads, bytes, sync, waits, ticket: line.ticket };
+            let (ticket, purpose) = (line.ticket, payload.purpose);
+            let arrival = Arrival { records, heads, bytes, sync, waits, ticket, purpose };
             match queue.push(arrival, now, copy) {
                 Ok(placed) => break placed,
                 Err(Blocked::Ended(ended)) => return Err(ended.into()),
@@ -460,6 +464,18 @@ impl Log {
         self.append_and_wait(&record, durability, Calls::OurOwn, admitted)
     }
 
+    /// [`append_noting`](Self::append_noting) for a record that outdates others, so that their room
+    /// can be freed: it may have what is held back for that.
+    pub(crate) fn append_delete_noting(
+        &self,
+        record: impl AsRef<[u8]>,
+        durability: Durability,
+        admitted: impl FnOnce(&Commit),
+    ) -> Result<Commit> {
+        let record = Payload { purpose: Purpose::Delete, ..self.single(record.as_ref())? };
+        self.append_and_wait(&record, durability, Calls::OurOwn, admitted)
+    }
+
     /// [`append_noting`](Self::append_noting) for an atomic batch.
     pub(crate) fn append_batch_noting(
         &self,
@@ -468,6 +484,29 @@ impl Log {
         admitted: impl FnOnce(&Commit),
     ) -> Result<Commit> {
         self.append_and_wait(&self.several(batch)?, durability, Calls::OurOwn, admitted)
+    }
+
+    /// [`append_delete_noting`](Self::append_delete_noting) for an atomic batch.
+    pub(crate) fn append_deletes_noting(
+        &self,
+        batch: &Batch,
+        durability: Durability,
+        admitted: impl FnOnce(&Commit),
+    ) -> Result<Commit> {
+        let records = Payload { purpose: Purpose::Delete, ..self.several(batch)? };
+        self.append_and_wait(&records, durability, Calls::OurOwn, admitted)
+    }
+
+    /// [`append_batch_async_with`](Self::append_batch_async_with) for copies of records whose own
+    /// room is freed next.
+    pub(crate) fn append_copies(&self, batch: &Batch, durability: Durability) -> Result<Commit> {
+        let records = Payload { purpose: Purpose::Compact, ..self.several(batch)? };
+        self.append_and_leave(&records, durability, WhenFull::Wait)
+    }
+
+    /// The segments that are held back for records that give room back, and their bytes.
+    pub(crate) fn reserve(&self) -> (u64, u64) {
+        self.shared().queue().reserve()
     }
 
     /// Waits for a commit of this log that was left to the driver, on whatever runs it.

@@ -29,7 +29,7 @@ use crate::engine::options::Builder;
 use crate::engine::read::cuts::Mark;
 use crate::engine::recovery::snapshot::{DirSnapshot, changes_all_the_time, is_missing};
 use crate::engine::recovery::{
-    self, Identity, Mode, Recovered, RecoveryPolicy, SegmentInfo, known,
+    self, Identity, Loss, Mode, Recovered, RecoveryPolicy, SegmentInfo, known,
 };
 use crate::engine::state_file::{Found, StateFile};
 use crate::error::{Corruption, CorruptionKind, Error, Result, Witness};
@@ -74,19 +74,25 @@ pub struct BackupReport {
     pub segments: u64,
     /// The bytes of all segments.
     pub bytes: u64,
+    /// What earlier openings of the log cut away, and nobody has acknowledged. The copy tells it,
+    /// too.
+    pub losses: Vec<Loss>,
     /// How long it took.
     pub elapsed: Duration,
 }
 
 impl fmt::Display for BackupReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let BackupReport { first_seq, last_seq, records, segments, bytes, elapsed } = self;
+        let BackupReport { first_seq, last_seq, records, segments, bytes, losses, elapsed } = self;
         if *records == 0 {
             writeln!(f, "records:  none, the next one is {}", last_seq.next())?;
         } else {
             writeln!(f, "records:  {records} ({first_seq} to {last_seq})")?;
         }
         writeln!(f, "segments: {segments}, bytes: {bytes}")?;
+        for loss in losses {
+            writeln!(f, "lost:     not acknowledged: {loss}")?;
+        }
         write!(f, "took:     {:.3} s", elapsed.as_secs_f64())
     }
 }
@@ -456,7 +462,8 @@ impl Copier<'_> {
         }
         let (segments, bytes) = (back.segments, back.bytes);
         let elapsed = Duration::ZERO;
-        Ok(BackupReport { first_seq, last_seq, records, segments, bytes, elapsed })
+        let losses = recovered.report.losses.clone();
+        Ok(BackupReport { first_seq, last_seq, records, segments, bytes, losses, elapsed })
     }
 }
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use crate::engine::Log;
 use crate::engine::commit::board::Board;
 use crate::engine::commit::committer::{Committer, Config};
-use crate::engine::commit::queue::{Limits, WriteQueue};
+use crate::engine::commit::queue::{Limits, ReserveLimits, WriteQueue};
 use crate::engine::commit::ring_thread::RingThread;
 use crate::engine::commit::ring_thread::note::Notes;
 use crate::engine::commit::shared::Shared;
@@ -242,6 +242,11 @@ fn assemble<Q: IoQueue>(
         batch_delay: options.batch_delay,
         segment_bytes: options.segment_bytes,
         spares: options.spare_segments,
+        reserve: ReserveLimits::new(
+            options.reserve_segments,
+            options.segment_bytes,
+            backend.unit_bytes,
+        ),
         queue_bytes: options.queue_bytes,
         // Without a thread there is no clock either.
         gather: has_thread && options.gather,

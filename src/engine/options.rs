@@ -47,6 +47,7 @@ pub(crate) struct Options {
     pub(crate) dir: PathBuf,
     pub(crate) segment_bytes: u64,
     pub(crate) spare_segments: usize,
+    pub(crate) reserve_segments: usize,
     pub(crate) recycle_segments: usize,
     pub(crate) batch_bytes: usize,
     pub(crate) batch_records: usize,
@@ -140,6 +141,7 @@ impl Builder {
                 dir,
                 segment_bytes: 32 * MIB,
                 spare_segments: 1,
+                reserve_segments: 0,
                 recycle_segments: 2,
                 batch_bytes: MIB as usize,
                 batch_records: 65_536,
@@ -168,6 +170,12 @@ impl Builder {
     /// in zeros.
     pub fn segment_bytes(mut self, bytes: u64) -> Builder {
         self.options.segment_bytes = bytes;
+        self
+    }
+
+    /// How many segments are held back for records that give room back.
+    pub(crate) fn reserve_segments(mut self, count: usize) -> Builder {
+        self.options.reserve_segments = count;
         self
     }
 

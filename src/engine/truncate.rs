@@ -184,6 +184,7 @@ impl Log {
         }
         storage.sync_dir()?;
         self.shared().recycled().extend(recycled);
+        self.shared().queue().room_came_back();
         Ok(())
     }
 

@@ -13,6 +13,8 @@ use crate::{
 const SEGMENT_BYTES: (u64, u64) = (4 << 10, 2 << 30);
 const SEGMENT_BYTES_DEFAULT: u64 = 32 << 20;
 const COMPACT_PERCENT: (u64, u64) = (10, 90);
+const RESERVE_SEGMENTS: (u64, u64) = (0, 8);
+const RESERVE_SEGMENTS_DEFAULT: usize = 2;
 
 #[derive(Clone, Debug)]
 pub(crate) struct Options {
@@ -29,6 +31,7 @@ pub(crate) struct Options {
     preallocate: Option<Blocks>,
     queue_depth: Option<usize>,
     spare_segments: Option<usize>,
+    reserve_segments: usize,
     recovery: RecoveryPolicy,
 }
 
@@ -46,6 +49,7 @@ impl Options {
             .preallocate(self.preallocate)
             .recovery(self.recovery)
             .record_bytes_max(RECORD_BYTES_MAX)
+            .reserve_segments(self.reserve_segments)
             // A file that was compacted away keeps its content for readers that have it open.
             .recycle_segments(0);
         if let Some(depth) = self.queue_depth {
@@ -60,6 +64,7 @@ impl Options {
     fn validate(&self) -> Result<()> {
         check_durability(self.durability)?;
         between("segment_bytes", self.segment_bytes, SEGMENT_BYTES)?;
+        between("reserve_segments", self.reserve_segments as u64, RESERVE_SEGMENTS)?;
         let percent = self.compact_percent.map_or(COMPACT_PERCENT.0, u64::from);
         between("compact_above_percent", percent, COMPACT_PERCENT)
     }
@@ -122,6 +127,7 @@ impl DataWalBuilder {
             preallocate: None,
             queue_depth: None,
             spare_segments: None,
+            reserve_segments: RESERVE_SEGMENTS_DEFAULT,
             recovery: RecoveryPolicy::Strict,
         };
         DataWalBuilder { dir, options }
@@ -188,6 +194,24 @@ impl DataWalBuilder {
     /// How many segments are held ready beside the active one; see [`Builder::spare_segments`].
     pub fn spare_segments(mut self, count: usize) -> DataWalBuilder {
         self.options.spare_segments = Some(count);
+        self
+    }
+
+    /// How many segments are held back for what gives room back, 0 to 8; 2 by default. On a full
+    /// disk a put says [`Error::NoSpace`], and a delete (or a batch of nothing but deletes) and
+    /// [`compact`](DataWal::compact) still go: deletes may take all of these segments but the last
+    /// one, which is for compaction alone. With 1 there is only that one; with 0, a store that is
+    /// full of live data refuses deletes, too.
+    ///
+    /// Their room is reserved when something is written first, and given back when the store
+    /// closes: each has about nine eighths of [`segment_bytes`](Self::segment_bytes). Once one was
+    /// used, puts get no new segment before it is replaced. [`Stats::reserve_segments`] says how
+    /// many there are now. A value that is larger than a segment needs room of its own to be
+    /// copied.
+    ///
+    /// [`Stats::reserve_segments`]: crate::kv::Stats::reserve_segments
+    pub fn reserve_segments(mut self, count: usize) -> DataWalBuilder {
+        self.options.reserve_segments = count;
         self
     }
 

@@ -18,9 +18,11 @@
 //! happen. After 4 the copies stand alone; deletes went with their segment, but so did, before or
 //! with it, all that they delete, because segments go in order.
 //!
-//! Damage to dead records is no hindrance: the live ones are then read by their places. At a live
-//! record that is damaged it stops, because a log gives space back in order; the next one does not
-//! seal a segment before it got past that.
+//! Damage to dead records is no hindrance: the live ones are then read by their places. A segment
+//! with a live record that is damaged stays, and so do those behind it, because a log gives space
+//! back in order. All else in it is copied all the same, once: the next try finds nothing to write,
+//! and does not seal a segment before it got past that. To copy what lies behind it would give
+//! nothing back, and would have to be done again.
 //!
 //! Threading: one compaction at a time, on whichever thread asks for it.
 
@@ -31,12 +33,13 @@ use std::sync::Arc;
 
 #[cfg(doc)]
 use crate::kv::DataWal;
+use crate::kv::damaged::Damaged;
 use crate::kv::index::{KeyHash, Newest, Slot};
 use crate::kv::plan::Plan;
 use crate::kv::record::Entry;
 use crate::kv::snapshot::not_the_record;
 use crate::kv::store::Store;
-use crate::kv::{Copied, Stats};
+use crate::kv::{Copied, DamagedRecord, Stats};
 use crate::mutation::mutated;
 use crate::{Batch, Commit, Durability, Error, Result, Segment, Seq, Truncated};
 
@@ -90,6 +93,8 @@ pub(crate) struct Retired {
     before: Seq,
     /// The segment at which the last compaction failed.
     stuck_at: Option<Seq>,
+    /// The damaged records there.
+    pub(super) damaged: Vec<DamagedRecord>,
     /// How many snapshots were taken when `before` was that.
     pins: BTreeMap<Seq, usize>,
 }
@@ -101,6 +106,10 @@ impl Retired {
 
     pub(crate) fn stuck_at(&self) -> Option<Seq> {
         self.stuck_at
+    }
+
+    pub(crate) fn damaged(&self) -> &[DamagedRecord] {
+        &self.damaged
     }
 }
 
@@ -218,11 +227,12 @@ impl Store {
     fn compact_segment(&self, segment: &Segment, last_seq: Seq) -> Result<Compacted> {
         let mut seen = Seen::default();
         let (mut group, mut copies) = (Group::default(), Copies::default());
+        let mut damaged = Damaged::new();
         match self.look_through(segment, last_seq, &mut seen, &mut group, &mut copies) {
             Err(Error::Corrupt(_)) if !mutated("kv_stop_at_dead_damage") => {
                 self.copy(&mut group, &mut copies)?;
                 self.settle(&mut copies)?;
-                self.look_at_live(segment, &mut group, &mut copies)?;
+                damaged = self.look_at_live(segment, &mut group, &mut copies)?;
                 let first_seq = segment.first_seq.max(self.log.first_seq());
                 seen.records = last_seq.next().get().saturating_sub(first_seq.get());
                 seen.is_part = true;
@@ -235,6 +245,8 @@ impl Store {
             self.log.flush()?;
         }
         self.wait_for_writers();
+        // What is whole is copied by now, so another try has nothing to write.
+        self.require_none(self.still_live(damaged))?;
         if seen.is_part {
             // What could not be read is dead, and takes no more than it does in the file.
             let dead_bytes = Stats::of_sums(&self.index).dead_bytes;
@@ -277,14 +289,14 @@ impl Store {
     }
 
     /// Copies what is live in a segment, each record by its place: what is damaged beside them is
-    /// dead and may go.
+    /// dead and may go. Gives those that are damaged themselves.
     fn look_at_live(
         &self,
         segment: &Segment,
         group: &mut Group,
         copies: &mut Copies,
-    ) -> Result<()> {
-        let (mut slots, mut unsure) = (Vec::new(), Vec::new());
+    ) -> Result<Damaged> {
+        let (mut slots, mut unsure, mut damaged) = (Vec::new(), Vec::new(), Damaged::new());
         self.index.each_slot(|slot| {
             if slot.place().segment() == segment.first_seq {
                 slots.push(*slot);
@@ -293,7 +305,16 @@ impl Store {
         slots.sort_unstable_by_key(Slot::seq);
         for slot in slots {
             self.check_open()?;
-            let record = self.log.read(slot.place())?;
+            let record = match self.log.read(slot.place()) {
+                Err(Error::Corrupt(corruption)) => {
+                    damaged.push((slot, corruption));
+                    if mutated("kv_stop_at_damage") {
+                        self.require_none(std::mem::take(&mut damaged))?;
+                    }
+                    continue;
+                }
+                read => read?,
+            };
             let Some(entry) = Entry::parse(record.data()) else {
                 return Err(not_the_record(self.log.dir(), &slot));
             };
@@ -306,7 +327,8 @@ impl Store {
                 _ => unsure.push(slot),
             }
         }
-        self.require_outdated(unsure)
+        self.require_outdated(unsure)?;
+        Ok(damaged)
     }
 
     /// An error if the index still points to one of these.
@@ -364,7 +386,7 @@ impl Store {
         if batch.is_empty() {
             return Ok(());
         }
-        let commit = self.log.append_batch_async_with(&batch, Durability::Written)?;
+        let commit = self.log.append_copies(&batch, Durability::Written)?;
         drop(turn);
         let mut place = commit.record_ref();
         for (at, (hash, from, data)) in records.iter().enumerate() {

@@ -45,7 +45,8 @@ impl Copied {
 impl Snapshot {
     pub(crate) fn compact_to(&self, dir: &Path, options: &Options) -> Result<Copied> {
         let partial = PartialDir::create(dir)?;
-        let copied = self.write_log(options.engine(&partial.content()).open()?)?;
+        let copied =
+            self.write_log(options.engine(&partial.content()).reserve_segments(0).open()?)?;
         partial.finish()?;
         Ok(copied)
     }

@@ -12,7 +12,8 @@ use crate::kv::record;
 use crate::kv::snapshot::{Source, get};
 use crate::kv::store::{Store, new_secret, replay};
 use crate::kv::{
-    Compacted, Copied, DataReader, DataWalBuilder, Items, Snapshot, Stats, WriteBatch,
+    Compacted, Copied, DamagedRecord, DataReader, DataWalBuilder, Items, Snapshot, Stats,
+    WriteBatch,
 };
 use crate::{
     Backend, BackupReport, Durability, Error, Log, Metrics, RecordRef, Recovery, Result, Segment,
@@ -97,7 +98,8 @@ impl DataWal {
     ///
     /// # Errors
     ///
-    /// [`Error::KeyLength`], [`Error::ValueTooLarge`] and [`Error::NoSpace`] change nothing.
+    /// [`Error::KeyLength`], [`Error::ValueTooLarge`] and [`Error::NoSpace`] change nothing; a disk
+    /// that is full for puts still takes deletes ([`DataWalBuilder::reserve_segments`]).
     /// [`Error::Closed`], or [`Error::Poisoned`] with the first failure of the log: then it is
     /// unknown whether the put will be there after reopening.
     pub fn put(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Result<()> {
@@ -332,7 +334,7 @@ impl DataWal {
     /// first, the live records are appended again, made durable, and the segment is removed. It
     /// goes as far as the last segment that has something dead, or that is mostly the padding of
     /// small batches; if there is none, it does nothing. It needs room for the live records of one
-    /// segment.
+    /// segment, which is held back for it ([`DataWalBuilder::reserve_segments`]).
     ///
     /// A crash at any moment leaves the same keys and values. When it returns, everything so far
     /// is durable.
@@ -341,10 +343,18 @@ impl DataWal {
     ///
     /// [`Error::NoSpace`] when there is no room for the copies: what is done by then stays done.
     /// [`Error::Corrupt`] when a record of a key is damaged: its segment stays, and so do those
-    /// behind it ([`Stats::stuck_at`]); damage to what is dead is no hindrance. [`Error::Closed`]
-    /// or [`Error::Poisoned`].
+    /// behind it ([`Stats::stuck_at`]), until the keys of [`damaged`](Self::damaged) are put again
+    /// or deleted; damage to what is dead is no hindrance. [`Error::Closed`] or
+    /// [`Error::Poisoned`].
     pub fn compact(&self) -> Result<Compacted> {
         self.store.compact(None)
+    }
+
+    /// The damaged records that the last compaction could not get past, in the order of the log,
+    /// each with its file, its place, and its key if that is known. It got past everything else in
+    /// their segment. Nothing is given back before each of the keys is put again or deleted.
+    pub fn damaged(&self) -> Vec<DamagedRecord> {
+        self.store.retired().damaged().to_vec()
     }
 
     /// How the last compaction in the background failed, if it did. The next one waits for a
@@ -357,15 +367,22 @@ impl DataWal {
     /// store that has failed or is closed, they are the last that were known.
     pub fn stats(&self) -> Stats {
         let segments = self.store.log.segments();
-        let before = self.store.retired().before();
+        let (before, stuck_at, damaged_records) = {
+            let retired = self.store.retired();
+            (retired.before(), retired.stuck_at(), retired.damaged().len() as u64)
+        };
         let is_held = |segment: &&Segment| segment.last_seq.is_some_and(|last| last < before);
         let held = || segments.iter().filter(is_held);
+        let (reserve_segments, reserve_bytes) = self.store.log.reserve();
         Stats {
+            reserve_segments,
+            reserve_bytes,
             log_bytes: segments.iter().map(|segment| segment.bytes).sum(),
             segments: segments.len() as u64,
             held_bytes: held().map(|segment| segment.bytes).sum(),
             held_segments: held().count() as u64,
-            stuck_at: self.store.retired().stuck_at(),
+            stuck_at,
+            damaged_records,
             ..Stats::of(&self.store.index)
         }
     }

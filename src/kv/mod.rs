@@ -12,6 +12,7 @@
 //! | `snapshot`, `sort` | the keys of one moment, in either order |
 //! | `compact`, `compactor` | the live records alone, in place; a thread for that |
 //! | `plan` | how far a compaction goes |
+//! | `damaged` | what compaction cannot get past |
 //! | `copy` | the live records alone, somewhere else |
 //! | `beside` | what gets its name when it is complete |
 //! | `jsonl`, `line` | to and from lines of JSON |
@@ -79,6 +80,7 @@ mod builder;
 mod compact;
 mod compactor;
 mod copy;
+mod damaged;
 mod handle;
 mod index;
 mod jsonl;
@@ -95,6 +97,7 @@ pub use batch::WriteBatch;
 pub use builder::DataWalBuilder;
 pub use compact::Compacted;
 pub use copy::Copied;
+pub use damaged::DamagedRecord;
 pub use handle::DataWal;
 pub use reader::DataReader;
 pub use record::{KEY_BYTES_MAX, VALUE_BYTES_MAX};

@@ -43,6 +43,16 @@ pub struct Stats {
     /// The first record of the segment that the last compaction could not get past; `None` if it
     /// got through. Nothing behind it is given back before that one is.
     pub stuck_at: Option<Seq>,
+    /// How many records of keys are damaged there: [`DataWal::damaged`] names them.
+    ///
+    /// [`DataWal::damaged`]: crate::kv::DataWal::damaged
+    pub damaged_records: u64,
+    /// The segments that are held back for deletes and compaction, and ready now; see
+    /// [`DataWalBuilder::reserve_segments`](crate::kv::DataWalBuilder::reserve_segments). There are
+    /// none before the first write, and fewer than were asked for on a disk that is full.
+    pub reserve_segments: u64,
+    /// Their bytes, which `log_bytes` does not count.
+    pub reserve_bytes: u64,
     /// The memory of the index.
     pub index_bytes: u64,
 }

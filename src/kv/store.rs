@@ -11,7 +11,7 @@ use crate::kv::compact::Retired;
 use crate::kv::index::{Index, KeyHash, Newest, Placed, Slot};
 use crate::kv::record::Entry;
 use crate::mutation::mutated;
-use crate::{Durability, Error, Log, RecordRef, Result};
+use crate::{Commit, Durability, Error, Log, RecordRef, Result};
 
 /// An open store.
 #[derive(Debug)]
@@ -76,10 +76,14 @@ impl Store {
             return Ok(newest);
         }
         let mut departed = None;
-        let commit = self.log.append_noting(record, durability, |commit| {
+        let admitted = |commit: &Commit| {
             let slot = self.slot_of(commit.record_ref());
             departed = Some(slot.map(|slot| turn.depart(vec![Placed { hash, slot, is_put }])));
-        });
+        };
+        let commit = match is_put {
+            true => self.log.append_noting(record, durability, admitted),
+            false => self.log.append_delete_noting(record, durability, admitted),
+        };
         drop(commit?);
         if let Some(departed) = departed.transpose()? {
             departed.land();
@@ -93,14 +97,18 @@ impl Store {
         let _writing = self.writing.read();
         let turn = self.index.turn(hashes.iter().copied());
         let mut departed = None;
-        let commit = self.log.append_batch_noting(&batch.records, durability, |commit| {
+        let admitted = |commit: &Commit| {
             let mut place = commit.record_ref();
             let placed = hashes.iter().zip(&batch.ops).enumerate().map(|(at, (&hash, op))| {
                 place = if at == 0 { place } else { place.next(op.bytes) };
                 Ok(Placed { hash, slot: self.slot_of(place)?, is_put: op.is_put })
             });
             departed = Some(placed.collect::<Result<_>>().map(|placed| turn.depart(placed)));
-        });
+        };
+        let commit = match batch.ops.iter().any(|op| op.is_put) {
+            true => self.log.append_batch_noting(&batch.records, durability, admitted),
+            false => self.log.append_deletes_noting(&batch.records, durability, admitted),
+        };
         drop(commit?);
         if let Some(departed) = departed.transpose()? {
             departed.land();

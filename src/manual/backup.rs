@@ -27,11 +27,18 @@
 //! disk): all files as they were at one instant. To a log that is what a loss of power leaves, and
 //! opening recovers it: everything acknowledged as durable is there. The whole log has to be on
 //! what is snapshotted at once. Records that were only `Written` may be missing, if the snapshot is
-//! one of the device and not of the file system.
+//! one of the device and not of the file system. This rests on the argument and on what these
+//! systems promise of their snapshots: the tests take none. They copy a log whose process is
+//! stopped with nothing in flight, which is what an instant looks like to the files.
 //!
-//! **`cp -a` or `rsync` of a log that is closed**, with nobody writing to it until the copy is
-//! done: then it is a directory of plain files. `tar` as well, without `--sparse` (see below).
-//! Compare or open the copy before you trust it: `ringwal verify COPY`.
+//! **`cp -a`, `tar` (without `--sparse`, see below) or `rsync` of a log that is closed**, with
+//! nobody writing to it until the copy is done: then it is a directory of plain files. What copies
+//! without a sync (all three) has a durable copy only after `sync`. Compare or open the copy before
+//! you trust it: `ringwal verify COPY`. `cp --reflink` is as good, where the file system has it.
+//!
+//! The command, the calls and the copies of a closed log are each tested a hundred times; those of
+//! a log that is open beside appends, rotations and truncations. `rsync` is tested where it is
+//! installed; `cp --reflink` is not tested, and a snapshot is, as it says, only in its effect.
 //!
 //! # Not safe
 //!

@@ -21,10 +21,12 @@
 //! useless. `dump`, `verify` and `recover` accept every kind, and `dump` prints the events of an
 //! event log unless `--format` or `--framing` is given.
 //!
-//! Damage is always reported. `dump` prints the records before it, names it on standard error and
-//! exits 1, also with `--limit` and `--from`: so `ringwal dump LOG > copy && rm -r LOG` removes
-//! nothing that the copy lacks. `append` and `recover` with `--recovery tolerate-tail` report what
-//! they cut off and exit 0, because the option asked for it.
+//! Damage is told whatever was asked for. `dump` prints what is before it, names it on standard
+//! error and exits 1, also with `--limit` and `--from`: so `ringwal dump LOG > copy && rm -r LOG`
+//! removes nothing that the copy lacks. `append` and `recover` with
+//! `--recovery tolerate-tail` say what they cut off; as that was asked for, they exit 0. Each later
+//! `append`, `dump`, `recover`, `verify` and `backup` of that log says so again, until
+//! `ringwal recover --acknowledge-loss LOG`.
 //!
 //! # Streams
 //!

@@ -45,7 +45,8 @@
 //!
 //! A log that is there opens on a full disk, is read and truncated, and takes records again once
 //! there is room. io_uring cannot be tried then, so with `auto` the log runs on std until it is
-//! opened again. A new log on a full disk says `NoSpace`.
+//! opened again. A new log on a full disk says `NoSpace`. A key-value log holds segments back for
+//! deletes and compaction ([`kv`](super::kv)).
 //!
 //! A file-size limit of the process (`ulimit -f`) is told in the same way, but only to a process
 //! that ignores SIGXFSZ, which would end it without a word. The library changes no signals.

@@ -20,9 +20,14 @@
 //! is left is the store as it was at some moment after the last `fsync`.
 //!
 //! A damaged value is an error that names the file and the place. It is never `None` and never
-//! other bytes; every other key stays readable. Compaction stops at it and leaves its segment and
-//! those behind it ([`Stats::stuck_at`](crate::kv::Stats::stuck_at)) until the key is put again or
-//! deleted; damage to what is dead is no hindrance.
+//! other bytes; every other key stays readable. Damage to what is dead is no hindrance to
+//! compaction. A damaged value that is live keeps its segment and those behind it
+//! ([`Stats::stuck_at`](crate::kv::Stats::stuck_at)), since a log gives room back in order: what
+//! else is in that segment is copied, once, and nothing is written behind it in vain. The error
+//! names the file and the byte of the first one, and [`damaged`](crate::kv::DataWal::damaged) all
+//! of them, with their keys where those can be read. Put these again, or delete them, and the next
+//! compaction goes on; such a store does not open again before that, because opening verifies all
+//! that it has.
 //!
 //! A store that has failed, or is closed, answers nothing from its index: whether a key is there is
 //! known again when it is opened again.
@@ -77,12 +82,27 @@
 //! percent dead, that is one byte written for each byte freed, or less. A thread that gives nothing
 //! back pauses, longer each time, up to some minutes.
 //!
-//! It needs room for the live records of one segment beyond what the log has. A snapshot or an
-//! iterator that is kept holds back the segments it may point to; they go when it is dropped
-//! ([`Stats::held_bytes`](crate::kv::Stats::held_bytes)).
+//! It needs room for the live records of one segment beyond what the log has, which is held back
+//! for it. A snapshot or an iterator that is kept holds back the segments it may point to; they go
+//! when it is dropped ([`Stats::held_bytes`](crate::kv::Stats::held_bytes)).
 //!
 //! A crash in the middle is no matter: each segment is removed only when copies of its live records
 //! are durable, and a copy that is there twice is the same value twice.
+//!
+//! # A full disk
+//!
+//! A store gives room back by writing: deletes, and copies of what stays. So two segments are held
+//! back for that ([`reserve_segments`](crate::kv::DataWalBuilder::reserve_segments)). When the disk
+//! is full, `put` says [`NoSpace`](crate::Error::NoSpace) and nothing has changed; a delete, and a
+//! batch of nothing but deletes, goes on until it has used up its part, and says `NoSpace` then;
+//! `compact` works all the same, as one segment is for it alone. What it frees fills the reserve
+//! first, and then puts go on. Each delete by itself fills a block, so many of them go into one
+//! [`WriteBatch`](crate::kv::WriteBatch).
+//!
+//! Where nothing was overwritten or deleted, there is nothing to free, so the order is: delete,
+//! then `compact`. A store that is opened on a full disk gets a reserve from what closing gave
+//! back, unless others took it. A value that is larger than a segment needs room of its own to be
+//! copied.
 //!
 //! # Other processes
 //!

@@ -19,9 +19,46 @@ fn copy_files(from: &Path, to: &Path) {
     assert!(copied.success());
 }
 
+/// With `tar`, without `--sparse`.
+#[cfg(unix)]
+fn tar_files(from: &Path, to: &Path) {
+    fs::create_dir(to).unwrap();
+    let script = "tar -C \"$0\" -cf - . | tar -C \"$1\" -xf -";
+    let copied = std::process::Command::new("sh").args(["-c", script]).args([from, to]).status();
+    assert!(copied.unwrap().success());
+}
+
+#[cfg(unix)]
+fn rsync_files(from: &Path, to: &Path) {
+    let copied = std::process::Command::new("rsync").arg("-a").arg(from.join("")).arg(to).status();
+    assert!(copied.unwrap().success());
+}
+
 #[cfg(unix)]
 #[test]
 fn every_copy_of_the_files_of_a_closed_log_opens_with_what_was_acknowledged() {
+    closed_log_is_copied(copy_files);
+}
+
+#[cfg(unix)]
+#[test]
+fn every_tar_of_the_files_of_a_closed_log_opens_with_what_was_acknowledged() {
+    closed_log_is_copied(tar_files);
+}
+
+#[cfg(unix)]
+#[test]
+fn every_rsync_of_the_files_of_a_closed_log_opens_with_what_was_acknowledged() {
+    if std::process::Command::new("rsync").arg("--version").output().is_err() {
+        let test = "every_rsync_of_the_files_of_a_closed_log_opens_with_what_was_acknowledged";
+        return println!("SKIPPED {test}: there is no rsync");
+    }
+    closed_log_is_copied(rsync_files);
+}
+
+/// Copies a log that is closed each time, and used between.
+#[cfg(unix)]
+fn closed_log_is_copied(copy_files: impl Fn(&Path, &Path)) {
     use super::{BackendKind, ROUNDS, Seq, builder, new_parent, open_copy};
     let parent = new_parent();
     let dir = parent.path().join("log");

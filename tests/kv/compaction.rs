@@ -328,6 +328,50 @@ fn a_compaction_that_cannot_go_on_is_told_where_and_seals_no_more_segments() {
 }
 
 #[test]
+fn a_compaction_copies_what_is_whole_beside_damage_once_and_names_the_keys_that_are_not() {
+    on_backends("a_compaction_copies_what_is_whole_beside_damage", |path, builder| {
+        let store = builder().segment_bytes(4 << 20).open().unwrap();
+        for n in 0..100 {
+            store.put(key(n), [n as u8; 10_000]).unwrap();
+        }
+        store.put("bad", "first needle in the file").unwrap();
+        store.put("a needle as a key", "value").unwrap();
+        store.put("worse", "third needle in the file").unwrap();
+        store.put(key(0), "dead before").unwrap();
+        store.fsync().unwrap();
+        damage(path, b"first needle", b"first nEEdle");
+        damage(path, b"needle as", b"nEEdle as");
+        damage(path, b"third needle", b"third nEEdle");
+        let Err(Error::Corrupt(corruption)) = store.compact() else { panic!("it got past") };
+        assert_eq!((corruption.first_seq, corruption.last_seq), (Seq::new(101), Seq::new(101)));
+        assert!(corruption.path.is_file(), "{corruption}");
+        let found = store.damaged();
+        let keys: Vec<_> = found.iter().map(|it| it.key.as_deref()).collect();
+        assert_eq!(keys, [Some(&b"bad"[..]), None, Some(b"worse")]);
+        assert!(found.iter().all(|it| it.path == corruption.path));
+        assert!(found.is_sorted_by_key(|it| it.offset) && found[0].offset == corruption.offset);
+        let stats = store.stats();
+        assert_eq!((stats.stuck_at, stats.damaged_records), (Some(Seq::new(1)), 3));
+        assert_eq!(stats.records, 104 + 100, "the rest was copied");
+        for _ in 0..10 {
+            assert!(matches!(store.compact(), Err(Error::Corrupt(_))));
+        }
+        assert_eq!(store.stats(), stats, "and not again");
+        assert!(store.delete("bad").unwrap() && store.delete("a needle as a key").unwrap());
+        assert!(matches!(store.compact(), Err(Error::Corrupt(_))));
+        assert_eq!(store.damaged().len(), 1);
+        store.put("worse", "new").unwrap();
+        store.compact().unwrap();
+        assert!(store.damaged().is_empty());
+        let stats = store.stats();
+        assert_eq!((stats.stuck_at, stats.records, stats.damaged_records), (None, 101, 0));
+        let expected = contents(&store);
+        store.close().unwrap();
+        assert_eq!(contents(&builder().open().unwrap()), expected);
+    });
+}
+
+#[test]
 fn a_background_compaction_that_fails_waits_before_it_tries_again() {
     on_backends("a_background_compaction_that_fails_waits", |path, builder| {
         let store = builder().compact_above_percent(Some(10)).open().unwrap();

@@ -14,6 +14,7 @@ use ringwal::{Error, Kind, Log, Recovery, Seq, Verdict};
 use crate::options::format::{Format, Framing};
 use crate::options::log_dir::{log_dir, require_log};
 use crate::output::exit::Failure;
+use crate::output::losses::tell_losses;
 use crate::output::records::print_records;
 use crate::output::stream::say_also;
 
@@ -50,6 +51,7 @@ pub(crate) fn run(args: &DumpArgs) -> Result<ExitCode, Failure> {
         reader.seek(Seq::new(from));
     }
     let found = reader.recovery();
+    let told = found.map_or(Ok(()), tell_losses);
     let format = format_of(args, found);
     let damage = found.filter(|found| found.verdict == Verdict::Corrupt);
     let damage = damage.and_then(|found| found.corruption.clone());
@@ -58,7 +60,7 @@ pub(crate) fn run(args: &DumpArgs) -> Result<ExitCode, Failure> {
     let printed = print_records(reader.take(limit), &dir, format, framing);
     // Report damage even if the reader stopped before it, or its output failed.
     match (printed, damage.map(|damage| Failure::Log(Error::Corrupt(damage)))) {
-        (Ok(()), None) => Ok(ExitCode::SUCCESS),
+        (Ok(()), None) => told.map(|()| ExitCode::SUCCESS),
         (Ok(()), Some(damage)) => Err(damage),
         (Err(failure), Some(damage)) if !failure.is_evidence() => {
             say_also(format_args!("ringwal: {damage}"));

@@ -7,6 +7,7 @@ use crate::options::engine::EngineArgs;
 use crate::options::format::{Format, Framing};
 use crate::options::log_dir::log_dir;
 use crate::output::exit::Failure;
+use crate::output::losses::{acknowledge, hint};
 use crate::output::records::print_records;
 use crate::output::stream::say;
 
@@ -21,6 +22,10 @@ pub(crate) struct RecoverArgs {
     /// How to frame raw records.
     #[arg(long, value_enum, default_value_t = Framing::Lines)]
     pub(crate) framing: Framing,
+    /// Acknowledge the losses that the report names, so that no later opening reports them again.
+    /// What was cut away stays beside the log as lost-*.seen.
+    #[arg(long)]
+    pub(crate) acknowledge_loss: bool,
     #[command(flatten)]
     pub(crate) engine: EngineArgs,
 }
@@ -35,8 +40,12 @@ pub(crate) fn run(args: &RecoverArgs) -> Result<ExitCode, Failure> {
         Some(format) => print_records(log.reader()?, &dir, format, args.framing),
         None => Ok(()),
     };
+    let acknowledged = match args.acknowledge_loss {
+        true => said.and_then(|()| acknowledge(&log)),
+        false => said.and_then(|()| hint(log.recovery())),
+    };
     log.close()?;
     printed?;
-    said?;
+    acknowledged?;
     Ok(ExitCode::SUCCESS)
 }

@@ -26,6 +26,7 @@
 //!   take a buffer. So a record that needs much gets it, however many small ones come. Others may
 //!   join the batch that is open, which takes nothing away from those who wait.
 
+mod reserve;
 mod ring;
 mod role;
 mod spares;
@@ -39,6 +40,8 @@ use std::time::{Duration, Instant};
 use crate::buf::{AlignedBuf, BufPool};
 use crate::engine::commit::latch::Latch;
 use crate::engine::commit::policy::{CommitDelay, Load, Role};
+use crate::engine::commit::queue::reserve::Reserve;
+pub(crate) use crate::engine::commit::queue::reserve::{Purpose, ReserveLimits};
 pub(crate) use crate::engine::commit::queue::ring::RingState;
 use crate::error::Error;
 use crate::format::{HEADER_SIZE, RECORD_HEAD_SIZE};
@@ -61,6 +64,8 @@ pub(crate) struct Limits {
     pub(crate) segment_bytes: u64,
     /// Spares to hold ready beside the active segment.
     pub(crate) spares: usize,
+    /// Segments to hold back for records that give room back.
+    pub(crate) reserve: ReserveLimits,
     /// All buffers together.
     pub(crate) queue_bytes: usize,
     /// Batches may wait for appenders that are expected back.
@@ -132,6 +137,8 @@ pub(crate) struct Arrival<'a> {
     pub(crate) waits: bool,
     /// Its ticket in the line of those who wait for room.
     pub(crate) ticket: Option<u64>,
+    /// What it is for.
+    pub(crate) purpose: Purpose,
 }
 
 /// Why records were not taken.
@@ -195,6 +202,7 @@ pub(crate) struct WriteQueue {
     home: Arc<Path>,
     active: Option<Active>,
     spares: Vec<(FileId, u64)>,
+    reserve: Reserve,
     preparing: bool,
     /// An append cannot go on without a segment of this many bytes.
     wanted: Option<u64>,
@@ -235,6 +243,7 @@ impl WriteQueue {
             home: Arc::from(Path::new(".")),
             active: None,
             spares: Vec::new(),
+            reserve: Reserve::default(),
             preparing: false,
             wanted: None,
             refused: false,
@@ -274,7 +283,7 @@ impl WriteQueue {
         now: LazyCell<Instant, F>,
         copy: impl FnOnce(&mut [u8]),
     ) -> Result<Placed, Blocked> {
-        let Arrival { records, heads, bytes, sync, waits, ticket } = arrival;
+        let Arrival { records, heads, bytes, sync, waits, ticket, purpose } = arrival;
         if let Some(ended) = &self.ended {
             return Err(Blocked::Ended(ended.clone()));
         }
@@ -284,9 +293,9 @@ impl WriteQueue {
         let Some(next_seq) = self.next_seq.checked_add(u64::from(records)) else {
             return Err(Blocked::Numbers);
         };
-        let opens = !self.open_takes(records, bytes);
+        let opens = !(self.open_takes(records, bytes) && self.reserve.lets_in(purpose));
         if opens {
-            self.open_batch(bytes, ticket, *now)?;
+            self.open_batch(bytes, ticket, purpose, *now)?;
         }
         let Some(batch) = self.batches.back_mut() else { return Err(Blocked::Room) };
         let at = batch.end;
@@ -337,6 +346,7 @@ impl WriteQueue {
         &mut self,
         bytes: usize,
         ticket: Option<u64>,
+        purpose: Purpose,
         now: Instant,
     ) -> Result<(), Blocked> {
         let need = HEADER_SIZE + bytes;
@@ -344,17 +354,17 @@ impl WriteQueue {
         if is_behind && !mutated("overtake_who_waits") || !self.pool.has_room(need) {
             return Err(Blocked::Room);
         }
-        let fits = self
-            .active
-            .as_ref()
-            .is_some_and(|active| self.next_place(active) + need as u64 <= active.capacity);
+        let fits = self.reserve.lets_in(purpose)
+            && self
+                .active
+                .as_ref()
+                .is_some_and(|active| self.next_place(active) + need as u64 <= active.capacity);
         if !fits {
-            let Some(spare) = self.spares.iter().position(|&(_, size)| size >= need as u64) else {
+            let Some((file, capacity)) = self.take_spare(need as u64, purpose) else {
                 let want = self.wanted.unwrap_or(0).max(need as u64);
                 self.wanted = Some(want);
                 return Err(Blocked::Segment);
             };
-            let (file, capacity) = self.spares.remove(spare);
             self.close_open();
             self.active = Some(Active { file, first_seq: self.next_seq, capacity, position: 0 });
         }

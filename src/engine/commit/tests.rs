@@ -1,13 +1,17 @@
 //! The two state machines on their own, and together against a plain model of a disk.
 
 mod one_sync;
+mod reserve;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::pipeline::{Action, Pipeline, Submission};
 use super::policy::{Load, Role};
-use super::queue::{Arrival, Blocked, Limits, Next, Placed, QueuedBatch, RingState, WriteQueue};
+use super::queue::{
+    Arrival, Blocked, Limits, Next, Placed, Purpose, QueuedBatch, ReserveLimits, RingState,
+    WriteQueue,
+};
 use crate::engine::commit::latch::Stage;
 use crate::error::Error;
 use crate::format::{HEADER_SIZE, RECORD_HEAD_SIZE};
@@ -21,6 +25,7 @@ fn limits() -> Limits {
         batch_delay: Duration::ZERO,
         segment_bytes: 16_384,
         spares: 1,
+        reserve: ReserveLimits::default(),
         queue_bytes: 32_768,
         gather: false,
         inline: false,
@@ -31,14 +36,29 @@ fn limits() -> Limits {
 const ALL: usize = usize::MAX;
 
 fn push(queue: &mut WriteQueue, bytes: usize) -> Result<Placed, Blocked> {
-    let arrival =
-        Arrival { records: 1, heads: &[7; 8], bytes, sync: true, waits: false, ticket: None };
+    let arrival = Arrival {
+        records: 1,
+        heads: &[7; 8],
+        bytes,
+        sync: true,
+        waits: false,
+        ticket: None,
+        purpose: Purpose::Keep,
+    };
     queue.push(arrival, Instant::now, |place| place.fill(7))
 }
 
 fn arrive(queue: &mut WriteQueue, records: u32, bytes: usize, now: Instant) -> Role {
     let heads = &vec![7; records as usize * RECORD_HEAD_SIZE];
-    let arrival = Arrival { records, heads, bytes, sync: true, waits: true, ticket: None };
+    let arrival = Arrival {
+        records,
+        heads,
+        bytes,
+        sync: true,
+        waits: true,
+        ticket: None,
+        purpose: Purpose::Keep,
+    };
     queue.push(arrival, || now, |_| ()).unwrap().role
 }
 
@@ -52,7 +72,15 @@ fn take(queue: &mut WriteQueue) -> Option<Box<QueuedBatch>> {
 /// [`push`] of somebody who is in the line.
 fn push_in_line(queue: &mut WriteQueue, bytes: usize, ticket: u64) -> Result<Placed, Blocked> {
     let ticket = Some(ticket);
-    let arrival = Arrival { records: 1, heads: &[7; 8], bytes, sync: true, waits: true, ticket };
+    let arrival = Arrival {
+        records: 1,
+        heads: &[7; 8],
+        bytes,
+        sync: true,
+        waits: true,
+        ticket,
+        purpose: Purpose::Keep,
+    };
     queue.push(arrival, Instant::now, |place| place.fill(7))
 }
 
@@ -114,8 +142,15 @@ fn a_batch_keeps_the_heads_of_its_records_and_none_of_an_earlier_one() {
     assert_eq!(batch.heads, [7; 3 * RECORD_HEAD_SIZE]);
     let (memory, heads) = (batch.heads.as_ptr(), [1, 2, 3, 4, 5, 6, 7, 8]);
     queue.give_back(batch.buf, batch.heads);
-    let arrival =
-        Arrival { records: 1, heads: &heads, bytes: 8, sync: true, waits: false, ticket: None };
+    let arrival = Arrival {
+        records: 1,
+        heads: &heads,
+        bytes: 8,
+        sync: true,
+        waits: false,
+        ticket: None,
+        purpose: Purpose::Keep,
+    };
     queue.push(arrival, Instant::now, |_| ()).unwrap();
     let batch = take(&mut queue).unwrap();
     assert_eq!((&batch.heads[..], batch.heads.as_ptr()), (&heads[..], memory));
@@ -313,6 +348,7 @@ fn an_appender_that_does_not_wait_wakes_the_ring_thread_unless_it_has_a_timer() 
             sync: true,
             waits: false,
             ticket: None,
+            purpose: Purpose::Keep,
         };
         queue.push(arrival, || now, |_| ()).unwrap().role
     };
@@ -338,6 +374,7 @@ fn a_ticket_in_a_batch_that_a_timer_looks_after_needs_no_clock() {
             sync: true,
             waits: false,
             ticket: None,
+            purpose: Purpose::Keep,
         };
         queue.push(arrival, now, |_| ()).unwrap().role
     };

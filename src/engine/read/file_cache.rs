@@ -103,6 +103,20 @@ impl FileCache {
         open.retain(|(first_seq, _)| is_live(*first_seq));
     }
 
+    /// The bytes of the record at `place` as they are, verified or not.
+    pub(crate) fn read_unverified(&self, segments: &Segments, place: RecordRef) -> Result<Vec<u8>> {
+        let gone = || Error::Truncated { seq: place.seq, first_seq: segments.first_seq() };
+        let find = || segments.find(place.seq).map(|(segment, _)| segment);
+        let Some(segment) = find().filter(|it| it.first_seq == place.segment) else {
+            return Err(gone());
+        };
+        let mut data = vec![0; place.bytes as usize];
+        let file = self.get(&segment, || find().is_some())?;
+        let read = file.read_at(&mut data, place.offset.saturating_add(RECORD_HEAD_SIZE as u64))?;
+        data.truncate(read);
+        Ok(data)
+    }
+
     /// Reads and verifies the record at `place`, if it is one of `segments`.
     pub(crate) fn read(&self, segments: &Segments, place: RecordRef) -> Result<Record> {
         let seq = place.seq;

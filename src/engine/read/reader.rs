@@ -371,6 +371,13 @@ impl Log {
         self.inner.files.read(&Segments::Live(Arc::clone(&self.inner.shared)), place)
     }
 
+    /// The bytes of a record as they are, verified or not.
+    pub(crate) fn read_unverified(&self, place: RecordRef) -> Result<Vec<u8>> {
+        self.shared().check()?;
+        let segments = Segments::Live(Arc::clone(&self.inner.shared));
+        self.inner.files.read_unverified(&segments, place)
+    }
+
     fn reader_at(&self, seq: Seq) -> Reader {
         let segments = Segments::Live(Arc::clone(&self.inner.shared));
         let files = Arc::clone(&self.inner.files);

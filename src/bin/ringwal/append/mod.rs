@@ -21,6 +21,7 @@ use crate::append::input::{CHUNKS_PER_WORKER, Message, read_records};
 use crate::append::summary::Summary;
 use crate::append::worker::{AppendRun, Tally};
 use crate::output::exit::Failure;
+use crate::output::losses::tell_losses;
 use crate::output::progress::Progress;
 use crate::output::stream::{say, stdin};
 use crate::util::signal::{Stop, stop_on_signals};
@@ -42,7 +43,7 @@ pub(crate) fn run(args: &AppendArgs) -> Result<ExitCode, Failure> {
     // Report what opening cut off before anything is appended.
     let found = log.recovery();
     let told = match found.verdict {
-        Verdict::Clean | Verdict::Stale => Ok(()),
+        Verdict::Clean | Verdict::Stale => tell_losses(found),
         _ => say(found),
     };
     let progress = Progress::new(args.generate, args.acks);

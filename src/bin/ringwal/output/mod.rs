@@ -2,6 +2,7 @@
 
 pub(crate) mod exit;
 pub(crate) mod json;
+pub(crate) mod losses;
 pub(crate) mod progress;
 pub(crate) mod records;
 pub(crate) mod refused;

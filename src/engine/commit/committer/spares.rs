@@ -86,7 +86,13 @@ impl Committer {
         self.files.insert(file, SegmentFile { name: name.clone(), salt, commits: None });
         let bytes = asked.next_multiple_of(self.config.unit);
         let recycled = reuse.is_some();
-        let blocks = self.blocks();
+        let blocks = match self.config.blocks {
+            // What is held back must have its room, whatever other segments have.
+            None | Some(Blocks::AsTheyCome) if board.queue().prepares_reserve() => {
+                Blocks::Reserved
+            }
+            _ => self.blocks(),
+        };
         let reserved = blocks == Blocks::Reserved;
         self.submit(
             InFlightOp::Prepare { file, name: name.clone(), bytes: asked, recycled, reserved },

@@ -12,9 +12,9 @@ impl WriteQueue {
         if self.preparing || self.ended.is_some() {
             return false;
         }
-        let ahead = self.active.is_some()
-            && self.refusal.is_none()
-            && self.spares.len() < self.limits.spares.min(ahead_max);
+        let is_short =
+            !self.reserve_is_whole() || self.spares.len() < self.limits.spares.min(ahead_max);
+        let ahead = self.active.is_some() && self.refusal.is_none() && is_short;
         ahead || self.wanted.is_some()
     }
 
@@ -25,6 +25,9 @@ impl WriteQueue {
             return None;
         }
         self.preparing = true;
+        if let Some(bytes) = self.reserve_request() {
+            return Some(bytes);
+        }
         Some(self.limits.segment_bytes.max(self.wanted.take().unwrap_or(0)))
     }
 
@@ -32,6 +35,9 @@ impl WriteQueue {
     pub(crate) fn spare_ready(&mut self, file: FileId, capacity: u64) {
         (self.preparing, self.refused) = (false, false);
         self.refusal = None;
+        if self.reserve_ready(file, capacity) {
+            return;
+        }
         // Whoever asked once more while it was prepared gets it, too.
         self.wanted = self.wanted.filter(|&bytes| bytes > capacity);
         self.spares.push((file, capacity));
@@ -40,6 +46,7 @@ impl WriteQueue {
     /// There is no room for a spare.
     pub(crate) fn spare_refused(&mut self, cause: Arc<Error>) {
         (self.preparing, self.refused) = (false, false);
+        self.reserve_refused();
         self.refusals += 1;
         self.refusal = Some(cause);
     }
@@ -61,6 +68,6 @@ impl WriteQueue {
 
     /// All spares, for removal at close.
     pub(crate) fn take_spares(&mut self) -> Vec<FileId> {
-        self.spares.drain(..).map(|(file, _)| file).collect()
+        self.spares.drain(..).chain(self.reserve.drain()).map(|(file, _)| file).collect()
     }
 }
