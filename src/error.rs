@@ -323,11 +323,6 @@ impl fmt::Display for Error {
                 write!(f, "the log stopped at its first failure and must be opened again: {cause}")
             }
             Error::ReadOnly => write!(f, "the log was opened read-only"),
-            Error::NotThere { seq, path, offset } => write!(
-                f,
-                "record {seq} is not at byte {offset} of {}; read it by a place that the log gave",
-                path.display()
-            ),
             Error::Truncated { seq, first_seq } => write!(
                 f,
                 "record {seq} was truncated away; the first one still there is {first_seq}"
@@ -360,6 +355,11 @@ impl Error {
             Error::KeyLength { bytes, limit } => {
                 write!(f, "a key of {bytes} bytes: expected 1 to {limit}")
             }
+            Error::NotThere { seq, path, offset } => write!(
+                f,
+                "record {seq} is not at byte {offset} of {}; read it by a place that the log gave",
+                path.display()
+            ),
             Error::NotEmpty { path, found } => write!(
                 f,
                 "{} is not empty, it has {found:?}; name a new or an empty directory",

@@ -282,8 +282,8 @@ impl Commit {
     /// # Errors
     ///
     /// [`Error::Poisoned`] with the root cause when a write or sync failed before,
-    /// [`Error::InWaker`] in a waker, [`Error::Forked`] in a child of the process that appended: only
-    /// the parent learns how it went on.
+    /// [`Error::InWaker`] in a waker, [`Error::Forked`] in a child of the process that appended:
+    /// only the parent learns how it went on.
     pub fn wait(&self) -> Result<Seq> {
         if let Some(level) = self.level {
             self.gate.wait(level, None)?;

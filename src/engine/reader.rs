@@ -5,8 +5,9 @@
 //!   where records were truncated says [`Error::Truncated`].
 //! - One over records that are cut off at the end ([`Log::truncate_after`]) says so where they
 //!   began: it shows nothing of what came in their place, and calls nothing of that damage.
-//! - So does one that was opened to read only, beside a writer in another process: after each batch,
-//!   and before it tells an error, it looks at `state` once more ([`watch`](crate::engine::watch)).
+//! - So does one that was opened to read only, beside a writer in another process: after each
+//!   batch, and before it tells an error, it looks at `state` once more
+//!   ([`watch`](crate::engine::watch)).
 //! - A reader over a damaged log has the damage as its last item.
 //! - After an error it yields nothing more.
 //! - A record is a slice of the memory that its part of the file was read into; nothing is copied
