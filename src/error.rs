@@ -371,6 +371,11 @@ impl Error {
             Error::KeyLength { bytes, limit } => {
                 write!(f, "a key of {bytes} bytes: expected 1 to {limit}")
             }
+            Error::NotThere { seq, path, offset } => write!(
+                f,
+                "record {seq} is not at byte {offset} of {}; read it by a place that the log gave",
+                path.display()
+            ),
             Error::NotEmpty { path, found } => write!(
                 f,
                 "{} is not empty, it has {found:?}; name a new or an empty directory",

@@ -227,8 +227,10 @@ impl Log {
     }
 
     /// Removes every record after `seq`, durably: the next append gets `seq + 1`. Appends wait
-    /// meanwhile. Tickets and [`RecordRef`](crate::RecordRef)s of removed records become invalid:
-    /// forget them, because other records may come to their places. A [`Reader`](crate::Reader)
+    /// meanwhile. A [`RecordRef`](crate::RecordRef) of a removed record leads to
+    /// [`Error::Truncated`], whatever comes in its place; but for one that was put together from
+    /// parts, so forget those. Tickets of removed records tell nothing any more. A
+    /// [`Reader`](crate::Reader)
     /// that was to show removed records says [`Error::Truncated`] where they began.
     ///
     /// # Errors
@@ -255,10 +257,10 @@ impl Log {
         let planned = self.plan_cut(seq, &file)?;
         let mut state = file.current().clone();
         if !mutated("forget_cut") {
+            state.cuts.add(seq.get());
             if mutated("know_the_newest_cut_only") {
                 state.cuts.forget_before(u64::MAX);
             }
-            state.cuts.add(seq.get());
             state.cutting = true;
         }
         let count = state.cuts.count();

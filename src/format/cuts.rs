@@ -118,7 +118,7 @@ impl CutHistory {
     /// The salt of a segment that begins after so many cuts.
     pub(crate) fn mark(count: u64, salt: u64) -> u64 {
         let count = if mutated("forget_when_it_began") { 0 } else { count };
-        salt & !(LIVES - 1) | count % LIVES
+        (salt & !(LIVES - 1)) | (count % LIVES)
     }
 
     /// As they lie on disk; the rest is zeros.

@@ -294,7 +294,15 @@ impl World {
 
     fn truncate_after(&mut self, log: &Log) -> Result<(), Broken> {
         let checkpoint = self.model.checkpoint.as_ref().map_or(0, |mark| mark.0);
-        let seq = self.rng.between(checkpoint.max(self.model.first - 1), self.model.last());
+        let least = checkpoint.max(self.model.first - 1);
+        let mut seq = self.rng.between(least, self.model.last());
+        // Where a segment begins, it is made again: what comes then has the numbers of that one.
+        let mut chances = Rng::of_step(0xc07, self.model.last() + seq);
+        let begins = log.segments().into_iter().map(|segment| segment.first_seq.get() - 1);
+        let begins: Vec<_> = begins.filter(|&at| at >= least && at < self.model.last()).collect();
+        if !begins.is_empty() && chances.percent(40) {
+            seq = chances.pick(&begins);
+        }
         self.keep_copies_after(seq);
         let outcome = log.truncate_after(Seq::new(seq));
         self.model.was_cut = true;

@@ -26,11 +26,10 @@ pub(crate) fn forge(
     let from = if aligned { TO_A_BLOCK - 8 } else { 0 };
     let room = &mut room[from..];
     // Best of all what the segment that it goes to had before the end was cut off.
-    let cut = former
-        .iter()
-        .rev()
-        .take(8)
-        .rfind(|(first, bytes)| *first <= seq && seq - *first < (bytes.len() / 512) as u64);
+    let fits = |&&(first, ref bytes): &&(u64, Vec<u8>)| {
+        first <= seq && seq - first < (bytes.len() / 512) as u64
+    };
+    let cut = former.iter().rev().take(8).filter(fits).max_by_key(|(first, _)| *first);
     let cut = cut.filter(|_| rng.percent(60));
     let bytes = match (cut, rng.below(4)) {
         (Some((first, bytes)), _) => bytes[(seq - first) as usize * 512..].to_vec(),

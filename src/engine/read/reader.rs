@@ -361,7 +361,8 @@ impl Log {
     /// # Errors
     ///
     /// [`Error::Truncated`] when the record is gone, [`Error::OutOfRange`] when it is not written
-    /// yet, [`Error::Corrupt`] when its bytes are damaged.
+    /// yet, [`Error::NotThere`] when it lies elsewhere, [`Error::Corrupt`] when its bytes are
+    /// damaged.
     pub fn read(&self, place: RecordRef) -> Result<Record> {
         self.shared().check()?;
         if place.seq > self.written_seq() {

@@ -88,9 +88,7 @@ impl Committer {
         let recycled = reuse.is_some();
         let blocks = match self.config.blocks {
             // What is held back must have its room, whatever other segments have.
-            None | Some(Blocks::AsTheyCome) if board.queue().prepares_reserve() => {
-                Blocks::Reserved
-            }
+            None | Some(Blocks::AsTheyCome) if board.queue().prepares_reserve() => Blocks::Reserved,
             _ => self.blocks(),
         };
         let reserved = blocks == Blocks::Reserved;

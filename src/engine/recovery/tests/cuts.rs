@@ -5,7 +5,7 @@ use crate::format::CutHistory;
 
 /// A segment that began after so many cuts.
 fn begun(first_seq: u64, cuts: u64) -> SegmentBytes {
-    SegmentBytes::new(first_seq, CutHistory::mark(cuts, (first_seq + 1) << 32 | cuts << 20))
+    SegmentBytes::new(first_seq, CutHistory::mark(cuts, ((first_seq + 1) << 32) | (cuts << 20)))
 }
 
 fn cut_at(places: &'static [u64], last_seq: u64) -> impl FnOnce(&mut State) {
