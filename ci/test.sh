@@ -17,6 +17,6 @@ run_tests --all-features
 say "tests with default features"
 run_tests
 say "tests without io_uring"
-run_tests --no-default-features
+run_tests --no-default-features --features internals
 say "examples in the documentation"
 cargo test --locked --all-features --doc

@@ -27,12 +27,14 @@ const _: () = assert!(BUF_ALIGN.is_power_of_two());
 /// A zeroed, fixed-size allocation that starts at a multiple of [`BUF_ALIGN`].
 ///
 /// ```
+/// # #[cfg(feature = "internals")] {
 /// use ringwal::io::AlignedBuf;
 ///
 /// let mut buf = AlignedBuf::zeroed(8192);
 /// buf[0] = 7;
 /// assert_eq!(buf.len(), 8192);
 /// assert_eq!(buf.as_ptr() as usize % 4096, 0);
+/// # }
 /// ```
 pub struct AlignedBuf {
     ptr: NonNull<u8>,

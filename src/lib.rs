@@ -23,22 +23,39 @@
 //!
 //! Start at [`Log`], at [`wal`] for a log of typed events, or at [`kv`] for keys and values. The
 //! [`manual`] says what an acknowledgement means, what recovery does and how to get speed;
-//! [`format`](mod@format) has the bytes on disk, [`io`] the contract with the operating system.
-//! Programs of the crate datawal run on `ringwal::datawal`, with the feature of that name.
+//! [`format`](mod@format) has the bytes on disk.
+//!
+//! # Features
+//!
+//! - `uring` (default): the io_uring backend, on Linux.
+//! - `sim`: a simulated disk, for tests of power cuts and failing I/O.
+//! - `datawal`: the names of the crate datawal, so that its programs run on `ringwal::datawal`.
+//! - `cli`: the command `ringwal`.
+//! - `internals`: unstable, for this crate's own tools. It makes `io` public, the contract with the
+//!   operating system, and the parts of [`format`](mod@format) that lay out bytes one by one. A log
+//!   takes no storage or queue from outside, and these may change with any version.
 
 #[cfg(feature = "datawal")]
 pub mod datawal;
 pub mod error;
 pub mod format;
+#[cfg(feature = "internals")]
 pub mod io;
 pub mod kv;
 pub mod manual;
 pub mod replication;
 pub mod wal;
 
+#[cfg_attr(
+    not(feature = "internals"),
+    allow(unreachable_pub, reason = "`io` makes it public with the feature `internals`")
+)]
 mod buf;
 mod clock;
 mod engine;
+#[cfg(not(feature = "internals"))]
+#[allow(dead_code, unreachable_pub, unused_imports, reason = "public with the feature `internals`")]
+mod io;
 mod kind;
 mod mutation;
 mod segment;

@@ -9,7 +9,7 @@ use std::sync::mpsc::channel;
 use std::thread;
 use std::time::Duration;
 
-use ringwal::format::{HEADER_SIZE, SLOT_BYTES, State, encode_stand_alone, newest};
+use ringwal::format::{HEADER_SIZE, State, encode_stand_alone, newest};
 use ringwal::replication::ShardId;
 use ringwal::wal::segment::segment_filename;
 use ringwal::wal::{SignalEvent, WalConfig, WalHandle};
@@ -111,7 +111,8 @@ fn a_state_that_cannot_be_counted_on_refuses_changes_before_they_begin() {
         let mut bytes = std::fs::read(&path).unwrap();
         let (state, _) = newest(&bytes).unwrap();
         let late = State { generation: u64::MAX - 5, ..state };
-        bytes[..SLOT_BYTES].copy_from_slice(late.encode().as_slice());
+        let slot = late.encode();
+        bytes[..slot.len()].copy_from_slice(slot.as_slice());
         std::fs::write(&path, bytes).unwrap();
         let log = open();
         log.append("two").unwrap();

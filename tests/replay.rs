@@ -2,11 +2,14 @@
 
 #![allow(clippy::unwrap_used, reason = "tests may")]
 
-use ringwal::format::{SLOT_BYTES, SLOT_DISTANCE, State, newest};
+use ringwal::format::{State, newest};
 use ringwal::{BackendKind, Batch, Error, Log, Record, RecordRef, RecoveryPolicy, Seq};
 
 #[path = "common/mod.rs"]
 mod common;
+
+/// From the first slot of a `state` file to the second, in bytes; see `ringwal::format::State`.
+const SLOT_DISTANCE: usize = 64 << 10;
 
 /// A log of three segments, with what is in it.
 fn make(dir: &std::path::Path) -> Vec<Vec<u8>> {
@@ -71,7 +74,8 @@ fn records_that_state_says_were_truncated_are_shown_to_nobody() {
     let (state, slot) = newest(&slots).unwrap();
     let truncated = State { first_seq: 3, ..state };
     let mut slots = slots;
-    slots[slot * SLOT_DISTANCE..][..SLOT_BYTES].copy_from_slice(truncated.encode().as_slice());
+    let encoded = truncated.encode();
+    slots[slot * SLOT_DISTANCE..][..encoded.len()].copy_from_slice(encoded.as_slice());
     std::fs::write(dir.path().join("state"), slots).unwrap();
     let seqs = |reader: ringwal::Reader| reader.map(|record| record.unwrap().seq().get());
     let seen = Log::builder(dir.path()).read_only().unwrap();

@@ -38,6 +38,7 @@ pub fn push_record(frame: &mut [u8], at: usize, head: RecordHead, bytes: &[u8]) 
 /// its place, a stand-alone one has none.
 ///
 /// ```
+/// # #[cfg(feature = "internals")] {
 /// use ringwal::format::{BatchHeader, HEADER_SIZE, RecordHead, decode, push_record, seal};
 ///
 /// let records = [&b"one"[..], b"two"];
@@ -59,6 +60,7 @@ pub fn push_record(frame: &mut [u8], at: usize, head: RecordHead, bytes: &[u8]) 
 /// };
 /// seal(&mut frame, None, &header, &heads);
 /// assert!(decode(&frame, None)?.records().map(|record| record.bytes).eq(records));
+/// # }
 /// # Ok::<(), ringwal::format::BatchError>(())
 /// ```
 ///

@@ -51,6 +51,15 @@
 //! [`VerifiedBatch`], the only one whose records can be read.
 //!
 //! The other file is `state`, two slots that are written alternately; see [`State`].
+//!
+//! What reads these files is stable: [`decode`] with its types, [`State`] and [`newest`], and
+//! [`encode_stand_alone`] for a batch outside of a log. The parts that lay out bytes one by one are
+//! public with the feature `internals` alone.
+
+#![cfg_attr(
+    not(feature = "internals"),
+    allow(dead_code, unreachable_pub, reason = "public with the feature `internals`")
+)]
 
 mod batch;
 mod cuts;
@@ -58,14 +67,24 @@ mod record;
 mod state;
 
 pub use batch::{
-    BatchError, BatchHeader, Place, RecordView, Records, VerifiedBatch, decode, digest,
-    encode_stand_alone, push_record, seal,
+    BatchError, BatchHeader, Place, RecordView, Records, VerifiedBatch, decode, encode_stand_alone,
 };
+#[cfg(feature = "internals")]
+pub use batch::{digest, push_record, seal};
 pub use cuts::{CUTS_MAX, Cut, CutHistory};
-pub use record::{RecordCrc, RecordHead};
-pub use state::{
-    Checkpoint, PAYLOAD_MAX, SLOT_BYTES, SLOT_DISTANCE, STATE_BYTES, State, StateError, newest,
-    slot_of, state_file,
+#[cfg(feature = "internals")]
+pub use record::RecordCrc;
+pub use record::RecordHead;
+pub use state::{Checkpoint, PAYLOAD_MAX, State, StateError, newest};
+#[cfg(feature = "internals")]
+pub use state::{SLOT_BYTES, SLOT_DISTANCE, STATE_BYTES, slot_of, state_file};
+
+#[cfg(not(feature = "internals"))]
+#[allow(unused_imports, reason = "some are used by tests alone")]
+pub(crate) use {
+    batch::{digest, push_record, seal},
+    record::RecordCrc,
+    state::{SLOT_BYTES, SLOT_DISTANCE, STATE_BYTES, slot_of, state_file},
 };
 
 pub(crate) use batch::{HeadDigest, PlaceKey, Walk, decode_digested, log_of};

@@ -64,12 +64,14 @@ impl RecordHead {
 /// A record's CRC, computed piece by piece.
 ///
 /// ```
+/// # #[cfg(feature = "internals")] {
 /// use ringwal::format::{RecordCrc, RecordHead};
 ///
 /// let mut crc = RecordCrc::new(4);
 /// crc.update(b"pa");
 /// crc.update(b"id");
 /// assert_eq!(crc.finish(), RecordHead::of(b"paid").crc);
+/// # }
 /// ```
 #[derive(Clone, Debug)]
 pub struct RecordCrc {

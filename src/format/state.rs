@@ -236,11 +236,13 @@ fn slot_digest(slot: &[u8; SLOT_BYTES]) -> [u8; DIGEST_SIZE] {
 /// The slot with this index, 0 or 1, of a `state` file, or what the file has of it.
 ///
 /// ```
+/// # #[cfg(feature = "internals")] {
 /// use ringwal::format::{SLOT_BYTES, SLOT_DISTANCE, STATE_BYTES, slot_of};
 ///
 /// assert_eq!(slot_of(&[7; STATE_BYTES], 1).len(), SLOT_BYTES);
 /// assert_eq!(slot_of(&[7; SLOT_DISTANCE + 9], 1), [7; 9]);
 /// assert!(slot_of(&[7; SLOT_BYTES], 1).is_empty());
+/// # }
 /// ```
 pub fn slot_of(file: &[u8], index: usize) -> &[u8] {
     let rest = file.get(index.saturating_mul(SLOT_DISTANCE)..).unwrap_or(&[]);
@@ -250,12 +252,14 @@ pub fn slot_of(file: &[u8], index: usize) -> &[u8] {
 /// A `state` file with these slots, the first one and the second.
 ///
 /// ```
+/// # #[cfg(feature = "internals")] {
 /// use ringwal::format::{State, newest, state_file};
 ///
 /// let old = State { generation: 1, ..State::new([7; 16], 0, 1) };
 /// let new = State { generation: 2, last_seq: 9, ..old.clone() };
 /// assert_eq!(newest(&state_file(&old, Some(&new))), Ok((new, 1)));
 /// assert_eq!(newest(&state_file(&old, None)), Ok((old, 0)));
+/// # }
 /// ```
 pub fn state_file(first: &State, second: Option<&State>) -> Vec<u8> {
     let mut file = vec![0; STATE_BYTES];

@@ -38,7 +38,7 @@ impl fmt::Display for BackendKind {
     }
 }
 
-/// What [`open_queue`] is asked for.
+/// What `open_queue` is asked for.
 #[derive(Clone, Debug)]
 pub struct QueueOptions {
     /// Which backend.
@@ -78,7 +78,7 @@ pub(crate) fn fills(blocks: Option<Blocks>) -> bool {
     blocks != Some(Blocks::AsTheyCome)
 }
 
-/// What runs, and why: the answer of [`open_queue`].
+/// The backend that runs, and why it was chosen.
 ///
 /// ```
 /// let dir = tempfile::tempdir()?;

@@ -73,6 +73,7 @@ mod uring;
 /// leaves out what would change it: that says [`Error::ReadOnly`] then.
 ///
 /// ```
+/// # #[cfg(feature = "internals")] {
 /// use ringwal::io::{Access, StdStorage, Storage};
 ///
 /// let dir = tempfile::tempdir()?;
@@ -82,6 +83,7 @@ mod uring;
 /// file.sync()?;
 /// storage.sync_dir()?; // only now does the name survive as well
 /// assert_eq!(storage.list()?, ["notes"]);
+/// # }
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub trait Storage: Send + Sync + fmt::Debug {
@@ -240,6 +242,7 @@ pub trait StorageFile: Send + Sync + fmt::Debug {
 /// The completion-shaped plane; see the module's numbered obligations.
 ///
 /// ```
+/// # #[cfg(feature = "internals")] {
 /// use std::sync::Arc;
 /// use ringwal::io::{
 ///     AlignedBuf, Blocks, FileOp, IoQueue, Op, StdQueue, StdStorage, Strategy,
@@ -262,6 +265,7 @@ pub trait StorageFile: Send + Sync + fmt::Debug {
 /// }
 /// assert!(done.iter().all(|completion| completion.result.is_ok()));
 /// assert!(done[1].buf.is_some()); // the buffer comes back
+/// # }
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub trait IoQueue {

@@ -5,9 +5,13 @@
 //! asked for its operations, and writes to a small file in the log's directory. Every refusal is
 //! kept, with what to do about it, and never weakens the promise: the std backend makes the same.
 
+#[cfg(not(all(target_os = "linux", feature = "uring")))]
+use std::io;
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
+#[cfg(not(all(target_os = "linux", feature = "uring")))]
+use crate::io::Blocks;
 use crate::io::backend::fills;
 use crate::io::{
     Backend, BackendKind, IoQueue, QueueOptions, Refusal, StdQueue, Storage, Strategy,

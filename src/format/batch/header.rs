@@ -8,11 +8,13 @@ use crate::format::{
 /// What the header of a batch says, but for the digest.
 ///
 /// ```
+/// # #[cfg(feature = "internals")] {
 /// use ringwal::format::{BatchHeader, encode_stand_alone};
 ///
 /// let bytes = encode_stand_alone([&b"one"[..], b"two"], 41, 0, 0)?;
 /// let (header, _digest) = BatchHeader::parse(&bytes)?;
 /// assert_eq!((header.first_seq, header.last_seq(), header.records), (41, 42, 2));
+/// # }
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -15,6 +15,7 @@ use crate::mutation::mutated;
 /// A *stand-alone* batch (salt 0) has no place: its digest is plain.
 ///
 /// ```
+/// # #[cfg(feature = "internals")] {
 /// use ringwal::format::{BatchError, BatchHeader, Place, RecordHead, decode, push_record, seal};
 ///
 /// let head = RecordHead::of(b"one");
@@ -37,6 +38,7 @@ use crate::mutation::mutated;
 /// assert_eq!(decode(&frame, Some(&elsewhere)).unwrap_err(), BatchError::Digest);
 /// let other_log = Place { log: Some(43), ..place };
 /// assert_eq!(decode(&frame, Some(&other_log)).unwrap_err(), BatchError::OtherLog);
+/// # }
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place {
