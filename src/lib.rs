@@ -53,6 +53,7 @@ pub mod wal;
 mod buf;
 mod clock;
 mod engine;
+mod filesystem;
 #[cfg(not(feature = "internals"))]
 #[allow(dead_code, unreachable_pub, unused_imports, reason = "public with the feature `internals`")]
 mod io;

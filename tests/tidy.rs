@@ -24,7 +24,19 @@ mod text;
 
 /// The layers of ARCHITECTURE.md, lowest first. A module uses its own layer and those below.
 const LAYERS: [&[&str]; 6] = [
-    &["buf", "clock", "error", "kind", "mutation", "replication", "seq", "sync", "sys", "wakers"],
+    &[
+        "buf",
+        "clock",
+        "error",
+        "filesystem",
+        "kind",
+        "mutation",
+        "replication",
+        "seq",
+        "sync",
+        "sys",
+        "wakers",
+    ],
     &["format"],
     &["io"],
     &["segment"],

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
+use crate::filesystem::Filesystem;
 use crate::io::backend::{Refusal, fills};
 use crate::io::refuse::{RefuseAt, refused_by_test};
 use crate::io::uring::{SetupRefused, UringQueue, open_for_commits};
@@ -17,7 +18,7 @@ use crate::io::{
     Storage, Strategy,
 };
 use crate::mutation::mutated;
-use crate::sys::{self, Filesystem};
+use crate::sys;
 
 /// The ring's queue and what it can do, or `None` with the reasons in `refused`.
 ///

@@ -10,13 +10,13 @@ use std::io;
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
+use crate::filesystem::Filesystem;
 #[cfg(not(all(target_os = "linux", feature = "uring")))]
 use crate::io::Blocks;
 use crate::io::backend::fills;
 use crate::io::{
     Backend, BackendKind, IoQueue, QueueOptions, Refusal, StdQueue, Storage, Strategy,
 };
-use crate::sys;
 
 /// Opens the queue that `options` ask for on `storage`.
 ///
@@ -32,7 +32,7 @@ pub fn open_queue(
     options: &QueueOptions,
     spare_name: &str,
 ) -> Result<(Box<dyn IoQueue>, Backend)> {
-    let filesystem = sys::filesystem(storage.dir());
+    let filesystem = Filesystem::of(storage.dir());
     let blocks = options.blocks_on(filesystem.copy_on_write);
     let mut refused = Vec::new();
     if options.kind != BackendKind::Std {
@@ -89,7 +89,7 @@ use crate::io::probe::{set_up_refusal, uring};
 fn uring(
     _storage: &Arc<dyn Storage>,
     _options: &QueueOptions,
-    _found: (&sys::Filesystem, Option<Blocks>),
+    _found: (&Filesystem, Option<Blocks>),
     _name: &str,
     refused: &mut Vec<Refusal>,
 ) -> Result<Option<(Box<dyn IoQueue>, Backend)>> {
@@ -126,7 +126,7 @@ mod tests {
             open_queue(Arc::new(StdStorage::new(dir.path())), &options, "spare-trial.tmp").unwrap();
         assert_eq!((backend.kind, backend.strategy), (BackendKind::Std, Strategy::WriteThenSync));
         assert!(backend.refused.is_empty());
-        assert_eq!(backend.unit_bytes, sys::filesystem(dir.path()).cached_unit());
+        assert_eq!(backend.unit_bytes, Filesystem::of(dir.path()).cached_unit());
         let text = backend.to_string();
         for part in ["backend: std", "strategy: write-then-sync", "file system: "] {
             assert!(text.contains(part), "{text}");
