@@ -1,16 +1,16 @@
-//! Everything of a queue that is not on the commit path: preparing, naming, sealing and removing
-//! files, on two background threads that both backends share.
+//! The work of a queue off the commit path: preparing, naming, sealing and removing files, on two
+//! background threads. Both backends use it.
 //!
-//! The *preallocation thread* prepares spares, the *metadata thread* does the rest: an install that
-//! a commit waits for is never behind a segment's worth of zeros.
+//! The *preallocation thread* prepares spares; the *metadata thread* does the rest. So an install
+//! that a commit waits for is never behind a segment's worth of zeros.
 //!
-//! 1. Every job started comes back exactly once through [`FileWorker::poll`], and the queue's
-//!    thread is woken after it went into the channel. Jobs left over at the drop do not.
-//! 2. Jobs of one thread run in the order they were started in.
+//! 1. Every job that was started comes back exactly once through [`FileWorker::poll`]. The queue's
+//!    thread is woken after the outcome is in the channel. Jobs left at the drop do not come back.
+//! 2. The jobs of one thread run in the order in which they were started.
 //! 3. A spare that could not be prepared leaves no file.
 //!
-//! Threading: owned and polled by the queue's thread. Dropping stops filling, lets the metadata
-//! thread finish what it was given and joins both threads.
+//! Threading: the queue's thread owns and polls it. A drop stops the preallocation, lets the
+//! metadata thread finish its jobs and joins both threads.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -23,29 +23,29 @@ use crate::error::{Error, Result};
 use crate::io::{Access, Blocks, FileId, FileOp, Storage, StorageFile, Wake};
 use crate::mutation::mutated;
 
-/// How a backend opens a file that it will commit to.
+/// Opens a file as its backend needs it for commits.
 pub(crate) type Opener<F> = Box<dyn Fn(&str) -> Result<F> + Send>;
 
-/// The same, borrowed.
+/// An [`Opener`], borrowed.
 pub(crate) type OpenBy<'a, F> = dyn Fn(&str) -> Result<F> + 'a;
 
-/// An operation for one of the threads, with the segment that it closes as the queue had it.
-type Job = (u64, FileOp, Option<Arc<dyn Cut>>);
+/// The token, the operation, and the open segment that the operation closes.
+type Job = (u64, FileOp, Option<Arc<dyn Shorten>>);
 
-/// An open segment that can be cut, and synced, without opening it once more.
-pub(crate) trait Cut: Send + Sync + std::fmt::Debug {
-    /// Cuts it to `bytes` and makes that durable.
-    fn cut(&self, bytes: u64) -> Result<()>;
+/// An open segment that can be shortened and synced without opening it again.
+pub(crate) trait Shorten: Send + Sync + std::fmt::Debug {
+    /// Shortens the segment to `bytes`, durably.
+    fn shorten(&self, bytes: u64) -> Result<()>;
 }
 
-/// What came of a job.
+/// The result of a job.
 #[derive(Debug)]
 pub(crate) struct Outcome<F> {
     pub(crate) token: u64,
     pub(crate) result: Result<Done<F>>,
 }
 
-/// What the queue has to note of a job that went well.
+/// What a successful job changed; the queue updates its table of files by it.
 #[derive(Debug)]
 pub(crate) enum Done<F> {
     Prepared { file: FileId, name: String, opened: F },
@@ -104,12 +104,12 @@ impl<F: Send + 'static> FileWorker<F> {
     }
 
     /// Hands a job to its thread.
-    pub(crate) fn start(&self, token: u64, op: FileOp, closed: Option<Arc<dyn Cut>>) {
+    pub(crate) fn start(&self, token: u64, op: FileOp, closed: Option<Arc<dyn Shorten>>) {
         let thread = match op {
             FileOp::Prepare { .. } => &self.preallocator,
             _ => &self.metadata,
         };
-        let thread = thread.as_ref().expect("the threads live as long as the file_worker");
+        let thread = thread.as_ref().expect("the threads live as long as the file worker");
         thread.send((token, op, closed)).expect("a thread ends only when its channel does");
     }
 
@@ -125,7 +125,7 @@ impl<F> Drop for FileWorker<F> {
         self.preallocator = None;
         self.metadata = None;
         for thread in self.threads.drain(..) {
-            // A panic of a thread has been reported by its hook; there is nobody to tell.
+            // The panic hook has reported a panic; nothing waits for the result.
             let _panicked = thread.join();
         }
     }
@@ -133,7 +133,7 @@ impl<F> Drop for FileWorker<F> {
 
 struct Worker<F> {
     storage: Arc<dyn Storage>,
-    // Only the preallocation thread opens files.
+    /// Only the preallocation thread opens files for commits.
     open: Option<Opener<F>>,
     wake: Arc<dyn Wake>,
     outcomes: Sender<Outcome<F>>,
@@ -143,10 +143,11 @@ struct Worker<F> {
 impl<F> Worker<F> {
     fn run(&self, jobs: &Receiver<Job>) {
         for (token, op, closed) in jobs {
-            // Whoever submitted it waits for the outcome, so there has to be one.
+            // The queue counts on an outcome for each job, so a panic becomes one.
             let result = catch_unwind(AssertUnwindSafe(|| self.execute(op, closed)))
                 .unwrap_or_else(|_| Err(self.panicked()));
-            // The queue may be gone; then nobody waits for the outcome.
+            // Send before waking: the woken thread polls once and must find the outcome. The send
+            // fails if the queue is gone, and then nothing waits.
             let _gone = self.outcomes.send(Outcome { token, result });
             self.wake.wake();
         }
@@ -154,31 +155,31 @@ impl<F> Worker<F> {
 
     fn panicked(&self) -> Error {
         let what = std::io::Error::other("the storage panicked");
-        Error::io("housekeeping", self.storage.dir(), what)
+        Error::io("file operation", self.storage.dir(), what)
     }
 
-    fn execute(&self, op: FileOp, closed: Option<Arc<dyn Cut>>) -> Result<Done<F>> {
+    fn execute(&self, op: FileOp, closed: Option<Arc<dyn Shorten>>) -> Result<Done<F>> {
         let open = self.open.as_ref().map(|open| open as &OpenBy<'_, F>);
         execute(&*self.storage, open, &self.stop, (op, closed))
     }
 }
 
-/// Does a job, blocking. Preparing needs `open` and ends early when `stop` is set.
+/// Runs an operation, blocking. `Prepare` needs `open`, and ends early when `stop` is set.
 pub(crate) fn execute<F>(
     storage: &dyn Storage,
     open: Option<&OpenBy<'_, F>>,
     stop: &AtomicBool,
-    (op, closed): (FileOp, Option<Arc<dyn Cut>>),
+    (op, closed): (FileOp, Option<Arc<dyn Shorten>>),
 ) -> Result<Done<F>> {
     match op {
         FileOp::Prepare { file, name, reuse, bytes, blocks } => {
             let prepared = prepare(storage, open, stop, (&name, reuse.as_deref(), bytes, blocks));
             match prepared {
                 Ok(opened) => Ok(Done::Prepared { file, name, opened }),
-                Err(Attempt { error, made }) => {
+                Err(NotPrepared { error, made }) => {
                     if made {
-                        // The first error is the one to report; a leftover spare is removed
-                        // at the next open.
+                        // Report the first error. If the removal fails as well, the next open
+                        // removes the spare.
                         let _leftover = storage.remove(&name);
                     }
                     Err(error)
@@ -194,11 +195,11 @@ pub(crate) fn execute<F>(
             Ok(Done::Installed { file, name: to })
         }
         FileOp::Seal { name, bytes, .. } => {
-            // By its name, so that a segment that was removed or replaced is noticed.
+            // Open it by its name, to notice that the segment was removed or replaced.
             let file = match (storage.open(&name, Access::Write), closed) {
-                // All descriptors are in use for a moment: that must not end the log.
+                // A moment without a free descriptor must not end the log.
                 (Err(error), Some(open)) if error.is_shortage() => {
-                    open.cut(bytes)?;
+                    open.shorten(bytes)?;
                     return Ok(Done::Closed);
                 }
                 (opened, _) => opened?,
@@ -228,9 +229,9 @@ fn prepare<F>(
     open: Option<&OpenBy<'_, F>>,
     stop: &AtomicBool,
     (name, reuse, bytes, blocks): (&str, Option<&str>, u64, Blocks),
-) -> std::result::Result<F, Attempt> {
-    let not_made = |error| Attempt { error, made: false };
-    let made = |error| Attempt { error, made: true };
+) -> std::result::Result<F, NotPrepared> {
+    let not_made = |error| NotPrepared { error, made: false };
+    let made = |error| NotPrepared { error, made: true };
     let file = match reuse {
         Some(retired) => {
             storage.rename(retired, name).map_err(not_made)?;
@@ -251,15 +252,15 @@ fn prepare<F>(
             fill(&*file, had, bytes, stop).map_err(made)?;
         }
         file.sync().map_err(made)?;
-        // What was just written is not read again before it is overwritten.
+        // The zeros are overwritten before they are read again.
         file.drop_cache();
     }
     drop(file);
-    let open = open.expect("prepare jobs go to the preallocator");
+    let open = open.expect("the preallocation thread runs each Prepare");
     open(name).map_err(made)
 }
 
-/// Writes zeros from `from` to `to`, and looks now and then whether it should stop.
+/// Writes zeros from `from` to `to`, and checks `stop` before each step.
 fn fill(file: &dyn StorageFile, from: u64, to: u64, stop: &AtomicBool) -> Result<()> {
     let mut filled = from;
     while filled < to {
@@ -273,18 +274,19 @@ fn fill(file: &dyn StorageFile, from: u64, to: u64, stop: &AtomicBool) -> Result
     Ok(())
 }
 
-struct Attempt {
+/// A spare that could not be prepared.
+struct NotPrepared {
     error: Error,
-    // Whether there is a file of the spare's name to remove.
+    /// There is a file of the spare's name to remove.
     made: bool,
 }
 
-// So many bytes a segment has at least before it gets its name: one that has none is a copy that
-// failed, and recovery says so.
+/// The least length of a segment when it gets its name. Recovery reports an empty one as a copy
+/// that failed.
 const NAMED_BYTES: u64 = 512;
 
-// Between two steps the preallocation thread looks whether it should stop. Steps end at multiples
-// of it, so that only the first can begin inside of a block.
+/// The zeros that are written between two checks of `stop`. Steps end at multiples of it, so only
+/// the first one can begin inside of a block.
 const FILL_STEP: u64 = 4 << 20;
 
 #[cfg(test)]
@@ -296,7 +298,7 @@ mod tests {
     use super::*;
     use crate::io::{LockGuard, StdStorage};
 
-    /// The file system, but zeros have no room or panic.
+    /// The file system, where writing zeros finds no room or panics.
     #[derive(Debug)]
     struct Failing {
         inner: StdStorage,
@@ -400,7 +402,7 @@ mod tests {
     }
 
     #[test]
-    fn a_spare_without_room_is_removed_and_the_shortage_told() {
+    fn a_spare_without_room_is_removed_and_the_shortage_reported() {
         let jobs = vec![
             prepare("a", None, Blocks::Written),
             prepare("b", Some("old"), Blocks::Written),
@@ -425,7 +427,7 @@ mod tests {
     }
 
     #[test]
-    fn jobs_of_the_clerk_run_in_order() {
+    fn jobs_of_the_metadata_thread_run_in_order() {
         let seal = FileOp::Seal { file: 1, name: "c".into(), bytes: 10 };
         let jobs = vec![
             FileOp::Install { file: 1, from: "old".into(), to: "b".into() },

@@ -1,12 +1,11 @@
-//! A directory that was opened once, and stays the one that was opened.
+//! A directory that is opened once, and stays the directory that was opened: [`Dir`].
 //!
-//! 1. Whatever becomes of the path (a relative one after a change of the working directory, one
-//!    that is renamed, or replaced by another directory), files are found in the directory that
-//!    was opened. On Linux they are named below its descriptor; elsewhere the path is made
-//!    absolute, which holds until it is renamed.
-//! 2. After it was opened, naming files and syncing the directory take no further descriptor.
-//! 3. [`leads_here`](Dir::leads_here) tells whether the path still leads to it: who looks for the
-//!    log there should find this one.
+//! 1. Files are found in the opened directory even if the working directory changes or the path is
+//!    renamed or replaced. On Linux files are named below the directory's descriptor. Elsewhere the
+//!    path is made absolute, which holds until the directory is renamed.
+//! 2. Once it is open, naming files and syncing the directory take no further descriptor.
+//! 3. [`leads_here`](Dir::leads_here) tells whether the path still leads to this directory, so that
+//!    the next open of the log finds it.
 //!
 //! Threading: everything may be shared between threads.
 
@@ -14,21 +13,21 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// See the module.
+/// An open directory, or the path of one that does not exist yet.
 #[derive(Debug)]
 pub(crate) struct Dir {
-    /// As it was given, for messages.
+    /// The path as it was given, for messages.
     shown: PathBuf,
-    /// The same, from the root on: where it is looked for after this process has gone elsewhere.
+    /// The same path from the root, which a change of the working directory does not affect.
     absolute: PathBuf,
-    /// Where the operating system finds it.
+    /// The path that leads to the open directory.
     base: PathBuf,
-    /// `None` if it was not there when it was looked for; then it is found by its path.
+    /// `None` if the directory did not exist; then it is found by its path.
     open: Option<File>,
 }
 
 impl Dir {
-    /// Opens `path`, if it is there.
+    /// Opens `path` if it exists.
     pub(crate) fn new(path: PathBuf) -> Dir {
         let absolute = std::path::absolute(&path).unwrap_or_else(|_| path.clone());
         let open = open(&absolute);
@@ -36,17 +35,17 @@ impl Dir {
         Dir { shown: path, absolute, base, open }
     }
 
-    /// The directory, for messages.
+    /// The path for messages.
     pub(crate) fn shown(&self) -> &Path {
         &self.shown
     }
 
-    /// Where the operating system finds it.
+    /// The path that leads to the open directory.
     pub(crate) fn base(&self) -> &Path {
         &self.base
     }
 
-    /// Makes creations, renames and removals in it durable.
+    /// Makes the creations, renames and removals in it durable.
     pub(crate) fn sync(&self) -> io::Result<()> {
         match &self.open {
             Some(open) => open.sync_all(),
@@ -54,8 +53,9 @@ impl Dir {
         }
     }
 
-    /// Makes its own name durable. Where the directory above may not be opened, that was for
-    /// whoever could make it; and the name of a mount point is nobody's here.
+    /// Makes its own name durable. If this process may not open the parent, it did not create the
+    /// directory either, so the sync is left to the process that did. A mount point has no name in
+    /// its parent to sync.
     pub(crate) fn sync_parent(&self) -> io::Result<()> {
         let parent = self.base.join("..");
         if is_other_device(&self.base, &parent) {
@@ -67,7 +67,7 @@ impl Dir {
         }
     }
 
-    /// Whether its path still leads to it.
+    /// Whether its path still leads to the open directory.
     pub(crate) fn leads_here(&self) -> io::Result<bool> {
         let Some(open) = &self.open else { return Ok(true) };
         is_same(open, &self.absolute)
@@ -84,7 +84,7 @@ fn open(_path: &Path) -> Option<File> {
     None
 }
 
-/// A path below the descriptor, which leads to the open directory whatever becomes of its name.
+/// A path by the descriptor, which leads to the open directory whatever its name becomes.
 #[cfg(target_os = "linux")]
 fn below_descriptor(open: &File) -> Option<PathBuf> {
     use std::os::fd::AsRawFd;
@@ -126,8 +126,8 @@ fn sync_dir(dir: &Path) -> io::Result<()> {
     File::open(dir)?.sync_all()
 }
 
-/// Windows has no sync of a directory; a file is synced under its new name instead
-/// ([`Storage::rename`](crate::io::Storage::rename) of `StdStorage`).
+/// Windows cannot sync a directory; [`Storage::rename`](crate::io::Storage::rename) of `StdStorage`
+/// syncs a file under its new name instead.
 #[cfg(not(unix))]
 fn sync_dir(_dir: &Path) -> io::Result<()> {
     Ok(())

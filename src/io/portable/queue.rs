@@ -1,12 +1,12 @@
 //! The completion plane on blocking calls: [`StdQueue`], on every platform.
 //!
-//! 1. Writes run in [`wait`](IoQueue::wait), on the caller's thread, in the order of their
-//!    submission. Then every file that some of them (or an [`Op::Sync`]) wants durable is synced
-//!    once, then all of them complete: batches that queued up share one sync.
-//! 2. A wait never blocks while there is something to write, to sync or to hand out.
+//! 1. Writes run in [`wait`](IoQueue::wait), on the caller's thread, in the order of submission.
+//!    Then each file that a write with a strategy or an [`Op::Sync`] names is synced once, and then
+//!    all of them complete. So batches that queued up share one sync.
+//! 2. A wait never blocks while there is something to write, to sync or to return.
 //! 3. Every [`Strategy`] is write-then-sync here.
 //!
-//! Dropping it drops writes that no wait has started, and joins the background threads.
+//! Dropping the queue drops the writes that no wait has started, and joins the background threads.
 
 use crate::sync::plain::{Condvar, Mutex};
 use std::collections::HashMap;
@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
-use crate::io::file_worker::{Cut, Done, FileWorker, Outcome};
+use crate::io::file_worker::{Done, FileWorker, Outcome, Shorten};
 use crate::io::{
     Access, AlignedBuf, CommitFile, Completion, FileId, IoQueue, Op, Storage, StorageFile,
     Strategy, Wake,
@@ -26,7 +26,7 @@ use crate::mutation::mutated;
 pub struct StdQueue {
     storage: Arc<dyn Storage>,
     files: HashMap<FileId, Arc<OpenFile>>,
-    pending: Vec<Pending>,
+    pending: Vec<PendingOp>,
     failed: Vec<Completion>,
     file_worker: FileWorker<Box<dyn StorageFile>>,
     wake: Arc<StdWake>,
@@ -35,13 +35,13 @@ pub struct StdQueue {
 
 #[derive(Debug)]
 struct OpenFile {
-    /// Its path by now; the file was opened by the spare's name.
+    /// Its path, which changes when a spare becomes a segment.
     path: Mutex<PathBuf>,
     io: Arc<dyn StorageFile>,
 }
 
-impl Cut for OpenFile {
-    fn cut(&self, bytes: u64) -> Result<()> {
+impl Shorten for OpenFile {
+    fn shorten(&self, bytes: u64) -> Result<()> {
         let cut = self.io.set_bytes(bytes).and_then(|()| self.io.sync());
         cut.map_err(|error| self.named(error))
     }
@@ -68,10 +68,11 @@ impl CommitFile for OpenFile {
     }
 }
 
-struct Pending {
+/// A write, a sync or both, to be run by the next wait.
+struct PendingOp {
     token: u64,
     file: FileId,
-    // Kept from the submission on: a later seal may close the number before the write runs.
+    /// Taken at the submission: a later seal may close the file's number before the write runs.
     open: Arc<OpenFile>,
     write: Option<Write>,
     sync: bool,
@@ -112,7 +113,7 @@ impl StdQueue {
         match self.files.get(&file) {
             Some(open) => {
                 let open = open.clone();
-                self.pending.push(Pending { token, file, open, write, sync });
+                self.pending.push(PendingOp { token, file, open, write, sync });
             }
             None => {
                 let result = Err(not_open(&*self.storage, file));
@@ -121,10 +122,11 @@ impl StdQueue {
         }
     }
 
+    /// Runs everything that is pending: all writes, then one sync for each file.
     fn run(&mut self, done: &mut Vec<Completion>) {
         let pending = std::mem::take(&mut self.pending);
         let mut results: Vec<Result<()>> = Vec::with_capacity(pending.len());
-        let mut to_sync: Vec<(FileId, &Pending)> = Vec::new();
+        let mut to_sync: Vec<(FileId, &PendingOp)> = Vec::new();
         for op in &pending {
             let result = op
                 .write
@@ -186,13 +188,14 @@ impl IoQueue for StdQueue {
             Op::Sync { file } => self.push(token, file, None, true),
             Op::File(op) => {
                 let closed = op.closes().and_then(|file| self.files.remove(&file));
-                self.file_worker.start(token, op, closed.map(|open| open as Arc<dyn Cut>));
+                self.file_worker.start(token, op, closed.map(|open| open as Arc<dyn Shorten>));
             }
         }
     }
 
     fn wait(&mut self, timeout: Option<Duration>, done: &mut Vec<Completion>) -> Result<()> {
         let before = done.len();
+        // Take the wake before looking for work: one that comes later ends the wait below.
         let woken = self.wake.take();
         self.run(done);
         self.collect(done);
@@ -218,13 +221,13 @@ impl IoQueue for StdQueue {
     }
 }
 
-/// The error of an operation on a number that is no open file.
+/// The error of an operation on a number that names no open file.
 pub(crate) fn not_open(storage: &dyn Storage, file: FileId) -> Error {
     let what = std::io::Error::other(format!("file number {file} is not open"));
     Error::io("write", storage.dir(), what)
 }
 
-/// A flag that sticks until a wait takes it.
+/// A flag that stays up until a wait takes it.
 #[derive(Default)]
 struct StdWake {
     woken: Mutex<bool>,
@@ -269,7 +272,7 @@ mod tests {
     use crate::io::{Blocks, SimDisk, SimFault, Strategy};
 
     #[test]
-    fn a_failed_sync_is_told_to_all_whom_it_was_for_and_is_not_tried_again() {
+    fn a_failed_sync_fails_every_write_that_it_was_for_and_is_not_retried() {
         let disk = SimDisk::new(1);
         let mut queue = StdQueue::new(Arc::new(disk.clone())).unwrap();
         let mut done = Vec::new();

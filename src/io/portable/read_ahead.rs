@@ -1,18 +1,16 @@
-//! Reading a file from its beginning to its end while the disk works ahead: [`ReadAhead`]. Linux
-//! only.
+//! Reads a file from beginning to end while the disk works ahead: [`ReadAhead`]. Linux only.
 //!
-//! Threads read pieces of the file around the page cache, into memory that is used again and
-//! again. A read that goes through the page cache touches fresh memory for every page and copies
-//! out of it, on the thread that has to verify what it read; on a fast disk that takes longer than
-//! the disk does.
+//! Threads read pieces of the file around the page cache into memory that is reused. A read through
+//! the page cache touches fresh memory for every page and copies out of it, on the thread that also
+//! has to verify the bytes; on a fast disk that takes longer than the disk does.
 //!
-//! 1. Only reads that follow one another from the beginning on are answered from pieces. Every
-//!    other one goes to the file itself, and so does every one after a piece that could not be
-//!    read: an error is always that of a read that was asked for.
+//! 1. Pieces answer only reads that follow one another from the beginning. Every other read goes to
+//!    the file itself, and so does every read after a piece that could not be read. So an error is
+//!    always the error of a read that the caller asked for.
 //! 2. At most [`LANES`] times [`PIECES`] pieces are in memory.
-//! 3. A piece may be older than the read that it answers. So this is for what does not change.
+//! 3. A piece may be older than the read that it answers, so the file must not change.
 //!
-//! Threading: any thread may read. The threads end with the last piece, or when this is dropped.
+//! Threading: any thread may read. The threads end with the last piece, or on drop.
 
 use crate::sync::plain::Mutex;
 use std::fs::File;
@@ -25,16 +23,16 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use crate::error::Result;
 use crate::io::{AlignedBuf, StorageFile};
 
-/// The bytes of a piece.
+/// The size of a piece in bytes.
 const PIECE_BYTES: usize = 512 << 10;
 
-/// So many threads read, each every so manieth piece.
+/// The number of threads. Thread `n` of them reads the pieces `n`, `n + LANES` and so on.
 const LANES: usize = 2;
 
-/// The pieces of a thread: one is read while the other is looked at.
+/// The pieces of each thread: it reads one while the caller verifies the other.
 const PIECES: usize = 2;
 
-/// For less than this it is not worth the threads.
+/// A smaller file is not worth the threads.
 const FILE_BYTES_MIN: u64 = 4 << 20;
 
 /// A file that is read ahead.
@@ -44,13 +42,13 @@ pub(super) struct ReadAhead<F> {
     stream: Mutex<Stream>,
 }
 
-/// The pieces, in order.
+/// The pieces in order.
 #[derive(Debug)]
 struct Stream {
     lanes: Vec<Lane>,
-    /// Where the next read of the sequence begins.
+    /// The offset at which the next read of the sequence begins.
     at: u64,
-    /// The piece that has those bytes, if it was received.
+    /// The piece with the bytes at that offset, if it was received.
     current: Option<Piece>,
 }
 
@@ -68,8 +66,8 @@ struct Piece {
 }
 
 impl<F: StorageFile> ReadAhead<F> {
-    /// Begins to read the first `bytes` of a file that is open twice, as `file` and for direct
-    /// I/O. `None` if that is not worth it or no thread can be had.
+    /// Starts reading the first `bytes` of `file`, which is also open as `direct`, for direct I/O.
+    /// `None` if it is not worth it or no thread can be started.
     pub(super) fn new(file: F, direct: &File, bytes: u64) -> Option<ReadAhead<F>> {
         if bytes < FILE_BYTES_MIN {
             return None;
@@ -93,7 +91,7 @@ impl Lane {
     }
 }
 
-/// Reads every piece of a lane until one cannot be read whole, or nobody wants them any more.
+/// Reads the pieces of a lane, until one cannot be read whole or the receiver is gone.
 fn read_pieces(
     direct: &File,
     lane: usize,
@@ -104,7 +102,7 @@ fn read_pieces(
     for offset in (0..bytes).step_by(PIECE_BYTES).skip(lane).step_by(LANES) {
         let Ok(mut buf) = empty.recv() else { return };
         let wanted = usize::try_from(bytes - offset).unwrap_or(PIECE_BYTES).min(PIECE_BYTES);
-        // All of it at once or not at all: what is left of a short one need not be aligned.
+        // One whole read or none: the rest of a short read need not be aligned.
         let len = loop {
             match direct.read_at(&mut buf, offset) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -121,7 +119,7 @@ fn read_pieces(
 }
 
 impl Stream {
-    /// Takes what the pieces have for a read at `offset`; returns how many bytes.
+    /// Fills `buf` from the pieces, for a read at `offset`; returns how many bytes they had.
     fn read(&mut self, buf: &mut [u8], offset: u64) -> usize {
         if offset != self.at {
             return 0;
@@ -146,7 +144,7 @@ impl Stream {
             if from + len < piece.len {
                 self.current = Some(piece);
             } else {
-                // A thread that has read its last piece takes no memory back.
+                // Fails once the thread has read its last piece and ended.
                 let _ended = lane.used.send(piece.buf);
             }
         }
@@ -160,7 +158,7 @@ impl<F> Drop for ReadAhead<F> {
         let threads: Vec<_> =
             stream.lanes.drain(..).filter_map(|mut lane| lane.thread.take()).collect();
         for thread in threads {
-            // Its panic has been reported by its hook; it costs speed, nothing else.
+            // The panic hook has reported a panic; it cost speed and nothing else.
             let _panicked = thread.join();
         }
     }
@@ -206,7 +204,7 @@ mod tests {
         (0..len).map(|at| (at % 251) as u8).collect()
     }
 
-    /// A file that is read ahead, or the file itself where direct I/O is not to be had.
+    /// A file that is read ahead, or the file itself if direct I/O is refused.
     fn ahead(test: &str, dir: &tempfile::TempDir, len: usize) -> Arc<dyn StorageFile> {
         std::fs::write(dir.path().join("file"), content(len)).unwrap();
         let file = StdStorage::new(dir.path()).open("file", Access::Read).unwrap();

@@ -15,7 +15,7 @@ use super::inode::{Change, Pending, SECTOR_BYTES};
 use super::storage::SimFile;
 use crate::error::{Error, Result};
 use crate::io::backend::fills;
-use crate::io::file_worker::{Cut, Done, execute};
+use crate::io::file_worker::{Done, Shorten, execute};
 use crate::io::portable::queue::not_open;
 use crate::io::{
     Access, AlignedBuf, Backend, BackendKind, CommitFile, Completion, FileId, FileOp, IoQueue, Op,
@@ -83,7 +83,7 @@ enum Work {
     Sync {
         open: Open,
     },
-    File(FileOp, Option<Arc<dyn Cut>>),
+    File(FileOp, Option<Arc<dyn Shorten>>),
     NotOpen(FileId, Option<AlignedBuf>),
 }
 
@@ -190,7 +190,7 @@ impl SimQueue {
         Err(Error::io("enter the queue of", self.disk.dir(), source))
     }
 
-    fn execute(&mut self, op: FileOp, closed: Option<Arc<dyn Cut>>) -> Result<()> {
+    fn execute(&mut self, op: FileOp, closed: Option<Arc<dyn Shorten>>) -> Result<()> {
         let disk = self.disk.clone();
         let open = move |name: &str| {
             disk.open(name, Access::Write)?;
@@ -228,7 +228,7 @@ impl SimQueue {
                 let disk = self.disk.clone();
                 let closed = op.closes().and_then(|file| self.files.remove(&file));
                 let closed = closed.map(|Open { inode, name }| {
-                    Arc::new(SimFile { disk, name, inode }) as Arc<dyn Cut>
+                    Arc::new(SimFile { disk, name, inode }) as Arc<dyn Shorten>
                 });
                 Work::File(op, closed)
             }

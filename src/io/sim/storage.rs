@@ -7,7 +7,7 @@ use super::fault::{Call, SimFault};
 use super::inode::{Change, Inode};
 use super::state::State;
 use crate::error::{Error, Result};
-use crate::io::file_worker::Cut;
+use crate::io::file_worker::Shorten;
 use crate::io::{Access, LockGuard, Storage, StorageFile};
 
 impl Storage for SimDisk {
@@ -147,8 +147,8 @@ pub(super) struct SimFile {
     pub(super) inode: usize,
 }
 
-impl Cut for SimFile {
-    fn cut(&self, bytes: u64) -> Result<()> {
+impl Shorten for SimFile {
+    fn shorten(&self, bytes: u64) -> Result<()> {
         self.set_bytes(bytes).and_then(|()| self.sync())
     }
 }

@@ -5,16 +5,16 @@
 //!               slab: every operation from submit to done, with its buffer and its file
 //! ```
 //!
-//! 1. A buffer whose address the kernel may have is owned by the slab, untouched, until the
-//!    completion is reaped. Where that cannot be known any more, it is leaked.
+//! 1. The slab owns every buffer whose address the kernel may have, and nothing touches the buffer
+//!    until its completion is reaped. If that can no longer be known, the buffer is leaked.
 //! 2. One `io_uring_enter` per turn of a wait both submits and waits.
-//! 3. A thread that blocks does it inside of enter, with a read of an eventfd standing, so that
-//!    [`Wake`] reaches it there. The eventfd is written only while the thread is asleep.
-//! 4. The first failure of the ring itself is final: a cut chain, a lost completion, an answer of
-//!    enter that does not go away.
-//! 5. No entry is ever drained or hard-linked: both run a sync whose write failed.
+//! 3. The thread blocks only inside of enter, while a read of an eventfd stands in the ring, so
+//!    that [`Wake`] reaches it there. The eventfd is written only while the thread is asleep.
+//! 4. The first failure of the ring itself is final: a chain that was cut, a lost completion, an
+//!    error of enter that persists.
+//! 5. No entry is drained or hard-linked: either would run a sync whose write failed.
 //!
-//! Threading: the ring accepts one thread only, the one that made it; the type is not `Send`.
+//! Threading: the ring accepts only the thread that made it; the type is not `Send`.
 
 #![allow(unsafe_code)]
 
@@ -37,35 +37,41 @@ use io_uring::{opcode, types};
 use slab::Slab;
 
 use crate::error::{Error, Result};
-use crate::io::file_worker::{Cut, Done, FileWorker, Outcome};
+use crate::io::file_worker::{Done, FileWorker, Outcome, Shorten};
 use crate::io::portable::queue::not_open;
 use crate::io::{CommitFile, Completion, FileId, IoQueue, Op, Storage, Wake};
 use crate::sys;
-use op::{GENERATION_MASK, Kind, RingFile, RingOp, Step, WAKE};
+use op::{GENERATION_MASK, OpKind, RingFile, RingOp, Step, WAKE};
 use ring::{Entered, Ring};
 pub(crate) use setup::SetupRefused;
 use signal::Signal;
 
-/// An [`IoQueue`] over a ring of the Linux kernel. [`open_queue`](crate::io::open_queue) makes
-/// them.
+/// An [`IoQueue`] over a ring of the Linux kernel; [`open_queue`](crate::io::open_queue) makes it.
 pub struct UringQueue {
     storage: Arc<dyn Storage>,
     ring: Ring,
     ops: Slab<RingOp>,
     generation: u32,
+    /// Operations that are not pushed yet, by slot.
     backlog: VecDeque<usize>,
+    /// How many operations are pushed and not finished, and the most of them.
     started: usize,
     started_max: usize,
+    /// Writes that this thread has to sync, by slot.
     written: Vec<usize>,
     files: HashMap<FileId, Arc<RingFile>>,
+    /// Completions of operations that failed before they reached the ring.
     failed: Vec<Completion>,
     file_worker: FileWorker<File>,
-    housekeeping: usize,
+    /// How many operations the file worker has.
+    file_ops: usize,
     signal: Arc<Signal>,
-    // The target of the standing read; `None` while there is no such read.
+    /// The target of the standing read; `None` while no read stands.
     wake_buf: Option<Box<[u8; 8]>>,
+    /// The kernel has the standing read.
     wake_handed: bool,
     failure: Option<Arc<Error>>,
+    /// Kept empty between reaps, for its allocation.
     reaped: Vec<(u64, i32)>,
 }
 
@@ -78,7 +84,7 @@ impl UringQueue {
         direct: bool,
     ) -> std::result::Result<UringQueue, SetupRefused> {
         let depth = depth.clamp(1, DEPTH_MAX);
-        // Two entries for each write and one for the standing read.
+        // Two entries for each write, and one for the standing read.
         let entries = (2 * depth + 1).next_power_of_two().max(8) as u32;
         let ring = Ring::new(entries)?;
         let event =
@@ -105,7 +111,7 @@ impl UringQueue {
             files: HashMap::new(),
             failed: Vec::new(),
             file_worker,
-            housekeeping: 0,
+            file_ops: 0,
             signal,
             wake_buf: None,
             wake_handed: false,
@@ -120,12 +126,12 @@ impl UringQueue {
         format!("{}; {skips} per linked batch", self.ring.flags)
     }
 
-    fn add(&mut self, token: u64, file: FileId, kind: Kind) {
+    fn add(&mut self, token: u64, file: FileId, kind: OpKind) {
         let Some(open) = self.files.get(&file) else {
             let result = Err(not_open(&*self.storage, file));
             let buf = match kind {
-                Kind::Write { buf, .. } => Some(buf),
-                Kind::Sync => None,
+                OpKind::Write { buf, .. } => Some(buf),
+                OpKind::Sync => None,
             };
             self.failed.push(Completion { token, result, buf });
             return;
@@ -140,8 +146,8 @@ impl UringQueue {
             let mut buf = Box::new([0; 8]);
             let fd = types::Fd(self.signal.event().as_raw_fd());
             let read = opcode::Read::new(fd, buf.as_mut_ptr(), 8).build().user_data(WAKE);
-            // SAFETY: the buffer and the eventfd are kept in `self` until the read completed;
-            // `drop` sees to it at the end.
+            // SAFETY: `self` keeps the buffer and the eventfd until the read completes; `drop`
+            // waits for it, or leaks the buffer.
             if unsafe { self.ring.push(WAKE, &[read]) } {
                 self.wake_buf = Some(buf);
             }
@@ -150,8 +156,8 @@ impl UringQueue {
             let Some(&key) = self.backlog.front() else { break };
             let Some(op) = self.ops.get_mut(key) else { break };
             let (chain, len) = op.entries(key, self.ring.skips_success);
-            // SAFETY: the buffer and the file are owned by the slab's operation until it is
-            // finished, and operations that cannot be finished are leaked.
+            // SAFETY: the operation in the slab owns the buffer and the file until it is finished;
+            // an operation that cannot be finished is leaked.
             if !unsafe { self.ring.push(key as u64, chain.get(..len).unwrap_or(&chain)) } {
                 break;
             }
@@ -172,7 +178,7 @@ impl UringQueue {
         });
         match entered {
             Ok(Entered::Cut(key)) => {
-                // Its write runs, and perhaps never says so: nobody may touch the buffer again.
+                // The write runs, and its completion may never come: leak the buffer.
                 if let Some(op) = self.ops.try_remove(key as usize) {
                     std::mem::forget(op);
                 }
@@ -188,7 +194,7 @@ impl UringQueue {
         Error::io("io_uring_enter", self.storage.dir(), source)
     }
 
-    /// Takes completions in; returns whether there were any.
+    /// Takes all completions; returns whether there were any.
     fn reap(&mut self, done: &mut Vec<Completion>) -> bool {
         let mut reaped = std::mem::take(&mut self.reaped);
         self.ring.reap(&mut reaped);
@@ -201,6 +207,7 @@ impl UringQueue {
             }
             let (key, generation, part) = op::parse_user_data(user_data);
             let Some(op) = self.ops.get_mut(key) else { continue };
+            // Late or doubled, from an earlier operation in this slot.
             if op.generation != generation {
                 continue;
             }
@@ -221,7 +228,7 @@ impl UringQueue {
         done.push(Completion { token, result, buf });
     }
 
-    /// Syncs each file that has new writes of the write-then-sync strategy, once, and ends them.
+    /// Syncs each file with new writes of the strategy write-then-sync once, and ends those writes.
     fn sync_written(&mut self, done: &mut Vec<Completion>) {
         let mut written = std::mem::take(&mut self.written);
         while let Some(&first) = written.first() {
@@ -242,10 +249,11 @@ impl UringQueue {
         self.written = written;
     }
 
+    /// Moves the completions that did not come from the ring into `done`.
     fn collect(&mut self, done: &mut Vec<Completion>) {
         done.append(&mut self.failed);
         while let Some(Outcome { token, result }) = self.file_worker.poll() {
-            self.housekeeping -= 1;
+            self.file_ops -= 1;
             let result = result.map(|outcome| match outcome {
                 Done::Prepared { file, name, opened } => self.adopt(file, &name, opened),
                 Done::Installed { file, name } => {
@@ -259,12 +267,12 @@ impl UringQueue {
         }
     }
 
-    /// Whether the ring itself failed, so that nothing more can be tried on it.
+    /// Whether the ring itself failed, so that it accepts nothing more.
     pub(crate) fn has_failed(&self) -> bool {
         self.failure.is_some()
     }
 
-    /// Makes `opened` the file of that number.
+    /// Makes `opened` the file with the number `file`.
     pub(crate) fn adopt(&mut self, file: FileId, name: &str, opened: File) {
         let path = self.storage.dir().join(name);
         self.files.insert(file, Arc::new(RingFile::new(opened, path)));
@@ -282,6 +290,7 @@ impl UringQueue {
         work(self).inspect_err(|error| self.failure = Some(Arc::new(error.clone())))
     }
 
+    /// Submits, waits and reaps until something completed, a wake came or the time is up.
     fn turn(&mut self, timeout: Option<Duration>, done: &mut Vec<Completion>) -> Result<()> {
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         let before = done.len();
@@ -292,6 +301,8 @@ impl UringQueue {
             let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
             let timed_out = left.is_some_and(|left| left.is_zero());
             let mut block = done.len() == before && !timed_out;
+            // Announce the sleep before entering: a wake from here on writes the eventfd, and the
+            // standing read that `push_backlog` renewed ends the enter.
             if block && !self.signal.fall_asleep() {
                 (woken, block) = (true, false);
             }
@@ -301,7 +312,8 @@ impl UringQueue {
             let progress = self.reap(done);
             self.collect(done);
             match entered {
-                // Reaping made room, or something in flight has to end first.
+                // The kernel has no room and nothing was reaped: something in flight has to end
+                // first. Wait for it without submitting, and give up if that persists.
                 Entered::Busy(source) if !progress => {
                     busy += 1;
                     if busy > BUSY_MAX {
@@ -327,13 +339,13 @@ impl IoQueue for UringQueue {
             Op::Write { file, offset, buf, len, sync } => {
                 assert!(len <= buf.len(), "a write of {len} bytes from a buffer of {}", buf.len());
                 let len = u32::try_from(len).expect("a write is shorter than 4 GiB");
-                self.add(token, file, Kind::Write { buf, offset, len, sync });
+                self.add(token, file, OpKind::Write { buf, offset, len, sync });
             }
-            Op::Sync { file } => self.add(token, file, Kind::Sync),
+            Op::Sync { file } => self.add(token, file, OpKind::Sync),
             Op::File(op) => {
                 let closed = op.closes().and_then(|file| self.files.remove(&file));
-                self.housekeeping += 1;
-                self.file_worker.start(token, op, closed.map(|open| open as Arc<dyn Cut>));
+                self.file_ops += 1;
+                self.file_worker.start(token, op, closed.map(|open| open as Arc<dyn Shorten>));
             }
         }
     }
@@ -344,7 +356,7 @@ impl IoQueue for UringQueue {
         }
         self.unless_failed(|queue| {
             queue.push_backlog();
-            // What was not taken now is offered again by the next wait.
+            // The next wait submits the entries that the kernel does not take now.
             queue.enter(true, 0, None).map(drop)
         })
     }
@@ -354,7 +366,7 @@ impl IoQueue for UringQueue {
     }
 
     fn in_flight(&self) -> usize {
-        self.ops.len() + self.failed.len() + self.housekeeping
+        self.ops.len() + self.failed.len() + self.file_ops
     }
 
     fn waker(&self) -> Arc<dyn Wake> {
@@ -369,10 +381,11 @@ impl IoQueue for UringQueue {
 
 impl Drop for UringQueue {
     fn drop(&mut self) {
-        // What the kernel was not given stays with us; what it was given is waited for. After a
-        // failure of the ring completions may be lost, so then the wait has an end.
+        // Wait for the operations that the kernel has; the others are dropped with their buffers.
+        // After a failure of the ring completions may be lost, so then the wait is bounded.
         let patience = self.failure.as_ref().map(|_| DRAIN_PATIENCE);
         let mut done = Vec::new();
+        // End the standing read, so that it completes as well.
         self.signal.ring();
         while self.wake_handed || self.ops.iter().any(|(_, op)| op.handed) {
             match self.enter(false, 1, patience) {
@@ -380,6 +393,7 @@ impl Drop for UringQueue {
                 Ok(_) => self.reap(&mut done),
             };
         }
+        // The kernel may still write to the buffers of what did not complete: leak them.
         if self.wake_handed {
             std::mem::forget(self.wake_buf.take());
         }
@@ -406,7 +420,10 @@ pub(crate) fn open_for_commits(storage: &dyn Storage, name: &str, direct: bool) 
 /// The most writes in flight; it bounds the locked memory of the ring.
 const DEPTH_MAX: usize = 1024;
 
+/// How often in a row the kernel may have no room before the ring counts as failed, and the pause
+/// between two attempts: one second in all.
 const BUSY_MAX: u32 = 200;
 const BUSY_PAUSE: Duration = Duration::from_millis(5);
 
+/// How long a drop waits for a failed ring at each step.
 const DRAIN_PATIENCE: Duration = Duration::from_secs(1);

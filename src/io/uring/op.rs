@@ -1,12 +1,11 @@
-//! What the kernel has in hand: the operations in flight, their buffers, and the entries that
-//! describe them.
+//! The operations that the kernel executes: their buffers, their entries and their results.
 //!
 //! 1. An operation owns its buffer and keeps its file open from the push of its entries until its
 //!    last completion is reaped.
-//! 2. A completion finds its operation by slot *and* generation, so that one that comes late
-//!    or twice can never be taken for that of another operation in the same slot.
-//! 3. The verdict of a chain is its first failure. `ECANCELED` is the consequence of one, never
-//!    the verdict itself.
+//! 2. A completion finds its operation by slot *and* generation. So a completion that comes late
+//!    or twice is never taken for one of a later operation in the same slot.
+//! 3. The result of a chain is its first failure. `ECANCELED` follows from that failure and is never
+//!    reported in its place.
 
 use crate::sync::plain::Mutex;
 use std::fs::File;
@@ -21,7 +20,7 @@ use io_uring::{opcode, types};
 
 use crate::buf::AlignedBuf;
 use crate::error::{Error, Result};
-use crate::io::file_worker::Cut;
+use crate::io::file_worker::Shorten;
 use crate::io::{CommitFile, Strategy};
 use crate::mutation::mutated;
 use crate::sys;
@@ -30,7 +29,7 @@ use crate::sys;
 #[derive(Debug)]
 pub(super) struct RingFile {
     pub(super) file: File,
-    /// Its path by now; it changes when a spare becomes a segment.
+    /// Its path, which changes when a spare becomes a segment.
     path: Mutex<PathBuf>,
 }
 
@@ -49,8 +48,8 @@ impl RingFile {
     }
 }
 
-impl Cut for RingFile {
-    fn cut(&self, bytes: u64) -> Result<()> {
+impl Shorten for RingFile {
+    fn shorten(&self, bytes: u64) -> Result<()> {
         self.file.set_len(bytes).map_err(|source| self.failed("resize", source))?;
         self.file.sync_all().map_err(|source| self.failed("sync", source))
     }
@@ -75,53 +74,53 @@ impl CommitFile for RingFile {
 pub(super) struct RingOp {
     pub(super) token: u64,
     pub(super) file: Arc<RingFile>,
-    pub(super) kind: Kind,
-    /// Tells this use of the slot from others.
+    pub(super) kind: OpKind,
+    /// Distinguishes this use of the slot from earlier ones.
     pub(super) generation: u32,
-    /// Whether the kernel took it, so that completions are due.
+    /// The kernel took it, so completions are due.
     pub(super) handed: bool,
     write_ok: bool,
     error: Option<Error>,
 }
 
 #[derive(Debug)]
-pub(super) enum Kind {
+pub(super) enum OpKind {
     Write { buf: AlignedBuf, offset: u64, len: u32, sync: Option<Strategy> },
     Sync,
 }
 
-/// Which entry of a chain a completion is of.
+/// The entry of a chain that a completion belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Part {
     Write,
     Sync,
 }
 
-/// What a completion did to its operation.
+/// What an operation needs after a completion.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Step {
-    /// More completions are due.
+    /// Further completions.
     More,
-    /// Written, and the queue's thread has to sync the file.
+    /// A sync of the file by the queue's thread.
     Written,
-    /// Done, well or not.
+    /// Nothing; it succeeded or failed.
     Finished,
 }
 
 impl RingOp {
-    pub(super) fn new(token: u64, file: Arc<RingFile>, kind: Kind, generation: u32) -> RingOp {
+    pub(super) fn new(token: u64, file: Arc<RingFile>, kind: OpKind, generation: u32) -> RingOp {
         RingOp { token, file, kind, generation, handed: false, write_ok: false, error: None }
     }
 
-    /// The entries of the operation in slot `key`: one, or a linked pair. Their addresses point
-    /// into `self`'s buffer.
+    /// The entries of the operation in slot `key`: one, or a linked pair. They point into the
+    /// operation's buffer.
     pub(super) fn entries(&mut self, key: usize, skips_success: bool) -> ([Entry; 2], usize) {
         let fd = types::Fd(self.file.file.as_raw_fd());
         let sync = opcode::Fsync::new(fd)
             .flags(types::FsyncFlags::DATASYNC)
             .build()
             .user_data(user_data(key, self.generation, Part::Sync));
-        let Kind::Write { buf, offset, len, sync: strategy } = &mut self.kind else {
+        let OpKind::Write { buf, offset, len, sync: strategy } = &mut self.kind else {
             return ([sync.clone(), sync], 1);
         };
         let mut write = opcode::Write::new(fd, buf.as_mut_ptr().cast_const(), *len).offset(*offset);
@@ -142,12 +141,12 @@ impl RingOp {
         ([write.flags(flags), sync], 2)
     }
 
-    /// Takes the completion of a part in.
+    /// Takes the completion of a part.
     pub(super) fn complete(&mut self, part: Part, res: i32, skips_success: bool) -> Step {
-        let chain = matches!(self.kind, Kind::Write { sync: Some(Strategy::LinkedFsync), .. });
+        let chain = matches!(self.kind, OpKind::Write { sync: Some(Strategy::LinkedFsync), .. });
         match part {
             Part::Write => {
-                let Kind::Write { len, sync, .. } = &self.kind else { return Step::More };
+                let OpKind::Write { len, sync, .. } = &self.kind else { return Step::More };
                 let verdict = written(res, *len);
                 let then_sync = *sync == Some(Strategy::WriteThenSync);
                 self.write_ok = verdict.is_ok();
@@ -155,7 +154,7 @@ impl RingOp {
                     self.fail("write", source);
                 }
                 match (chain, self.write_ok) {
-                    // A skipping chain that fails posts this completion alone.
+                    // A chain that skips successes posts only this completion if it fails.
                     (true, ok) if ok || !skips_success => Step::More,
                     (false, true) if then_sync => Step::Written,
                     _ => Step::Finished,
@@ -168,7 +167,7 @@ impl RingOp {
                     let odd = io::Error::other(format!("the kernel answered {res} to a sync"));
                     self.fail("sync", odd);
                 } else if res == 0 && chain && !skips_success && !self.write_ok {
-                    // A sync that passed without its write proves nothing.
+                    // The sync succeeded without its write, so it proves nothing.
                     self.fail("write", io::Error::other("the sync ran without its write"));
                 }
                 Step::Finished
@@ -176,18 +175,18 @@ impl RingOp {
         }
     }
 
-    /// The first failure stays.
+    /// Keeps the first failure.
     pub(super) fn fail(&mut self, op: &'static str, source: io::Error) {
         if self.error.is_none() {
             self.error = Some(self.file.failed(op, source));
         }
     }
 
-    /// Ends the operation: the verdict and the buffer.
+    /// Ends the operation: its token, its result and its buffer.
     pub(super) fn finish(self) -> (u64, Result<()>, Option<AlignedBuf>) {
         let buf = match self.kind {
-            Kind::Write { buf, .. } => Some(buf),
-            Kind::Sync => None,
+            OpKind::Write { buf, .. } => Some(buf),
+            OpKind::Sync => None,
         };
         (self.token, self.error.map_or(Ok(()), Err), buf)
     }
@@ -212,7 +211,7 @@ fn sync_error(res: i32) -> io::Error {
     }
 }
 
-/// Slot, generation and part in one word: 32, 31 and 1 bit.
+/// Slot, generation and part in one word of 32, 31 and 1 bit.
 pub(super) fn user_data(key: usize, generation: u32, part: Part) -> u64 {
     let key = u32::try_from(key).expect("fewer slots than a ring has entries");
     u64::from(key) << 32 | u64::from(generation & GENERATION_MASK) << 1 | u64::from(part as u8)
@@ -226,7 +225,7 @@ pub(super) fn parse_user_data(user_data: u64) -> (usize, u32, Part) {
 
 pub(super) const GENERATION_MASK: u32 = u32::MAX >> 1;
 
-/// The one completion that is of no operation: the read that wakes the thread.
+/// The user data of the standing read that wakes the thread; no operation has it.
 pub(super) const WAKE: u64 = u64::MAX;
 
 #[cfg(test)]
@@ -237,7 +236,7 @@ mod tests {
         let file = RingFile::new(tempfile::tempfile().unwrap(), "segment".into());
         let file = Arc::new(file);
         let buf = AlignedBuf::zeroed(4096);
-        RingOp::new(1, file, Kind::Write { buf, offset: 0, len: 4096, sync }, 0)
+        RingOp::new(1, file, OpKind::Write { buf, offset: 0, len: 4096, sync }, 0)
     }
 
     fn errno(op: RingOp) -> Option<i32> {
@@ -260,7 +259,7 @@ mod tests {
 
     #[test]
     fn a_write_is_linked_to_its_sync_and_nothing_else_is_linked() {
-        // The entries keep their flags to themselves, but for this.
+        // The entries show their flags only in their debug output.
         let flags = |entry: &Entry| {
             let text = format!("{entry:?}");
             let (_, flags) = text.split_once("flags: ").unwrap();
@@ -281,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn a_skipping_chain_ends_with_its_one_completion() {
+    fn a_chain_that_skips_successes_ends_with_its_one_completion() {
         let mut good = op(Some(Strategy::LinkedFsync));
         assert_eq!(good.complete(Part::Sync, 0, true), Step::Finished);
         assert!(good.finish().1.is_ok());

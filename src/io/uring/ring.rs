@@ -1,12 +1,11 @@
-//! The ring itself: pushing whole chains, entering the kernel, reaping completions.
+//! The ring: pushing whole chains, entering the kernel, reaping completions.
 //!
-//! 1. A chain is pushed whole or not at all, and whether the kernel took it whole is checked after
-//!    every enter. If it took a part of one, nothing is ever submitted again: the rest would run
-//!    without its head.
-//! 2. With deferred task work nothing proceeds outside of an enter, so every enter asks for
-//!    events.
-//! 3. No kernel thread polls the submission queue, so entries that were pushed and not taken are
-//!    never looked at unless an enter says so.
+//! 1. A chain is pushed whole or not at all, and every enter checks that the kernel took it whole.
+//!    If the kernel took only a part, nothing is ever submitted again: the rest would run without
+//!    its head.
+//! 2. With deferred task work nothing proceeds outside of an enter, so every enter asks for events.
+//! 3. No kernel thread polls the submission queue, so the kernel reads pushed entries only when an
+//!    enter submits them.
 
 use std::collections::VecDeque;
 use std::io;
@@ -21,30 +20,31 @@ pub(super) struct Ring {
     ring: IoUring,
     pub(super) flags: &'static str,
     pub(super) skips_success: bool,
-    // Chains that are pushed and that the kernel has not taken: whose, and how many entries.
+    /// Chains that the kernel has not taken yet: the owner, and the number of entries.
     pushed: VecDeque<(u64, u32)>,
+    /// The kernel took a part of a chain; nothing is submitted any more.
     cut: bool,
     #[cfg(test)]
     pub(super) fault: Option<Fault>,
 }
 
-/// What a test lets go wrong at the next enters.
+/// A failure that a test injects into the next enters.
 #[cfg(test)]
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Fault {
-    /// Submit this many entries only.
+    /// Submit only this many entries.
     Submit(u32),
-    /// Answer with this instead of entering, so many times.
+    /// Answer with this errno instead of entering, so many times.
     Errno(i32, u32),
 }
 
 /// How an enter went.
 #[derive(Debug)]
 pub(super) enum Entered {
-    /// Submitted, and waited for what was asked.
+    /// Submitted, and waited for the completions that were asked for.
     Done,
     TimedOut,
-    /// A signal came; try again.
+    /// A signal interrupted it; try again.
     Interrupted,
     /// The kernel has no room now: reap completions and try again.
     Busy(io::Error),
@@ -53,9 +53,9 @@ pub(super) enum Entered {
 }
 
 impl Ring {
-    /// A ring with room for `entries`, or what was refused.
+    /// A ring with room for `entries`, or what the kernel refused.
     pub(super) fn new(entries: u32) -> Result<Ring, SetupRefused> {
-        let setup::Rung { ring, flags, skips_success } = setup::set_up(entries)?;
+        let setup::SetUpRing { ring, flags, skips_success } = setup::set_up(entries)?;
         Ok(Ring {
             ring,
             flags,
@@ -67,20 +67,20 @@ impl Ring {
         })
     }
 
-    /// How many entries fit in.
+    /// How many entries fit in the submission queue.
     pub(super) fn capacity(&self) -> usize {
         self.ring.params().sq_entries() as usize
     }
 
-    /// Appends a chain that belongs to `owner`; false if it does not fit now.
+    /// Appends a chain that belongs to `owner`; returns false if it does not fit now.
     ///
     /// # Safety
     ///
-    /// Memory and descriptors that the entries name have to stay valid, and the memory untouched,
-    /// until the kernel is done with all of the chain, or until this ring is gone without having
-    /// handed it over.
+    /// The memory and the descriptors that the entries name must stay valid, and the memory
+    /// untouched, until the kernel is done with the whole chain, or until this ring is dropped
+    /// without having submitted it.
     pub(super) unsafe fn push(&mut self, owner: u64, chain: &[Entry]) -> bool {
-        // SAFETY: the caller's promise is what this call asks for.
+        // SAFETY: the caller promises what this call requires.
         let pushed = unsafe { self.ring.submission().push_multiple(chain) };
         if pushed.is_ok() {
             self.pushed.push_back((owner, chain.len() as u32));
@@ -88,9 +88,8 @@ impl Ring {
         pushed.is_ok()
     }
 
-    /// Hands over what was pushed if `submit`, waits for `want` completions if there are not as
-    /// many, at most for `timeout`. Calls `taken` for the owner of each chain that was handed
-    /// over whole.
+    /// Submits the pushed chains if `submit`, then waits for at most `timeout` until `want`
+    /// completions are there. Calls `taken` with the owner of each chain that the kernel took.
     pub(super) fn enter(
         &mut self,
         submit: bool,
@@ -151,18 +150,18 @@ impl Ring {
             args = args.timespec(timespec);
         }
         let flags = ENTER_GETEVENTS | ENTER_EXT_ARG;
-        // SAFETY: `args` is what ENTER_EXT_ARG announces and lives through the call with the time
-        // it points to; `to_submit` entries are published, under the promise of `push`.
+        // SAFETY: `args` has the type that ENTER_EXT_ARG announces, and lives through the call, as
+        // does the time that it points to. The entries were pushed under the promise of `push`.
         let taken = unsafe { self.ring.submitter().enter(to_submit, want, flags, Some(&args)) }?;
         Ok(taken as u32)
     }
 
-    /// Takes all completions there are into `reaped`, as user data and result.
+    /// Moves all completions into `reaped`, as user data and result.
     pub(super) fn reap(&mut self, reaped: &mut Vec<(u64, i32)>) {
         reaped.extend(self.ring.completion().map(|cqe| (cqe.user_data(), cqe.result())));
     }
 }
 
-// The kernel's numbers for the flags of io_uring_enter; the crate keeps its own private.
+// The kernel's values of the flags of io_uring_enter; the crate `io-uring` keeps its own private.
 const ENTER_GETEVENTS: u32 = 1 << 0;
 const ENTER_EXT_ARG: u32 = 1 << 3;

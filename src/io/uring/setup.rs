@@ -1,7 +1,8 @@
-//! Sets a ring up with the best flags that the kernel takes, or says why there is none.
+//! Sets up a ring with the best set of flags that the kernel accepts, or tells what it refused.
 //!
-//! The ladder goes down by dropping flags when the kernel answers EINVAL, never by its version:
-//! distributions backport. Any other answer ends it.
+//! The sets are tried from the best to the plainest. EINVAL means that the kernel does not know a
+//! flag, so the next set is tried; any other answer is final. The kernel's version decides nothing,
+//! because distributions backport features.
 
 use std::io;
 
@@ -9,12 +10,12 @@ use io_uring::{Builder, IoUring, Probe, cqueue, opcode, squeue};
 
 use crate::io::refuse::{RefuseAt, refused_by_test};
 
-/// A ring that passed, and what it has.
-pub(super) struct Rung {
+/// A ring that has all that the queue needs.
+pub(super) struct SetUpRing {
     pub(super) ring: IoUring,
-    /// What was asked for, in words.
+    /// The set of flags, in words.
     pub(super) flags: &'static str,
-    /// Whether a linked write can leave its completion out if it succeeds.
+    /// A linked write that succeeds can leave its completion out.
     pub(super) skips_success: bool,
 }
 
@@ -23,7 +24,7 @@ pub(super) struct Rung {
 pub(crate) struct SetupRefused {
     /// Which step, in words.
     pub(crate) step: String,
-    /// Its answer.
+    /// The kernel's answer.
     pub(crate) source: io::Error,
 }
 
@@ -31,9 +32,10 @@ fn refused(step: &str, source: io::Error) -> SetupRefused {
     SetupRefused { step: step.to_owned(), source }
 }
 
-/// A ring of at least `entries` submissions, or what was refused.
-pub(super) fn set_up(entries: u32) -> Result<Rung, SetupRefused> {
-    let (ring, flags) = climb_down(entries).map_err(|source| refused("io_uring set-up", source))?;
+/// A ring for at least `entries` submissions, or what was refused.
+pub(super) fn set_up(entries: u32) -> Result<SetUpRing, SetupRefused> {
+    let (ring, flags) =
+        set_up_with_fallback(entries).map_err(|source| refused("io_uring set-up", source))?;
     let missing = |what: &str| {
         let answer = io::Error::new(io::ErrorKind::Unsupported, format!("the kernel lacks {what}"));
         refused("io_uring features", answer)
@@ -62,19 +64,20 @@ pub(super) fn set_up(entries: u32) -> Result<Rung, SetupRefused> {
         }
     }
     let skips_success = ring.params().is_feature_skip_cqe_on_success();
-    Ok(Rung { ring, flags, skips_success })
+    Ok(SetUpRing { ring, flags, skips_success })
 }
 
-fn climb_down(entries: u32) -> io::Result<(IoUring, &'static str)> {
+/// Tries the sets of flags in order, until the kernel accepts one.
+fn set_up_with_fallback(entries: u32) -> io::Result<(IoUring, &'static str)> {
     if let Some(source) = refused_by_test(RefuseAt::Setup) {
         return Err(source);
     }
     let mut answer = None;
     #[cfg(test)]
-    let ladder = LADDER.iter().skip(FIRST_RUNG.get());
+    let sets = FLAG_SETS.iter().skip(FIRST_FLAG_SET.get());
     #[cfg(not(test))]
-    let ladder = LADDER.iter();
-    for &(flags, set) in ladder {
+    let sets = FLAG_SETS.iter();
+    for &(flags, set) in sets {
         let mut builder = IoUring::builder();
         set(&mut builder);
         match builder.build(entries) {
@@ -88,7 +91,8 @@ fn climb_down(entries: u32) -> io::Result<(IoUring, &'static str)> {
 
 type SetFlags = fn(&mut Builder<squeue::Entry, cqueue::Entry>);
 
-const LADDER: &[(&str, SetFlags)] = &[
+/// From the best to the plainest, each with its name in words.
+const FLAG_SETS: &[(&str, SetFlags)] = &[
     ("single issuer, deferred task run, submit all, no SQ array", |builder| {
         builder
             .setup_single_issuer()
@@ -113,12 +117,12 @@ const LADDER: &[(&str, SetFlags)] = &[
 ];
 
 #[cfg(test)]
-pub(super) fn rungs() -> usize {
-    LADDER.len()
+pub(super) fn flag_sets() -> usize {
+    FLAG_SETS.len()
 }
 
 #[cfg(test)]
 thread_local! {
-    /// Where the ladder begins on this thread.
-    pub(super) static FIRST_RUNG: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+    /// The first set that this thread tries.
+    pub(super) static FIRST_FLAG_SET: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
 }

@@ -1,7 +1,7 @@
-//! How the thread of a ring is woken while it blocks in the kernel: [`Signal`].
+//! Wakes the thread of a ring while it blocks in the kernel: [`Signal`].
 //!
-//! The thread says that it is about to block, and whoever wakes it writes the eventfd only then.
-//! A wake-up that comes while it is awake is kept until it would block the next time.
+//! The thread announces that it is about to block, and only then does a waking thread write the
+//! eventfd. A wake-up that finds the thread awake is kept until the thread is about to block.
 //!
 //! Threading: one thread sleeps, any thread wakes.
 
@@ -16,7 +16,7 @@ const AWAKE: u32 = 0;
 const ASLEEP: u32 = 1;
 const WOKEN: u32 = 2;
 
-/// Whether the queue's thread sleeps.
+/// Whether the queue's thread sleeps: `AWAKE`, `ASLEEP` or `WOKEN`.
 #[derive(Debug, Default)]
 struct Sleep(AtomicU32);
 
@@ -24,6 +24,7 @@ impl Sleep {
     fn fall_asleep(&self) -> bool {
         let asleep = self.0.compare_exchange(AWAKE, ASLEEP, Ordering::AcqRel, Ordering::Acquire);
         if asleep.is_err() {
+            // A wake came first: take it, and stay awake to look at the work it announced.
             self.0.swap(AWAKE, Ordering::AcqRel);
         }
         asleep.is_ok() || mutated("handover_sleep_through_signal")
@@ -33,13 +34,13 @@ impl Sleep {
         self.0.swap(AWAKE, Ordering::AcqRel) == WOKEN
     }
 
-    /// True if the thread has to be fetched out of the kernel.
+    /// Returns true if the thread was asleep, so the eventfd has to be written.
     fn wake(&self) -> bool {
         self.0.swap(WOKEN, Ordering::AcqRel) == ASLEEP
     }
 }
 
-/// Whether the queue's thread sleeps, and the eventfd that ends it.
+/// The state of the queue's thread, and the eventfd that wakes it.
 pub(super) struct Signal {
     sleep: Sleep,
     event: File,
@@ -50,30 +51,33 @@ impl Signal {
         Signal { sleep: Sleep::default(), event }
     }
 
-    /// The eventfd that has to be read while the thread blocks.
+    /// The eventfd; a read of it stands in the ring while the thread blocks.
     pub(super) fn event(&self) -> &File {
         &self.event
     }
 
-    /// Announces that the thread is about to block; false if it was woken since it last was awake.
+    /// Announces that the thread is about to block. Returns false, and announces nothing, if a wake
+    /// came in the meantime.
     pub(super) fn fall_asleep(&self) -> bool {
         self.sleep.fall_asleep()
     }
 
-    /// Ends the announcement; true if a wake came.
+    /// Ends the announcement; returns true if a wake came.
     pub(super) fn wake_up(&self) -> bool {
         self.sleep.wake_up()
     }
 
+    /// Writes the eventfd, which completes the standing read.
     pub(super) fn ring(&self) {
-        // Any number but zero wakes, in either byte order. The counter cannot fill up and block:
-        // it is written once per sleep, and the standing read empties it.
+        // Any number but zero wakes, so the byte order does not matter. The counter cannot fill up
+        // and block: it is written once per sleep, and the standing read empties it.
         let _written = (&self.event).write(&1u64.to_le_bytes());
     }
 }
 
 impl Wake for Signal {
     fn wake(&self) {
+        // First the state, then the eventfd: a thread that is about to block sees the state.
         if self.sleep.wake() {
             self.ring();
         }
@@ -89,14 +93,14 @@ mod tests {
 
     /// A ring with nothing in flight but the standing read of the eventfd.
     #[derive(Default)]
-    struct Ring {
+    struct ModelRing {
         sleep: Sleep,
         event: Mutex<bool>,
         written: Condvar,
         work: Mutex<u32>,
     }
 
-    impl Ring {
+    impl ModelRing {
         fn give_work(&self) {
             *self.work.lock() += 1;
             if self.sleep.wake() {
@@ -121,7 +125,7 @@ mod tests {
     #[test]
     fn handover_of_work_never_finds_the_thread_asleep_for_good() {
         crate::engine::commit::handover::all_schedules(3, || {
-            let ring = Arc::new(Ring::default());
+            let ring = Arc::new(ModelRing::default());
             let givers = [(); 2].map(|()| {
                 let ring = Arc::clone(&ring);
                 thread::spawn(move || ring.give_work())

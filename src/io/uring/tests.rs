@@ -1,4 +1,4 @@
-//! What only the ring can do wrong, and what can refuse it.
+//! Failures that only a ring has, and refusals of a ring.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use crate::buf::AlignedBuf;
 use crate::io::refuse::{REFUSE, RefuseAt};
 use crate::io::{Backend, BackendKind, QueueOptions, StdStorage, Strategy, open_queue};
 
-/// A queue with one open file, or a loud note that this machine has no io_uring.
+/// A queue with one open file; `None`, with a note, if this machine has no io_uring.
 fn queue(depth: usize) -> Option<(tempfile::TempDir, UringQueue)> {
     let dir = tempfile::tempdir().unwrap();
     let storage = Arc::new(StdStorage::new(dir.path()));
@@ -50,8 +50,8 @@ fn a_cut_chain_ends_the_queue_and_is_never_acknowledged() {
     let Some((_dir, mut queue)) = queue(4) else { return };
     write(&mut queue, 1, Some(Strategy::LinkedFsync));
     wait_for(&mut queue, 1);
-    // The standing read may or may not be renewed in the same enter; three entries are a chain
-    // and a half either way, or a read, a chain, and half of the next.
+    // The same enter may renew the standing read. So submit a chain and a half, or the read, a
+    // chain and a half.
     for token in 2..5 {
         write(&mut queue, token, Some(Strategy::LinkedFsync));
     }
@@ -157,7 +157,7 @@ fn a_kernel_that_stays_busy_ends_the_queue() {
 fn dropping_a_failed_queue_leaks_what_may_never_complete_instead_of_waiting_for_ever() {
     let Some((_dir, mut queue)) = queue(2) else { return };
     write(&mut queue, 1, Some(Strategy::LinkedFsync));
-    // As if its completion had been lost.
+    // As if the completion had been lost.
     for (_, op) in &mut queue.ops {
         op.handed = true;
     }
@@ -166,13 +166,13 @@ fn dropping_a_failed_queue_leaks_what_may_never_complete_instead_of_waiting_for_
 }
 
 #[test]
-fn a_late_completion_of_an_earlier_operation_is_not_taken_for_the_present_one() {
+fn a_late_completion_of_an_earlier_operation_is_not_taken_for_the_current_one() {
     let Some((_dir, mut queue)) = queue(2) else { return };
     write(&mut queue, 1, Some(Strategy::LinkedFsync));
     let generation = queue.generation;
     wait_for(&mut queue, 1);
     write(&mut queue, 2, Some(Strategy::LinkedFsync));
-    // The same slot, of another life.
+    // The same slot, in another generation.
     assert_eq!(queue.ops.iter().map(|(key, _)| key).collect::<Vec<_>>(), [0]);
     queue.reaped.push((op::user_data(0, generation, op::Part::Sync), 0));
     let mut done = Vec::new();
@@ -193,7 +193,7 @@ fn without_skipped_completions_a_chain_waits_for_both() {
     assert!(done.iter().all(|completion| completion.result.is_ok()));
     assert_eq!(queue.in_flight(), 0);
 
-    // And the failure of the write is told, not the cancelled sync.
+    // And the result is the failure of the write, not the cancelled sync.
     let read_only = File::open(queue.storage.dir().join("a.seg")).unwrap();
     for skips_success in [false, true] {
         queue.ring.skips_success = skips_success;
@@ -210,11 +210,11 @@ fn without_skipped_completions_a_chain_waits_for_both() {
 }
 
 #[test]
-fn a_ring_without_any_modern_flag_works_as_well() {
-    for rung in 0..setup::rungs() {
-        setup::FIRST_RUNG.set(rung);
+fn a_ring_works_with_every_set_of_flags() {
+    for first in 0..setup::flag_sets() {
+        setup::FIRST_FLAG_SET.set(first);
         let made = queue(2);
-        setup::FIRST_RUNG.set(0);
+        setup::FIRST_FLAG_SET.set(0);
         let Some((_dir, mut queue)) = made else { return };
         for strategy in Strategy::ALL {
             for token in 0..4 {
