@@ -1,4 +1,4 @@
-//! Which backend is asked for, and the report of what runs and why.
+//! The options that choose a backend, and the report of the backend that runs.
 
 use std::fmt;
 use std::io;
@@ -19,10 +19,10 @@ use crate::io::{Blocks, Strategy};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum BackendKind {
-    /// io_uring where it works, else std.
+    /// io_uring if it works here, else std.
     #[default]
     Auto,
-    /// io_uring; opening the log fails where it is refused.
+    /// io_uring; opening the log fails if it is refused.
     Uring,
     /// Blocking calls of the standard library.
     Std,
@@ -38,19 +38,19 @@ impl fmt::Display for BackendKind {
     }
 }
 
-/// What `open_queue` is asked for.
+/// The options of `open_queue`.
 #[derive(Clone, Debug)]
 pub struct QueueOptions {
     /// Which backend.
     pub kind: BackendKind,
-    /// How batches become durable; `None` chooses by measuring.
+    /// How batches become durable; `None` chooses by measurement.
     pub strategy: Option<Strategy>,
-    /// Whether to go around the page cache where that works.
+    /// Whether to write around the page cache where that works.
     pub direct_io: bool,
-    /// How many writes will be in flight at once.
+    /// The most writes in flight at once.
     pub depth: usize,
-    /// What segments are to have before they are written to; `None` leaves it to the size of
-    /// batches, unless the file system copies on write.
+    /// How the blocks of spares are allocated. `None` decides by the size of batches, or
+    /// [`Blocks::AsTheyCome`] if the file system copies on write.
     pub blocks: Option<Blocks>,
 }
 
@@ -67,13 +67,13 @@ impl Default for QueueOptions {
 }
 
 impl QueueOptions {
-    /// What segments are to have on such a file system.
+    /// How blocks are allocated on a file system that does or does not copy on write.
     pub(crate) fn blocks_on(&self, copy_on_write: bool) -> Option<Blocks> {
         self.blocks.or(copy_on_write.then_some(Blocks::AsTheyCome))
     }
 }
 
-/// Whether segments with these have their room before they are written to.
+/// Whether segments have their room before they are written to.
 pub(crate) fn fills(blocks: Option<Blocks>) -> bool {
     blocks != Some(Blocks::AsTheyCome)
 }
@@ -85,38 +85,38 @@ pub(crate) fn fills(blocks: Option<Blocks>) -> bool {
 /// let log = ringwal::Log::open(dir.path().join("log"))?;
 /// let backend = log.backend();
 /// assert!(backend.unit_bytes >= 4096);
-/// println!("{backend}"); // what runs, why, what was measured and what was refused
+/// println!("{backend}"); // the backend, the reason, the measurements and the refusals
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Backend {
-    /// What runs; never [`BackendKind::Auto`].
+    /// The kind that runs; never [`BackendKind::Auto`].
     pub kind: BackendKind,
     /// How batches become durable.
     pub strategy: Strategy,
     /// Whether writes go around the page cache.
     pub direct_io: bool,
-    /// Writes start at multiples of this and are multiples of it.
+    /// The offset and the length of every write are multiples of this, in bytes.
     pub unit_bytes: u64,
-    /// What a segment has before the first batch is written to it. `None`: its blocks written, or
-    /// its room reserved while batches are large.
+    /// How the blocks of a segment are allocated before the first batch is written to it. `None`:
+    /// written, or reserved while batches are large.
     pub blocks: Option<Blocks>,
-    /// Whether that is anything: false with [`Blocks::AsTheyCome`] alone.
+    /// Whether they are allocated beforehand at all: false only for [`Blocks::AsTheyCome`].
     pub fill: bool,
     /// The file system's name.
     pub filesystem: String,
-    /// The flags of the ring in words; empty without one.
+    /// The flags of the ring, in words; empty without a ring.
     pub ring_flags: String,
-    /// What was tried and refused.
+    /// Everything that was tried and refused.
     pub refused: Vec<Refusal>,
-    /// The median time of one small durable write by each strategy, where that was measured.
+    /// The median time of one small durable write by each strategy that was measured.
     pub measured: Vec<(Strategy, Duration)>,
-    /// Why this strategy.
+    /// Why this strategy was chosen.
     pub reason: String,
 }
 
-/// Something that was tried and refused.
+/// Something that the operating system refused.
 ///
 /// ```
 /// let dir = tempfile::tempdir()?;
@@ -129,13 +129,13 @@ pub struct Backend {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Refusal {
-    /// What was tried.
+    /// The step that was tried.
     pub step: String,
-    /// The operating system's number for its answer.
+    /// The errno of the answer, if it had one.
     pub errno: Option<i32>,
     /// The answer in words.
     pub message: String,
-    /// What to do about it.
+    /// What the user can do about it; may be empty.
     pub advice: String,
 }
 

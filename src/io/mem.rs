@@ -1,9 +1,8 @@
-//! A directory in memory, for unit tests: what was changed can be asked for afterwards.
+//! A directory in memory, for unit tests, which lists the changes that were made to it.
 //!
-//! It is not the simulated disk, because here nothing is left to chance: files are put there byte
-//! by byte, only changes are counted and listed, and one that fails has no effect at all. So a test
-//! can say exactly which bytes and which steps it expects; [`SimDisk`](crate::io::SimDisk) is for
-//! what must hold whatever a crash makes of them.
+//! Unlike the simulated disk it leaves nothing to chance: a test puts files there byte by byte, and
+//! a change that fails has no effect at all. So a test can name exactly the bytes and the steps that
+//! it expects. [`SimDisk`](crate::io::SimDisk) is for properties that hold whatever a crash does.
 
 use crate::sync::plain::{Mutex, MutexGuard};
 use std::collections::BTreeMap;
@@ -24,9 +23,9 @@ pub(crate) struct Memory {
 struct Inner {
     files: BTreeMap<String, Arc<Mutex<Vec<u8>>>>,
     changes: Vec<String>,
-    /// The first of these changes to fail, counted down; everything after it fails too.
+    /// How many further changes succeed; every change after them fails.
     fail_at: Option<usize>,
-    /// What listing fails with.
+    /// The error of every listing.
     list_fails: Option<io::ErrorKind>,
 }
 
@@ -48,7 +47,7 @@ impl Memory {
         self.inner().files.keys().cloned().collect()
     }
 
-    /// What was changed or synced, in order, as `operation name`.
+    /// The changes and syncs in order, as `operation name`.
     pub(crate) fn changes(&self) -> Vec<String> {
         self.inner().changes.clone()
     }
@@ -57,7 +56,7 @@ impl Memory {
         self.inner().changes.clear();
     }
 
-    /// Lets the change number `index` from now on, and all after it, fail without an effect.
+    /// Lets the change number `index`, counted from now, and all after it fail without an effect.
     pub(crate) fn fail_from(&self, index: Option<usize>) {
         self.inner().fail_at = index;
     }
@@ -67,7 +66,7 @@ impl Memory {
         self.inner().list_fails = Some(kind);
     }
 
-    /// A directory of its own with the same content.
+    /// A separate directory with the same content.
     pub(crate) fn copy(&self) -> Memory {
         let copy = Memory::default();
         for name in self.names() {
@@ -195,7 +194,7 @@ fn path(name: &str) -> PathBuf {
     Path::new("/memory").join(name)
 }
 
-/// The id of the log whose segments these are, and its tag.
+/// The id of the log that the segments belong to, and its tag.
 pub(crate) const LOG_ID: [u8; 16] = [7; 16];
 pub(crate) const LOG_TAG: u64 = u64::from_le_bytes([7; 8]);
 
@@ -221,7 +220,7 @@ impl SegmentBytes {
         SegmentBytes { bytes, first_seq, log_tag, unit_log2, salt, next_seq, durable_seq: None }
     }
 
-    /// Adds a batch of `count` records, each of which says its number.
+    /// Adds a batch of `count` records, each of which holds its number.
     pub(crate) fn batch(mut self, count: u32) -> SegmentBytes {
         use crate::format::{BatchHeader, HEADER_SIZE, Place, RecordHead, push_record, seal};
         let first_seq = self.next_seq;
@@ -251,13 +250,13 @@ impl SegmentBytes {
         self
     }
 
-    /// States this watermark from now on.
+    /// Lets further batches state this watermark.
     pub(crate) fn durable(mut self, seq: u64) -> SegmentBytes {
         self.durable_seq = Some(seq);
         self
     }
 
-    /// Adds any bytes.
+    /// Adds arbitrary bytes.
     pub(crate) fn bytes(mut self, bytes: &[u8]) -> SegmentBytes {
         self.bytes.extend(bytes);
         self

@@ -1,31 +1,40 @@
-//! The two planes of I/O that an engine runs on, as contracts.
+//! The two planes of I/O that the engine runs on, as contracts. Unstable: public only with the
+//! feature `internals`, for this crate's own tools.
 //!
-//! - [`Storage`] is blocking and knows one directory: names, positional reads, locks. Recovery,
-//!   readers and tools need only this.
-//! - [`IoQueue`] is completion-shaped and touched by one thread: "write these blocks, then make
-//!   them durable", "prepare a spare segment", "give it its name". Operations are submitted,
-//!   complete in any order, and buffers come back with the result. The commit path needs only
-//!   this.
+//! - [`Storage`] is the blocking plane of one directory: names, positional reads and writes, locks.
+//!   Recovery, readers and tools need only this.
+//! - [`IoQueue`] is the completion plane, used by one thread: "write these blocks, then make them
+//!   durable", "prepare a spare segment", "give it its name". Operations are submitted, complete in
+//!   any order, and return their buffers. The commit path needs only this.
 //!
-//! [`StdStorage`] is the storage of every platform. Queues are [`StdQueue`] on every platform and
-//! `UringQueue` on Linux; [`open_queue`] chooses, and says why. The engine sees the traits alone,
-//! so a simulated disk can take their place.
+//! The engine knows only the two traits. The modules behind them:
 //!
-//! What every implementation of [`IoQueue`] owes the engine:
+//! | module | has |
+//! |---|---|
+//! | `op` | the operations and completions of a queue; [`Strategy`], [`Blocks`] |
+//! | `portable/` | [`StdStorage`] and [`StdQueue`], on every platform |
+//! | `uring/` | `UringQueue`, on Linux: the unsafe island |
+//! | `file_worker` | the preallocation thread and the metadata thread of both queues |
+//! | `select`, `probe/` | [`open_queue`]: which backend and strategy run, by trying them |
+//! | `backend` | the options of that choice, and its report |
+//! | `sim/` | a simulated disk, for tests of power cuts and failing I/O |
+//! | `mem`, `refuse` | for unit tests: a directory in memory, refusals of the kernel |
 //!
-//! 1. Every submitted operation completes exactly once, with its token and with the buffer that
-//!    was moved in, unless the buffer cannot be known to be free (then it is leaked, never freed).
-//! 2. `Ok` for a [`Op::Write`] with a [`Strategy`] means that all `len` bytes are on stable
+//! Every implementation of [`IoQueue`] guarantees to the engine:
+//!
+//! 1. Every submitted operation completes exactly once, with its token and with the buffer that was
+//!    moved in. A buffer that cannot be known to be free is leaked instead, and never freed.
+//! 2. `Ok` for an [`Op::Write`] with a [`Strategy`] means that all `len` bytes are on stable
 //!    storage; without one, that the operating system has all of them. A short write is an error.
-//!    That holds through the page cache only while no other operation that syncs the file is in
-//!    flight: the system tells the failed writeback of a page to one of them. The engine sees to
-//!    it.
-//! 3. `Ok` for [`Op::Sync`] means that every write to that file that had *completed* before the
-//!    sync was submitted is on stable storage. (A strategy that syncs the whole file gives the
-//!    same for the other writes; [`Strategy::syncs_file`] tells.)
-//! 4. `Ok` for [`FileOp::Install`] means that the new name is on stable storage.
+//!    Through the page cache this holds only while no other operation that syncs the file is in
+//!    flight, because the system reports the failed writeback of a page to one of them only. The
+//!    engine keeps to that.
+//! 3. `Ok` for an [`Op::Sync`] means that every write to that file that had *completed* before the
+//!    sync was submitted is on stable storage. A strategy that syncs the whole file
+//!    ([`Strategy::syncs_file`]) gives the same for other writes.
+//! 4. `Ok` for a [`FileOp::Install`] means that the new name is on stable storage.
 //! 5. Nothing is retried after a failed write or sync.
-//! 6. Dropping a queue waits for what is in flight.
+//! 6. Dropping a queue waits for the operations in flight.
 //!
 //! Threading: a queue belongs to the thread that made it; only its [`Wake`] crosses threads.
 
@@ -90,25 +99,25 @@ pub trait Storage: Send + Sync + fmt::Debug {
     /// The directory, for messages.
     fn dir(&self) -> &Path;
 
-    /// The path by which the operating system finds `name` in this very directory, also after it
-    /// was renamed. [`dir`](Self::dir) is for messages.
+    /// The path by which the operating system finds `name` in this very directory, even after the
+    /// directory was renamed. [`dir`](Self::dir) is for messages.
     fn real_path(&self, name: &str) -> PathBuf {
         self.dir().join(name)
     }
 
-    /// From now on [`check_place`](Self::check_place) also asks whether `name` is still that of the
-    /// file which has it now. Where that cannot be told, nothing is asked.
+    /// From now on [`check_place`](Self::check_place) also checks that `name` still leads to the
+    /// file that has it now. A storage that cannot tell checks nothing.
     fn must_keep(&self, name: &str) -> Result<()> {
         let _not_asked = name;
         Ok(())
     }
 
-    /// That the path of the directory still leads to it: whoever looks for the log there next time
+    /// Checks that the path of the directory still leads to it, so that the next open of the log
     /// finds what is written here now.
     ///
     /// # Errors
     ///
-    /// [`Error::Io`] if there is no such directory any more, or another one.
+    /// [`Error::Io`] if the directory is gone or another one has its path.
     fn check_place(&self) -> Result<()> {
         Ok(())
     }
@@ -119,8 +128,8 @@ pub trait Storage: Send + Sync + fmt::Debug {
     /// Opens a file.
     fn open(&self, name: &str, access: Access) -> Result<Box<dyn StorageFile>>;
 
-    /// Gives the file `from` the name `to`, in place of a file of that name if there is one.
-    /// Durable only after [`sync_dir`](Self::sync_dir).
+    /// Renames the file `from` to `to`, replacing a file of that name. Durable only after
+    /// [`sync_dir`](Self::sync_dir).
     fn rename(&self, from: &str, to: &str) -> Result<()> {
         let _refused = (from, to);
         Err(Error::ReadOnly)
@@ -137,14 +146,13 @@ pub trait Storage: Send + Sync + fmt::Debug {
         Err(Error::ReadOnly)
     }
 
-    /// Makes the directory's own name durable, whoever made it: what is in it must be found after
-    /// a loss of power.
+    /// Makes the directory's own name durable, so that its content is found after a loss of power.
     fn sync_parent(&self) -> Result<()> {
         Ok(())
     }
 
-    /// Takes the exclusive lock `name` until the returned guard is dropped, or says who has it
-    /// ([`Error::Locked`]). Never waits.
+    /// Takes the exclusive lock `name` until the returned guard is dropped. Never waits: if another
+    /// process has the lock, the error names it ([`Error::Locked`]).
     fn lock(&self, name: &str) -> Result<Box<dyn LockGuard>> {
         let _refused = name;
         Err(Error::ReadOnly)
@@ -167,17 +175,17 @@ pub enum Access {
 
 /// An open file of a [`Storage`]: positional, shared between threads.
 ///
-/// One that is only read leaves out what would change it: that says [`Error::ReadOnly`] then.
+/// The methods that change the file are optional; by default they return [`Error::ReadOnly`].
 pub trait StorageFile: Send + Sync + fmt::Debug {
     /// The file's length in bytes.
     fn bytes(&self) -> Result<u64>;
 
-    /// Reads into `buf` from `offset`; returns how many bytes, fewer than asked for only at the
-    /// end of the file.
+    /// Reads into `buf` from `offset`; returns how many bytes were read. That is fewer than asked
+    /// for only at the end of the file.
     fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<usize>;
 
-    /// Where, from `from` on, the next bytes are that may be other than zeros; `None` if there are
-    /// none up to the end of the file. It need not know, and may say `from`.
+    /// The offset of the next bytes at or after `from` that may differ from zero; `None` if there
+    /// are none up to the end of the file. A file that does not know returns `from`.
     fn next_data(&self, from: u64) -> Result<Option<u64>> {
         Ok(Some(from))
     }
@@ -188,58 +196,57 @@ pub trait StorageFile: Send + Sync + fmt::Debug {
         Err(Error::ReadOnly)
     }
 
-    /// Writes zeros from `from` to `to` with large plain writes, so that those blocks are really
-    /// there: no later write to them allocates or extends.
+    /// Writes zeros from `from` to `to` with large plain writes, which allocates those blocks: no
+    /// later write to them allocates or extends.
     fn write_zeros(&self, from: u64, to: u64) -> Result<()> {
         let _refused = (from, to);
         Err(Error::ReadOnly)
     }
 
-    /// Extends the file to `bytes` and reserves the room for what it did not have, without writing
-    /// it: it reads as zeros. False where that cannot be done; then nothing changed.
+    /// Extends the file to `bytes` and reserves the blocks that it lacks without writing them; they
+    /// read as zeros. Returns false, and changes nothing, if the file system cannot reserve.
     fn reserve(&self, bytes: u64) -> Result<bool> {
         let _none = bytes;
         Ok(false)
     }
 
-    /// Cuts or extends the file to `bytes`.
+    /// Shortens or extends the file to `bytes`.
     fn set_bytes(&self, bytes: u64) -> Result<()> {
         let _refused = bytes;
         Err(Error::ReadOnly)
     }
 
-    /// Takes the exclusive lock of the file until the returned guard is dropped, or says that
-    /// somebody has it ([`Error::Locked`]), or that its name has gone to another file, which is the
-    /// same. Never waits, and keeps nobody away who only reads. `None` where a file cannot be
-    /// locked like that.
+    /// Takes the exclusive lock of the file until the returned guard is dropped. Never waits, and
+    /// never keeps readers out. [`Error::Locked`] if another writer has the lock, or if the file's
+    /// name leads to another file by now, which means the same. `None` if such a lock does not
+    /// exist here.
     fn lock(&self) -> Result<Option<Box<dyn LockGuard>>> {
         Ok(None)
     }
 
-    /// Makes content and length durable.
+    /// Makes the content and the length durable.
     fn sync(&self) -> Result<()> {
         Err(Error::ReadOnly)
     }
 
-    /// The same file for whoever reads it from its beginning to its end, and while it does not
-    /// change: the disk works ahead of the reads, and the memory of the operating system is left
-    /// alone. `None` where that is not to be had or not worth it.
+    /// The same file, for reading it from beginning to end while it does not change: the disk works
+    /// ahead of the reads, and the page cache is left alone. `None` if unsupported or not worth it.
     fn read_ahead(&self) -> Option<Arc<dyn StorageFile>> {
         None
     }
 
-    /// Whether the file has got another name since it was opened, and perhaps other content. One
-    /// that was removed has no name. True where that cannot be told.
+    /// Whether the file was renamed since it was opened, so it may have other content by now. A
+    /// removed file was not renamed. True if that cannot be told.
     fn is_renamed(&self) -> Result<bool> {
         Ok(true)
     }
 
-    /// Forgets what the operating system has cached of the file, as far as it can, so that the
-    /// next reads come from the device. Only a hint.
+    /// Asks the operating system to drop what it caches of the file, so that the next reads come
+    /// from the device. Only a hint.
     fn drop_cache(&self) {}
 }
 
-/// The completion-shaped plane; see the module's numbered obligations.
+/// The completion plane. The module numbers what an implementation guarantees.
 ///
 /// ```
 /// # #[cfg(feature = "internals")] {
@@ -269,10 +276,10 @@ pub trait StorageFile: Send + Sync + fmt::Debug {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub trait IoQueue {
-    /// Hands over an operation. It may start now or at the next [`wait`](Self::wait).
+    /// Submits an operation. It may start now or at the next [`wait`](Self::wait).
     fn submit(&mut self, token: u64, op: Op);
 
-    /// Starts what was submitted, as far as that can be done without waiting for the disk.
+    /// Starts the submitted operations, as far as possible without waiting for the disk.
     ///
     /// # Errors
     ///
@@ -281,23 +288,23 @@ pub trait IoQueue {
         Ok(())
     }
 
-    /// Starts what was submitted, and blocks until something completed, someone called
-    /// [`Wake::wake`], or `timeout` passed (`None`: for ever). Appends what completed to `done`.
-    /// May return early with nothing.
+    /// Starts the submitted operations and blocks until one completed, another thread called
+    /// [`Wake::wake`], or `timeout` passed (`None`: for ever). Appends the completions to `done`. May
+    /// return early without any.
     ///
     /// # Errors
     ///
-    /// When the queue itself failed: nothing can be submitted any more, and what was in flight
-    /// may never complete.
+    /// If the queue itself failed. Then it accepts nothing more, and operations in flight may never
+    /// complete.
     fn wait(&mut self, timeout: Option<Duration>, done: &mut Vec<Completion>) -> Result<()>;
 
     /// How many operations were submitted and have not completed.
     fn in_flight(&self) -> usize;
 
-    /// What makes [`wait`](Self::wait) return, from any thread.
+    /// Makes [`wait`](Self::wait) return, from any thread.
     fn waker(&self) -> Arc<dyn Wake>;
 
-    /// An open file for blocking writes beside the queue, where the backend has that.
+    /// An open file for blocking writes beside the queue, if the backend supports that.
     fn commit_file(&self, file: FileId) -> Option<Arc<dyn CommitFile>> {
         let _none = file;
         None
@@ -330,11 +337,12 @@ impl IoQueue for Box<dyn IoQueue> {
     }
 }
 
-/// A file of an [`IoQueue`] that any thread may write to, blocking, while no operation of the
-/// queue is in flight on it. It writes as the queue does: around the page cache or through it.
+/// A file of an [`IoQueue`] that any thread may write to, blocking, while the queue has no operation
+/// in flight on it. It writes as the queue does: around the page cache or through it.
 pub trait CommitFile: Send + Sync + fmt::Debug {
-    /// Writes all of `data` at `offset`, and makes it durable if a strategy is given: `Dsync` with
-    /// one call, the others with a write and a sync. Both are multiples of the backend's unit.
+    /// Writes all of `data` at `offset`, and makes it durable if a strategy is given: `Dsync` in one
+    /// call, the others by a write and a sync. The offset and the length of `data` are multiples of
+    /// the backend's unit.
     ///
     /// # Errors
     ///
@@ -344,6 +352,6 @@ pub trait CommitFile: Send + Sync + fmt::Debug {
 
 /// Makes an [`IoQueue::wait`] return, now or the next time it is called.
 pub trait Wake: Send + Sync {
-    /// Wakes the queue's thread. Calls before it waits are not lost and may be merged.
+    /// Wakes the queue's thread. A call before the thread waits is not lost; several may be merged.
     fn wake(&self);
 }

@@ -1,4 +1,4 @@
-//! What an [`IoQueue`](crate::io::IoQueue) is asked to do, and what it answers.
+//! The operations of an [`IoQueue`](crate::io::IoQueue), their completions, and the strategies.
 
 use std::fmt;
 
@@ -6,11 +6,12 @@ use crate::buf::AlignedBuf;
 use crate::error::Result;
 use crate::mutation::mutated;
 
-/// An open file of an [`IoQueue`], by the number that the engine gave it.
+/// The number that the engine gave to an open file of an `IoQueue`.
 pub type FileId = u64;
 
-/// What a spare has before the first batch is written to it. Either way it reads as zeros, and
-/// what a reused file has already is kept.
+/// How the blocks of a spare segment are allocated before the first batch is written to it.
+///
+/// Either way the spare reads as zeros, and a reused file keeps the blocks that it has.
 ///
 /// ```
 /// use ringwal::{Blocks, Log};
@@ -22,32 +23,32 @@ pub type FileId = u64;
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Blocks {
-    /// All of its bytes are written and synced, so that later writes are pure overwrites and
-    /// their syncs write nothing but data. That takes as many bytes of zeros.
+    /// All bytes are written as zeros and synced. Later writes are pure overwrites, and their syncs
+    /// write only data. The cost is one write of the whole segment.
     Written,
-    /// Room for all of its bytes is reserved, durably. No zeros are written, but the sync after
-    /// a first write to a block has metadata to write as well. [`Written`](Self::Written) where
-    /// the file system cannot reserve.
+    /// Room for all bytes is reserved durably and no zeros are written. The sync after the first
+    /// write to a block also writes metadata. Where the file system cannot reserve, this is
+    /// [`Written`](Self::Written).
     Reserved,
-    /// It is just there and grows as it is written.
+    /// Nothing is allocated; the file grows as it is written.
     AsTheyCome,
 }
 
-/// Something for an [`IoQueue`] to do.
+/// An operation for an `IoQueue`.
 #[derive(Debug)]
 pub enum Op {
-    /// Writes `buf[..len]` at `offset`; `len` and `offset` are multiples of the unit that the
-    /// backend stated. With `sync`, completes when it is durable.
+    /// Writes `buf[..len]` at `offset`. Both `len` and `offset` are multiples of the backend's unit.
+    /// With `sync`, it completes once the bytes are durable.
     Write {
         /// An open file.
         file: FileId,
-        /// Where in the file, in bytes.
+        /// The offset in the file, in bytes.
         offset: u64,
-        /// The bytes; given back with the completion.
+        /// The bytes; the completion returns the buffer.
         buf: AlignedBuf,
-        /// How many of them.
+        /// How many bytes of the buffer to write.
         len: usize,
-        /// How to make them durable; `None` leaves that to a later [`Op::Sync`].
+        /// How to make the bytes durable; `None` leaves that to a later [`Op::Sync`].
         sync: Option<Strategy>,
     },
     /// Makes every completed write to the file durable.
@@ -55,38 +56,38 @@ pub enum Op {
         /// An open file.
         file: FileId,
     },
-    /// Makes, names, seals or removes a file, beside the writes.
+    /// Creates, names, seals or removes a file, beside the writes.
     File(FileOp),
 }
 
-/// What happens to a file off the commit path.
+/// An operation on a file off the commit path.
 #[derive(Clone, Debug)]
 pub enum FileOp {
-    /// Makes a spare segment: a file called `name`, from the retired file `reuse` if that is
-    /// given, else new, whose blocks are as `blocks` says. It is open as `file` from then on. On
-    /// failure nothing of it is left.
+    /// Prepares a spare segment: a file called `name`, made from the retired file `reuse` if given,
+    /// with its blocks allocated as `blocks` says. From then on it is open as `file`. A failure
+    /// leaves nothing of it.
     Prepare {
-        /// The number by which later operations name the file.
+        /// The number of the file in later operations.
         file: FileId,
         /// The name of the spare.
         name: String,
-        /// A retired file to take instead of a new one.
+        /// A retired file to rename instead of creating a new one.
         reuse: Option<String>,
         /// The length to give it.
         bytes: u64,
-        /// What it is to have before the first write.
+        /// How its blocks are allocated.
         blocks: Blocks,
     },
     /// Gives an open spare its segment name, durably.
     Install {
         /// The open file.
         file: FileId,
-        /// Its name so far.
+        /// Its current name.
         from: String,
-        /// Its name from now on.
+        /// Its new name.
         to: String,
     },
-    /// Cuts an open segment to `bytes`, syncs and closes it.
+    /// Shortens an open segment to `bytes`, syncs it and closes it.
     Seal {
         /// The open file.
         file: FileId,
@@ -95,7 +96,7 @@ pub enum FileOp {
         /// The length it keeps.
         bytes: u64,
     },
-    /// Closes and removes a spare that is not needed.
+    /// Closes and removes a spare that is no longer needed.
     Discard {
         /// The open file.
         file: FileId,
@@ -105,7 +106,7 @@ pub enum FileOp {
 }
 
 impl FileOp {
-    /// The file that the queue writes to no more.
+    /// The file that the operation closes.
     pub(crate) fn closes(&self) -> Option<FileId> {
         match self {
             FileOp::Seal { file, .. } | FileOp::Discard { file, .. } => Some(*file),
@@ -120,12 +121,12 @@ impl From<FileOp> for Op {
     }
 }
 
-/// The end of an operation.
+/// The result of an operation.
 #[derive(Debug)]
 pub struct Completion {
     /// The token that the operation was submitted with.
     pub token: u64,
-    /// How it went. An error names the root cause, never a cancelled follower.
+    /// Success, or the root cause of the failure: never the cancellation that follows from it.
     pub result: Result<()>,
     /// The buffer of a write.
     pub buf: Option<AlignedBuf>,
@@ -133,8 +134,8 @@ pub struct Completion {
 
 /// How a batch becomes durable.
 ///
-/// None is the fastest everywhere: it depends on the drive, the file system, the number of
-/// appenders and what else the machine does.
+/// None is the fastest everywhere. The speed depends on the drive, the file system, the number of
+/// appenders and the other load of the machine.
 ///
 /// ```
 /// use ringwal::{BackendKind, Log, Strategy};
@@ -150,12 +151,12 @@ pub struct Completion {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Strategy {
-    /// A ring write linked to a ring fdatasync: one submission, no thread waits in between.
+    /// A ring write linked to a ring fdatasync: one submission, and no thread waits in between.
     LinkedFsync,
-    /// One write with `RWF_DSYNC`: cheap where the drive has no volatile cache or knows FUA.
+    /// One write with `RWF_DSYNC`. Cheap if the drive has no volatile cache or supports FUA.
     Dsync,
-    /// A write, and when it is done a blocking fdatasync on the thread that owns the queue. The
-    /// only one of the std backend.
+    /// A write, followed by a blocking fdatasync on the thread that owns the queue. The only
+    /// strategy of the std backend.
     WriteThenSync,
 }
 
@@ -164,17 +165,17 @@ impl Strategy {
     pub const ALL: [Strategy; 3] =
         [Strategy::LinkedFsync, Strategy::Dsync, Strategy::WriteThenSync];
 
-    /// Whether the sync covers all of the file's completed writes, not only its own.
+    /// Whether the sync covers all completed writes of the file, not only its own.
     pub fn syncs_file(self) -> bool {
         !matches!(self, Strategy::Dsync) || mutated("dsync_covers_file")
     }
 
-    /// To be chosen, it must take less than this share of the time of a write and a sync.
+    /// To be chosen, the strategy must take less than this share of the time of write-then-sync.
     ///
-    /// A linked sync runs on a worker of the kernel, which waits for a processor like everyone
-    /// else, and appenders cannot do it by themselves. A durable write through a ring completes on
-    /// a queue of the kernel that is bound to one processor, and it collapses when that one is
-    /// busy. So either has to win by a factor of two.
+    /// A linked sync runs on a kernel worker, which competes for a processor, and an appender cannot
+    /// do it inline. A durable write through a ring completes on a kernel queue that is bound to one
+    /// processor, and its speed collapses when that processor is busy. So either has to win by a
+    /// factor of two.
     pub(crate) fn required_speedup(self) -> f64 {
         match self {
             Strategy::LinkedFsync | Strategy::Dsync => 0.5,
@@ -182,7 +183,7 @@ impl Strategy {
         }
     }
 
-    /// The name that the command and the messages use.
+    /// The name in options of the command and in messages.
     pub fn name(self) -> &'static str {
         match self {
             Strategy::LinkedFsync => "linked",

@@ -1,8 +1,8 @@
-//! Refusals of the kernel, played by a test.
+//! Refusals of the kernel that a test simulates.
 
 use std::io;
 
-/// Where a test can have the ring refused.
+/// The step that a test lets the kernel refuse.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RefuseAt {
     Setup,
@@ -13,12 +13,12 @@ pub(crate) enum RefuseAt {
 
 #[cfg(test)]
 thread_local! {
-    /// What is refused on this thread, with which errno.
+    /// The step that is refused on this thread, and the errno.
     pub(crate) static REFUSE: std::cell::Cell<Option<(RefuseAt, i32)>> =
         const { std::cell::Cell::new(None) };
 }
 
-/// The error that a test asked for at this point.
+/// The error that a test asked for at this step.
 pub(crate) fn refused_by_test(at: RefuseAt) -> Option<io::Error> {
     #[cfg(test)]
     if let Some((asked, errno)) = REFUSE.get()

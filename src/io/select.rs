@@ -1,9 +1,9 @@
-//! Chooses the backend by trying it where the log is, and reports what it found.
+//! Chooses the backend by trying it in the log's directory, and reports what was found.
 //!
-//! A kernel that has io_uring may still refuse it to this process, and a file system may refuse
-//! direct I/O at the first write only. So nothing is concluded from versions: the ring is set up,
-//! asked for its operations, and writes to a small file in the log's directory. Every refusal is
-//! kept, with what to do about it, and never weakens the promise: the std backend makes the same.
+//! A kernel with io_uring may refuse it to this process, and a file system may refuse direct I/O
+//! only at the first write. So versions decide nothing: the ring is set up, asked for its
+//! operations, and writes to a small file in the log's directory. Every refusal is reported with
+//! advice. A refusal never weakens the guarantee: the std backend gives the same.
 
 #[cfg(not(all(target_os = "linux", feature = "uring")))]
 use std::io;
@@ -20,13 +20,13 @@ use crate::io::{
 
 /// Opens the queue that `options` ask for on `storage`.
 ///
-/// To try io_uring it makes a small file of the name `spare_name` and removes it again; a file of
-/// that name is taken for the leftover of a crash.
+/// The probe of io_uring makes a small file called `spare_name` and removes it. A file of that name
+/// that exists already counts as the leftover of a crash.
 ///
 /// # Errors
 ///
-/// [`Error::BackendRefused`] when io_uring was asked for and is refused; otherwise what the
-/// storage fails with.
+/// [`Error::BackendRefused`] if io_uring was asked for and is refused; otherwise the storage's
+/// error.
 pub fn open_queue(
     storage: Arc<dyn Storage>,
     options: &QueueOptions,
@@ -59,12 +59,12 @@ pub fn open_queue(
         ring_flags: String::new(),
         refused,
         measured: Vec::new(),
-        reason: "the only one of the std backend".to_owned(),
+        reason: "the only one that the std backend has".to_owned(),
     };
     Ok((Box::new(queue), backend))
 }
 
-/// Fails where io_uring is asked for and no ring can be set up, before anything is made on disk.
+/// Fails if io_uring is asked for and no ring can be set up, before anything is created on disk.
 ///
 /// # Errors
 ///
@@ -105,7 +105,7 @@ fn set_up_refusal(_storage: &Arc<dyn Storage>) -> Option<Refusal> {
 #[cfg(not(all(target_os = "linux", feature = "uring")))]
 fn left_out() -> Refusal {
     let (why, advice) = if cfg!(target_os = "linux") {
-        ("this build leaves it out", "build with the feature `uring`")
+        ("this build does not include it", "build with the feature `uring`")
     } else {
         ("it exists on Linux only", "")
     };
@@ -119,7 +119,7 @@ mod tests {
     use crate::io::{Blocks, StdStorage};
 
     #[test]
-    fn std_is_chosen_on_request_and_says_so() {
+    fn std_is_chosen_on_request_and_reported() {
         let dir = tempfile::tempdir().unwrap();
         let options = QueueOptions { kind: BackendKind::Std, ..Default::default() };
         let (_queue, backend) =
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn what_segments_have_is_as_asked_for_or_by_the_file_system_and_said() {
+    fn blocks_follow_the_option_or_the_file_system_and_are_reported() {
         let open = |kind, blocks| {
             let dir = tempfile::tempdir().unwrap();
             let options = QueueOptions { kind, blocks, ..Default::default() };
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_that_is_not_there_is_an_error_and_not_a_refusal() {
+    fn a_missing_directory_is_an_error_and_not_a_refusal() {
         let dir = tempfile::tempdir().unwrap();
         let storage = Arc::new(StdStorage::new(dir.path().join("missing")));
         let opened = open_queue(storage, &QueueOptions::default(), "spare-trial.tmp");
