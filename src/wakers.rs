@@ -59,7 +59,7 @@ impl Wakers {
     /// Wakes all of them. No lock may be held.
     pub(crate) fn wake(self) {
         for (_, waker) in self.waiting {
-            let _wakes = Mark::set();
+            let _wakes = WakerMark::set();
             let _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));
         }
     }
@@ -74,17 +74,17 @@ pub(crate) fn may_block() -> Result<()> {
 }
 
 /// Says that a waker runs on this thread.
-struct Mark {
+struct WakerMark {
     before: bool,
 }
 
-impl Mark {
-    fn set() -> Mark {
-        Mark { before: mark::set(true) }
+impl WakerMark {
+    fn set() -> WakerMark {
+        WakerMark { before: mark::set(true) }
     }
 }
 
-impl Drop for Mark {
+impl Drop for WakerMark {
     fn drop(&mut self) {
         mark::set(self.before);
     }

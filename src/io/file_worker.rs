@@ -73,14 +73,14 @@ impl<F: Send + 'static> FileWorker<F> {
         let stop = Arc::new(AtomicBool::new(false));
         let mut file_worker =
             FileWorker { preallocator: None, metadata: None, outcomes, stop, threads: Vec::new() };
-        let preallocator = Worker {
+        let preallocator = WorkerThread {
             storage: storage.clone(),
             open: Some(open),
             wake: wake.clone(),
             outcomes: outcome_sender.clone(),
             stop: file_worker.stop.clone(),
         };
-        let metadata = Worker {
+        let metadata = WorkerThread {
             storage: storage.clone(),
             open: None,
             wake: wake.clone(),
@@ -92,7 +92,7 @@ impl<F: Send + 'static> FileWorker<F> {
         Ok(file_worker)
     }
 
-    fn spawn(&mut self, name: &str, worker: Worker<F>) -> Result<Sender<Job>> {
+    fn spawn(&mut self, name: &str, worker: WorkerThread<F>) -> Result<Sender<Job>> {
         let (sender, jobs) = unbounded();
         let dir = worker.storage.dir().to_path_buf();
         let thread = std::thread::Builder::new()
@@ -131,7 +131,7 @@ impl<F> Drop for FileWorker<F> {
     }
 }
 
-struct Worker<F> {
+struct WorkerThread<F> {
     storage: Arc<dyn Storage>,
     /// Only the preallocation thread opens files for commits.
     open: Option<Opener<F>>,
@@ -140,7 +140,7 @@ struct Worker<F> {
     stop: Arc<AtomicBool>,
 }
 
-impl<F> Worker<F> {
+impl<F> WorkerThread<F> {
     fn run(&self, jobs: &Receiver<Job>) {
         for (token, op, closed) in jobs {
             // The queue counts on an outcome for each job, so a panic becomes one.
@@ -360,14 +360,14 @@ mod tests {
     }
 
     #[derive(Default)]
-    struct Bell {
-        rung: Mutex<u32>,
+    struct WakeCounter {
+        wakes: Mutex<u32>,
         changed: Condvar,
     }
 
-    impl Wake for Bell {
+    impl Wake for WakeCounter {
         fn wake(&self) {
-            *self.rung.lock() += 1;
+            *self.wakes.lock() += 1;
             self.changed.notify_all();
         }
     }
@@ -377,16 +377,16 @@ mod tests {
         std::fs::write(dir.path().join("old"), [1; 100]).unwrap();
         let storage: Arc<dyn Storage> =
             Arc::new(Failing { inner: StdStorage::new(dir.path()), panics });
-        let bell = Arc::new(Bell::default());
-        let wake: Arc<dyn Wake> = bell.clone();
+        let counter = Arc::new(WakeCounter::default());
+        let wake: Arc<dyn Wake> = counter.clone();
         let file_worker = FileWorker::new(&storage, Box::new(|_| Ok(())), &wake).unwrap();
         let count = jobs.len();
         for (token, job) in jobs.into_iter().enumerate() {
             file_worker.start(token as u64, job, None);
         }
-        let mut rung = bell.rung.lock();
-        while (*rung as usize) < count {
-            rung = bell.changed.wait(rung);
+        let mut wakes = counter.wakes.lock();
+        while (*wakes as usize) < count {
+            wakes = counter.changed.wait(wakes);
         }
         let mut outcomes: Vec<_> = std::iter::from_fn(|| file_worker.poll()).collect();
         outcomes.sort_by_key(|outcome| outcome.token);

@@ -16,11 +16,11 @@ use crate::io::{Access, LockGuard, Storage, StorageFile};
 /// The directory. A clone is the same directory.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Memory {
-    inner: Arc<Mutex<Inner>>,
+    inner: Arc<Mutex<MemoryInner>>,
 }
 
 #[derive(Debug, Default)]
-struct Inner {
+struct MemoryInner {
     files: BTreeMap<String, Arc<Mutex<Vec<u8>>>>,
     changes: Vec<String>,
     /// How many further changes succeed; every change after them fails.
@@ -75,7 +75,7 @@ impl Memory {
         copy
     }
 
-    fn inner(&self) -> MutexGuard<'_, Inner> {
+    fn inner(&self) -> MutexGuard<'_, MemoryInner> {
         self.inner.lock()
     }
 

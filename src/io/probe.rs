@@ -216,7 +216,8 @@ fn attempt(
             return None;
         }
     }
-    let mut probe = Writes { queue: &mut queue, unit: unit.unwrap_or(BUF_ALIGN as u64), next: 0 };
+    let mut probe =
+        ProbeWriter { queue: &mut queue, unit: unit.unwrap_or(BUF_ALIGN as u64), next: 0 };
     let mut usable = Vec::new();
     let started = Instant::now();
     for &strategy in wanted {
@@ -258,14 +259,14 @@ fn attempt(
 }
 
 /// The probe's writes, each to the next unit of the file.
-struct Writes<'a> {
+struct ProbeWriter<'a> {
     queue: &'a mut UringQueue,
     unit: u64,
     next: u64,
 }
 
-impl Writes<'_> {
-    /// Writes one unit durably; returns how long it took.
+impl ProbeWriter<'_> {
+    /// ProbeWriter one unit durably; returns how long it took.
     fn write(&mut self, strategy: Strategy) -> Result<Duration> {
         if let Some(source) = refused_by_test(RefuseAt::TestWrite) {
             return Err(Error::io("write", "", source));

@@ -91,7 +91,7 @@ fn many_writes_in_flight_all_complete_with_their_own_buffers() {
         case.prepare(2, Blocks::Written);
         let sync = Some(case.strategy);
         let rounds = 3 * case.depth as u64 + 5;
-        // Two files, from the last block to the first, far more than fit at once.
+        // Two files, from the last block to the first, with far more writes than fit at once.
         let mut expected = Vec::new();
         for unit in (0..rounds).rev() {
             for file in [1, 2] {
@@ -138,8 +138,8 @@ fn mixed_strategies_and_plain_writes_share_a_queue() {
     });
 }
 
-/// Many small seeded histories of writes and syncs over several files, with wakes in between;
-/// afterwards every file is what a plain array says.
+/// Runs many small seeded histories of writes and syncs over several files, with wakes in between.
+/// Afterwards every file equals a plain array.
 #[test]
 fn any_mix_of_writes_leaves_what_was_written_last() {
     for_every_queue(|mut case| {
@@ -156,7 +156,7 @@ fn any_mix_of_writes_leaves_what_was_written_last() {
         }
         let waker = case.queue.waker();
         for _ in 0..20 {
-            // Blocks of one round are distinct, as their order is not defined.
+            // The blocks of one round are distinct, because their order is not defined.
             let (mut next, mut submitted) = (random(8), 0);
             while next < SEGMENT / UNIT {
                 let (file, units) = (random(3), 1 + random(3).min(SEGMENT / UNIT - next - 1));
@@ -212,12 +212,12 @@ fn a_write_to_a_number_that_is_not_open_gives_the_buffer_back() {
     });
 }
 
-/// No file reaches as far as this write.
+/// The write lies past the largest offset that a file can have.
 #[cfg(target_os = "linux")]
 #[test]
 fn a_failed_write_reports_its_own_error_and_the_name_the_file_has_now() {
     for_every_real_queue(|mut case| {
-        let case::Place::Dir(dir) = &case.place else { return };
+        let case::TestPlace::Dir(dir) = &case.place else { return };
         let dir = dir.path().to_path_buf();
         case.prepare(1, Blocks::Written);
         case.run(FileOp::Install { file: 1, from: spare(1), to: "a.seg".into() }).unwrap();
@@ -251,7 +251,7 @@ fn a_wake_before_the_wait_is_not_lost_and_wakes_are_merged() {
         for _ in 0..3 {
             waker.wake();
             waker.wake();
-            // For ever, unless woken.
+            // Waits for ever unless it is woken.
             case.queue.wait(None, &mut done).unwrap();
         }
         assert!(done.is_empty());
@@ -266,7 +266,7 @@ fn a_wake_from_another_thread_ends_a_wait() {
         std::thread::scope(|scope| {
             scope.spawn(move || {
                 for item in 0..200 {
-                    // The hand-over says that the thread is about to wait.
+                    // The message says that the thread is about to wait.
                     send.send(item).unwrap();
                     waker.wake();
                 }
@@ -342,7 +342,7 @@ fn an_install_does_not_wait_for_a_spare_that_is_being_filled() {
             bytes,
             blocks: Blocks::Written,
         });
-        // Only the install can complete: the other takes for ever.
+        // Only the install can complete: the other operation takes for ever.
         case.run(FileOp::Install { file: 1, from: spare(1), to: "a.seg".into() }).unwrap();
         assert_eq!(case.queue.in_flight(), 1);
         let Case { queue, place, name, .. } = case;

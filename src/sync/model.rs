@@ -113,7 +113,7 @@ pub(crate) mod channel {
     use super::{Condvar, Mutex, MutexGuard};
 
     #[derive(Debug)]
-    struct State<T> {
+    struct ChannelState<T> {
         messages: VecDeque<T>,
         has_sender: bool,
         has_receiver: bool,
@@ -121,12 +121,12 @@ pub(crate) mod channel {
 
     #[derive(Debug)]
     struct Channel<T> {
-        state: Mutex<State<T>>,
+        state: Mutex<ChannelState<T>>,
         changed: Condvar,
     }
 
     impl<T> Channel<T> {
-        fn state(&self) -> MutexGuard<'_, State<T>> {
+        fn state(&self) -> MutexGuard<'_, ChannelState<T>> {
             self.state.lock()
         }
     }
@@ -139,7 +139,8 @@ pub(crate) mod channel {
 
     pub(crate) fn unbounded<T>() -> (Sender<T>, Receiver<T>) {
         let (has_sender, has_receiver) = (true, true);
-        let state = Mutex::new(State { messages: VecDeque::new(), has_sender, has_receiver });
+        let state =
+            Mutex::new(ChannelState { messages: VecDeque::new(), has_sender, has_receiver });
         let channel = Arc::new(Channel { state, changed: Condvar::default() });
         (Sender(Arc::clone(&channel)), Receiver(channel))
     }

@@ -1,6 +1,6 @@
-//! Chance that can be repeated: one seed, one sequence.
+//! A repeatable source of chance: one seed, one sequence.
 
-/// SplitMix64: small, seedable, and good enough to choose faults with.
+/// SplitMix64: small, seedable, and good enough to choose faults.
 #[derive(Clone, Debug)]
 pub(super) struct Dice(u64);
 
@@ -22,7 +22,7 @@ impl Dice {
         (self.next() % bound as u64) as usize
     }
 
-    /// True for `percent` of a hundred.
+    /// True with a chance of `percent` in a hundred.
     pub(super) fn percent(&mut self, percent: u32) -> bool {
         self.next() % 100 < u64::from(percent)
     }

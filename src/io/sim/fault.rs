@@ -1,13 +1,13 @@
-//! What can be made to fail on a simulated disk, and when: [`SimFault`].
+//! The faults of a simulated disk, and when they strike: [`SimFault`].
 
 use std::fmt;
 use std::io;
 
-/// What goes wrong in a call; [`SimDisk::fail_at`](super::SimDisk::fail_at) and
-/// [`SimDisk::fail_from`](super::SimDisk::fail_from) say when.
+/// A fault of a call. [`SimDisk::fail_at`](super::SimDisk::fail_at) and
+/// [`SimDisk::fail_from`](super::SimDisk::fail_from) say when it strikes.
 ///
-/// A log survives all of them but the last three, of which it detects what can be detected; see
-/// the [module](super).
+/// A log survives all faults but the last three, wrong reads, which it detects wherever anything
+/// can detect them; see the [module](super).
 ///
 /// ```
 /// use ringwal::{Error, Log, SimDisk, SimFault};
@@ -23,25 +23,25 @@ use std::io;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum SimFault {
-    /// Any call fails with this errno. What a write or a sync that failed was about is then as
-    /// after a crash, and later syncs say that all is well.
+    /// Any call fails with this errno. The bytes of a write or a sync that failed are then as after a
+    /// crash, while later syncs succeed.
     Errno(i32),
-    /// A call that needs a descriptor gets none, as all are in use. After the opening nothing that
-    /// leads to an acknowledgement may need one.
+    /// A call that needs a descriptor gets none, because all are in use. Once a log is open, nothing
+    /// that leads to an acknowledgement may need one.
     NoDescriptor,
     /// The power goes out in the middle of any call.
     PowerCut,
-    /// A write ends short: its beginning is there, its end is not.
+    /// A write ends short: only its beginning was written.
     ShortWrite,
     /// A write or a sync of the commit path is cancelled before it begins.
     Cancelled,
-    /// A write is done, and the sync that is linked to it is cancelled.
+    /// A write completes, and the sync that is linked to it is cancelled.
     CutChain,
-    /// The kernel answers with this errno when the queue waits for it. `EAGAIN`, `EBUSY` and
-    /// `EINTR` are harmless unless they do not end; any other is the end of the queue.
+    /// The kernel answers with this errno when the queue waits for it. `EAGAIN`, `EBUSY` and `EINTR`
+    /// are harmless unless they persist; any other ends the queue.
     Enter(i32),
-    /// A read gets one sector with wrong bytes: one bit, a part, or all of it. For good means
-    /// that this sector is read like that until it is written again; the same for the next two.
+    /// A read gets one sector with wrong bytes: in one bit, in a part, or in all of it. A permanent
+    /// fault of this kind, or of the next two, gives these bytes until the sector is written again.
     RottenRead,
     /// A read gets one sector as it was before it was last written.
     StaleRead,
@@ -50,12 +50,12 @@ pub enum SimFault {
 }
 
 impl SimFault {
-    /// Whether it is a read that gives wrong bytes.
+    /// Whether the fault is a read that returns wrong bytes.
     pub fn is_of_read(self) -> bool {
         matches!(self, SimFault::RottenRead | SimFault::StaleRead | SimFault::MisdirectedRead)
     }
 
-    /// Whether it can happen in such a call.
+    /// Whether the fault can strike such a call.
     fn hits(self, call: Call) -> bool {
         match self {
             SimFault::Errno(_) | SimFault::PowerCut => call != Call::Enter,
@@ -70,7 +70,7 @@ impl SimFault {
         }
     }
 
-    /// What the caller is told.
+    /// The error of the call.
     pub(super) fn error(self) -> io::Error {
         match self {
             SimFault::Errno(errno) | SimFault::Enter(errno) => io::Error::from_raw_os_error(errno),
@@ -103,12 +103,12 @@ impl fmt::Display for SimFault {
     }
 }
 
-/// The calls, as far as faults tell them apart.
+/// The classes of calls that faults distinguish.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Call {
-    /// It takes a descriptor.
+    /// A call that takes a descriptor.
     Open,
-    /// A read that gives bytes.
+    /// A read that returns bytes.
     Read,
     /// A write of the blocking plane.
     Write,
@@ -122,9 +122,9 @@ pub(super) enum Call {
 
 /// A fault that is due.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Plan {
+pub(super) struct PlannedFault {
     fault: SimFault,
-    /// How many calls that it could hit it leaves alone.
+    /// How many calls that it could strike it still spares.
     left: u64,
     for_good: bool,
 }
@@ -136,24 +136,23 @@ pub(super) struct Struck {
     pub(super) for_good: bool,
 }
 
-/// All faults that are due, and what those before them hit.
+/// The faults that are due, and a line for each fault that struck.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Plans {
-    plans: Vec<Plan>,
+pub(super) struct PlannedFaults {
+    plans: Vec<PlannedFault>,
     pub(super) struck: Vec<String>,
 }
 
-impl Plans {
+impl PlannedFaults {
     pub(super) fn add(&mut self, left: u64, fault: SimFault, for_good: bool) {
-        self.plans.push(Plan { fault, left, for_good });
+        self.plans.push(PlannedFault { fault, left, for_good });
     }
 
     pub(super) fn clear(&mut self) {
         self.plans.clear();
     }
 
-    /// The fault that strikes this call, if there is one; of several, the first that was asked
-    /// for.
+    /// The fault that strikes this call, if one does; of several, the one that was added first.
     pub(super) fn strike(&mut self, call: Call, what: impl Fn() -> String) -> Option<Struck> {
         let mut struck = None;
         self.plans.retain_mut(|plan| {
@@ -165,11 +164,11 @@ impl Plans {
                 return true;
             }
             if struck.is_some() {
-                // It comes at the next call.
+                // This one strikes the next call.
                 return true;
             }
             struck = Some(Struck { fault: plan.fault, for_good: plan.for_good });
-            // A sector that is read wrong for good is remembered as such.
+            // A permanent wrong read is kept in the file, for its sector alone.
             plan.for_good && !plan.fault.is_of_read()
         });
         let struck = struck?;

@@ -1,20 +1,20 @@
-//! A file of a simulated disk: as it is seen, as it is on stable storage, and the changes in
-//! between.
+//! A file of a simulated disk: its content as readers see it, its content on stable storage, and the
+//! changes between the two.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
 
 use super::dice::Dice;
 
-/// What is written or not as a whole, or is garbage.
+/// The unit of a torn write: after a crash each sector is old, new or garbage as a whole.
 pub(super) const SECTOR_BYTES: usize = 512;
 
-/// A change of a file that stable storage need not have.
+/// A change of a file that is not known to be on stable storage.
 #[derive(Clone, Debug)]
-pub(super) struct Pending {
+pub(super) struct PendingChange {
     pub(super) id: u64,
     pub(super) change: Change,
-    /// When it completed; one in flight is not seen yet.
+    /// When it completed. Readers do not see a change in flight.
     pub(super) completed: Option<u64>,
     /// It failed, or a sync of it did: no later sync makes it durable.
     pub(super) lost: bool,
@@ -22,7 +22,7 @@ pub(super) struct Pending {
 
 #[derive(Clone, Debug)]
 pub(super) enum Change {
-    /// `live` tells for each sector whether no later durable write went over it.
+    /// `live` tells for each sector that no later durable write has overwritten it.
     Write {
         offset: usize,
         data: Vec<u8>,
@@ -37,7 +37,7 @@ impl Change {
         Change::Write { offset, data, live: vec![true; sectors] }
     }
 
-    /// The bytes that are written, or none.
+    /// The range of bytes that it writes; empty for a change of the length.
     fn range(&self) -> Range<usize> {
         match self {
             Change::Write { offset, data, .. } => *offset..*offset + data.len(),
@@ -57,7 +57,7 @@ impl Change {
         }
     }
 
-    /// Marks the sectors that `newer` writes as decided.
+    /// Marks the sectors that `newer` overwrote durably: this change no longer decides them.
     fn outlived_by(&mut self, newer: &Change) {
         let (Change::Write { offset, live, .. }, Change::Write { offset: at, data, .. }) =
             (self, newer)
@@ -72,16 +72,16 @@ impl Change {
     }
 }
 
-/// How a crash treats what was not durable.
+/// The chances by which a crash decides about changes that were not durable.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Mood {
-    /// Of a hundred sectors or writes, how many are done.
+    /// The percentage of sectors or writes that are done.
     done: u32,
-    /// Of a hundred that are not done, how many are garbage.
+    /// The percentage of the others that are garbage.
     garbage: u32,
-    /// One outcome for all of a write.
+    /// All sectors of a write share one outcome.
     whole: bool,
-    /// Of a hundred changes of names and lengths, how many are done.
+    /// The percentage of changes of names and lengths that are done.
     pub(super) names: u32,
 }
 
@@ -94,50 +94,50 @@ impl Mood {
     }
 }
 
-/// What becomes of a sector.
+/// The outcome of a sector after a crash.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Fate {
+enum SectorFate {
     Done,
     Dropped,
     Garbage,
 }
 
-fn fate(mood: Mood, dice: &mut Dice) -> Fate {
+fn fate(mood: Mood, dice: &mut Dice) -> SectorFate {
     if dice.percent(mood.done) {
-        Fate::Done
+        SectorFate::Done
     } else if dice.percent(mood.garbage) {
-        Fate::Garbage
+        SectorFate::Garbage
     } else {
-        Fate::Dropped
+        SectorFate::Dropped
     }
 }
 
-/// A file, whatever names it has.
+/// A file, independent of its names.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Inode {
-    /// What a read gives.
+    /// The content that a read returns.
     pub(super) seen: Vec<u8>,
     durable: Vec<u8>,
-    pub(super) pending: Vec<Pending>,
-    /// What sectors were before they were last written.
+    pub(super) pending: Vec<PendingChange>,
+    /// The content of each sector before it was last written.
     before: Vec<u8>,
-    /// What reads get instead of these sectors.
+    /// The bytes that reads get in place of these sectors.
     pub(super) wrong: BTreeMap<usize, Vec<u8>>,
 }
 
 impl Inode {
-    /// A change that is done as far as a reader can tell.
+    /// Adds a change that readers see at once.
     pub(super) fn change(&mut self, id: u64, now: u64, change: Change) {
         self.see(&change);
-        self.pending.push(Pending { id, change, completed: Some(now), lost: false });
+        self.pending.push(PendingChange { id, change, completed: Some(now), lost: false });
     }
 
-    /// A change that is on its way, or that failed.
+    /// Adds a change that is in flight, or that failed.
     pub(super) fn begin(&mut self, id: u64, change: Change, lost: bool) {
-        self.pending.push(Pending { id, change, completed: None, lost });
+        self.pending.push(PendingChange { id, change, completed: None, lost });
     }
 
-    /// A change that was on its way is done.
+    /// Completes a change in flight.
     pub(super) fn complete(&mut self, id: u64, now: u64) {
         let found = self.pending.iter_mut().find(|pending| pending.id == id);
         if let Some(change) = found.map(|pending| {
@@ -148,7 +148,7 @@ impl Inode {
         }
     }
 
-    /// Applies a change to what is seen. What it writes over is right again.
+    /// Applies a change to the content that is seen. Sectors that it writes are read right again.
     fn see(&mut self, change: &Change) {
         let range = change.range();
         let sectors = range.start / SECTOR_BYTES..range.end.div_ceil(SECTOR_BYTES);
@@ -162,13 +162,13 @@ impl Inode {
         change.apply(&mut self.seen);
     }
 
-    /// The bytes that a change on its way writes.
+    /// How many bytes a change writes.
     pub(super) fn bytes_of(&self, id: u64) -> usize {
         let found = self.pending.iter().find(|pending| pending.id == id);
         found.map_or(0, |pending| pending.change.range().len())
     }
 
-    /// Only the first `keep` bytes of a write that was on its way were written.
+    /// Completes a write in flight with its first `keep` bytes only.
     pub(super) fn shorten(&mut self, id: u64, keep: usize, now: u64) {
         let Some(pending) = self.pending.iter_mut().find(|pending| pending.id == id) else {
             return;
@@ -179,12 +179,12 @@ impl Inode {
         self.complete(id, now);
     }
 
-    /// A change that was on its way never began.
+    /// Drops a change that never began.
     pub(super) fn cancel(&mut self, id: u64) {
         self.pending.retain(|pending| pending.id != id);
     }
 
-    /// A sector as it is seen.
+    /// A sector as readers see it.
     pub(super) fn sector(&self, sector: usize) -> Vec<u8> {
         sector_of(&self.seen, sector)
     }
@@ -194,7 +194,7 @@ impl Inode {
         sector_of(&self.before, sector)
     }
 
-    /// A sector, and something is wrong with it.
+    /// A sector with wrong bytes.
     pub(super) fn rotten_sector(&self, sector: usize, dice: &mut Dice) -> Vec<u8> {
         let good = self.sector(sector);
         let mut rotten = good.clone();
@@ -208,10 +208,10 @@ impl Inode {
         rotten
     }
 
-    /// Gives what is seen from `offset` on, but for sectors that are read wrong: for good, or
-    /// `once`.
+    /// Reads the content from `offset` on, with the wrong bytes of sectors that are read wrong:
+    /// permanently, or `once`.
     pub(super) fn read(&self, offset: usize, buf: &mut [u8], once: Option<(usize, Vec<u8>)>) {
-        // Nothing is read behind the end, wherever that begins.
+        // The caller never reads past the end.
         let Some(seen) = self.seen.get(offset..offset.saturating_add(buf.len())) else { return };
         buf.copy_from_slice(seen);
         let once = once.iter().map(|(sector, bytes)| (sector, bytes));
@@ -224,21 +224,21 @@ impl Inode {
         }
     }
 
-    /// A change that was on its way failed.
+    /// Marks a change in flight as failed.
     pub(super) fn lose(&mut self, id: u64) {
         if let Some(pending) = self.pending.iter_mut().find(|pending| pending.id == id) {
             pending.lost = true;
         }
     }
 
-    /// Makes durable what `covered` says, and the lengths before it.
-    pub(super) fn sync(&mut self, covered: impl Fn(&Pending) -> bool) {
-        let goes = |p: &Pending| p.completed.is_some() && !p.lost && covered(p);
+    /// Makes the changes durable that `covered` selects, and the changes of the length before them.
+    pub(super) fn sync(&mut self, covered: impl Fn(&PendingChange) -> bool) {
+        let goes = |p: &PendingChange| p.completed.is_some() && !p.lost && covered(p);
         let last = self.pending.iter().rposition(goes);
         let Some(last) = last else { return };
-        let mut kept: Vec<Pending> = Vec::new();
+        let mut kept: Vec<PendingChange> = Vec::new();
         for (index, pending) in std::mem::take(&mut self.pending).into_iter().enumerate() {
-            // The length that goes to stable storage is the one that the system knows.
+            // A sync writes the length that the system has, so earlier changes of it go along.
             let is_length = matches!(pending.change, Change::Length(_)) && index < last;
             if is_length && pending.lost {
                 continue;
@@ -255,18 +255,18 @@ impl Inode {
         self.pending = kept;
     }
 
-    /// A sync failed: what it covered is marked as clean and is not on stable storage.
-    pub(super) fn fail_sync(&mut self, covered: impl Fn(&Pending) -> bool) {
+    /// Fails a sync: the system marks what it covered as clean, and it is not on stable storage.
+    pub(super) fn fail_sync(&mut self, covered: impl Fn(&PendingChange) -> bool) {
         for pending in &mut self.pending {
             pending.lost |= pending.completed.is_some() && covered(pending);
         }
     }
 
-    /// Decides what became of the changes that `which` names, on stable storage.
-    fn settle(&mut self, mood: Mood, dice: &mut Dice, which: impl Fn(&Pending) -> bool) {
+    /// Decides by chance what stable storage has of the changes that `which` selects.
+    fn settle(&mut self, mood: Mood, dice: &mut Dice, which: impl Fn(&PendingChange) -> bool) {
         let (settled, left) = std::mem::take(&mut self.pending).into_iter().partition(which);
         self.pending = left;
-        let settled: Vec<Pending> = settled;
+        let settled: Vec<PendingChange> = settled;
         for pending in settled {
             match &pending.change {
                 Change::Length(len) => {
@@ -285,7 +285,7 @@ impl Inode {
         }
     }
 
-    /// What is read again comes from stable storage, as far as no change still waits for a sync.
+    /// Lets further reads come from stable storage, except for changes that still wait for a sync.
     pub(super) fn drop_cache(&mut self, dice: &mut Dice) {
         if self.pending.iter().any(|pending| pending.lost) {
             let mood = Mood::roll(dice);
@@ -307,7 +307,7 @@ impl Inode {
         self.seen.clone_from(&self.durable);
     }
 
-    /// The file after the death of the process: what was in flight is done or not.
+    /// The file after the process died: each change in flight is done or not.
     pub(super) fn kill(&mut self, now: u64, dice: &mut Dice) {
         for pending in &mut self.pending {
             if pending.completed.is_none() && !pending.lost {
@@ -320,7 +320,7 @@ impl Inode {
         self.pending.retain(|pending| pending.completed.is_some() || pending.lost);
     }
 
-    /// Changes what is there, as a failing drive does.
+    /// Changes bytes as a failing drive does, for readers and on stable storage.
     pub(super) fn damage(&mut self, offset: usize, bytes: &[u8]) {
         for image in [&mut self.seen, &mut self.durable] {
             let end = (offset + bytes.len()).min(image.len());
@@ -336,7 +336,7 @@ fn sector_of(image: &[u8], sector: usize) -> Vec<u8> {
     image.get(sector * SECTOR_BYTES..end).unwrap_or_default().to_vec()
 }
 
-/// Decides sector by sector what of a write is there.
+/// Decides for each sector of a write whether it is old, new or garbage.
 fn settle_write(
     image: &mut [u8],
     (offset, data, live): (usize, &[u8], &[bool]),
@@ -353,16 +353,16 @@ fn settle_write(
             continue;
         }
         let (from, to) = (start.max(offset), end.min(offset + data.len()));
-        if from < to && fate != Fate::Dropped {
+        if from < to && fate != SectorFate::Dropped {
             image[from..to].copy_from_slice(&data[from - offset..to - offset]);
         }
-        if fate == Fate::Garbage {
+        if fate == SectorFate::Garbage {
             spoil(&mut image[start..end], dice);
         }
     }
 }
 
-/// Replaces a sector or its end, but never a part of an aligned word.
+/// Replaces a sector or its end with garbage, but never a part of an aligned word.
 fn spoil(sector: &mut [u8], dice: &mut Dice) {
     let from = if dice.percent(50) { 0 } else { dice.below(sector.len()) & !7 };
     match dice.below(4) {

@@ -1,52 +1,53 @@
-//! A disk that is simulated, to be cut off at any moment: [`SimDisk`].
+//! A simulated disk, whose power can be cut at any moment: [`SimDisk`].
 //!
-//! It is one directory in memory, made a moment ago, and both planes of I/O, without threads, files
-//! or a clock. Everything that happens by chance follows from one seed. It keeps each file twice,
-//! as a reader sees it and as it is on stable storage; a [`crash`](SimDisk::crash) decides what
-//! became of the difference. What fails, and when, is said by [`SimFault`].
+//! The disk is one new directory in memory with both planes of I/O, without threads, files or a
+//! clock. All chance follows from one seed. The disk keeps the content of each file twice: as
+//! readers see it, and as it is on stable storage. A [`crash`](SimDisk::crash) decides what happens
+//! to the difference. [`SimFault`] lists the faults.
 //!
-//! What a log on it must **survive**, without losing what was acknowledged:
+//! A log on it must **survive** the following without losing an acknowledged record:
 //!
-//! - A power cut at any moment, also in the middle of a call and during recovery. Each 512-byte
-//!   sector that was written and not synced is then as it was, as it was written, or garbage;
-//!   unsynced lengths are there or not; unsynced creations, renames and removals have happened or
-//!   not, each on its own; and unless the directory above was synced, all of it may be gone.
-//! - The death of the process at any moment: what the operating system had stays, and is not
-//!   durable by that.
+//! - A power cut at any moment, even in the middle of a call and during recovery. Each 512-byte
+//!   sector that was written and not synced is then old, new or garbage. Each unsynced change of a
+//!   length, creation, rename and removal has happened or not, on its own. Unless the parent
+//!   directory was synced, everything may be gone.
+//! - The death of the process at any moment. Bytes that the operating system had stay, but do not
+//!   become durable by that.
 //! - Completions that come late and in any order. A sync covers no more than the contract says.
-//! - Operations that fail once or for good, with any errno; that end short; that are cancelled, the
-//!   write, or the sync that is linked to it. What a failed write or sync was about is as after a
-//!   crash, and a later sync says that all is well.
-//! - A kernel that takes nothing in just now (`EAGAIN`, `EBUSY`, `EINTR` from enter).
+//! - Operations that fail once or permanently, with any errno; writes that end short; writes and
+//!   linked syncs that are cancelled. The bytes of a failed write or sync are as after a crash,
+//!   while a later sync succeeds.
+//! - A kernel that is busy (`EAGAIN`, `EBUSY`, `EINTR` from enter).
 //! - A full disk, and a process without descriptors for a while.
-//! - A file `lock` that vanishes, and another writer that comes then.
+//! - A file `lock` that vanishes, followed by another writer.
 //!
-//! What it must **detect**, which is to say an error that names the place, or the right bytes:
+//! A log must **detect** the following: it returns either the right bytes or an error that names the
+//! place:
 //!
-//! - Bytes that were durable and changed ([`damage`](SimDisk::damage)), and reads that are rotten,
-//!   stale or misdirected, once or for good, wherever a later witness proves that what is missing
-//!   had been acknowledged: a later batch or segment, a checkpoint, a clean close.
+//! - Durable bytes that changed ([`damage`](SimDisk::damage)), and reads that are rotten, stale or
+//!   misdirected, once or permanently, wherever a later witness proves that the missing records had
+//!   been acknowledged: a later batch or segment, a checkpoint, a clean close.
 //!
 //! **Out of scope**:
 //!
-//! - A drive that acknowledges a flush and does not do it.
-//! - Sectors that change although nobody wrote to them or next to them within the sector; a sector
-//!   that is torn inside of an aligned 8-byte word; a rename of which only one half survives; a
-//!   write of a dead process that lands after the next one opened the log.
-//! - Damage that has no later witness: of the last batch, it cannot be told from a torn tail, and
-//!   the newest of the two slots of `state` cannot be told from one that was never finished.
-//! - A stale or misdirected sector under [`Log::read`](crate::Log::read), if it has a whole record
-//!   of the same length at the same place: a record says its length and its bytes, and only the
-//!   batch around it says which one it is. Readers and recovery read whole batches.
+//! - A drive that acknowledges a flush without doing it.
+//! - A sector that changes although nothing in it was written; a sector that is torn inside of an
+//!   aligned 8-byte word; a rename of which only one half survives; a write of a dead process that
+//!   lands after the next process opened the log.
+//! - Damage without a later witness. Damage to the last batch looks like a torn tail, and damage to
+//!   the newest slot of `state` like a slot that was never finished.
+//! - A stale or misdirected sector under [`Log::read`](crate::Log::read) that has a whole record of
+//!   the same length at the same place. A record states its length and its bytes, and only the batch
+//!   around it tells which record it is. Readers and recovery read whole batches.
 //!
 //! Numbered properties:
 //!
-//! 1. The same seed and the same calls give the same results (but for the random salts that a log
-//!    writes).
+//! 1. The same seed and the same calls give the same results, except for the random salts that a
+//!    log writes.
 //! 2. After a power cut every call fails, and nothing changes.
-//! 3. A queue behaves as the numbered obligations of [`crate::io`] allow, and no better.
+//! 3. A queue behaves as the numbered guarantees of [`crate::io`] allow, and no better.
 //!
-//! Threading: everything may be called from any thread; only a single thread can be repeated.
+//! Threading: any thread may call anything; only the calls of a single thread are repeatable.
 
 use crate::sync::plain::{Mutex, MutexGuard};
 use std::path::Path;
@@ -56,7 +57,7 @@ use crate::error::{Error, Result};
 
 use dice::Dice;
 use fault::{Call, Struck};
-use state::State;
+use state::DiskState;
 
 pub use fault::SimFault;
 pub(crate) use queue::{SimQueue, SimWake};
@@ -72,8 +73,8 @@ mod tests;
 
 /// A simulated disk. A clone is the same disk.
 ///
-/// A service tests its own use of a log by running it again and again, cutting the power or
-/// letting another call fail each time, until nothing is left to fail:
+/// A service tests its own use of a log by running it again and again. Each time it cuts the power
+/// at the next call or lets that call fail, until no call is left:
 ///
 /// ```
 /// use ringwal::{Error, Log, SimDisk, SimFault};
@@ -88,7 +89,7 @@ mod tests;
 ///     disk.fail_at(at, fault);
 ///     let second = log.append("second");
 ///     if let Err(error) = &second {
-///         // The log is over; the error says what failed, and where.
+///         // The log has stopped; the error says which operation failed, and on which file.
 ///         assert!(matches!(error.root_cause(), Error::Io { .. }), "{error}");
 ///     }
 ///     let nothing_failed = disk.struck().is_empty();
@@ -110,50 +111,50 @@ mod tests;
 /// ```
 #[derive(Clone, Debug)]
 pub struct SimDisk {
-    state: Arc<Mutex<State>>,
+    state: Arc<Mutex<DiskState>>,
     dir: Arc<Path>,
 }
 
 impl SimDisk {
-    /// An empty disk whose chances follow from `seed`.
+    /// An empty disk whose chance follows from `seed`.
     pub fn new(seed: u64) -> SimDisk {
-        SimDisk::of(State::new(Dice::new(seed)))
+        SimDisk::of(DiskState::new(Dice::new(seed)))
     }
 
-    fn of(state: State) -> SimDisk {
+    fn of(state: DiskState) -> SimDisk {
         let dir = Arc::from(state.dir.as_path());
         SimDisk { state: Arc::new(Mutex::new(state)), dir }
     }
 
-    /// Cuts the power now, if that has not happened, and gives the disk as it is when it comes
-    /// back. This one stays without power.
+    /// Cuts the power, unless it is off already, and returns the disk as it is when the power comes
+    /// back. This one stays off.
     pub fn crash(&self) -> SimDisk {
         let mut after = self.leave();
         after.crash();
         SimDisk::of(after)
     }
 
-    /// Kills the process now and gives the disk as the next process finds it: the operating
-    /// system still has everything, also what is not durable. For the dead process the disk stays
-    /// without power.
+    /// Kills the process and returns the disk as the next process finds it: the operating system
+    /// still has everything, including what is not durable. This one, the dead process's, stays
+    /// off.
     pub fn kill(&self) -> SimDisk {
         let mut after = self.leave();
         after.kill();
         SimDisk::of(after)
     }
 
-    /// A disk of its own with the same content, as [`kill`](Self::kill) would leave it; this one
-    /// goes on. For a look at what would happen.
+    /// A separate disk with the content that [`kill`](Self::kill) would leave, to look at what would
+    /// happen. This one goes on.
     pub fn fork(&self) -> SimDisk {
         let mut copy = self.state().clone();
         copy.kill();
         SimDisk::of(copy)
     }
 
-    /// Takes the content out.
-    fn leave(&self) -> State {
+    /// Moves the state out, and turns this disk off.
+    fn leave(&self) -> DiskState {
         let mut state = self.state();
-        let mut after = State::new(state.dice.clone());
+        let mut after = DiskState::new(state.dice.clone());
         std::mem::swap(&mut *state, &mut after);
         state.off = true;
         state.calls = after.calls;
@@ -161,51 +162,51 @@ impl SimDisk {
         after
     }
 
-    /// Lets `fault` happen once: of the calls that it can hit, it leaves `index` alone and strikes
-    /// the next one. Several faults may be due at once.
+    /// Lets `fault` strike once: it spares `index` of the calls that it can strike, and strikes the
+    /// next one. Several faults may be due at once.
     pub fn fail_at(&self, index: u64, fault: SimFault) {
         self.state().plans.add(index, fault, false);
     }
 
-    /// Like [`fail_at`](Self::fail_at), and from then on for good.
+    /// Like [`fail_at`](Self::fail_at), and every such call from then on.
     pub fn fail_from(&self, index: u64, fault: SimFault) {
         self.state().plans.add(index, fault, true);
     }
 
-    /// What the faults struck so far, one line each.
+    /// The calls that faults have struck, one line each.
     pub fn struck(&self) -> Vec<String> {
         self.state().plans.struck.clone()
     }
 
-    /// Lets nothing fail any more, and no read be wrong.
+    /// Removes all faults, and makes all reads right again.
     pub fn heal(&self) {
         let mut state = self.state();
         state.plans.clear();
         state.inodes.iter_mut().for_each(|inode| inode.wrong.clear());
     }
 
-    /// Whether there was a power cut.
+    /// Whether the power is off.
     pub fn is_off(&self) -> bool {
         self.state().off
     }
 
-    /// How many calls there were, of both planes.
+    /// How many calls both planes have had.
     pub fn calls(&self) -> u64 {
         self.state().calls
     }
 
-    /// How many use the disk besides this value: an open log, file or lock is one each at least,
-    /// a clone is one more.
+    /// How many users the disk has besides this value. An open log, file or lock counts as at least
+    /// one; a clone counts as one.
     pub fn users(&self) -> usize {
         Arc::strong_count(&self.state) - 1
     }
 
-    /// The bytes that all files together may have; `None` is no limit.
+    /// Limits the total length of all files in bytes; `None` is no limit.
     pub fn set_capacity(&self, bytes: Option<u64>) {
         self.state().capacity_bytes = bytes;
     }
 
-    /// The unit of writes, a power of two from 512 to 65,536; 512 at first.
+    /// Sets the unit of writes, a power of two from 512 to 65,536; it begins as 512.
     pub fn set_unit(&self, bytes: u64) {
         self.state().unit_bytes = bytes;
     }
@@ -215,19 +216,19 @@ impl SimDisk {
         self.state().names.keys().cloned().collect()
     }
 
-    /// The content of a file as a reader sees it.
+    /// The content of a file as readers see it.
     pub fn content(&self, name: &str) -> Option<Vec<u8>> {
         let state = self.state();
         state.names.get(name).map(|&inode| state.inodes[inode].seen.clone())
     }
 
-    /// How many bytes of the file of a name this process read, in all calls:
-    /// what it read again counts again.
+    /// How many bytes this process has read from the file called `name`. Bytes that are read twice
+    /// count twice.
     pub fn bytes_read(&self, name: &str) -> u64 {
         self.state().bytes_read.get(name).copied().unwrap_or(0)
     }
 
-    /// Changes bytes of a file behind everyone's back, durably, within its length.
+    /// Changes bytes of a file within its length, durably, as a failing drive does.
     pub fn damage(&self, name: &str, offset: u64, bytes: &[u8]) {
         let mut state = self.state();
         if let Some(&inode) = state.names.get(name) {
@@ -235,7 +236,7 @@ impl SimDisk {
         }
     }
 
-    /// Remembers all calls from now on, for [`trace`](Self::trace).
+    /// Records all calls from now on, for [`trace`](Self::trace).
     pub fn start_trace(&self) {
         self.state().trace = Some(Vec::new());
     }
@@ -245,17 +246,17 @@ impl SimDisk {
         self.state().trace.clone().unwrap_or_default()
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, DiskState> {
         self.state.lock()
     }
 
-    /// Counts a call, which may fail. The fault that it fails with comes with the error.
+    /// Counts a call. If it fails, the error comes with the fault that struck it.
     fn call(
         &self,
         op: &'static str,
         name: &str,
         call: Call,
-    ) -> Result<MutexGuard<'_, State>, Failed<'_>> {
+    ) -> Result<MutexGuard<'_, DiskState>, Failed<'_>> {
         let mut state = self.state();
         let fail = |state, source, struck| {
             let error = Error::io(op, self.dir.join(name), source);
@@ -276,7 +277,7 @@ impl SimDisk {
         fail(state, struck.fault.error(), Some(struck))
     }
 
-    /// Enters the kernel; the errno that it answers with, if it does not work.
+    /// Enters the kernel; returns the errno if that fails.
     fn enter(&self) -> Option<i32> {
         match self.state().plans.strike(Call::Enter, || "enter".to_owned())?.fault {
             SimFault::Enter(errno) => Some(errno),
@@ -288,8 +289,8 @@ impl SimDisk {
         Error::io(op, self.dir.join(name), std::io::ErrorKind::NotFound.into())
     }
 
-    /// Fails if the disk has no room for a file to grow to `end`.
-    fn check_room(&self, state: &State, inode: usize, end: usize, name: &str) -> Result<()> {
+    /// Fails if the disk has no room for the file to grow to `end`.
+    fn check_room(&self, state: &DiskState, inode: usize, end: usize, name: &str) -> Result<()> {
         let grown = end.saturating_sub(state.inodes[inode].seen.len()) as u64;
         match state.capacity_bytes {
             Some(capacity) if grown > 0 && state.used_bytes() + grown > capacity => {
@@ -301,11 +302,11 @@ impl SimDisk {
     }
 }
 
-/// A call that failed, and the disk as it is.
+/// A call that failed, and the locked state of the disk.
 struct Failed<'a> {
     error: Error,
-    state: MutexGuard<'a, State>,
-    /// What struck it; `None` if there is no power.
+    state: MutexGuard<'a, DiskState>,
+    /// The fault that struck it; `None` if the power was off.
     struck: Option<Struck>,
 }
 

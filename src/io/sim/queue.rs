@@ -1,7 +1,7 @@
 //! The completion plane of a simulated disk: [`SimQueue`].
 //!
-//! Each wait lets a few of the operations in flight go a step further, chosen by chance. What is
-//! not on the commit path runs through the code that the real backends run, in one step.
+//! Each wait advances a few of the operations in flight by one step, chosen by chance. File
+//! operations run in one step, through the code that the real backends use.
 
 use std::collections::HashMap;
 use std::io::ErrorKind;
@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use super::SimDisk;
 use super::fault::{Call, SimFault};
-use super::inode::{Change, Pending, SECTOR_BYTES};
+use super::inode::{Change, PendingChange, SECTOR_BYTES};
 use super::storage::SimFile;
 use crate::error::{Error, Result};
 use crate::io::backend::fills;
@@ -22,7 +22,7 @@ use crate::io::{
     QueueOptions, Storage, Strategy, Wake,
 };
 
-/// So many times in a row the kernel may be busy, as on a ring.
+/// How many times in a row the kernel may be busy, as on a ring.
 const BUSY_MAX: u32 = 200;
 
 /// An [`IoQueue`] of a [`SimDisk`].
@@ -30,11 +30,11 @@ const BUSY_MAX: u32 = 200;
 pub(crate) struct SimQueue {
     disk: SimDisk,
     files: HashMap<FileId, Open>,
-    flights: Vec<Flight>,
-    /// Around the page cache.
+    in_flight: Vec<InFlight>,
+    /// Writes go around the page cache.
     direct_io: bool,
     wake: Arc<SimWake>,
-    /// How often in a row the kernel was busy.
+    /// How many times in a row the kernel was busy.
     busy: u32,
     failure: Option<i32>,
 }
@@ -46,16 +46,16 @@ struct Open {
 }
 
 #[derive(Debug)]
-struct Flight {
+struct InFlight {
     token: u64,
     submitted: u64,
     work: Work,
-    /// It tells a failure that another sync of its file met.
+    /// The failure of another sync of its file, which this operation has to report.
     owed: Option<Error>,
 }
 
-impl Flight {
-    /// The file that it syncs now.
+impl InFlight {
+    /// The file that it is syncing, if it is at that step.
     fn syncs(&self) -> Option<usize> {
         match &self.work {
             Work::SyncOf { open, .. } | Work::Sync { open } => Some(open.inode),
@@ -88,13 +88,13 @@ enum Work {
 }
 
 impl SimQueue {
-    /// A queue, and what it says of itself.
+    /// A queue and its report.
     pub(crate) fn new(disk: &SimDisk, options: &QueueOptions) -> (SimQueue, Backend) {
-        let (files, flights) = (HashMap::new(), Vec::new());
+        let (files, in_flight) = (HashMap::new(), Vec::new());
         let (disk, wake) = (disk.clone(), Arc::default());
         let unit_bytes = disk.state().unit_bytes;
         let direct_io = options.direct_io;
-        let queue = SimQueue { disk, files, flights, direct_io, wake, busy: 0, failure: None };
+        let queue = SimQueue { disk, files, in_flight, direct_io, wake, busy: 0, failure: None };
         let backend = Backend {
             kind: BackendKind::Std,
             strategy: options.strategy.unwrap_or(Strategy::LinkedFsync),
@@ -111,7 +111,7 @@ impl SimQueue {
         (queue, backend)
     }
 
-    /// What tells whether its owner would sleep.
+    /// Tells whether the owner of the queue sleeps.
     pub(crate) fn sleep(&self) -> Arc<SimWake> {
         Arc::clone(&self.wake)
     }
@@ -120,9 +120,9 @@ impl SimQueue {
         self.disk.state().dice.below(bound)
     }
 
-    /// Lets one operation go on; returns it if it is done.
+    /// Advances one operation; returns its completion if it is done.
     fn advance(&mut self, at: usize) -> Option<Completion> {
-        let Flight { token, submitted, work, owed } = self.flights.swap_remove(at);
+        let InFlight { token, submitted, work, owed } = self.in_flight.swap_remove(at);
         let (result, buf) = match work {
             Work::Write { open, id, end, buf, sync } => {
                 let written = self.disk.finish_write(&open, id, end, sync);
@@ -130,20 +130,20 @@ impl SimQueue {
                     Some(strategy) if written.is_ok() && !is_own_sync(strategy) => {
                         let linked = strategy == Strategy::LinkedFsync;
                         let work = Work::SyncOf { open, id, buf, linked };
-                        self.flights.push(Flight { token, submitted, work, owed });
+                        self.in_flight.push(InFlight { token, submitted, work, owed });
                         return None;
                     }
                     _ => (written, Some(buf)),
                 }
             }
             Work::SyncOf { open, id, buf, linked } => {
-                let covered = |p: &Pending| p.id == id || p.completed < Some(submitted);
+                let covered = |p: &PendingChange| p.id == id || p.completed < Some(submitted);
                 let call = if linked { Call::LinkedSync } else { Call::QueueSync };
                 let synced = self.disk.finish_sync(&open, call, covered);
                 (self.share(open.inode, owed.map_or(synced, Err)), Some(buf))
             }
             Work::Sync { open } => {
-                let covered = |p: &Pending| p.completed < Some(submitted);
+                let covered = |p: &PendingChange| p.completed < Some(submitted);
                 let synced = self.disk.finish_sync(&open, Call::QueueSync, covered);
                 (self.share(open.inode, owed.map_or(synced, Err)), None)
             }
@@ -153,11 +153,11 @@ impl SimQueue {
         Some(Completion { token, result, buf })
     }
 
-    /// Through the page cache the failure of one sync is told by another one of the same file, if
-    /// there is one, and then by that one alone.
+    /// Through the page cache the system may report the failure of one sync to another sync of the
+    /// same file instead. Here it always does, if there is another.
     fn share(&mut self, inode: usize, synced: Result<()>) -> Result<()> {
         let Err(error) = synced else { return Ok(()) };
-        let mut others = self.flights.iter_mut();
+        let mut others = self.in_flight.iter_mut();
         match others.find(|other| !self.direct_io && other.syncs() == Some(inode)) {
             Some(other) => {
                 other.owed = Some(error);
@@ -167,8 +167,8 @@ impl SimQueue {
         }
     }
 
-    /// Enters the kernel; true if it takes nothing in now. What does not end is a failure, which
-    /// stays.
+    /// Enters the kernel; returns true if it is busy. A kernel that stays busy is a failure, which is
+    /// final.
     fn is_busy(&mut self) -> Result<bool> {
         let entered = self.disk.enter();
         let errno = self.failure.or(entered);
@@ -287,7 +287,7 @@ impl SimDisk {
         &self,
         open: &Open,
         call: Call,
-        covered: impl Fn(&Pending) -> bool,
+        covered: impl Fn(&PendingChange) -> bool,
     ) -> Result<()> {
         match self.call("sync", &open.name, call) {
             Ok(mut state) => {
@@ -321,15 +321,15 @@ impl CommitFile for SimCommitFile {
         disk.finish_write(open, id, offset as usize + data.len(), sync)?;
         if sync.is_some_and(|strategy| !is_own_sync(strategy)) {
             let submitted = disk.state().tick();
-            let covered = |p: &Pending| p.id == id || p.completed < Some(submitted);
+            let covered = |p: &PendingChange| p.id == id || p.completed < Some(submitted);
             disk.finish_sync(open, Call::QueueSync, covered)?;
         }
         Ok(())
     }
 }
 
-/// Whether a write is durable in one step, by itself. Said here again, so that an engine that is
-/// wrong about it is found out.
+/// Whether a write is durable in one step. Stated here independently of
+/// [`Strategy::syncs_file`], so that the simulation finds an engine that has it wrong.
 fn is_own_sync(strategy: Strategy) -> bool {
     strategy == Strategy::Dsync
 }
@@ -338,7 +338,7 @@ impl IoQueue for SimQueue {
     fn submit(&mut self, token: u64, op: Op) {
         let work = self.work(op);
         let submitted = self.disk.state().tick();
-        self.flights.push(Flight { token, submitted, work, owed: None });
+        self.in_flight.push(InFlight { token, submitted, work, owed: None });
     }
 
     fn wait(&mut self, timeout: Option<Duration>, done: &mut Vec<Completion>) -> Result<()> {
@@ -346,21 +346,21 @@ impl IoQueue for SimQueue {
             return Ok(());
         }
         let woken = self.wake.woken.swap(false, Ordering::SeqCst);
-        let idle = self.flights.is_empty() && !woken && timeout.is_none();
+        let idle = self.in_flight.is_empty() && !woken && timeout.is_none();
         self.wake.asleep.store(idle, Ordering::SeqCst);
         let steps = [0, 1, 1, 1, 2, 3, 8][self.roll(7)];
         for _ in 0..steps {
-            if self.flights.is_empty() {
+            if self.in_flight.is_empty() {
                 break;
             }
-            let at = self.roll(self.flights.len());
+            let at = self.roll(self.in_flight.len());
             done.extend(self.advance(at));
         }
         Ok(())
     }
 
     fn in_flight(&self) -> usize {
-        self.flights.len()
+        self.in_flight.len()
     }
 
     fn waker(&self) -> Arc<dyn Wake> {
@@ -375,13 +375,13 @@ impl IoQueue for SimQueue {
 
 impl Drop for SimQueue {
     fn drop(&mut self) {
-        while self.failure.is_none() && !self.flights.is_empty() {
+        while self.failure.is_none() && !self.in_flight.is_empty() {
             let _result = self.advance(0);
         }
     }
 }
 
-/// Whether the owner of a queue sleeps.
+/// The wake-up of a queue, and whether its owner sleeps.
 #[derive(Debug, Default)]
 pub(crate) struct SimWake {
     woken: AtomicBool,
@@ -389,7 +389,7 @@ pub(crate) struct SimWake {
 }
 
 impl SimWake {
-    /// It waits for a wake-up that has not come, with nothing in flight.
+    /// Whether the owner waits for a wake-up that has not come, with nothing in flight.
     pub(crate) fn sleeps(&self) -> bool {
         self.asleep.load(Ordering::SeqCst) && !self.woken.load(Ordering::SeqCst)
     }

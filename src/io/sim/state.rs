@@ -1,42 +1,42 @@
-//! What a simulated disk remembers: files and their names, what is due to fail, and what was
-//! changed and not made durable.
+//! The state of a simulated disk: files and their names, the faults that are due, and the changes
+//! that are not durable.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::path::PathBuf;
 
 use super::dice::Dice;
-use super::fault::{Plans, SimFault, Struck};
+use super::fault::{PlannedFaults, SimFault, Struck};
 use super::inode::{Inode, Mood, SECTOR_BYTES};
 
-/// A directory and all that is in it.
+/// A directory and everything in it.
 #[derive(Clone, Debug)]
-pub(super) struct State {
+pub(super) struct DiskState {
     pub(super) dir: PathBuf,
     pub(super) dice: Dice,
     pub(super) inodes: Vec<Inode>,
     pub(super) names: BTreeMap<String, usize>,
-    /// The directory's own name is durable; without that, a power cut may take all of it.
+    /// The directory's own name is durable. Until then a power cut may take all of it.
     pub(super) is_kept: bool,
     durable_names: BTreeMap<String, usize>,
-    /// Changes of names since the directory was synced; one entry is one operation.
+    /// The changes of names since the last sync of the directory, one entry for each operation.
     name_changes: Vec<Vec<(String, Option<usize>)>>,
-    /// Files, by number, whatever names they have.
+    /// The locked files, by number.
     pub(super) locked: BTreeSet<usize>,
     pub(super) now: u64,
     pub(super) calls: u64,
-    pub(super) plans: Plans,
+    pub(super) plans: PlannedFaults,
     pub(super) off: bool,
     pub(super) capacity_bytes: Option<u64>,
     pub(super) unit_bytes: u64,
     pub(super) trace: Option<Vec<String>>,
-    /// How many bytes of the file of a name this process has read.
+    /// How many bytes this process has read, by the name of the file.
     pub(super) bytes_read: BTreeMap<String, u64>,
 }
 
-impl State {
-    pub(super) fn new(dice: Dice) -> State {
-        State {
+impl DiskState {
+    pub(super) fn new(dice: Dice) -> DiskState {
+        DiskState {
             dir: PathBuf::from("/sim"),
             dice,
             inodes: Vec::new(),
@@ -47,7 +47,7 @@ impl State {
             locked: BTreeSet::new(),
             now: 0,
             calls: 0,
-            plans: Plans::default(),
+            plans: PlannedFaults::default(),
             off: false,
             capacity_bytes: None,
             unit_bytes: 512,
@@ -61,13 +61,13 @@ impl State {
         self.now
     }
 
-    /// Changes names, now for everyone who looks and later for good.
+    /// Changes names: visible at once, durable after a sync.
     pub(super) fn rename_all(&mut self, changes: Vec<(String, Option<usize>)>) {
         apply_names(&mut self.names, &changes);
         self.name_changes.push(changes);
     }
 
-    /// Changes names only after a crash, if at all: the power went out meanwhile.
+    /// Changes names that only a crash may make visible: the power went out during the call.
     pub(super) fn rename_perhaps(&mut self, changes: Vec<(String, Option<usize>)>) {
         self.name_changes.push(changes);
     }
@@ -77,8 +77,8 @@ impl State {
         self.name_changes.clear();
     }
 
-    /// What a read of `bytes` gets in one of its sectors. If that is for good it is remembered,
-    /// else returned: the number of the sector, and its bytes.
+    /// Chooses a sector of a read of `bytes`, and wrong bytes for it. A permanent fault is kept in
+    /// the file; else the number of the sector and its bytes are returned.
     pub(super) fn misread(
         &mut self,
         inode: usize,
@@ -109,12 +109,12 @@ impl State {
         Some((sector, wrong))
     }
 
-    /// The bytes of all files that have a name.
+    /// The total length of all files that have a name.
     pub(super) fn used_bytes(&self) -> u64 {
         self.names.values().map(|&inode| self.inodes[inode].seen.len() as u64).sum()
     }
 
-    /// The directory after a power cut, in place.
+    /// Turns the directory into what a power cut leaves.
     pub(super) fn crash(&mut self) {
         let mood = Mood::roll(&mut self.dice);
         for changes in std::mem::take(&mut self.name_changes) {
@@ -133,7 +133,7 @@ impl State {
         self.forget_process();
     }
 
-    /// The directory after the death of the process, in place.
+    /// Turns the directory into what the death of the process leaves.
     pub(super) fn kill(&mut self) {
         let now = self.tick();
         for inode in &mut self.inodes {
@@ -145,9 +145,9 @@ impl State {
     fn forget_process(&mut self) {
         self.locked.clear();
         self.off = false;
-        self.plans = Plans::default();
+        self.plans = PlannedFaults::default();
         self.bytes_read.clear();
-        // Files without a name are gone.
+        // The system frees files without a name, unless a crash may give one back.
         let mut kept = Vec::new();
         let mut moved = BTreeMap::new();
         for (index, inode) in std::mem::take(&mut self.inodes).into_iter().enumerate() {

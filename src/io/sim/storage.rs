@@ -5,7 +5,7 @@ use std::path::Path;
 use super::SimDisk;
 use super::fault::{Call, SimFault};
 use super::inode::{Change, Inode};
-use super::state::State;
+use super::state::DiskState;
 use crate::error::{Error, Result};
 use crate::io::file_worker::Shorten;
 use crate::io::{Access, LockGuard, Storage, StorageFile};
@@ -48,7 +48,7 @@ impl Storage for SimDisk {
     }
 
     fn rename(&self, from: &str, to: &str) -> Result<()> {
-        let changes = |state: &State| {
+        let changes = |state: &DiskState| {
             let inode = state.names.get(from).copied()?;
             Some(vec![(from.to_owned(), None), (to.to_owned(), Some(inode))])
         };
@@ -56,8 +56,9 @@ impl Storage for SimDisk {
     }
 
     fn remove(&self, name: &str) -> Result<()> {
-        let changes =
-            |state: &State| state.names.contains_key(name).then(|| vec![(name.to_owned(), None)]);
+        let changes = |state: &DiskState| {
+            state.names.contains_key(name).then(|| vec![(name.to_owned(), None)])
+        };
         self.change_names("remove", name, changes)
     }
 
@@ -86,7 +87,7 @@ impl Storage for SimDisk {
 impl SimDisk {
     fn lock_inode(
         &self,
-        state: &mut State,
+        state: &mut DiskState,
         inode: usize,
         name: &str,
     ) -> Result<Box<dyn LockGuard>> {
@@ -100,7 +101,7 @@ impl SimDisk {
         &self,
         op: &'static str,
         name: &str,
-        changes: impl Fn(&State) -> Option<Vec<(String, Option<usize>)>>,
+        changes: impl Fn(&DiskState) -> Option<Vec<(String, Option<usize>)>>,
     ) -> Result<()> {
         match self.call(op, name, Call::Other) {
             Ok(mut state) => {
@@ -120,7 +121,7 @@ impl SimDisk {
     }
 }
 
-fn new_inode(state: &mut State) -> usize {
+fn new_inode(state: &mut DiskState) -> usize {
     state.inodes.push(Inode::default());
     state.inodes.len() - 1
 }
@@ -139,7 +140,7 @@ impl Drop for SimLock {
     }
 }
 
-/// An open file.
+/// An open file of a [`SimDisk`].
 #[derive(Debug)]
 pub(super) struct SimFile {
     pub(super) disk: SimDisk,
@@ -188,7 +189,7 @@ impl StorageFile for SimFile {
 
     fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<usize> {
         let offset = offset as usize;
-        let left = |state: &State| match state.inodes.get(self.inode) {
+        let left = |state: &DiskState| match state.inodes.get(self.inode) {
             Some(inode) => inode.seen.len().saturating_sub(offset).min(buf.len()),
             None => 0,
         };
@@ -250,7 +251,7 @@ impl StorageFile for SimFile {
 
     fn drop_cache(&self) {
         let mut state = self.disk.state();
-        let State { inodes, dice, .. } = &mut *state;
+        let DiskState { inodes, dice, .. } = &mut *state;
         if let Some(inode) = inodes.get_mut(self.inode) {
             inode.drop_cache(dice);
         }

@@ -18,7 +18,7 @@ fn disk_with_file(seed: u64) -> (SimDisk, Box<dyn StorageFile>) {
     (disk, file)
 }
 
-/// What became of each sector: old, new or garbage.
+/// The outcome of each sector: old, new or garbage.
 fn fates(content: &[u8]) -> String {
     let fate = |sector: &[u8]| match sector {
         _ if sector.iter().all(|&byte| byte == 1) => 'o',
@@ -76,7 +76,7 @@ fn a_directory_whose_parent_was_not_synced_may_go_as_a_whole() {
             }
             let after = disk.crash();
             let names = after.names();
-            // What came back stays.
+            // Content that came back after a crash is durable.
             assert_eq!(after.crash().names(), names);
             names.len()
         });

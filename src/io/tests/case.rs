@@ -1,4 +1,4 @@
-//! What the suite runs on: each queue, with a place that shows what its files have.
+//! The cases of the suite: each queue, with access to the content of its files.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -14,24 +14,24 @@ pub(super) const UNIT: u64 = 4096;
 pub(super) const SEGMENT: u64 = 64 * UNIT;
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Where a queue's files are.
-pub(super) enum Place {
+/// The directory of a queue's files.
+pub(super) enum TestPlace {
     Dir(tempfile::TempDir),
     Sim(SimDisk),
 }
 
-impl Place {
+impl TestPlace {
     pub(super) fn read(&self, name: &str) -> Vec<u8> {
         match self {
-            Place::Dir(dir) => std::fs::read(dir.path().join(name)).unwrap(),
-            Place::Sim(disk) => disk.content(name).unwrap(),
+            TestPlace::Dir(dir) => std::fs::read(dir.path().join(name)).unwrap(),
+            TestPlace::Sim(disk) => disk.content(name).unwrap(),
         }
     }
 
     pub(super) fn put(&self, name: &str, bytes: &[u8]) {
         match self {
-            Place::Dir(dir) => std::fs::write(dir.path().join(name), bytes).unwrap(),
-            Place::Sim(disk) => {
+            TestPlace::Dir(dir) => std::fs::write(dir.path().join(name), bytes).unwrap(),
+            TestPlace::Sim(disk) => {
                 disk.open(name, Access::Create).unwrap().write_at(bytes, 0).unwrap();
             }
         }
@@ -39,15 +39,15 @@ impl Place {
 
     pub(super) fn names(&self) -> Vec<String> {
         match self {
-            Place::Dir(dir) => names(dir.path()),
-            Place::Sim(disk) => disk.names(),
+            TestPlace::Dir(dir) => names(dir.path()),
+            TestPlace::Sim(disk) => disk.names(),
         }
     }
 }
 
 pub(super) struct Case {
     pub(super) name: String,
-    pub(super) place: Place,
+    pub(super) place: TestPlace,
     pub(super) queue: Box<dyn IoQueue>,
     pub(super) strategy: Strategy,
     pub(super) depth: usize,
@@ -65,8 +65,8 @@ impl Case {
             Ok((queue, backend)) => {
                 assert!(backend.to_string().contains("backend: "), "{name}");
                 assert_eq!(backend.kind, kind, "{name}");
-                assert!(names(dir.path()).is_empty(), "{name}: the trial left a file");
-                Some(Case { name, place: Place::Dir(dir), queue, strategy, depth, token: 0 })
+                assert!(names(dir.path()).is_empty(), "{name}: the probe left a file");
+                Some(Case { name, place: TestPlace::Dir(dir), queue, strategy, depth, token: 0 })
             }
             Err(Error::BackendRefused { reason }) => {
                 println!("SKIPPED {name}: {reason}");
@@ -81,7 +81,7 @@ impl Case {
         let options = QueueOptions { strategy: Some(strategy), depth, ..Default::default() };
         let (queue, _) = SimQueue::new(&disk, &options);
         let name = format!("simulated {strategy} depth {depth}");
-        let (place, queue) = (Place::Sim(disk), Box::new(queue));
+        let (place, queue) = (TestPlace::Sim(disk), Box::new(queue));
         Case { name, place, queue, strategy, depth, token: 0 }
     }
 
@@ -152,7 +152,7 @@ pub(super) fn for_every_queue(test: impl Fn(Case)) {
     for_every_real_queue(test);
 }
 
-/// The same without the simulated disk: it has no time, no threads, and all of a file in memory.
+/// The same without the simulated disk, which has no time and no threads, and keeps files in memory.
 pub(super) fn for_every_real_queue(test: impl Fn(Case)) {
     let mut ran = 0;
     for depth in [1, 2, 16] {

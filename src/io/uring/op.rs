@@ -91,7 +91,7 @@ pub(super) enum OpKind {
 
 /// The entry of a chain that a completion belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Part {
+pub(super) enum ChainPart {
     Write,
     Sync,
 }
@@ -119,7 +119,7 @@ impl RingOp {
         let sync = opcode::Fsync::new(fd)
             .flags(types::FsyncFlags::DATASYNC)
             .build()
-            .user_data(user_data(key, self.generation, Part::Sync));
+            .user_data(user_data(key, self.generation, ChainPart::Sync));
         let OpKind::Write { buf, offset, len, sync: strategy } = &mut self.kind else {
             return ([sync.clone(), sync], 1);
         };
@@ -127,7 +127,7 @@ impl RingOp {
         if *strategy == Some(Strategy::Dsync) {
             write = write.rw_flags(libc::RWF_DSYNC);
         }
-        let write = write.build().user_data(user_data(key, self.generation, Part::Write));
+        let write = write.build().user_data(user_data(key, self.generation, ChainPart::Write));
         if *strategy != Some(Strategy::LinkedFsync) {
             return ([write, sync], 1);
         }
@@ -142,10 +142,10 @@ impl RingOp {
     }
 
     /// Takes the completion of a part.
-    pub(super) fn complete(&mut self, part: Part, res: i32, skips_success: bool) -> Step {
+    pub(super) fn complete(&mut self, part: ChainPart, res: i32, skips_success: bool) -> Step {
         let chain = matches!(self.kind, OpKind::Write { sync: Some(Strategy::LinkedFsync), .. });
         match part {
-            Part::Write => {
+            ChainPart::Write => {
                 let OpKind::Write { len, sync, .. } = &self.kind else { return Step::More };
                 let verdict = written(res, *len);
                 let then_sync = *sync == Some(Strategy::WriteThenSync);
@@ -160,7 +160,7 @@ impl RingOp {
                     _ => Step::Finished,
                 }
             }
-            Part::Sync => {
+            ChainPart::Sync => {
                 if res < 0 && self.error.is_none() {
                     self.fail("sync", sync_error(res));
                 } else if res > 0 {
@@ -212,14 +212,14 @@ fn sync_error(res: i32) -> io::Error {
 }
 
 /// Slot, generation and part in one word of 32, 31 and 1 bit.
-pub(super) fn user_data(key: usize, generation: u32, part: Part) -> u64 {
+pub(super) fn user_data(key: usize, generation: u32, part: ChainPart) -> u64 {
     let key = u32::try_from(key).expect("fewer slots than a ring has entries");
     u64::from(key) << 32 | u64::from(generation & GENERATION_MASK) << 1 | u64::from(part as u8)
 }
 
 /// Takes [`user_data`] apart.
-pub(super) fn parse_user_data(user_data: u64) -> (usize, u32, Part) {
-    let part = if user_data & 1 == 0 { Part::Write } else { Part::Sync };
+pub(super) fn parse_user_data(user_data: u64) -> (usize, u32, ChainPart) {
+    let part = if user_data & 1 == 0 { ChainPart::Write } else { ChainPart::Sync };
     ((user_data >> 32) as usize, (user_data >> 1) as u32 & GENERATION_MASK, part)
 }
 
@@ -248,9 +248,11 @@ mod tests {
 
     #[test]
     fn user_data_comes_apart_as_it_was_put_together() {
-        for (key, generation, part) in
-            [(0, 0, Part::Write), (7, GENERATION_MASK, Part::Sync), (1 << 20, 5, Part::Sync)]
-        {
+        for (key, generation, part) in [
+            (0, 0, ChainPart::Write),
+            (7, GENERATION_MASK, ChainPart::Sync),
+            (1 << 20, 5, ChainPart::Sync),
+        ] {
             let word = user_data(key, generation, part);
             assert_ne!(word, WAKE);
             assert_eq!(parse_user_data(word), (key, generation, part));
@@ -282,29 +284,29 @@ mod tests {
     #[test]
     fn a_chain_that_skips_successes_ends_with_its_one_completion() {
         let mut good = op(Some(Strategy::LinkedFsync));
-        assert_eq!(good.complete(Part::Sync, 0, true), Step::Finished);
+        assert_eq!(good.complete(ChainPart::Sync, 0, true), Step::Finished);
         assert!(good.finish().1.is_ok());
         let mut bad = op(Some(Strategy::LinkedFsync));
-        assert_eq!(bad.complete(Part::Write, -libc::EIO, true), Step::Finished);
+        assert_eq!(bad.complete(ChainPart::Write, -libc::EIO, true), Step::Finished);
         assert_eq!(errno(bad), Some(libc::EIO));
     }
 
     #[test]
     fn a_chain_with_two_completions_reports_the_write_and_not_the_cancelled_sync() {
         let mut bad = op(Some(Strategy::LinkedFsync));
-        assert_eq!(bad.complete(Part::Write, -libc::ENOSPC, false), Step::More);
-        assert_eq!(bad.complete(Part::Sync, -libc::ECANCELED, false), Step::Finished);
+        assert_eq!(bad.complete(ChainPart::Write, -libc::ENOSPC, false), Step::More);
+        assert_eq!(bad.complete(ChainPart::Sync, -libc::ECANCELED, false), Step::Finished);
         assert_eq!(errno(bad), Some(libc::ENOSPC));
         let mut good = op(Some(Strategy::LinkedFsync));
-        assert_eq!(good.complete(Part::Write, 4096, false), Step::More);
-        assert_eq!(good.complete(Part::Sync, 0, false), Step::Finished);
+        assert_eq!(good.complete(ChainPart::Write, 4096, false), Step::More);
+        assert_eq!(good.complete(ChainPart::Sync, 0, false), Step::Finished);
         assert!(good.finish().1.is_ok());
     }
 
     #[test]
     fn a_sync_that_ran_without_its_write_is_no_success() {
         let mut chain = op(Some(Strategy::LinkedFsync));
-        assert_eq!(chain.complete(Part::Sync, 0, false), Step::Finished);
+        assert_eq!(chain.complete(ChainPart::Sync, 0, false), Step::Finished);
         assert!(chain.finish().1.is_err());
     }
 
@@ -312,22 +314,22 @@ mod tests {
     fn short_writes_failed_syncs_and_bare_cancellations_are_errors() {
         for sync in [None, Some(Strategy::Dsync), Some(Strategy::WriteThenSync)] {
             let mut short = op(sync);
-            assert_eq!(short.complete(Part::Write, 512, true), Step::Finished);
+            assert_eq!(short.complete(ChainPart::Write, 512, true), Step::Finished);
             assert!(short.finish().1.unwrap_err().to_string().contains("512 of 4096"));
         }
         let mut unsynced = op(Some(Strategy::LinkedFsync));
-        unsynced.complete(Part::Sync, -libc::EIO, true);
+        unsynced.complete(ChainPart::Sync, -libc::EIO, true);
         assert_eq!(errno(unsynced), Some(libc::EIO));
         let mut cancelled = op(Some(Strategy::LinkedFsync));
-        cancelled.complete(Part::Sync, -libc::ECANCELED, true);
+        cancelled.complete(ChainPart::Sync, -libc::ECANCELED, true);
         assert_eq!(errno(cancelled), None);
     }
 
     #[test]
     fn a_write_that_the_thread_syncs_is_not_finished_by_its_completion() {
         let mut write = op(Some(Strategy::WriteThenSync));
-        assert_eq!(write.complete(Part::Write, 4096, true), Step::Written);
+        assert_eq!(write.complete(ChainPart::Write, 4096, true), Step::Written);
         let mut plain = op(None);
-        assert_eq!(plain.complete(Part::Write, 4096, true), Step::Finished);
+        assert_eq!(plain.complete(ChainPart::Write, 4096, true), Step::Finished);
     }
 }

@@ -25,13 +25,13 @@ pub(super) struct Ring {
     /// The kernel took a part of a chain; nothing is submitted any more.
     cut: bool,
     #[cfg(test)]
-    pub(super) fault: Option<Fault>,
+    pub(super) fault: Option<EnterFault>,
 }
 
 /// A failure that a test injects into the next enters.
 #[cfg(test)]
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Fault {
+pub(super) enum EnterFault {
     /// Submit only this many entries.
     Submit(u32),
     /// Answer with this errno instead of entering, so many times.
@@ -131,12 +131,12 @@ impl Ring {
     ) -> io::Result<u32> {
         #[cfg(test)]
         let to_submit = match &mut self.fault {
-            Some(Fault::Submit(most)) if to_submit > *most => {
+            Some(EnterFault::Submit(most)) if to_submit > *most => {
                 let most = *most;
                 self.fault = None;
                 most
             }
-            Some(Fault::Errno(errno, times)) if *times > 0 => {
+            Some(EnterFault::Errno(errno, times)) if *times > 0 => {
                 *times -= 1;
                 return Err(io::Error::from_raw_os_error(*errno));
             }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::ring::Fault;
+use super::ring::EnterFault;
 use super::*;
 use crate::buf::AlignedBuf;
 use crate::io::refuse::{REFUSE, RefuseAt};
@@ -56,7 +56,7 @@ fn a_cut_chain_ends_the_queue_and_is_never_acknowledged() {
         write(&mut queue, token, Some(Strategy::LinkedFsync));
     }
     let renewed = queue.wake_buf.is_none() as u32;
-    queue.ring.fault = Some(Fault::Submit(3 + renewed));
+    queue.ring.fault = Some(EnterFault::Submit(3 + renewed));
     let mut done = Vec::new();
     let error = loop {
         if let Err(error) = queue.wait(None, &mut done) {
@@ -88,8 +88,8 @@ fn the_sync_behind_a_failed_write_never_runs() {
         let of = |(data, _): &&(u64, i32)| op::parse_user_data(*data).2 == wanted;
         results.iter().find(of).unwrap().1
     };
-    assert_eq!(result_of(op::Part::Write), -libc::EBADF);
-    assert_eq!(result_of(op::Part::Sync), -libc::ECANCELED);
+    assert_eq!(result_of(op::ChainPart::Write), -libc::EBADF);
+    assert_eq!(result_of(op::ChainPart::Sync), -libc::ECANCELED);
     queue.reaped = results;
     queue.reap(&mut Vec::new());
     assert_eq!(queue.in_flight(), 0);
@@ -104,7 +104,7 @@ fn a_short_submit_between_chains_only_delays_the_rest() {
         write(&mut queue, token, Some(Strategy::LinkedFsync));
     }
     let renewed = queue.wake_buf.is_none() as u32;
-    queue.ring.fault = Some(Fault::Submit(2 + renewed));
+    queue.ring.fault = Some(EnterFault::Submit(2 + renewed));
     for completion in wait_for(&mut queue, 3) {
         completion.result.unwrap();
     }
@@ -115,7 +115,7 @@ fn a_busy_kernel_is_tried_again_and_nothing_is_lost() {
     for errno in [libc::EAGAIN, libc::EBUSY, libc::EINTR] {
         let Some((_dir, mut queue)) = queue(2) else { return };
         for strategy in Strategy::ALL {
-            queue.ring.fault = Some(Fault::Errno(errno, 5));
+            queue.ring.fault = Some(EnterFault::Errno(errno, 5));
             write(&mut queue, 1, Some(strategy));
             write(&mut queue, 2, Some(strategy));
             for completion in wait_for(&mut queue, 2) {
@@ -129,7 +129,7 @@ fn a_busy_kernel_is_tried_again_and_nothing_is_lost() {
 fn an_enter_that_fails_for_good_ends_the_queue_with_the_errno() {
     let Some((dir, mut queue)) = queue(2) else { return };
     write(&mut queue, 1, Some(Strategy::LinkedFsync));
-    queue.ring.fault = Some(Fault::Errno(libc::EBADR, 1));
+    queue.ring.fault = Some(EnterFault::Errno(libc::EBADR, 1));
     match queue.wait(None, &mut Vec::new()) {
         Err(Error::Io { op, source, path }) => {
             assert_eq!((op, source.raw_os_error()), ("io_uring_enter", Some(libc::EBADR)));
@@ -143,7 +143,7 @@ fn an_enter_that_fails_for_good_ends_the_queue_with_the_errno() {
 #[test]
 fn a_kernel_that_stays_busy_ends_the_queue() {
     let Some((_dir, mut queue)) = queue(2) else { return };
-    queue.ring.fault = Some(Fault::Errno(libc::EAGAIN, u32::MAX));
+    queue.ring.fault = Some(EnterFault::Errno(libc::EAGAIN, u32::MAX));
     match queue.wait(None, &mut Vec::new()) {
         Err(Error::Io { source, .. }) => {
             assert_eq!(source.raw_os_error(), Some(libc::EAGAIN));
@@ -174,7 +174,7 @@ fn a_late_completion_of_an_earlier_operation_is_not_taken_for_the_current_one() 
     write(&mut queue, 2, Some(Strategy::LinkedFsync));
     // The same slot, in another generation.
     assert_eq!(queue.ops.iter().map(|(key, _)| key).collect::<Vec<_>>(), [0]);
-    queue.reaped.push((op::user_data(0, generation, op::Part::Sync), 0));
+    queue.reaped.push((op::user_data(0, generation, op::ChainPart::Sync), 0));
     let mut done = Vec::new();
     queue.reap(&mut done);
     assert!(done.is_empty());
