@@ -1,16 +1,16 @@
 //! Aligned buffers: the memory that direct I/O reads and writes. An unsafe island.
 //!
-//! Direct I/O wants the memory it moves to start at a multiple of the device's alignment, which
-//! no safe allocation of the standard library promises. [`AlignedBuf`] is such an allocation with
-//! a fixed capacity; it dereferences to its bytes. [`BufPool`] keeps a bounded number of them.
+//! Direct I/O needs memory that starts at a multiple of the device's alignment, which no safe
+//! allocation of the standard library promises. [`AlignedBuf`] is such an allocation of a fixed
+//! size; it dereferences to its bytes. [`BufPool`] reuses a bounded number of them.
 //!
 //! Invariants:
 //! 1. `ptr` comes from the global allocator with exactly `layout`, and is freed with it once.
 //! 2. All `layout.size()` bytes are initialised: the allocation is zeroed and never shrinks.
 //!
-//! Threading: a buffer has one owner and moves freely between threads. It does not know about
-//! I/O in flight; whoever hands its address to the kernel keeps the buffer until the kernel is
-//! done ([`crate::io`] moves buffers in and gives them back with the result).
+//! Threading: a buffer has one owner and moves freely between threads. It does not know about I/O in
+//! flight: code that passes its address to the kernel keeps the buffer until the kernel is done.
+//! A queue of [`crate::io`] takes the buffer and returns it with the result.
 
 #![allow(unsafe_code)]
 
@@ -47,8 +47,7 @@ unsafe impl Send for AlignedBuf {}
 unsafe impl Sync for AlignedBuf {}
 
 impl AlignedBuf {
-    /// A buffer of `bytes` zero bytes, rounded up to a multiple of [`BUF_ALIGN`] and at least
-    /// one of it.
+    /// A buffer of `bytes` zero bytes, rounded up to a multiple of [`BUF_ALIGN`] other than zero.
     ///
     /// # Panics
     ///
@@ -67,7 +66,7 @@ impl AlignedBuf {
 
 impl Drop for AlignedBuf {
     fn drop(&mut self) {
-        // SAFETY: invariant 1, and nobody can use the buffer after its drop.
+        // SAFETY: invariant 1, and nothing can use the buffer after its drop.
         unsafe { dealloc(self.ptr.as_ptr(), self.layout) }
     }
 }
@@ -94,14 +93,14 @@ impl fmt::Debug for AlignedBuf {
     }
 }
 
-/// A bounded supply of buffers.
+/// A bounded pool of buffers.
 ///
-/// Buffers of the usual capacity are reused; a larger one is made for whoever needs it and freed
-/// afterwards. The bytes handed out and not yet returned stay within the limit, except that one
-/// buffer is always granted, so that a record larger than the limit can pass alone.
+/// Buffers of the usual capacity are reused; a larger one is allocated when it is needed and freed
+/// when it comes back. The bytes in use stay within the limit. The exception: while no buffer is in
+/// use, one of any size is granted, so that a record larger than the limit can pass alone.
 #[derive(Debug)]
 pub(crate) struct BufPool {
-    /// Sizes are multiples of it.
+    /// Sizes of buffers are multiples of this.
     unit: usize,
     capacity: usize,
     limit_bytes: usize,
@@ -110,16 +109,15 @@ pub(crate) struct BufPool {
 }
 
 impl BufPool {
-    /// A pool of buffers of `capacity` bytes that lends at most `limit_bytes` at once. All have
-    /// room for what they hold and the padding up to a multiple of `unit`, a power of two.
+    /// A pool of buffers of `capacity` bytes, of which at most `limit_bytes` are in use at once. Each
+    /// buffer has room for its content and the padding to a multiple of `unit`, a power of two.
     pub(crate) fn new(capacity: usize, limit_bytes: usize, unit: usize) -> BufPool {
         let unit = unit.max(BUF_ALIGN);
         let capacity = capacity.next_multiple_of(unit);
         BufPool { unit, capacity, limit_bytes, lent_bytes: 0, free: Vec::new() }
     }
 
-    /// A buffer of at least `bytes`, or `None` while the limit is reached. Its content is
-    /// whatever the last user left.
+    /// A buffer of at least `bytes`, or `None` while the limit is reached. Its content is arbitrary.
     pub(crate) fn take(&mut self, bytes: usize) -> Option<AlignedBuf> {
         let size = bytes.next_multiple_of(self.unit).max(self.capacity);
         if !self.has_room(bytes) {
@@ -135,13 +133,13 @@ impl BufPool {
         }
     }
 
-    /// Whether [`take`](Self::take) would lend a buffer of `bytes` now.
+    /// Whether [`take`](Self::take) would return a buffer of `bytes` now.
     pub(crate) fn has_room(&self, bytes: usize) -> bool {
         let size = bytes.next_multiple_of(self.unit).max(self.capacity);
         self.lent_bytes == 0 || self.lent_bytes + size <= self.limit_bytes
     }
 
-    /// Takes a lent buffer back.
+    /// Takes a buffer back.
     pub(crate) fn give_back(&mut self, buf: AlignedBuf) {
         self.lent_bytes -= buf.len();
         if buf.len() == self.capacity {
@@ -149,7 +147,7 @@ impl BufPool {
         }
     }
 
-    /// The bytes lent and not yet given back.
+    /// The bytes in use.
     pub(crate) fn lent_bytes(&self) -> usize {
         self.lent_bytes
     }

@@ -1,19 +1,19 @@
-//! The time within one life of a log: a clock that begins with the wall clock and only runs from
-//! then on, whatever becomes of that.
+//! The time of an open log: a clock that reads the wall clock once, at the open, and then runs on
+//! its own.
 //!
-//! A wall clock is set, by people and by other machines, also wrongly and back again. Whatever is
-//! aged by it within a life would live for a day longer because it was a day ahead for a moment;
-//! and times that may not go back would all stay a day ahead. So the wall clock counts once in each
-//! life, when that begins, and only what an earlier life left is aged by it.
+//! People and other machines set wall clocks, sometimes wrongly and back again. If the wall clock is
+//! a day ahead for a moment, events that are aged by it would live a day longer, and times that must
+//! not go back would all stay a day ahead. So each open log reads it only once. Only the times that
+//! an earlier life of the log left are compared with it.
 //!
-//! The price: what the wall clock had wrong then stays wrong for that life, and after the machine
-//! slept it is behind, on systems where [`Instant`] does not count sleep.
+//! The price: an error of the wall clock at the open stays until the log is closed. And where
+//! [`Instant`] does not count sleep, the clock is behind after the machine slept.
 
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::sync::now;
 
-/// A clock of one life.
+/// A clock that starts with the wall clock and then only runs.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Clock {
     /// Nanoseconds since the Unix epoch at its start.
@@ -22,7 +22,7 @@ pub(crate) struct Clock {
 }
 
 impl Clock {
-    /// Begins with what the wall clock says.
+    /// Starts with the time of the wall clock.
     pub(crate) fn start() -> Clock {
         Clock::start_at(wall_nanos())
     }
@@ -31,12 +31,12 @@ impl Clock {
         Clock { base_nanos, start: now() }
     }
 
-    /// The time, in nanoseconds since the Unix epoch as it seemed at the start.
+    /// The time in nanoseconds since the Unix epoch, by the wall clock at the start.
     pub(crate) fn now_nanos(&self) -> u64 {
         self.nanos_at(now())
     }
 
-    /// The time at an instant; that of the start for one before it.
+    /// The time at an instant; an instant before the start counts as the start.
     pub(crate) fn nanos_at(&self, instant: Instant) -> u64 {
         self.base_nanos.saturating_add(nanos(instant.saturating_duration_since(self.start)))
     }
@@ -46,7 +46,7 @@ fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// What the wall clock says, in nanoseconds since the Unix epoch; 0 if it is before that.
+/// The wall clock in nanoseconds since the Unix epoch; 0 if it is set to a time before that.
 fn wall_nanos() -> u64 {
     let wall = SystemTime::now();
     #[cfg(test)]
@@ -61,12 +61,12 @@ pub(crate) mod tests {
     use super::*;
 
     thread_local! {
-        /// By how much the wall clock of this thread is ahead.
+        /// How far the wall clock of this thread is ahead.
         pub(crate) static AHEAD: Cell<Duration> = const { Cell::new(Duration::ZERO) };
     }
 
     #[test]
-    fn a_clock_goes_by_the_wall_once_and_then_only_runs() {
+    fn a_clock_reads_the_wall_clock_once_and_then_only_runs() {
         let clock = Clock::start();
         let right = clock.now_nanos();
         AHEAD.set(Duration::from_secs(86_400));

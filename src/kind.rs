@@ -1,12 +1,13 @@
-//! What a log says of itself in `state`: which kind of log it is, and a label of its user's.
+//! The two notes about a log in its `state` file: its kind, and a label of the user's choice.
 
 use std::fmt;
 
-/// Which kind of log a directory has: who may append to it.
+/// The kind of a log, which decides what may append to it.
 ///
-/// It is written when a log begins. Whoever opens a log of another kind is refused with
-/// [`Error::OtherKind`](crate::Error::OtherKind), before anything is changed: one record of another
-/// kind would make the log useless to its owner. To read only, as raw records, any log will do.
+/// It is written when the log is created. Opening a log as another kind is refused with
+/// [`Error::OtherKind`](crate::Error::OtherKind) before anything is changed, because one record of
+/// another kind would make the log useless to its owner. A log of any kind may be opened read-only,
+/// as raw records.
 ///
 /// ```
 /// use ringwal::kv::DataWal;
@@ -32,7 +33,7 @@ pub enum Kind {
     Events,
     /// Keys and values: a [`kv::DataWal`](crate::kv::DataWal).
     Kv,
-    /// One that this version of the crate does not know, by its number.
+    /// A kind that this version of the crate does not know, by its number.
     Unknown(
         /// The number.
         u8,
@@ -46,7 +47,7 @@ const KINDS: [(u8, Kind, &str); 3] = [
 ];
 
 impl Kind {
-    /// The byte in `state`; 0 is there for none.
+    /// The byte in `state`. No kind has 0, which means that none is stated.
     pub(crate) fn to_byte(self) -> u8 {
         match self {
             Kind::Unknown(byte) => byte,
@@ -54,13 +55,13 @@ impl Kind {
         }
     }
 
-    /// The kind that a byte of `state` says, if it says one.
+    /// The kind of a byte in `state`, if the byte states one.
     pub(crate) fn from_byte(byte: u8) -> Option<Kind> {
         let known = KINDS.iter().find(|(known, ..)| *known == byte).map(|found| found.1);
         known.or((byte != 0).then_some(Kind::Unknown(byte)))
     }
 
-    /// With what a log of this kind is opened.
+    /// What opens a log of this kind, for messages.
     pub(crate) fn opener(self) -> &'static str {
         match self {
             Kind::Raw => "Log",
@@ -83,11 +84,10 @@ impl fmt::Display for Kind {
 /// The size of a label in bytes.
 pub const LABEL_BYTES: usize = 8;
 
-/// The label that says nothing.
+/// The label of a log without one.
 pub(crate) const NO_LABEL: [u8; LABEL_BYTES] = [0; LABEL_BYTES];
 
-/// A label as messages show it: as text, what is not as `\x` and two digits, without the zeros at
-/// its end.
+/// A label as messages show it: text, other bytes as `\x` and two digits, without trailing zeros.
 pub(crate) struct ShowLabel<'a>(pub(crate) &'a [u8; LABEL_BYTES]);
 
 impl fmt::Display for ShowLabel<'_> {
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn a_label_is_shown_as_text_where_it_is_some() {
+    fn a_label_is_shown_as_text_with_other_bytes_escaped() {
         assert_eq!(ShowLabel(b"orders\0\0").to_string(), "\"orders\"");
         assert_eq!(ShowLabel(b"\0a\xff\0\0\0\0\0").to_string(), "\"\\x00a\\xff\"");
     }

@@ -1,11 +1,11 @@
-//! Which of the logs in one directory: a shard.
+//! Shards: several independent logs in one directory.
 
 use std::fmt;
 
 /// The number of a shard: one of several independent logs that live in one directory.
 ///
-/// Shards do not see each other's segments, state or locks. A log that is alone in its directory
-/// is [`ShardId::SINGLE`].
+/// Shards do not see each other's segments, state or locks. A log that is alone in its directory is
+/// [`ShardId::SINGLE`].
 ///
 /// ```
 /// use ringwal::replication::ShardId;
@@ -25,7 +25,7 @@ impl ShardId {
         ShardId(number)
     }
 
-    /// The number itself.
+    /// The number.
     pub const fn get(self) -> u16 {
         self.0
     }

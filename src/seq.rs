@@ -1,13 +1,12 @@
-//! Sequence numbers: the dense ordinals of records, from 1.
+//! Sequence numbers: records are numbered from 1, without gaps.
 
 use std::fmt;
 
 /// The sequence number of a record.
 ///
-/// The first record of a log is 1 and every further record is one more: there are no holes.
-/// Zero is [`Seq::NONE`], "before the first record"; it is what the watermarks of an empty log
-/// hold. A number is used again only after an explicit
-/// [`truncate_after`](crate::Log::truncate_after).
+/// The first record of a log has the number 1 and every further record one more, without gaps.
+/// Zero is [`Seq::NONE`], "before the first record"; the watermarks of an empty log hold it. A
+/// number is reused only after an explicit [`truncate_after`](crate::Log::truncate_after).
 ///
 /// ```
 /// use ringwal::Seq;
@@ -26,22 +25,22 @@ impl Seq {
     /// The first record of a log.
     pub const FIRST: Seq = Seq(1);
 
-    /// The sequence number `number`.
+    /// The sequence number with this value.
     pub const fn new(number: u64) -> Seq {
         Seq(number)
     }
 
-    /// The number itself.
+    /// The value.
     pub const fn get(self) -> u64 {
         self.0
     }
 
-    /// The sequence number after this one; the last one of all stays where it is.
+    /// The sequence number after this one; `u64::MAX` stays as it is.
     pub const fn next(self) -> Seq {
         Seq(self.0.saturating_add(1))
     }
 
-    /// The sequence number before this one; [`Seq::NONE`] stays where it is.
+    /// The sequence number before this one; [`Seq::NONE`] stays as it is.
     pub const fn prev(self) -> Seq {
         Seq(self.0.saturating_sub(1))
     }

@@ -1,14 +1,14 @@
-//! Wakers: tasks that wait for something, and the rules for what their wakers may do.
+//! The wakers of tasks that wait for a log, and the rules under which they run.
 //!
-//! A waker is foreign code on a thread of the log: it runs where a batch is acknowledged, which is
-//! the ring thread or an appender that committed its own batch. Invariants:
+//! A waker is foreign code on a thread of the log. It runs on the thread that acknowledges a batch:
+//! the ring thread, or an appender that committed its own batch. Invariants:
 //!
 //! 1. No lock of the log is held while a waker is cloned, woken or dropped.
-//! 2. A panic of a waker ends nothing.
-//! 3. While a waker runs, what would block on its thread is refused ([`may_block`]): it might wait
-//!    for what only this thread can bring about.
-//! 4. A waker is known by the key that its future holds, so a future that is dropped takes its own
-//!    waker away and no other.
+//! 2. A panic of a waker has no effect on the log.
+//! 3. While a waker runs, calls that would block its thread are refused ([`may_block`]): they could
+//!    wait for something that only this thread can do.
+//! 4. Each future holds the key of its waker. So a future that is dropped removes its own waker and
+//!    no other.
 
 use std::num::NonZeroU32;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -16,10 +16,10 @@ use std::task::Waker;
 
 use crate::error::{Error, Result};
 
-/// What a future knows its waker by.
+/// Identifies the waker of a future.
 pub(crate) type Key = NonZeroU32;
 
-/// The wakers of those who wait for one thing.
+/// The wakers of all tasks that wait for one event.
 #[derive(Debug, Default)]
 pub(crate) struct Wakers {
     last_key: u32,
@@ -27,8 +27,8 @@ pub(crate) struct Wakers {
 }
 
 impl Wakers {
-    /// Enters the waker of the future that holds `key`, in place of the one that it entered before,
-    /// which is returned to be dropped without a lock.
+    /// Enters the waker of the future that holds `key`. The waker that it replaces is returned, to be
+    /// dropped without a lock.
     pub(crate) fn enter(&mut self, key: &mut Option<Key>, waker: Waker) -> Option<Waker> {
         let known = key.and_then(|key| self.waiting.iter_mut().find(|(other, _)| *other == key));
         if let Some((_, known)) = known {
@@ -41,13 +41,13 @@ impl Wakers {
         None
     }
 
-    /// Takes the waker of a future away, if it was not woken yet; to be dropped without a lock.
+    /// Removes the waker of a future unless it was woken already; to be dropped without a lock.
     pub(crate) fn leave(&mut self, key: Key) -> Option<Waker> {
         let at = self.waiting.iter().position(|(other, _)| *other == key)?;
         Some(self.waiting.swap_remove(at).1)
     }
 
-    /// All of them, to be woken without a lock.
+    /// Takes all wakers out, to be woken without a lock.
     pub(crate) fn take(&mut self) -> Wakers {
         Wakers { last_key: self.last_key, waiting: std::mem::take(&mut self.waiting) }
     }
@@ -56,7 +56,7 @@ impl Wakers {
         self.waiting.is_empty()
     }
 
-    /// Wakes all of them. No lock may be held.
+    /// Wakes all tasks. No lock may be held.
     pub(crate) fn wake(self) {
         for (_, waker) in self.waiting {
             let _wakes = WakerMark::set();
@@ -65,7 +65,7 @@ impl Wakers {
     }
 }
 
-/// An error if a waker runs on this thread, which is to be told before anything is waited for.
+/// Fails if a waker runs on this thread. Every blocking call checks it first.
 pub(crate) fn may_block() -> Result<()> {
     match mark::is_set() {
         true => Err(Error::InWaker),
@@ -73,7 +73,7 @@ pub(crate) fn may_block() -> Result<()> {
     }
 }
 
-/// Says that a waker runs on this thread.
+/// Marks this thread as running a waker, until it is dropped.
 struct WakerMark {
     before: bool,
 }
@@ -98,7 +98,7 @@ mod mark {
         static WAKES: Cell<bool> = const { Cell::new(false) };
     }
 
-    /// Returns what it was. A thread that is ending has no mark any more, and wakes nobody.
+    /// Returns the mark before. A thread that is ending has lost its mark; it counts as unmarked.
     pub(super) fn set(to: bool) -> bool {
         WAKES.try_with(|wakes| wakes.replace(to)).unwrap_or(false)
     }
@@ -108,7 +108,7 @@ mod mark {
     }
 }
 
-/// The threads of a model share one thread of the system, so they would share the mark.
+/// All threads of a model run on one thread of the system, so they would share the mark.
 #[cfg(any(ringwal_loom, ringwal_shuttle))]
 mod mark {
     pub(super) fn set(_to: bool) -> bool {
@@ -125,7 +125,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_future_has_one_waker_and_takes_away_its_own_alone() {
+    fn a_future_has_one_waker_and_removes_only_its_own() {
         let mut wakers = Wakers::default();
         let (mut one, mut other) = (None, None);
         assert!(wakers.enter(&mut one, Waker::noop().clone()).is_none());

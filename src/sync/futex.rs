@@ -1,4 +1,4 @@
-//! A number that threads sleep on until it has grown.
+//! [`Futex`]: a number on which threads sleep until it grows.
 
 #[cfg(any(not(target_os = "linux"), ringwal_loom, ringwal_shuttle))]
 pub(crate) use portable::Futex;
@@ -12,7 +12,7 @@ mod system {
 
     use crate::sys::{futex_wait, futex_wake};
 
-    /// A number that only grows, and on which threads sleep until it has grown.
+    /// A number that only grows, and on which threads sleep until it does.
     #[derive(Debug, Default)]
     pub(crate) struct Futex(AtomicU32);
 
@@ -26,12 +26,12 @@ mod system {
             self.0.fetch_max(to, Ordering::SeqCst)
         }
 
-        /// Sleeps unless the number is another one than `seen` by now. May end for no reason.
+        /// Sleeps unless the number differs from `seen`. May return for no reason.
         pub(crate) fn sleep(&self, seen: u32, timeout: Option<Duration>) {
             futex_wait(&self.0, seen, timeout);
         }
 
-        /// Wakes as many as are asleep, up to `count`.
+        /// Wakes up to `count` of the threads that sleep.
         pub(crate) fn wake_some(&self, count: u32) {
             futex_wake(&self.0, count);
         }
@@ -49,8 +49,8 @@ mod portable {
     use crate::sync::atomic::{AtomicU32, Ordering};
     use crate::sync::{Condvar, Mutex};
 
-    /// A number that only grows, and on which threads sleep until it has grown: what a futex does,
-    /// where there is none.
+    /// A number that only grows, and on which threads sleep until it does: a futex made of a lock
+    /// and a condition variable.
     #[derive(Debug, Default)]
     pub(crate) struct Futex {
         number: AtomicU32,
@@ -71,8 +71,10 @@ mod portable {
             before
         }
 
-        /// Sleeps unless the number is another one than `seen` by now. May end for no reason.
+        /// Sleeps unless the number differs from `seen`. May return for no reason.
         pub(crate) fn sleep(&self, seen: u32, timeout: Option<Duration>) {
+            // Compare with the lock in hand: a waker raises the number first and takes the lock
+            // then, so its wake cannot come between the comparison and the wait.
             let lock = self.lock.lock();
             if self.get() != seen {
                 return;
@@ -89,8 +91,9 @@ mod portable {
             }
         }
 
-        /// Wakes as many as are asleep, up to `count`.
+        /// Wakes up to `count` of the threads that sleep.
         pub(crate) fn wake_some(&self, count: u32) {
+            // A thread that compared before the number grew has to be waiting by now.
             drop(self.lock.lock());
             (0..count).for_each(|_| self.cond.notify_one());
         }
@@ -100,7 +103,8 @@ mod portable {
             self.cond.notify_all();
         }
     }
-    /// Loom takes a sequentially consistent access for a weaker one; a fence makes up for it.
+
+    /// Loom weakens sequentially consistent accesses to acquire and release; a fence makes up for it.
     fn fence() {
         #[cfg(ringwal_loom)]
         crate::sync::atomic::fence(Ordering::SeqCst);

@@ -1,13 +1,12 @@
-//! What threads share and wait on: the standard library's, or models of it.
+//! Locks, atomics, channels, threads and time: those of the standard library, or models of them.
 //!
-//! The hand-over between appenders and the ring thread (the latch, the watermarks, all of `engine`)
-//! takes its locks, atomics, channels, threads and the time from here. With `--cfg ringwal_loom`
-//! or `--cfg ringwal_shuttle` they belong to a checker, which decides who runs next: loom tries
-//! all schedules of a few threads, shuttle many schedules of a whole log (`ci/handover.sh`). `Arc`
-//! is the standard library's everywhere.
+//! The engine takes all of them from here. With `--cfg ringwal_loom` or `--cfg ringwal_shuttle` they
+//! belong to a model checker, which decides which thread runs next: loom tries all schedules of a
+//! few threads, shuttle many schedules of a whole log (`ci/handover.sh`). `Arc` is always the
+//! standard library's.
 //!
-//! In a model time is a number. It moves a little whenever someone looks, and a wait with a
-//! timeout may end at any moment, so a model does whatever real time could do, and more.
+//! In a model, time is a number. It advances a little at each look, and a wait with a timeout may
+//! end at any moment. So a model can do everything that real time does, and more.
 
 #[cfg(not(any(ringwal_loom, ringwal_shuttle)))]
 mod real {

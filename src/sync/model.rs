@@ -1,4 +1,4 @@
-//! The models: locks and threads of a checker, a channel made of them, and a time of its own.
+//! The models: locks and threads of a checker, a channel made of them, and the model's time.
 
 #[cfg(ringwal_loom)]
 use loom::sync;
@@ -21,12 +21,12 @@ use std::sync::{OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 std::thread_local! {
-    /// How far the time has come, in nanoseconds. A checker runs all threads of a model on one of
-    /// the system's, so each model has a time of its own, and a schedule repeats.
+    /// The model's time in nanoseconds. A checker runs all threads of a model on one thread of the
+    /// system, so each model has a time of its own, and schedules are repeatable.
     static NANOS: Cell<u64> = const { Cell::new(0) };
 }
 
-/// So much time passes between two looks.
+/// The time that passes between two looks.
 const TICK: Duration = Duration::from_micros(1);
 
 pub(crate) fn now() -> Instant {
@@ -36,12 +36,12 @@ pub(crate) fn now() -> Instant {
     start + Duration::from_nanos(NANOS.get())
 }
 
-/// Lets time pass.
+/// Advances the time.
 pub(crate) fn pass(time: Duration) {
     NANOS.set(NANOS.get() + time.as_nanos() as u64);
 }
 
-/// As [`plain::Mutex`](super::plain::Mutex).
+/// Models [`plain::Mutex`](super::plain::Mutex).
 #[derive(Debug, Default)]
 pub(crate) struct Mutex<T>(sync::Mutex<T>);
 
@@ -67,7 +67,7 @@ impl<T> Mutex<T> {
     }
 }
 
-/// As [`plain::Condvar`](super::plain::Condvar).
+/// Models [`plain::Condvar`](super::plain::Condvar).
 #[derive(Debug, Default)]
 pub(crate) struct Condvar(sync::Condvar);
 
@@ -85,7 +85,7 @@ impl Condvar {
     }
 }
 
-/// A wait with a timeout: ends after a while, whether the time has passed or not.
+/// A wait with a timeout: it ends after a while, whether or not the time has passed.
 pub(crate) fn doze(timeout: Duration) {
     thread::yield_now();
     if chance() {
@@ -93,19 +93,19 @@ pub(crate) fn doze(timeout: Duration) {
     }
 }
 
-/// Whether something happens that may happen.
+/// Whether a possible event happens.
 #[cfg(ringwal_shuttle)]
 pub(crate) fn chance() -> bool {
     shuttle::rand::Rng::gen_bool(&mut shuttle::rand::thread_rng(), 0.5)
 }
 
-/// Whether something happens that may happen: loom knows no chance, and what may end has to.
+/// Whether a possible event happens. Loom has no chance, and a wait that may end must end.
 #[cfg(ringwal_loom)]
 pub(crate) fn chance() -> bool {
     true
 }
 
-/// What is used of crossbeam's channels. None has a limit: no sender here ever waits.
+/// The part of crossbeam's channels that the engine uses. None is bounded: no sender ever waits.
 pub(crate) mod channel {
     use std::collections::VecDeque;
     use std::sync::Arc;
@@ -197,7 +197,8 @@ pub(crate) mod channel {
         fn drop(&mut self) {
             let mut state = self.0.state();
             state.has_receiver = false;
-            // What was sent goes as well, and with it the answers that someone waits for.
+            // Drop the messages too: a message may hold the sender of an answer, whose receiver
+            // then learns that no answer comes.
             let messages = std::mem::take(&mut state.messages);
             drop(state);
             drop(messages);

@@ -1,8 +1,8 @@
-//! Locks of the standard library that do not poison.
+//! The locks of the standard library, without poisoning.
 //!
-//! A panic with a lock in hand is a defect. What these locks guard is whole between any two
-//! statements that can panic, or the panic ends the log by itself (`Shared::panicked`), so the
-//! next thread gets the guard and goes on.
+//! A panic with a lock in hand is a defect. The guarded values are consistent between any two
+//! statements that can panic, or the panic itself ends the log (`Shared::panicked`). So the next
+//! thread takes the guard and goes on.
 
 use std::sync::{self, PoisonError};
 use std::time::Duration;
@@ -22,7 +22,7 @@ impl<T> Mutex<T> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// `None` if another thread has it.
+    /// `None` if another thread holds the lock.
     pub(crate) fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
         match self.0.try_lock() {
             Ok(guard) => Some(guard),
@@ -45,7 +45,7 @@ impl Condvar {
         self.0.wait(guard).unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits for at most `timeout`. The caller looks at the time itself.
+    /// Waits for at most `timeout`. The caller checks the time itself.
     pub(crate) fn wait_timeout<'a, T>(
         &self,
         guard: MutexGuard<'a, T>,
