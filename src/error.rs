@@ -1,8 +1,8 @@
-//! What can go wrong, as data.
+//! Errors as data.
 //!
-//! Every variant carries what a caller needs to match on and what an operator needs to act:
-//! the operation, the path or option, and the cause. Messages are lower case, say what happened
-//! and, where there is something to do, what.
+//! Every variant carries the facts that a caller matches on and an operator acts on: the operation,
+//! the path or the option, and the cause. Messages are lower case. They say what happened and, if
+//! the reader can do something, what.
 
 mod corruption;
 
@@ -37,36 +37,36 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 pub enum Error {
     /// An atomic batch had no records.
     BatchEmpty,
-    /// An atomic batch holds more than fits into one batch on disk: of a raw log the larger of its
-    /// `batch_bytes` and one record of `record_bytes_max`, of other logs what their largest record
-    /// takes.
+    /// An atomic batch holds more than one batch on disk can. For a raw log the limit is the larger
+    /// of `batch_bytes` and one record of `record_bytes_max`; for other logs it is the size of their
+    /// largest record.
     BatchTooLarge {
-        /// The bytes of its records, their 8-byte heads included.
+        /// The bytes of its records, including their 8-byte heads.
         bytes: u64,
         /// The most that one batch may hold.
         limit: u64,
     },
     /// The log was closed.
     Closed,
-    /// Acknowledged data is damaged or gone.
+    /// Acknowledged data is damaged or missing.
     Corrupt(Corruption),
-    /// A file that was to be imported is damaged. Nothing was imported.
+    /// The file to import is damaged. Nothing was imported.
     Import {
         /// The file.
         path: PathBuf,
         /// The byte at which the damage begins.
         offset: u64,
-        /// What is wrong there, and how much is not.
+        /// What is wrong there, and how much before it is intact.
         reason: String,
     },
-    /// A waker asked for what would block the thread that runs it, which acknowledges. Nothing was
-    /// done.
+    /// A waker made a call that would block its thread, which is the thread that acknowledges
+    /// batches. Nothing was done.
     InWaker,
     /// An operation of the operating system failed.
     Io {
-        /// What was attempted, as a verb: `write`, `sync`, `rename`.
+        /// The operation as a verb: `write`, `sync`, `rename`.
         op: &'static str,
-        /// On which file or directory.
+        /// The file or directory.
         path: PathBuf,
         /// The operating system's answer.
         source: Arc<io::Error>,
@@ -75,16 +75,16 @@ pub enum Error {
     KeyLength {
         /// The key's length.
         bytes: u64,
-        /// The most that a key may have; it has at least one byte.
+        /// The most bytes that a key may have; it has at least one.
         limit: u64,
     },
-    /// The process that opened the log forked, and this is the child. Only the parent may use it;
-    /// here nothing was done, and nothing will be.
+    /// The process that opened the log forked, and this is the child. Only the parent may use the
+    /// log; every call in the child fails and does nothing.
     Forked {
         /// The log's directory.
         path: PathBuf,
     },
-    /// A line of a file that was to be imported is not what it should be. Nothing was imported.
+    /// A line of the file to import is invalid. Nothing was imported.
     Line {
         /// The file.
         path: PathBuf,
@@ -95,17 +95,17 @@ pub enum Error {
     },
     /// Another writer has the log open.
     Locked {
-        /// The file that is locked: `lock`, or `state` if somebody deleted that.
+        /// The locked file: `lock`, or `state` if `lock` was deleted.
         path: PathBuf,
-        /// The process that holds it, where the file tells.
+        /// The process that holds the lock, if the file names it.
         pid: Option<u32>,
     },
     /// There is no room for another segment, or for a new log. Nothing was written and the log is
-    /// intact: the same succeeds again once there is room.
+    /// intact. The same call succeeds once there is room.
     NoSpace {
-        /// The segment, the `state` file or the directory that could not be made.
+        /// The segment, the `state` file or the directory that could not be created.
         path: PathBuf,
-        /// How many bytes it needs.
+        /// The bytes that it needs.
         bytes: u64,
         /// The operating system's answer.
         source: Arc<io::Error>,
@@ -114,117 +114,116 @@ pub enum Error {
     NotALog {
         /// The path.
         path: PathBuf,
-        /// What stands there instead.
+        /// What is there instead.
         reason: String,
     },
-    /// A directory that has to be new or empty is neither. Nothing was changed.
+    /// A directory that must be new or empty is neither. Nothing was changed.
     NotEmpty {
         /// The directory.
         path: PathBuf,
-        /// Something that is in it.
+        /// An entry of the directory.
         found: String,
     },
-    /// An option is out of its range.
+    /// An option is out of range.
     Option {
-        /// The option, by the name of its builder method.
+        /// The name of the builder method.
         name: &'static str,
-        /// What was asked for.
+        /// The value that was given.
         value: String,
-        /// What is allowed.
+        /// The values that are allowed.
         expected: String,
     },
-    /// The log is of another kind than it was to be opened as: one record of that kind would make
-    /// it useless to its owner. Nothing was changed.
+    /// The log is of another kind than the kind that it was to be opened as. One record of the wrong
+    /// kind would make it useless to its owner. Nothing was changed.
     OtherKind {
         /// The log's directory.
         path: PathBuf,
-        /// The kind that its `state` states.
+        /// The kind that its `state` file states.
         found: Kind,
         /// The kind that was asked for ([`Builder::kind`](crate::Builder::kind)).
         wanted: Kind,
     },
-    /// The log has another label than the one that was named. Nothing was changed.
+    /// The log has another label than the label that was given. Nothing was changed.
     OtherLabel {
         /// The log's directory.
         path: PathBuf,
-        /// The label that its `state` states.
+        /// The label that its `state` file states.
         found: [u8; LABEL_BYTES],
-        /// The label that was asked for ([`Builder::label`](crate::Builder::label)).
+        /// The label that was given ([`Builder::label`](crate::Builder::label)).
         wanted: [u8; LABEL_BYTES],
     },
-    /// A sequence number is outside of what the operation accepts.
+    /// A sequence number is outside of the range that the operation accepts.
     OutOfRange {
-        /// The operation, by the name of its method.
+        /// The name of the method.
         op: &'static str,
-        /// The sequence number that was asked for.
+        /// The sequence number that was given.
         seq: Seq,
-        /// The least it accepts now.
+        /// The least number that the operation accepts now.
         min: Seq,
-        /// The greatest it accepts now.
+        /// The greatest number that the operation accepts now.
         max: Seq,
     },
-    /// An earlier write or sync failed, so what is on disk is unknown until the log is opened
-    /// again. Nothing was retried, nothing after the failure was acknowledged.
+    /// An earlier write or sync failed, so the content of the disk is unknown until the log is
+    /// opened again. Nothing was retried, and nothing after the failure was acknowledged.
     Poisoned(
-        /// That first failure.
+        /// The first failure.
         Arc<Error>,
     ),
     /// The queue is full: the disk is slower than the appenders.
     QueueFull,
     /// The log was opened read-only.
     ReadOnly,
-    /// A record is larger than the log takes.
+    /// A record is larger than the log accepts.
     RecordTooLarge {
         /// The record's length.
         bytes: u64,
         /// The option `record_bytes_max`.
         limit: u64,
     },
-    /// The place by which a record was to be read is not one that the log gave out for it: the
-    /// record lies elsewhere in its segment. Nothing is damaged.
+    /// The given place of a record is not the place that the log reported: the record lies elsewhere
+    /// in its segment. Nothing is damaged.
     NotThere {
         /// The record.
         seq: Seq,
         /// Its segment.
         path: PathBuf,
-        /// The byte at which it was to be.
+        /// The byte at which the record was expected.
         offset: u64,
     },
-    /// The record was there once and was truncated away.
+    /// The record was truncated away.
     Truncated {
         /// The sequence number that was asked for.
         seq: Seq,
-        /// The first one that is still there.
+        /// The first sequence number that is still in the log.
         first_seq: Seq,
     },
-    /// There is no sequence number left for the records. Nothing was written, and the log is
-    /// intact.
+    /// No sequence numbers are left for the records. Nothing was written, and the log is intact.
     SeqsUsedUp {
-        /// The last sequence number that was given.
+        /// The last sequence number that was used.
         last_seq: Seq,
     },
-    /// The `state` file was changed as often as can be counted. Nothing was changed now, and the
-    /// log is intact: it can be read and appended to, but no longer truncated.
+    /// The counter of changes in the `state` file is at its end. Nothing was changed, and the log is
+    /// intact: it can be read and appended to, but no longer truncated.
     StatesUsedUp,
-    /// A value is larger than a key-value log takes.
+    /// A value is larger than a key-value log accepts.
     ValueTooLarge {
         /// The value's length.
         bytes: u64,
-        /// The most that a value may have.
+        /// The most bytes that a value may have.
         limit: u64,
     },
-    /// The file was written by a newer version of this crate.
+    /// The file has a format version that this version of the crate does not read.
     UnsupportedVersion {
         /// The file.
         path: PathBuf,
-        /// The format version it states.
+        /// The format version of the file.
         version: u8,
         /// The format version that this crate reads.
         newest: u8,
     },
     /// The backend that was asked for cannot run here.
     BackendRefused {
-        /// What was refused, with the errno and what to do.
+        /// What was refused, with the errno and advice.
         reason: String,
     },
 }
@@ -235,7 +234,7 @@ impl Error {
         Error::Io { op, path: path.into(), source: Arc::new(source) }
     }
 
-    /// The failure itself: what poisoned the log if this is [`Error::Poisoned`], else this error.
+    /// The failure behind [`Error::Poisoned`]; any other error is its own cause.
     pub fn root_cause(&self) -> &Error {
         match self {
             Error::Poisoned(cause) => cause.root_cause(),
@@ -243,8 +242,8 @@ impl Error {
         }
     }
 
-    /// Whether the operating system says that there is no room or no resource left, which can
-    /// heal, rather than that the device failed, which cannot.
+    /// Whether the operating system has run out of space or of another resource. That can pass,
+    /// unlike a failure of the device.
     pub(crate) fn is_shortage(&self) -> bool {
         let Error::Io { source, .. } = self else { return false };
         if matches!(
@@ -265,7 +264,7 @@ impl Error {
 }
 
 impl Error {
-    /// An [`Error::NoSpace`] if this is the answer of a full disk to the making of `path`.
+    /// Turns the answer of a full disk to the creation of `path` into an [`Error::NoSpace`].
     pub(crate) fn or_no_space(self, path: PathBuf, bytes: u64) -> Error {
         use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
         match self {
@@ -289,13 +288,13 @@ impl fmt::Display for Error {
             }
             Error::Forked { path } => write!(
                 f,
-                "the log in {} was opened by the process that this one was forked from; open it \
-                 here after it was closed there, or fork before a log is opened",
+                "the log in {} was opened before this process was forked; open it here after the \
+                 parent has closed it, or fork before opening a log",
                 path.display()
             ),
             Error::InWaker => write!(
                 f,
-                "a waker may not wait for a log; leave that to the task that it wakes, or use \
+                "a waker must not block; let the task that it wakes make the call, or use \
                  try_append"
             ),
             Error::Import { path, offset, reason } => {
@@ -316,7 +315,7 @@ impl fmt::Display for Error {
             ),
             Error::NoSpace { path, bytes, source } => write!(
                 f,
-                "no room for {}, {bytes} bytes: {source}; nothing is lost, and it succeeds again \
+                "no room for {}, {bytes} bytes: {source}; nothing is lost, and the call succeeds \
                  once there is room",
                 path.display()
             ),
@@ -345,23 +344,22 @@ impl fmt::Display for Error {
 }
 
 impl Error {
-    /// A record is not where it was looked for.
+    /// Messages about records that are not where they were looked for.
     fn fmt_missing(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Error::NotThere { seq, path, offset } => write!(
                 f,
-                "record {seq} is not at byte {offset} of {}; read it by a place that the log gave",
+                "record {seq} is not at byte {offset} of {}; use the place that the log reported",
                 path.display()
             ),
-            Error::Truncated { seq, first_seq } => write!(
-                f,
-                "record {seq} was truncated away; the first one still there is {first_seq}"
-            ),
+            Error::Truncated { seq, first_seq } => {
+                write!(f, "record {seq} was truncated away; the first record is now {first_seq}")
+            }
             refusal => refusal.fmt_refusal(f),
         }
     }
 
-    /// What was asked for is beyond a limit, and nothing was done.
+    /// Messages about requests beyond a limit, after which nothing was done.
     fn fmt_refusal(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Error::BatchEmpty => write!(f, "an atomic batch needs at least one record"),
@@ -371,14 +369,9 @@ impl Error {
             Error::KeyLength { bytes, limit } => {
                 write!(f, "a key of {bytes} bytes: expected 1 to {limit}")
             }
-            Error::NotThere { seq, path, offset } => write!(
-                f,
-                "record {seq} is not at byte {offset} of {}; read it by a place that the log gave",
-                path.display()
-            ),
             Error::NotEmpty { path, found } => write!(
                 f,
-                "{} is not empty, it has {found:?}; name a new or an empty directory",
+                "{} is not empty, it contains {found:?}; name a new or an empty directory",
                 path.display()
             ),
             Error::Option { name, value, expected } => {
@@ -386,15 +379,15 @@ impl Error {
             }
             Error::OtherKind { path, found, wanted } => write!(
                 f,
-                "{} is {found} and was to be opened as {wanted}; open it with {}, or name another \
-                 directory; nothing was changed",
+                "{} is {found}, not {wanted}; open it with {}, or name another directory; nothing \
+                 was changed",
                 path.display(),
                 found.opener()
             ),
             Error::OtherLabel { path, found, wanted } => write!(
                 f,
-                "{} has the label {} and was to be opened as {}; name the label that it has, or \
-                 another directory; nothing was changed",
+                "{} has the label {}, not {}; give the label that it has, or name another \
+                 directory; nothing was changed",
                 path.display(),
                 ShowLabel(found),
                 ShowLabel(wanted)
@@ -416,13 +409,13 @@ impl Error {
                  directory"
             ),
             Error::StatesUsedUp => f.write_str(
-                "the state file was changed as often as can be counted; copy the records into \
-                 another log in a new directory",
+                "the state file was changed as often as it can count; copy the records into another log in a \
+                 new directory",
             ),
             Error::ValueTooLarge { bytes, limit } => {
                 write!(f, "a value of {bytes} bytes is over the limit of {limit}; split it")
             }
-            // `fmt` has all others.
+            // `fmt` writes all others.
             _ => Ok(()),
         }
     }

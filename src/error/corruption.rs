@@ -1,11 +1,11 @@
-//! Damage to acknowledged data, as data.
+//! Damage to acknowledged data, described as data.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 
 use crate::seq::Seq;
 
-/// Damage to acknowledged data: where it is, what it costs, and what proves it.
+/// Damage to acknowledged data: its place, the records that it costs, and the proof.
 ///
 /// ```
 /// use ringwal::{Corruption, Error};
@@ -23,7 +23,7 @@ use crate::seq::Seq;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Corruption {
-    /// The damaged file, or the directory where a whole file is missing.
+    /// The damaged file, or the directory if a whole file is missing.
     pub path: PathBuf,
     /// The byte at which the damage begins.
     pub offset: u64,
@@ -51,7 +51,7 @@ impl Corruption {
     }
 }
 
-/// What is wrong with a damaged place.
+/// The kind of damage.
 ///
 /// ```
 /// use ringwal::CorruptionKind;
@@ -64,19 +64,19 @@ impl Corruption {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum CorruptionKind {
-    /// Records end early: the file stops, or only blank or stale blocks follow.
+    /// The records end early: the file ends, or only blank or stale blocks follow.
     Missing,
-    /// The bytes there are not a valid batch.
+    /// The bytes at the place are not a valid batch.
     Damaged,
-    /// A whole segment is not there.
+    /// A whole segment is missing.
     SegmentMissing,
-    /// The `state` file is unreadable in both of its slots, or gone.
+    /// Both slots of the `state` file are unreadable, or the file is missing.
     StateUnreadable,
-    /// The segment belongs to another log than the `state` file: one of the two was put here.
+    /// The segment and the `state` file belong to different logs: one of them was copied here.
     OtherLog,
 }
 
-/// What proves that records had been durable.
+/// The proof that records had been durable.
 ///
 /// ```
 /// use ringwal::Witness;
@@ -86,16 +86,15 @@ pub enum CorruptionKind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Witness {
-    /// A later batch of the same segment was written when they were known to be durable.
+    /// A later batch of the same segment, which was written when they were known to be durable.
     LaterBatch,
-    /// A later segment exists, and one is named only when all before it is durable.
+    /// A later segment. A segment gets its name only when all records before it are durable.
     LaterSegment,
-    /// A checkpoint covers them.
+    /// A checkpoint that covers them.
     Checkpoint,
-    /// The log was closed after them, or another durable note in `state` names them.
+    /// A durable note in `state`, such as the one of a clean close.
     CleanClose,
-    /// The place itself: a segment's blocks or the `state` file were read before and are
-    /// unreadable now.
+    /// The place itself: blocks of a segment or a `state` file that were readable before.
     Itself,
 }
 
@@ -106,7 +105,7 @@ impl fmt::Display for Corruption {
             CorruptionKind::Damaged => "acknowledged records are damaged",
             CorruptionKind::SegmentMissing => "a segment is missing",
             CorruptionKind::StateUnreadable => "the state file is unreadable",
-            CorruptionKind::OtherLog => "the segment and the state file are of different logs",
+            CorruptionKind::OtherLog => "the segment and the state file belong to different logs",
         };
         let witness = match self.witness {
             Witness::LaterBatch => "a later batch",
@@ -118,7 +117,7 @@ impl fmt::Display for Corruption {
         write!(
             f,
             "{kind}: {} at byte {}, records {} to {} (known from {witness}); nothing was changed: \
-             restore the file, or salvage what is before it",
+             restore the file, or salvage the records before it",
             self.path.display(),
             self.offset,
             self.first_seq,
