@@ -8,8 +8,8 @@
 //! 1. `ptr` comes from the global allocator with exactly `layout`, and is freed with it once.
 //! 2. All `layout.size()` bytes are initialised: the allocation is zeroed and never shrinks.
 //!
-//! Threading: a buffer has one owner and moves freely between threads. It does not know about I/O in
-//! flight: code that passes its address to the kernel keeps the buffer until the kernel is done.
+//! Threading: a buffer has one owner and moves freely between threads. It does not know about I/O
+//! in flight: code that passes its address to the kernel keeps the buffer until the kernel is done.
 //! A queue of [`crate::io`] takes the buffer and returns it with the result.
 
 #![allow(unsafe_code)]
@@ -109,15 +109,17 @@ pub(crate) struct BufPool {
 }
 
 impl BufPool {
-    /// A pool of buffers of `capacity` bytes, of which at most `limit_bytes` are in use at once. Each
-    /// buffer has room for its content and the padding to a multiple of `unit`, a power of two.
+    /// A pool of buffers of `capacity` bytes, of which at most `limit_bytes` are in use at once.
+    /// Each buffer has room for its content and the padding to a multiple of `unit`, a power of
+    /// two.
     pub(crate) fn new(capacity: usize, limit_bytes: usize, unit: usize) -> BufPool {
         let unit = unit.max(BUF_ALIGN);
         let capacity = capacity.next_multiple_of(unit);
         BufPool { unit, capacity, limit_bytes, lent_bytes: 0, free: Vec::new() }
     }
 
-    /// A buffer of at least `bytes`, or `None` while the limit is reached. Its content is arbitrary.
+    /// A buffer of at least `bytes`, or `None` while the limit is reached. Its content is
+    /// arbitrary.
     pub(crate) fn take(&mut self, bytes: usize) -> Option<AlignedBuf> {
         let size = bytes.next_multiple_of(self.unit).max(self.capacity);
         if !self.has_room(bytes) {

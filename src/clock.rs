@@ -1,10 +1,10 @@
 //! The time of an open log: a clock that reads the wall clock once, at the open, and then runs on
 //! its own.
 //!
-//! People and other machines set wall clocks, sometimes wrongly and back again. If the wall clock is
-//! a day ahead for a moment, events that are aged by it would live a day longer, and times that must
-//! not go back would all stay a day ahead. So each open log reads it only once. Only the times that
-//! an earlier life of the log left are compared with it.
+//! People and other machines set wall clocks, sometimes wrongly and back again. If the wall clock
+//! is a day ahead for a moment, events that are aged by it would live a day longer, and times that
+//! must not go back would all stay a day ahead. So each open log reads it only once. Only the times
+//! that an earlier life of the log left are compared with it.
 //!
 //! The price: an error of the wall clock at the open stays until the log is closed. And where
 //! [`Instant`] does not count sleep, the clock is behind after the machine slept.

@@ -38,8 +38,8 @@ pub enum Error {
     /// An atomic batch had no records.
     BatchEmpty,
     /// An atomic batch holds more than one batch on disk can. For a raw log the limit is the larger
-    /// of `batch_bytes` and one record of `record_bytes_max`; for other logs it is the size of their
-    /// largest record.
+    /// of `batch_bytes` and one record of `record_bytes_max`; for other logs it is the size of
+    /// their largest record.
     BatchTooLarge {
         /// The bytes of its records, including their 8-byte heads.
         bytes: u64,
@@ -133,8 +133,8 @@ pub enum Error {
         /// The values that are allowed.
         expected: String,
     },
-    /// The log is of another kind than the kind that it was to be opened as. One record of the wrong
-    /// kind would make it useless to its owner. Nothing was changed.
+    /// The log is of another kind than the kind that it was to be opened as. One record of the
+    /// wrong kind would make it useless to its owner. Nothing was changed.
     OtherKind {
         /// The log's directory.
         path: PathBuf,
@@ -180,8 +180,8 @@ pub enum Error {
         /// The option `record_bytes_max`.
         limit: u64,
     },
-    /// The given place of a record is not the place that the log reported: the record lies elsewhere
-    /// in its segment. Nothing is damaged.
+    /// The given place of a record is not the place that the log reported: the record lies
+    /// elsewhere in its segment. Nothing is damaged.
     NotThere {
         /// The record.
         seq: Seq,
@@ -202,8 +202,8 @@ pub enum Error {
         /// The last sequence number that was used.
         last_seq: Seq,
     },
-    /// The counter of changes in the `state` file is at its end. Nothing was changed, and the log is
-    /// intact: it can be read and appended to, but no longer truncated.
+    /// The counter of changes in the `state` file is at its end. Nothing was changed, and the log
+    /// is intact: it can be read and appended to, but no longer truncated.
     StatesUsedUp,
     /// A value is larger than a key-value log accepts.
     ValueTooLarge {
@@ -409,8 +409,8 @@ impl Error {
                  directory"
             ),
             Error::StatesUsedUp => f.write_str(
-                "the state file was changed as often as it can count; copy the records into another log in a \
-                 new directory",
+                "the state file was changed as often as it can count; copy the records into \
+                 another log in a new directory",
             ),
             Error::ValueTooLarge { bytes, limit } => {
                 write!(f, "a value of {bytes} bytes is over the limit of {limit}; split it")

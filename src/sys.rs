@@ -166,8 +166,8 @@ mod linux {
     }
 
     /// The offset of the next data in `file` at or after `from`; `None` if a hole reaches to the
-    /// end. If the file system cannot tell holes from data, all of it counts as data. The call moves
-    /// the file's position, which nothing here uses.
+    /// end. If the file system cannot tell holes from data, all of it counts as data. The call
+    /// moves the file's position, which nothing here uses.
     pub(crate) fn next_data(file: &File, from: u64) -> std::io::Result<Option<u64>> {
         let Ok(at) = libc::off_t::try_from(from) else { return Ok(Some(from)) };
         // SAFETY: the call takes numbers only, and the descriptor is open.

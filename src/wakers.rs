@@ -27,8 +27,8 @@ pub(crate) struct Wakers {
 }
 
 impl Wakers {
-    /// Enters the waker of the future that holds `key`. The waker that it replaces is returned, to be
-    /// dropped without a lock.
+    /// Enters the waker of the future that holds `key`. The waker that it replaces is returned, to
+    /// be dropped without a lock.
     pub(crate) fn enter(&mut self, key: &mut Option<Key>, waker: Waker) -> Option<Waker> {
         let known = key.and_then(|key| self.waiting.iter_mut().find(|(other, _)| *other == key));
         if let Some((_, known)) = known {

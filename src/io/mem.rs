@@ -1,8 +1,9 @@
 //! A directory in memory, for unit tests, which lists the changes that were made to it.
 //!
 //! Unlike the simulated disk it leaves nothing to chance: a test puts files there byte by byte, and
-//! a change that fails has no effect at all. So a test can name exactly the bytes and the steps that
-//! it expects. [`SimDisk`](crate::io::SimDisk) is for properties that hold whatever a crash does.
+//! a change that fails has no effect at all. So a test can name exactly the bytes and the steps
+//! that it expects. [`SimDisk`](crate::io::SimDisk) is for properties that hold whatever a crash
+//! does.
 
 use crate::sync::plain::{Mutex, MutexGuard};
 use std::collections::BTreeMap;

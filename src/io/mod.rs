@@ -289,8 +289,8 @@ pub trait IoQueue {
     }
 
     /// Starts the submitted operations and blocks until one completed, another thread called
-    /// [`Wake::wake`], or `timeout` passed (`None`: for ever). Appends the completions to `done`. May
-    /// return early without any.
+    /// [`Wake::wake`], or `timeout` passed (`None`: for ever). Appends the completions to `done`.
+    /// May return early without any.
     ///
     /// # Errors
     ///
@@ -337,12 +337,12 @@ impl IoQueue for Box<dyn IoQueue> {
     }
 }
 
-/// A file of an [`IoQueue`] that any thread may write to, blocking, while the queue has no operation
-/// in flight on it. It writes as the queue does: around the page cache or through it.
+/// A file of an [`IoQueue`] that any thread may write to, blocking, while the queue has no
+/// operation in flight on it. It writes as the queue does: around the page cache or through it.
 pub trait CommitFile: Send + Sync + fmt::Debug {
-    /// Writes all of `data` at `offset`, and makes it durable if a strategy is given: `Dsync` in one
-    /// call, the others by a write and a sync. The offset and the length of `data` are multiples of
-    /// the backend's unit.
+    /// Writes all of `data` at `offset`, and makes it durable if a strategy is given: `Dsync` in
+    /// one call, the others by a write and a sync. The offset and the length of `data` are
+    /// multiples of the backend's unit.
     ///
     /// # Errors
     ///

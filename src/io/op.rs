@@ -37,8 +37,8 @@ pub enum Blocks {
 /// An operation for an `IoQueue`.
 #[derive(Debug)]
 pub enum Op {
-    /// Writes `buf[..len]` at `offset`. Both `len` and `offset` are multiples of the backend's unit.
-    /// With `sync`, it completes once the bytes are durable.
+    /// Writes `buf[..len]` at `offset`. Both `len` and `offset` are multiples of the backend's
+    /// unit. With `sync`, it completes once the bytes are durable.
     Write {
         /// An open file.
         file: FileId,
@@ -172,10 +172,10 @@ impl Strategy {
 
     /// To be chosen, the strategy must take less than this share of the time of write-then-sync.
     ///
-    /// A linked sync runs on a kernel worker, which competes for a processor, and an appender cannot
-    /// do it inline. A durable write through a ring completes on a kernel queue that is bound to one
-    /// processor, and its speed collapses when that processor is busy. So either has to win by a
-    /// factor of two.
+    /// A linked sync runs on a kernel worker, which competes for a processor, and an appender
+    /// cannot do it inline. A durable write through a ring completes on a kernel queue that is
+    /// bound to one processor, and its speed collapses when that processor is busy. So either has
+    /// to win by a factor of two.
     pub(crate) fn required_speedup(self) -> f64 {
         match self {
             Strategy::LinkedFsync | Strategy::Dsync => 0.5,

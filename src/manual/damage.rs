@@ -1,26 +1,26 @@
-//! How much damage a log notices, measured: every kind of it, at every place of small logs of
-//! fifteen shapes.
+//! How much damage a log detects: measured for every kind of damage, at every place of small logs
+//! of fifteen shapes.
 //!
-//! `scripts/damage-table.sh` makes logs (one segment and many, single records and large batches,
+//! `scripts/damage-table.sh` creates logs (one segment and many, single records and large batches,
 //! truncated at either end, with a checkpoint, after a torn tail, closed and not closed), damages
-//! each in one place at a time, and opens it under both policies. What may happen is decided by a
-//! model that was kept while the log was made: which records were acknowledged, and what of the
-//! rest of the log testifies to them.
+//! each in one place at a time, and opens it under both policies. A model that was kept while the
+//! log was written decides which outcomes are allowed: it knows the acknowledged records, and which
+//! parts of the log testify to them.
 //!
-//! # What came of it
+//! # The results
 //!
-//! - **refused**: opening is an error that names the file, the byte and the records, and changes
-//!   nothing; `verify` says the same.
-//! - **told**: every record is there, but one slot of `state` is gone and the older one counts. The
-//!   report says so ([`Recovery::state_torn`](crate::Recovery::state_torn)). The last checkpoint,
-//!   truncation or clean close may be undone.
-//! - **harmless**: everything acknowledged is there, as it was.
-//! - **torn**: the damaged batch and what came behind it are cut off as a torn tail. Nothing in the
-//!   log testifies to them.
-//! - **older**: `state` as a whole was replaced by one that had been valid earlier.
+//! - **refused**: opening fails with an error that names the file, the byte and the records, and
+//!   changes nothing. `verify` reports the same.
+//! - **told**: every record is there, but one slot of `state` is lost and the older slot counts.
+//!   The report says so ([`Recovery::state_torn`](crate::Recovery::state_torn)). The last
+//!   checkpoint, truncation or clean close may be undone.
+//! - **harmless**: every acknowledged record is there, unchanged.
+//! - **torn**: the damaged batch and everything after it is cut off as a torn tail. Nothing in the
+//!   log testifies to those records.
+//! - **older**: the whole `state` was replaced by an earlier valid one.
 //!
-//! *Detected* is the share of what did harm that was refused or told. One run of all 899,749 places
-//! took 180 s on two busy processors; the script prints each shape by kind as well.
+//! *Detected* is the share of the harmful places that were refused or told. One run of all 899,749
+//! places took 180 s on two busy processors; the script also prints each shape by kind.
 //!
 //! ```text
 //! by kind                     places refused    told harmless    torn older detected
@@ -62,23 +62,24 @@
 //!
 //! # How to read it
 //!
-//! - **Whatever has a witness is refused.** There is no place where something is lost that a later
-//!   batch, a later segment or `state` testifies to; the test fails at the first one.
-//! - **What is torn is the end of a log that was not closed.** The last batch of such a log has
-//!   nothing behind it that could testify. That is why of closed logs nothing is torn, and why the
-//!   share of what is detected grows with the number of batches: these logs have three to twelve,
-//!   so the last one is a large part of them. Of a million batches it is one in a million.
-//! - **A log that pauses has a witness for its last batch, too**: after a second without appends
+//! - **Damage with a witness is refused.** No record is lost to which a later batch, a later
+//!   segment or `state` testifies; the test fails at the first such place.
+//! - **Only the end of a log that was not closed is torn.** Nothing after the last batch of such a
+//!   log could testify to it. So nothing in a closed log is torn, and the detected share grows with
+//!   the number of batches. These logs have three to twelve batches, so the last batch is a large
+//!   part of them; among a million batches it is one in a million.
+//! - **A log that pauses has a witness for its last batch, too.** After a second without appends
 //!   the watermark is noted in `state` ([`note_after`](crate::Builder::note_after)). The measured
 //!   logs had no pause.
-//! - **Cutting a file** of a log that was not closed can take many batches at once, and none behind
-//!   the cut is left to testify: most of what is torn in the table. Rotation limits it to the last
-//!   segment; a checkpoint or a truncation testifies to everything that was durable when it was
-//!   made.
-//! - **Batches that were in flight together** do not testify to each other: each carries what was
-//!   durable when it was sealed. The measured logs have one in flight.
-//! - **Another log's block** never counts: the digest of a batch is keyed by its log and its
-//!   segment. At the end of a log that was not closed it is cut off like any other damage; at
+//! - **Cutting a file** of a log that was not closed can remove many batches at once, and none
+//!   after the cut is left to testify. That is most of the torn places in the table. Rotation
+//!   limits such a loss to the last segment; a checkpoint or a truncation testifies to everything
+//!   that was durable at its time.
+//! - **Batches that were in flight together** do not testify to each other: each carries the
+//!   durable watermark of the time at which it was sealed. The measured logs have one batch in
+//!   flight.
+//! - **A block of another log** never counts, because the digest of a batch is keyed by its log and
+//!   its segment. At the end of a log that was not closed it is cut off like any other damage; at
 //!   the beginning of a segment it is refused by name.
-//! - **An older `state`** is recognised when a segment is missing that it says is there. A `state`
-//!   from before a checkpoint only has the older checkpoint.
+//! - **An older `state`** is detected if it names a segment that is missing. A `state` from before
+//!   a checkpoint only brings back the older checkpoint.

@@ -1,5 +1,4 @@
-//! The manual, in chapters. The bytes on disk are described where they are made, in
-//! [`format`](mod@crate::format).
+//! The manual, in chapters. The page of [`format`](mod@crate::format) describes the bytes on disk.
 
 pub mod backends;
 pub mod backup;

@@ -1,57 +1,58 @@
-//! What opening a log finds, and what it does about it.
+//! Recovery: what opening a log verifies, and how it decides what to do.
 //!
-//! Opening reads `state` and every live segment once and verifies all of it. The place where the
-//! valid batches end is then judged by a table over facts. [`Recovery`](crate::Recovery) has the
-//! verdict, the label of the row that decided, and the figures; `ringwal verify` prints the same
-//! without changing anything.
+//! Opening reads `state` and every live segment once, and verifies all of it. A decision table then
+//! judges the place where the valid batches end. [`Recovery`](crate::Recovery) has the verdict, the
+//! label of the row that decided, and the counts; `ringwal verify` prints the same without changing
+//! anything.
 //!
-//! Whoever keeps an index of the log, or a state that its records lead to, builds it in the same
-//! pass: [`Builder::open_replaying`](crate::Builder::open_replaying) shows each record where it was
-//! read, and [`open_replaying_records`](crate::Builder::open_replaying_records) with its time and
-//! whether the last checkpoint covers it. Both logs of this crate are opened that way. What was
-//! shown counts only if opening succeeds.
+//! If you keep an index of the log, or a state that its records build up, build it in the same
+//! pass. [`Builder::open_replaying`](crate::Builder::open_replaying) passes each record to a
+//! callback with its place; [`open_replaying_records`](crate::Builder::open_replaying_records) adds
+//! its time and whether the last checkpoint covers it. The event log and the key-value log open
+//! that way. The records that were passed count only if the open succeeds.
 //!
 //! # Torn or damaged
 //!
-//! Bytes that are no valid batch can be a batch that a crash interrupted, which nobody was told
-//! of, or acknowledged records that went bad. They are told apart by *witnesses*, which can only
-//! exist if the records had been durable:
+//! Bytes that are not a valid batch are either a batch that a crash interrupted, and that was never
+//! acknowledged, or acknowledged records that went bad. Recovery distinguishes them by *witnesses*,
+//! which can exist only if the records had been durable:
 //!
 //! - a later batch of the same segment, whose header carries the durable watermark of its time;
 //! - the name of a later segment, because a segment gets its name only when everything before it
 //!   is durable;
 //! - the checkpoint, or the last durable number in `state`, which a clean close or a pause leaves;
-//! - a valid batch where no crash can have left it: of another life of the file with numbers that
-//!   only a later one could have, or in the segment before with the numbers of a segment that has
-//!   no valid batch;
-//! - a last segment that is there and has no bytes at all: each has some, durably, before it gets
-//!   its name, so this is what a copy left that copied nothing.
+//! - a valid batch where no crash can have left it: a batch of an earlier life of the file with
+//!   numbers that only a later life could have, or a batch in the segment before with the numbers
+//!   of a segment that has no valid batch;
+//! - an empty last segment: each segment durably has some bytes before it gets its name, so an
+//!   empty one is a failed copy.
 //!
-//! | verdict | meaning | what opening does |
+//! | verdict | meaning | opening |
 //! |---|---|---|
-//! | `Clean` | the log ends with its last batch, or in blocks that were never written | goes on |
-//! | `Stale` | what follows are leftovers of a recycled file | cuts them off |
-//! | `TornTail` | what follows was never acknowledged | cuts it off and says where |
-//! | `Corrupt` | a witness proves that something acknowledged is damaged or gone | refuses |
+//! | `Clean` | the log ends with its last batch, or in blocks that were never written | continues |
+//! | `Stale` | the rest is the leftover of a recycled file | cuts it off |
+//! | `TornTail` | the rest was never acknowledged | cuts it off and reports where |
+//! | `Corrupt` | a witness proves that acknowledged records are damaged or missing | fails |
 //!
-//! Damage to the very last records of a log that was killed has no witness and is taken for a torn
-//! tail: no log on one disk can tell the two apart without a second place to write to. It has one,
-//! `state`, but to write there for each batch would double the syncs. So it is written after a
-//! pause ([`Builder::note_after`](crate::Builder::note_after)): what has no witness is younger.
-//! [`damage`](super::damage) has how often that is, and what else is noticed and what not.
+//! Damage to the very last records of a log that was killed has no witness, and counts as a torn
+//! tail. No log on one disk can distinguish the two without writing in a second place. `state` is
+//! such a place, but writing it for each batch would double the syncs. So it is written after a
+//! pause ([`Builder::note_after`](crate::Builder::note_after)), and only records younger than that
+//! have no witness. [`damage`](super::damage) measures how often that happens, and which other
+//! damage is detected.
 //!
-//! A slot of `state` that is torn or went bad leaves the other one, which is one step older. That
-//! is in the report, too ([`Recovery::state_torn`](crate::Recovery::state_torn)).
+//! If one slot of `state` is torn or damaged, the other slot counts, which is one step older. The
+//! report says so ([`Recovery::state_torn`](crate::Recovery::state_torn)).
 //!
 //! # Policies
 //!
 //! [`RecoveryPolicy::Strict`](crate::RecoveryPolicy) refuses to open a corrupt log and changes
-//! nothing. `TolerateTail` goes on where the damage is at the very end: only `state` testifies to
-//! what is missing, and nothing valid lies behind it. It cuts there and reports what was lost.
-//! Damage in front of valid batches or segments is an error under both.
+//! nothing. `TolerateTail` opens it if the damage is at the very end: only `state` testifies to the
+//! missing records, and nothing valid follows. It cuts the log there and reports the loss. Damage
+//! in front of valid batches or segments is an error under both policies.
 //!
 //! # Crashes during recovery
 //!
-//! Every step is durable before the next, and each leads to the same log: a recovery that is cut
-//! short is simply done again. What a reopened log shows was synced before `open` returned, so it
-//! survives the next loss of power.
+//! Every step is durable before the next one begins, and all of them lead to the same log. So a
+//! recovery that is interrupted is simply repeated. The records of a reopened log were synced
+//! before `open` returned, so they survive the next loss of power.

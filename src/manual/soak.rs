@@ -83,7 +83,7 @@
 //! is a leak. The first two go up and down with the cycles: with a writer process there are two
 //! processes.
 //!
-//! # What an hour showed
+//! # An hour of it
 //!
 //! On ext4 with two processors, 2026-11-21, beside compilers and tests most of the time:
 //!
@@ -92,9 +92,8 @@
 //! ```
 //!
 //! It ended clean: 24,173,641 operations, 341 GiB written, 1,201 compactions, 11,799 rotations, and
-//! 327 restarts, 163 of them after a SIGKILL; at the end 22,868 keys and values were what they
-//! should be. What goes up and down, as the least and the greatest value of the rows of each fifth
-//! of the run:
+//! 327 restarts, 163 of them after a SIGKILL. At the end all 22,868 keys had the expected values.
+//! The least and the greatest value in the rows of each fifth of the run:
 //!
 //! | of the run | resident, KiB | descriptors | segments of 32 MiB |
 //! |---|---|---|---|
@@ -104,13 +103,13 @@
 //! | fourth | 34,916 to 37,676 | 31 to 34 | 11 to 12 |
 //! | last | 19,312 to 39,060 | 20 to 33 | 8 to 12 |
 //!
-//! The row of the very end is without a writer beside it, hence the low values. In half of the rows
-//! the median put took 74 us or less and 99 of 100 took 1.2 ms or less; for `fsync` that is 258 us
-//! and 5.9 ms. No two rows were more than 65 s apart.
+//! At the last row no writer process was left, hence the low values. In half of the rows the median
+//! put took 74 us or less and 99 of 100 puts took 1.2 ms or less; for `fsync` that is 258 us and
+//! 5.9 ms. No two rows were more than 65 s apart.
 //!
-//! Later on that day readers came to share the memory that they read into, and 15 minutes of it,
-//! beside the whole test suite, ended clean as well: 6,948,508 operations, 346 compactions, 94
-//! restarts, 47 of them after a SIGKILL. Resident were 46,948 to 60,484 KiB in the first five
-//! minutes, 60,652 to 72,176 in the next, and at most 72,404 in the last. The most of that is what
-//! the allocator of the C library keeps of large buffers that it was given back: with
-//! `MALLOC_MMAP_THRESHOLD_=262144` the first 45 s take 24 to 30 MiB, without it 38 to 54.
+//! After readers began to share the memory that they read into, a run of 15 minutes beside the
+//! whole test suite ended clean as well: 6,948,508 operations, 346 compactions, 94 restarts, 47 of
+//! them after a SIGKILL. Resident memory was 46,948 to 60,484 KiB in the first five minutes, 60,652
+//! to 72,176 in the next, and at most 72,404 in the last. Most of that is freed large buffers that
+//! the allocator of the C library keeps: with `MALLOC_MMAP_THRESHOLD_=262144` the first 45 s take
+//! 24 to 30 MiB, without it 38 to 54.

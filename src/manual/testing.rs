@@ -1,48 +1,49 @@
-//! How ringwal is tested: what is promised, by which faults it is tried, and how to repeat it.
+//! How ringwal is tested: its promises, the faults that must not break them, and how to repeat the
+//! tests.
 //!
-//! A record is *acknowledged* when the caller has been told so. Every test below keeps a model of
-//! what was acknowledged and holds what comes back against that, not against what the code says of
-//! itself.
+//! A record is *acknowledged* once its append or its ticket returned without an error. Every test
+//! below keeps a model of the acknowledged records, and compares what comes back with the model,
+//! not with what the code reports.
 //!
 #![doc = include_str!("promises.md")]
 //!
 //! # Not promised
 //!
-//! - A drive that says it has flushed and has not. No software on one disk can tell.
+//! - A drive that reports a flush without doing it. No software on one disk can tell.
 //! - The loss of the disk, or of the directory.
-//! - The repair of damage: it is found and named, not mended. [`damage`](super::damage) has how
-//!   much of it is found, and what is not.
+//! - The repair of damage: damage is found and named, not repaired. [`damage`](super::damage)
+//!   measures how much is found.
 //! - Anything about a log that two processes write at once without its lock, or that is changed by
 //!   hand while it is open.
-//! - Kernels other than those that the tests run on: no test boots another one. For macOS all code
-//!   and all tests are type-checked, on Linux, and not run.
+//! - Other kernels than those that the tests run on: no test boots another one. For macOS all code
+//!   and all tests are type-checked on Linux, and not run.
 //!
 //! # How to repeat it
 //!
-//! `ci/test.sh` runs all of the tests, which is what has to pass before anything is merged; most of
-//! what is random prints the command that repeats a failure. For longer runs, by hand:
+//! `ci/test.sh` runs all tests, which must pass before a merge. Most random tests print the command
+//! that repeats a failure. For longer runs, by hand:
 //!
 //! - `RINGWAL_SIM_SECONDS=3600 cargo test --release --features sim --test simulation`: random lives
-//!   on a simulated disk for an hour.
+//!   of logs on a simulated disk, for an hour.
 //! - `scripts/damage-table.sh`: every kind of damage at every place of logs of fifteen shapes.
 //! - `scripts/fuzz.sh 600`: each fuzz target for ten minutes.
-//! - `ci/handover.sh`: the hand-over between threads under checkers of schedules.
+//! - `ci/handover.sh`: the hand-over between threads, under model checkers of schedules.
 //! - `scripts/sanitize.sh`: AddressSanitizer and ThreadSanitizer.
 //! - `scripts/mutations.sh`: deliberate bugs, each of which some test must catch.
 //! - `scripts/kill-cycles.sh 3000`: writers killed in one directory, before or inside the n-th disk
 //!   call of every operation.
 //! - `scripts/power-cuts.sh`: power cuts under ext4, xfs and btrfs on a recorded disk, and under a
-//!   directory that keeps no more than it has to.
+//!   directory that keeps no more than a file system must.
 //! - `scripts/datawal-suite.sh`: the tests of the crate datawal 0.1.5, fetched from the registry
-//!   and compiled against `ringwal::datawal`: which pass, and why each of the others cannot.
-//! - `scripts/datawal-import.sh`: directories that this crate itself writes, torn and damaged,
-//!   imported; every record, key and value is compared.
+//!   and compiled against `ringwal::datawal`: which pass, and why the others cannot.
+//! - `scripts/datawal-import.sh`: imports of directories that the crate datawal wrote, torn and
+//!   damaged; every record, key and value is compared.
 //!
-//! `CONTRIBUTING.md` has how long each takes.
+//! `CONTRIBUTING.md` lists how long each takes.
 //!
-//! # What long runs showed
+//! # Long runs
 //!
-//! In November 2026, on two processors that had other work as well, none of these broke a promise:
+//! In November 2026, on two processors with other load, none of these runs broke a promise:
 //!
 //! | run | how much |
 //! |---|---|
@@ -59,9 +60,9 @@
 //! | `scripts/datawal-import.sh`, five seeds | 1,530 directories, 49,694 records, 13,948 keys |
 //!
 //! The hour is `RINGWAL_SIM_SECONDS=3600 cargo test --release --features sim --test simulation`,
-//! 1,555,266 seeds in all; of its crashes 3,389,281 struck while recovery was at work. The
-//! key-value log came after it and has lives of its own (`tests/kv_simulation.rs`). The bugs that
-//! the simulation did find, before, are in `tests/simulation/found.rs`.
+//! 1,555,266 seeds in all; 3,389,281 of its crashes struck during a recovery. The key-value log was
+//! added later and has a simulation of its own (`tests/kv_simulation.rs`). The bugs that the
+//! simulation found before are in `tests/simulation/found.rs`.
 //!
-//! Under ext4 what was not flushed tears at 512 bytes; under xfs and btrfs at 4 KiB, since xfs
-//! itself cannot be mounted after smaller tears.
+//! Under ext4 unflushed writes tear at 512 bytes; under xfs and btrfs at 4 KiB, because xfs itself
+//! cannot be mounted after smaller tears.

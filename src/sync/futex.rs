@@ -104,7 +104,8 @@ mod portable {
         }
     }
 
-    /// Loom weakens sequentially consistent accesses to acquire and release; a fence makes up for it.
+    /// Loom weakens sequentially consistent accesses to acquire and release; a fence makes up for
+    /// it.
     fn fence() {
         #[cfg(ringwal_loom)]
         crate::sync::atomic::fence(Ordering::SeqCst);

@@ -1,8 +1,8 @@
 //! Locks, atomics, channels, threads and time: those of the standard library, or models of them.
 //!
-//! The engine takes all of them from here. With `--cfg ringwal_loom` or `--cfg ringwal_shuttle` they
-//! belong to a model checker, which decides which thread runs next: loom tries all schedules of a
-//! few threads, shuttle many schedules of a whole log (`ci/handover.sh`). `Arc` is always the
+//! The engine takes all of them from here. With `--cfg ringwal_loom` or `--cfg ringwal_shuttle`
+//! they belong to a model checker, which decides which thread runs next: loom tries all schedules
+//! of a few threads, shuttle many schedules of a whole log (`ci/handover.sh`). `Arc` is always the
 //! standard library's.
 //!
 //! In a model, time is a number. It advances a little at each look, and a wait with a timeout may

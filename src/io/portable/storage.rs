@@ -32,9 +32,9 @@ pub struct StdStorage {
 }
 
 impl StdStorage {
-    /// The storage of `dir`, which must exist by the time it is used. A directory that exists now is
-    /// opened, and on Linux it stays the directory of this storage even if its path is renamed or
-    /// replaced. Elsewhere the directory is found by its absolute path.
+    /// The storage of `dir`, which must exist by the time it is used. A directory that exists now
+    /// is opened, and on Linux it stays the directory of this storage even if its path is renamed
+    /// or replaced. Elsewhere the directory is found by its absolute path.
     pub fn new(dir: impl Into<PathBuf>) -> StdStorage {
         StdStorage {
             dir: Dir::new(dir.into()),

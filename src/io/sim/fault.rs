@@ -23,11 +23,11 @@ use std::io;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum SimFault {
-    /// Any call fails with this errno. The bytes of a write or a sync that failed are then as after a
-    /// crash, while later syncs succeed.
+    /// Any call fails with this errno. The bytes of a write or a sync that failed are then as after
+    /// a crash, while later syncs succeed.
     Errno(i32),
-    /// A call that needs a descriptor gets none, because all are in use. Once a log is open, nothing
-    /// that leads to an acknowledgement may need one.
+    /// A call that needs a descriptor gets none, because all are in use. Once a log is open,
+    /// nothing that leads to an acknowledgement may need one.
     NoDescriptor,
     /// The power goes out in the middle of any call.
     PowerCut,
@@ -37,8 +37,8 @@ pub enum SimFault {
     Cancelled,
     /// A write completes, and the sync that is linked to it is cancelled.
     CutChain,
-    /// The kernel answers with this errno when the queue waits for it. `EAGAIN`, `EBUSY` and `EINTR`
-    /// are harmless unless they persist; any other ends the queue.
+    /// The kernel answers with this errno when the queue waits for it. `EAGAIN`, `EBUSY` and
+    /// `EINTR` are harmless unless they persist; any other ends the queue.
     Enter(i32),
     /// A read gets one sector with wrong bytes: in one bit, in a part, or in all of it. A permanent
     /// fault of this kind, or of the next two, gives these bytes until the sector is written again.

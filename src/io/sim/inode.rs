@@ -1,5 +1,5 @@
-//! A file of a simulated disk: its content as readers see it, its content on stable storage, and the
-//! changes between the two.
+//! A file of a simulated disk: its content as readers see it, its content on stable storage, and
+//! the changes between the two.
 
 use std::collections::BTreeMap;
 use std::ops::Range;

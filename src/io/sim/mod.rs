@@ -21,8 +21,8 @@
 //! - A full disk, and a process without descriptors for a while.
 //! - A file `lock` that vanishes, followed by another writer.
 //!
-//! A log must **detect** the following: it returns either the right bytes or an error that names the
-//! place:
+//! A log must **detect** the following: it returns either the right bytes or an error that names
+//! the place:
 //!
 //! - Durable bytes that changed ([`damage`](SimDisk::damage)), and reads that are rotten, stale or
 //!   misdirected, once or permanently, wherever a later witness proves that the missing records had
@@ -37,8 +37,8 @@
 //! - Damage without a later witness. Damage to the last batch looks like a torn tail, and damage to
 //!   the newest slot of `state` like a slot that was never finished.
 //! - A stale or misdirected sector under [`Log::read`](crate::Log::read) that has a whole record of
-//!   the same length at the same place. A record states its length and its bytes, and only the batch
-//!   around it tells which record it is. Readers and recovery read whole batches.
+//!   the same length at the same place. A record states its length and its bytes, and only the
+//!   batch around it tells which record it is. Readers and recovery read whole batches.
 //!
 //! Numbered properties:
 //!
@@ -143,8 +143,8 @@ impl SimDisk {
         SimDisk::of(after)
     }
 
-    /// A separate disk with the content that [`kill`](Self::kill) would leave, to look at what would
-    /// happen. This one goes on.
+    /// A separate disk with the content that [`kill`](Self::kill) would leave, to look at what
+    /// would happen. This one goes on.
     pub fn fork(&self) -> SimDisk {
         let mut copy = self.state().clone();
         copy.kill();

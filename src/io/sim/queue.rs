@@ -167,8 +167,8 @@ impl SimQueue {
         }
     }
 
-    /// Enters the kernel; returns true if it is busy. A kernel that stays busy is a failure, which is
-    /// final.
+    /// Enters the kernel; returns true if it is busy. A kernel that stays busy is a failure, which
+    /// is final.
     fn is_busy(&mut self) -> Result<bool> {
         let entered = self.disk.enter();
         let errno = self.failure.or(entered);

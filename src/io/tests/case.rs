@@ -152,7 +152,8 @@ pub(super) fn for_every_queue(test: impl Fn(Case)) {
     for_every_real_queue(test);
 }
 
-/// The same without the simulated disk, which has no time and no threads, and keeps files in memory.
+/// The same without the simulated disk, which has no time and no threads, and keeps files in
+/// memory.
 pub(super) fn for_every_real_queue(test: impl Fn(Case)) {
     let mut ran = 0;
     for depth in [1, 2, 16] {

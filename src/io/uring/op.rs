@@ -4,8 +4,8 @@
 //!    last completion is reaped.
 //! 2. A completion finds its operation by slot *and* generation. So a completion that comes late
 //!    or twice is never taken for one of a later operation in the same slot.
-//! 3. The result of a chain is its first failure. `ECANCELED` follows from that failure and is never
-//!    reported in its place.
+//! 3. The result of a chain is its first failure. `ECANCELED` follows from that failure and is
+//!    never reported in its place.
 
 use crate::sync::plain::Mutex;
 use std::fs::File;
