@@ -118,13 +118,15 @@ impl BufPool {
         BufPool { unit, capacity, limit_bytes, lent_bytes: 0, free: Vec::new() }
     }
 
-    /// A buffer of at least `bytes`, or `None` while the limit is reached. Its content is
-    /// arbitrary.
-    pub(crate) fn take(&mut self, bytes: usize) -> Option<AlignedBuf> {
-        let size = bytes.next_multiple_of(self.unit).max(self.capacity);
-        if !self.has_room(bytes) {
-            return None;
-        }
+    /// A buffer of at least `bytes`, beside `held` bytes that are for others: of the usual size, or
+    /// a smaller one where there is no room for that. `None` while the limit is reached. Its
+    /// content is arbitrary.
+    pub(crate) fn take(&mut self, bytes: usize, held: usize) -> Option<AlignedBuf> {
+        let size = match self.has_room(bytes, held) {
+            true => self.usual_size(bytes),
+            false if self.has_small_room(bytes, held) => bytes.next_multiple_of(self.unit),
+            false => return None,
+        };
         self.lent_bytes += size;
         match self.free.pop() {
             Some(buf) if size == self.capacity => Some(buf),
@@ -135,10 +137,20 @@ impl BufPool {
         }
     }
 
-    /// Whether [`take`](Self::take) would return a buffer of `bytes` now.
-    pub(crate) fn has_room(&self, bytes: usize) -> bool {
-        let size = bytes.next_multiple_of(self.unit).max(self.capacity);
-        self.lent_bytes == 0 || self.lent_bytes + size <= self.limit_bytes
+    fn usual_size(&self, bytes: usize) -> usize {
+        bytes.next_multiple_of(self.unit).max(self.capacity)
+    }
+
+    /// Whether there is a buffer of the usual size for `bytes`, beside `held` bytes.
+    pub(crate) fn has_room(&self, bytes: usize, held: usize) -> bool {
+        let used = self.lent_bytes + held;
+        used == 0 || used + self.usual_size(bytes) <= self.limit_bytes
+    }
+
+    /// Whether there is a buffer that is just large enough for `bytes`, beside `held` bytes.
+    pub(crate) fn has_small_room(&self, bytes: usize, held: usize) -> bool {
+        let used = self.lent_bytes + held;
+        used == 0 || used + bytes.next_multiple_of(self.unit) <= self.limit_bytes
     }
 
     /// Takes a buffer back.
@@ -172,19 +184,19 @@ mod tests {
     #[test]
     fn the_pool_lends_up_to_its_limit_and_reuses_what_comes_back() {
         let mut pool = BufPool::new(4096, 8192, 512);
-        let first = pool.take(10).unwrap();
+        let first = pool.take(10, 0).unwrap();
         let first_address = first.as_ptr();
-        let _second = pool.take(10).unwrap();
-        assert!(pool.take(10).is_none());
+        let _second = pool.take(10, 0).unwrap();
+        assert!(pool.take(10, 0).is_none());
         pool.give_back(first);
-        assert_eq!(pool.take(10).unwrap().as_ptr(), first_address);
+        assert_eq!(pool.take(10, 0).unwrap().as_ptr(), first_address);
     }
 
     #[test]
     fn buffers_have_room_for_the_padding_of_a_large_unit() {
         let mut pool = BufPool::new(5000, 1 << 20, 64 << 10);
         for bytes in [1, 5000, 70_000] {
-            let buf = pool.take(bytes).unwrap();
+            let buf = pool.take(bytes, 0).unwrap();
             assert_eq!(buf.len(), bytes.next_multiple_of(64 << 10));
             pool.give_back(buf);
         }
@@ -193,10 +205,10 @@ mod tests {
     #[test]
     fn one_buffer_larger_than_the_limit_is_granted_when_nothing_else_is_lent() {
         let mut pool = BufPool::new(4096, 8192, 512);
-        let small = pool.take(10).unwrap();
-        assert!(pool.take(100_000).is_none());
+        let small = pool.take(10, 0).unwrap();
+        assert!(pool.take(100_000, 0).is_none());
         pool.give_back(small);
-        let large = pool.take(100_000).unwrap();
+        let large = pool.take(100_000, 0).unwrap();
         assert!(large.len() >= 100_000);
         pool.give_back(large);
         assert_eq!(pool.lent_bytes(), 0);

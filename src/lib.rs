@@ -67,14 +67,16 @@ mod wakers;
 
 pub use engine::Log;
 pub use engine::backup::BackupReport;
+pub use engine::append::At;
 pub use engine::batch::Batch;
 pub use engine::checkpoint::Checkpoint;
 pub use engine::metrics::{Histogram, Metrics};
 pub use engine::options::{Builder, Durability};
+pub use engine::permit::Permit;
 pub use engine::read::reader::Reader;
 pub use engine::read::record::{Record, RecordRef};
 pub use engine::read::replay::Replayed;
-pub use engine::ready::Ready;
+pub use engine::records::{Pieces, Records};
 pub use engine::recovery::{Loss, Recovery, RecoveryPolicy, Verdict};
 pub use engine::ticket::Commit;
 pub use engine::truncate::{Segment, Truncated};

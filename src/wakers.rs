@@ -12,57 +12,77 @@
 
 use std::num::NonZeroU32;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::task::Waker;
+use std::sync::Arc;
+use std::task::{Wake, Waker};
 
 use crate::error::{Error, Result};
+use crate::sync::thread::Thread;
 
-/// Identifies the waker of a future.
+/// Identifies the waker of a future: the number of its slot, counted from 1.
 pub(crate) type Key = NonZeroU32;
 
-/// The wakers of all tasks that wait for one event.
+/// The wakers of all tasks that wait for one event. Each has a slot of its own, so entering and
+/// leaving take the same time however many there are.
 #[derive(Debug, Default)]
 pub(crate) struct Wakers {
-    last_key: u32,
-    waiting: Vec<(Key, Waker)>,
+    slots: Vec<Option<Waker>>,
 }
 
 impl Wakers {
     /// Enters the waker of the future that holds `key`. The waker that it replaces is returned, to
     /// be dropped without a lock.
     pub(crate) fn enter(&mut self, key: &mut Option<Key>, waker: Waker) -> Option<Waker> {
-        let known = key.and_then(|key| self.waiting.iter_mut().find(|(other, _)| *other == key));
-        if let Some((_, known)) = known {
-            return Some(std::mem::replace(known, waker));
+        if let Some(slot) = key.and_then(|key| self.slots.get_mut(slot_of(key))) {
+            return slot.replace(waker);
         }
-        self.last_key = self.last_key.checked_add(1).unwrap_or(1);
-        let entered = Key::new(self.last_key).unwrap_or(Key::MIN);
-        self.waiting.push((entered, waker));
-        *key = Some(entered);
+        self.slots.push(Some(waker));
+        *key = u32::try_from(self.slots.len()).ok().and_then(Key::new);
         None
     }
 
     /// Removes the waker of a future unless it was woken already; to be dropped without a lock.
     pub(crate) fn leave(&mut self, key: Key) -> Option<Waker> {
-        let at = self.waiting.iter().position(|(other, _)| *other == key)?;
-        Some(self.waiting.swap_remove(at).1)
+        let waker = self.slots.get_mut(slot_of(key))?.take();
+        // Only slots at the end can go: the others keep their numbers.
+        while self.slots.pop_if(|slot| slot.is_none()).is_some() {}
+        waker
     }
 
-    /// Takes all wakers out, to be woken without a lock.
+    /// Takes all wakers out, to be woken without a lock. Their keys mean nothing any more; a future
+    /// that still holds one finds that its event has happened.
     pub(crate) fn take(&mut self) -> Wakers {
-        Wakers { last_key: self.last_key, waiting: std::mem::take(&mut self.waiting) }
+        std::mem::take(self)
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.waiting.is_empty()
-    }
-
-    /// Wakes all tasks. No lock may be held.
+    /// Wakes all tasks, in the order in which they came. No lock may be held.
     pub(crate) fn wake(self) {
-        for (_, waker) in self.waiting {
-            let _wakes = WakerMark::set();
-            let _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));
+        for waker in self.slots.into_iter().flatten() {
+            run_foreign(|| waker.wake());
         }
     }
+}
+
+fn slot_of(key: Key) -> usize {
+    key.get() as usize - 1
+}
+
+/// Runs a user's code on a thread of the log. No lock may be held.
+pub(crate) fn run_foreign(code: impl FnOnce()) {
+    let _runs = WakerMark::set();
+    let _panicked = catch_unwind(AssertUnwindSafe(code));
+}
+
+/// A waker of a thread that parks.
+pub(crate) fn waker_of(thread: Thread) -> Waker {
+    struct Unpark(Thread);
+
+    impl Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+
+    Waker::from(Arc::new(Unpark(thread)))
 }
 
 /// Fails if a waker runs on this thread. Every blocking call checks it first.
@@ -125,16 +145,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_future_has_one_waker_and_removes_only_its_own() {
+    fn a_future_has_one_waker_and_takes_away_its_own_alone() {
         let mut wakers = Wakers::default();
         let (mut one, mut other) = (None, None);
         assert!(wakers.enter(&mut one, Waker::noop().clone()).is_none());
         assert!(wakers.enter(&mut other, Waker::noop().clone()).is_none());
         assert!(wakers.enter(&mut one, Waker::noop().clone()).is_some());
-        assert_eq!(wakers.waiting.len(), 2);
+        assert_eq!(wakers.slots.len(), 2);
         assert!(wakers.leave(one.unwrap()).is_some() && wakers.leave(one.unwrap()).is_none());
-        assert_eq!(wakers.waiting[0].0, other.unwrap());
-        assert_eq!(wakers.take().waiting.len(), 1);
-        assert!(wakers.is_empty());
+        assert!(wakers.slots[0].is_none() && wakers.slots[1].is_some());
+        assert!(wakers.leave(other.unwrap()).is_some() && wakers.slots.is_empty());
     }
 }

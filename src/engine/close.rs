@@ -47,7 +47,7 @@ impl Inner {
             let mut queue = self.shared.queue();
             let appended = queue.appended_seq();
             queue.end(Ended::Closed);
-            self.shared.announce_room(queue);
+            self.shared.announce_end(queue);
             appended
         };
         self.shared.watermarks.fail(&Arc::new(Error::Closed));

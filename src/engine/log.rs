@@ -304,6 +304,7 @@ impl Inner {
     pub(crate) fn wait_for_room<'a>(
         &'a self,
         queue: MutexGuard<'a, WriteQueue>,
+        ticket: u64,
     ) -> MutexGuard<'a, WriteQueue> {
         #[cfg(any(test, feature = "sim"))]
         if let Some(stepped) = &self.stepped {
@@ -311,7 +312,7 @@ impl Inner {
             stepped.run_once();
             return self.shared.queue();
         }
-        self.shared.wait_for_room(queue)
+        self.shared.wait_for_room(queue, ticket)
     }
 }
 

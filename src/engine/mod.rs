@@ -3,7 +3,7 @@
 //! | where | what it does |
 //! |---|---|
 //! | `log`, `options`, `open`, `close`, `directory` | a log's life: the handle, opening, closing |
-//! | `append`, `batch`, `ticket`, `ready` | a caller's side of an append: bytes in, ticket out |
+//! | `append`, `records`, `batch`, `permit`, `ticket` | a caller's side of an append: bytes in, ticket out |
 //! | `commit/` | the way of an appended record, from the queue to its acknowledgement |
 //! | `recovery/`, `state_file` | what is on disk, and what to make of it |
 //! | `read/` | records back from disk: in order, by their place, or while recovery verifies them |
@@ -22,8 +22,9 @@ mod log;
 pub(crate) mod metrics;
 mod open;
 pub(crate) mod options;
+pub(crate) mod permit;
 pub(crate) mod read;
-pub(crate) mod ready;
+pub(crate) mod records;
 pub(crate) mod recovery;
 #[cfg(any(test, feature = "sim"))]
 pub(crate) mod sim;

@@ -8,14 +8,14 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use crate::engine::commit::latch::{Latch, Stage};
+use crate::engine::commit::latch::{Latch, Outcome, Stage};
 use crate::engine::commit::queue::Placed;
 use crate::engine::options::Durability;
 use crate::engine::read::record::{Life, RecordRef};
 use crate::error::Result;
 use crate::seq::Seq;
 use crate::sync::now;
-use crate::wakers::Key;
+use crate::wakers::{Key, run_foreign};
 
 /// The ticket of an append: its sequence number now, its acknowledgement later.
 ///
@@ -28,8 +28,8 @@ use crate::wakers::Key;
 /// ```
 /// let dir = tempfile::tempdir()?;
 /// let log = ringwal::Log::open(dir.path().join("log"))?;
-/// let first = log.append_async("one")?;
-/// let second = log.append_async("two")?;
+/// let first = log.submit("one")?;
+/// let second = log.submit("two")?;
 /// assert_eq!(second.wait()?, first.seq().next());
 /// assert!(log.durable_seq() >= first.seq()); // so is everything before it
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -43,7 +43,7 @@ pub struct Commit {
     records: u32,
     /// The length of the first record.
     bytes: u32,
-    level: Option<Stage>,
+    stage: Option<Stage>,
     cuts: u16,
     /// Its waker's, as a future.
     key: Option<Key>,
@@ -55,10 +55,10 @@ const _: () = assert!(size_of::<Commit>() <= 48);
 impl Commit {
     /// The ticket of `records` records, the first of `bytes` bytes, that went to this place.
     #[inline]
-    pub(crate) fn new(placed: Placed, records: u32, bytes: u32, level: Option<Stage>) -> Commit {
+    pub(crate) fn new(placed: Placed, records: u32, bytes: u32, stage: Option<Stage>) -> Commit {
         let Placed { first_seq, latch, segment, offset, cuts, role: _ } = placed;
         let (first_seq, segment) = (Seq::new(first_seq), Seq::new(segment));
-        Commit { first_seq, segment, offset, latch, records, bytes, level, cuts, key: None }
+        Commit { first_seq, segment, offset, latch, records, bytes, stage, cuts, key: None }
     }
 
     /// The sequence number of the record; of an atomic batch, that of its last one. It counts
@@ -80,12 +80,12 @@ impl Commit {
 
     /// Whether the record is acknowledged; false also after a failure.
     pub fn is_done(&self) -> bool {
-        self.level.is_none_or(|level| self.latch.check(level).unwrap_or(false))
+        self.stage.is_none_or(|stage| self.latch.check(stage).unwrap_or(false))
     }
 
     /// Whether waiting would block.
     pub(crate) fn is_pending(&self) -> bool {
-        self.level.is_some_and(|level| matches!(self.latch.check(level), Ok(false)))
+        self.stage.is_some_and(|stage| matches!(self.latch.check(stage), Ok(false)))
     }
 
     /// Blocks until the record is acknowledged.
@@ -96,15 +96,44 @@ impl Commit {
     /// [`Error::InWaker`] in a waker, [`Error::Forked`] in a child of the process that appended:
     /// only the parent learns how it went on.
     pub fn wait(&self) -> Result<Seq> {
-        if let Some(level) = self.level {
-            self.latch.wait(level, None)?;
+        if let Some(stage) = self.stage {
+            self.latch.wait(stage, None)?;
         }
         Ok(self.seq())
     }
 
-    /// Whether the record was acknowledged before `time`.
-    pub(crate) fn wait_until(&self, time: Instant) -> Result<bool> {
-        self.level.map_or(Ok(true), |level| self.latch.wait(level, Some(time)))
+    /// Blocks the thread of an append, which may be called to commit its batch.
+    pub(crate) fn wait_or_lead(&self, deadline: Option<Instant>) -> Result<Outcome> {
+        match self.stage {
+            None => Ok(Outcome::Reached),
+            Some(stage) => self.latch.wait_or_lead(stage, deadline),
+        }
+    }
+
+    /// Calls `callback` once, with the sequence number when the record is acknowledged, or with the
+    /// error. It runs on the thread that acknowledges, outside of all locks, or on this one if that
+    /// has happened; so it should be short, and what would block in it is an error
+    /// ([`Error::InWaker`](crate::Error::InWaker)). A panic in it ends nothing.
+    ///
+    /// ```
+    /// use std::sync::mpsc::channel;
+    ///
+    /// let dir = tempfile::tempdir()?;
+    /// let log = ringwal::Log::open(dir.path().join("log"))?;
+    /// let (sender, acknowledged) = channel();
+    /// log.submit("one")?.on_done(move |outcome| sender.send(outcome).unwrap());
+    /// assert_eq!(acknowledged.recv()??, ringwal::Seq::FIRST);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn on_done(&self, callback: impl FnOnce(Result<Seq>) + Send + 'static) {
+        let seq = self.seq();
+        match self.stage {
+            None => run_foreign(|| callback(Ok(seq))),
+            Some(stage) => {
+                let callback = move |outcome: Result<()>| callback(outcome.map(|()| seq));
+                self.latch.on_reached(stage, Box::new(callback));
+            }
+        }
     }
 
     /// Like [`wait`](Self::wait), for at most `timeout`; `None` when it passed.
@@ -113,9 +142,9 @@ impl Commit {
     ///
     /// As [`wait`](Self::wait).
     pub fn wait_timeout(&self, timeout: Duration) -> Result<Option<Seq>> {
-        let done = match self.level {
+        let done = match self.stage {
             None => true,
-            Some(level) => self.latch.wait(level, now().checked_add(timeout))?,
+            Some(stage) => self.latch.wait(stage, now().checked_add(timeout))?,
         };
         Ok(done.then(|| self.seq()))
     }
@@ -126,10 +155,10 @@ impl Future for Commit {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<Seq>> {
         let commit = &mut *self;
-        match commit.level {
+        match commit.stage {
             None => Poll::Ready(Ok(commit.seq())),
-            Some(level) => {
-                let done = commit.latch.poll(level, context.waker(), &mut commit.key);
+            Some(stage) => {
+                let done = commit.latch.poll(stage, context.waker(), &mut commit.key);
                 done.map(|done| done.map(|()| commit.seq()))
             }
         }
@@ -145,8 +174,8 @@ impl Clone for Commit {
 
 impl Drop for Commit {
     fn drop(&mut self) {
-        if let Some(key) = self.key {
-            self.latch.leave(key);
+        if let (Some(stage), Some(key)) = (self.stage, self.key) {
+            self.latch.leave(stage, key);
         }
     }
 }
@@ -162,7 +191,7 @@ impl fmt::Debug for Commit {
 
 impl Durability {
     /// What the latch must have reached; `None` for what needs no waiting.
-    pub(crate) fn level(self) -> Option<Stage> {
+    pub(crate) fn stage(self) -> Option<Stage> {
         match self {
             Durability::Queued => None,
             Durability::Written => Some(Stage::Written),

@@ -8,7 +8,6 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::engine::commit::latch::Waking;
 use crate::engine::commit::notifications::Notifications;
 use crate::engine::commit::queue::{Ended, WriteQueue};
 use crate::engine::commit::ring_thread::control::Control;
@@ -20,14 +19,13 @@ use crate::error::{Error, Result};
 use crate::io::Wake;
 use crate::mutation::mutated;
 use crate::sync::channel::Sender;
-use crate::sync::{Condvar, Mutex, MutexGuard};
+use crate::sync::{Mutex, MutexGuard, thread};
 use crate::sys;
+use crate::wakers::{run_foreign, waker_of};
 
 pub(crate) struct Board {
     pub(crate) dir: PathBuf,
     queue: Mutex<WriteQueue>,
-    /// Threads wait here for room in the queue.
-    room: Condvar,
     pub(crate) watermarks: Watermarks,
     /// What was cut off the end.
     pub(crate) cuts: Cuts,
@@ -53,7 +51,6 @@ impl Board {
         Board {
             dir,
             queue: Mutex::new(queue),
-            room: Condvar::default(),
             watermarks: Watermarks::new(durable_seq),
             cuts: Cuts::default(),
             segments: Mutex::new(segments),
@@ -92,32 +89,41 @@ impl Board {
         self.wake.wake();
     }
 
-    /// Waits until something changed in the queue.
+    /// Waits until it may be the turn of the thread with this ticket in the line.
     pub(crate) fn wait_for_room<'a>(
-        &self,
+        &'a self,
         mut queue: MutexGuard<'a, WriteQueue>,
+        ticket: u64,
     ) -> MutexGuard<'a, WriteQueue> {
-        queue.waiting_threads += 1;
-        let mut queue = self.room.wait(queue);
-        queue.waiting_threads -= 1;
-        queue
+        let before = queue.line.wait(ticket, waker_of(thread::current()));
+        drop(queue);
+        drop(before);
+        thread::park();
+        self.queue()
     }
 
-    /// Releases the queue and wakes whoever waits for a change in it.
+    /// Releases the queue and wakes the first of those who wait for room in it.
     pub(crate) fn announce_room(&self, mut queue: MutexGuard<'_, WriteQueue>) {
-        let threads = queue.waiting_threads > 0;
-        let tasks = queue.waiting_tasks.take();
+        let first = queue.line.first();
         drop(queue);
-        if threads {
-            self.room.notify_all();
+        if let Some(waker) = first {
+            run_foreign(|| waker.wake());
         }
-        tasks.wake();
+    }
+
+    /// Releases the queue and wakes everyone who waits for room: there will be none.
+    pub(crate) fn announce_end(&self, mut queue: MutexGuard<'_, WriteQueue>) {
+        let all = queue.line.all();
+        drop(queue);
+        for waker in all {
+            run_foreign(|| waker.wake());
+        }
     }
 
     /// Wakes whom the committer has notifications for. No lock may be held.
-    pub(crate) fn notify(&self, notifications: Notifications, waking: Waking) {
+    pub(crate) fn notify(&self, notifications: Notifications) {
         for (latch, level) in notifications.acknowledged {
-            latch.open(level, waking);
+            latch.reach(level);
         }
         if let Some(completed_at) = notifications.completed_at {
             self.watermarks.wake_reached();
@@ -138,7 +144,7 @@ impl Board {
     pub(crate) fn poison(&self, cause: &Arc<Error>) {
         let mut queue = self.queue();
         let latches = queue.end(Ended::Poisoned(Arc::clone(cause)));
-        self.announce_room(queue);
+        self.announce_end(queue);
         for latch in latches {
             latch.fail(cause);
         }

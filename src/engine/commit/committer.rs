@@ -35,11 +35,10 @@ use slab::Slab;
 use crate::clock::Clock;
 use crate::engine::commit::board::Board;
 use crate::engine::commit::committer::strategy::StrategySelector;
-use crate::engine::commit::latch::Waking;
+use crate::engine::commit::latch::Latch;
 use crate::engine::commit::notifications::Notifications;
 use crate::engine::commit::pipeline::{Action, Pipeline, Submission};
-use crate::engine::commit::policy::Load;
-use crate::engine::commit::queue::{Next, QueuedBatch, RingState, WriteQueue};
+use crate::engine::commit::queue::{Next, QueuedBatch, RingState, Taker, WriteQueue};
 use crate::engine::recovery::SegmentInfo;
 use crate::error::Error;
 use crate::format::{self, BatchHeader, HEADER_SIZE, Place, RECORD_HEAD_SIZE};
@@ -73,7 +72,7 @@ enum InFlightOp {
 /// A batch in stats.
 #[derive(Clone, Copy, Debug)]
 struct BatchStats {
-    load: Load,
+    records: u64,
     submitted: Instant,
     record_bytes: u64,
     written_bytes: u64,
@@ -161,7 +160,7 @@ impl Committer {
             let request = self.spare_request(&mut queue);
             let has_slot = self.has_slot_for_next(&queue);
             let taken = match has_slot {
-                true => queue.take(now()),
+                true => queue.take(now(), Taker::Ring),
                 false => Next::Nothing,
             };
             if mutated("handover_fall_asleep_late") {
@@ -189,6 +188,17 @@ impl Committer {
         }
     }
 
+    /// Passes the next batch to an appender that waits in it, if one can commit it. The latch calls
+    /// that one, after all whom the last batch acknowledged were woken.
+    pub(crate) fn pass_lead(&mut self, board: &Board) -> Option<Arc<Latch>> {
+        self.act();
+        let file = self.idle_file().filter(|_| self.outbox.is_empty())?;
+        let mut queue = board.queue();
+        // Only after the look at the file: whoever passes the lead has to call the leader.
+        queue.front_file().filter(|front| *front == file)?;
+        queue.pass_lead()
+    }
+
     /// Whether the oldest batch of the queue may be submitted, or one that is still to come.
     fn has_slot_for_next(&self, queue: &WriteQueue) -> bool {
         let to_sync = queue.front_file().filter(|_| queue.front_syncs());
@@ -212,7 +222,7 @@ impl Committer {
         let strategy = batch.sync.then(|| self.selector.next());
         let head_bytes = u64::from(batch.records) * RECORD_HEAD_SIZE as u64;
         let stats = BatchStats {
-            load: batch.load(),
+            records: u64::from(batch.records),
             submitted: now,
             record_bytes: u64::from(header.payload_bytes) - head_bytes,
             written_bytes: header.frame_bytes(),
@@ -304,13 +314,13 @@ impl Committer {
             let now = now();
             let took = now.saturating_duration_since(stats.submitted);
             let mut queue = board.queue();
-            queue.completed(stats.load, now, took);
+            queue.completed(stats.records, now, took);
             let lost = mutated("leak_buffers") && completion.result.is_err();
             if let Some(buf) = completion.buf.filter(|_| !lost) {
                 queue.give_back(buf, std::mem::take(heads));
             }
             self.notifications.room |=
-                queue.someone_waits() && !mutated("handover_keep_room_secret");
+                !queue.line.is_empty() && !mutated("handover_keep_room_secret");
         }
         if let InFlightOp::Prepare { file, name, bytes, recycled, reserved } = task {
             if let Some(segment) = self.files.get_mut(&file) {
@@ -382,7 +392,7 @@ impl Committer {
             if (written, durable) != (watermarks.written(), watermarks.durable()) {
                 if mutated("publish_after_wake") {
                     self.notifications.acknowledged.drain(..).for_each(|(latch, level)| {
-                        latch.open(level, Waking::All);
+                        latch.reach(level);
                     });
                 }
                 watermarks.publish(written, durable);
@@ -402,12 +412,12 @@ impl Committer {
 fn count(board: &Board, stats: BatchStats) {
     let took = stats.submitted.elapsed();
     let mut metrics = board.metrics();
-    metrics.records += stats.load.records;
+    metrics.records += stats.records;
     metrics.record_bytes += stats.record_bytes;
     metrics.batches += 1;
     metrics.written_bytes += stats.written_bytes;
     metrics.padding_bytes += stats.padding_bytes;
     metrics.synced_batches += u64::from(stats.synced);
-    metrics.batch_records.record(stats.load.records);
+    metrics.batch_records.record(stats.records);
     metrics.commit_micros.record_micros(took);
 }

@@ -1,23 +1,27 @@
-//! A latch: one word that all appenders of a batch wait on.
+//! A latch: one word that all appenders of a batch wait on, and by which one of them may be called
+//! to lead.
 //!
-//! A latch opens in steps, from pending to written to synced, or fails for good. Opening it costs
-//! one system call for any number of sleeping threads, none if nobody sleeps, plus one
-//! [`Waker::wake`] per waiting task, outside of any lock.
+//! A latch is raised in stages, from pending to written to synced, or it fails for good. Waking all
+//! threads that sleep on it takes one system call, none if nobody sleeps; each waiting task is woken
+//! by its [`Waker`], and each callback is called, outside of any lock.
+//!
+//! ```text
+//!   PENDING -> LED -> Written -> Synced          PENDING, LED, Written -> FAILED
+//! ```
 //!
 //! Invariants:
-//! 1. The word only grows, and `FAILED` is its greatest value.
-//! 2. A sleeper announces itself in `sleepers` before it looks at the word for the last time, and
-//!    whoever opens looks at `sleepers` after it stored the word (both sequentially consistent),
-//!    so no wake-up is lost.
-//! 3. The failure is stored before the word says `FAILED`.
-//! 4. Every sleeper that wakes up looks at `relay`, which was set before one of them was woken, and
-//!    also if it has to sleep on, for a later step: so if there is a sleeper to be woken at all,
-//!    one takes the relay, and wakes the others, or half of them with the relay set again. Only one
-//!    that leaves wakes half, so that ends.
+//! - L1 The word only grows, and `FAILED` is its greatest value.
+//! - L2 A sleeper announces itself in `sleepers` before it looks at the word for the last time, and
+//!   a thread that raises the word looks at `sleepers` afterwards (both sequentially consistent), so
+//!   no wake-up is lost.
+//! - L3 The failure is stored before the word says `FAILED`.
+//! - L4 A latch is led at most once. The call is stored before the word says `LED`, and an appender
+//!   looks for it whenever it sees `LED`, also before it falls asleep. So one of the appenders takes
+//!   it, as long as there is one.
 //!
-//! Threading: any number of waiters, one thread opens.
+//! Threading: any number of waiters; the thread that drives the log raises the word.
 
-use std::ops::RangeInclusive;
+use std::fmt;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use std::task::{Poll, Waker};
@@ -28,68 +32,55 @@ use crate::mutation::mutated;
 use crate::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use crate::sync::{Futex, Mutex, MutexGuard, now};
 use crate::sys;
-use crate::wakers::{Key, Wakers, may_block};
+use crate::wakers::{Key, Wakers, may_block, run_foreign};
 
-/// How far what a latch stands for has come.
+/// How far the batch of a latch has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub(crate) enum Stage {
     /// The operating system has it.
-    Written = 1,
+    Written = 2,
     /// Stable storage has it.
-    Synced = 2,
+    Synced = 3,
 }
 
 const PENDING: u32 = 0;
-const FAILED: u32 = 3;
+/// One of the appenders is called to commit the batch.
+const LED: u32 = 1;
+const FAILED: u32 = 4;
 
-/// Who wakes the threads that sleep at a latch.
+/// What became of a wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Waking {
-    /// Whoever opens it, all of them.
-    All,
-    /// If there are few ([`SPLIT`]), whoever opens it wakes half, and one of those the rest: for a
-    /// thread that comes back to append as they do.
-    Split,
-    /// If there are more than [`RELAY_OVER`], whoever opens it wakes one, who wakes the others:
-    /// waking a thread takes longer than running it, and a thread that drives the log has better
-    /// things to do.
-    Relayed,
+pub(crate) enum Outcome {
+    /// The stage is reached.
+    Reached,
+    /// The deadline passed.
+    TimedOut,
+    /// This appender is to commit the batch.
+    Lead,
 }
 
-impl Waking {
-    /// How many of so many sleepers the one who opens wakes.
-    fn first_of(self, sleepers: u32) -> u32 {
-        match self {
-            Waking::Split if SPLIT.contains(&sleepers) => sleepers / 2,
-            Waking::Relayed if sleepers > RELAY_OVER => 1,
-            _ => sleepers,
-        }
-    }
+/// What is called when a stage is reached, or the latch fails.
+pub(crate) type Callback = Box<dyn FnOnce(Result<()>) + Send>;
+
+/// The tasks and callbacks that wait for a stage.
+#[derive(Default)]
+struct Waiting {
+    wakers: Wakers,
+    callbacks: Vec<Callback>,
 }
 
-/// See [`Waking::Relayed`]. A checker of schedules has two threads to spare.
-const RELAY_OVER: u32 = if CHECKED { 1 } else { 16 };
-
-/// See [`Waking::Split`]. Of more than these, those who come back first would make small batches.
-const SPLIT: RangeInclusive<u32> = if CHECKED { 2..=31 } else { 6..=31 };
-
-/// Among so many sleepers, whoever takes the relay wakes only half and hands it on, so that two
-/// processors wake them. Among more, those who come back first would make small batches.
-const HALVED: RangeInclusive<u32> = if CHECKED { 2..=64 } else { 13..=64 };
-
-const CHECKED: bool = cfg!(any(ringwal_loom, ringwal_shuttle));
-
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Latch {
     word: Futex,
     sleepers: AtomicU32,
-    /// The next sleeper that wakes up wakes all others.
-    relay: AtomicBool,
-    wakers: Mutex<Wakers>,
+    /// An appender is called to lead, and none has taken the call.
+    call: AtomicBool,
+    /// For the stage written, and for synced.
+    waiting: Mutex<[Waiting; 2]>,
     failure: OnceLock<Arc<Error>>,
-    /// The log's directory, and how often the process had been forked when the latch was made: in a
-    /// child nobody will open it, and any of its locks may be held for ever.
+    /// The log's directory, and how often the process had been forked when the latch was made. In a
+    /// child nobody will raise it, and any of its locks may be held for ever.
     home: Option<Arc<Path>>,
     forks: u32,
 }
@@ -118,71 +109,82 @@ impl Latch {
         Err(Error::Forked { path: home.to_path_buf() })
     }
 
-    /// Whether the latch has reached `level`; an error once it failed before that.
-    pub(crate) fn check(&self, level: Stage) -> Result<bool> {
+    /// Whether the latch has reached `stage`; an error once it failed before that.
+    pub(crate) fn check(&self, stage: Stage) -> Result<bool> {
         match self.word.get() {
             FAILED => Err(self.failed()),
-            word => Ok(word >= level as u32),
+            word => Ok(word >= stage as u32),
         }
     }
 
-    /// Blocks until the latch has reached `level`, failed, or `deadline` passed (`Ok(false)`).
-    pub(crate) fn wait(&self, level: Stage, deadline: Option<Instant>) -> Result<bool> {
-        if self.check(level)? {
-            return Ok(true);
+    /// Blocks until the latch has reached `stage`, failed, or `deadline` passed (`Ok(false)`).
+    pub(crate) fn wait(&self, stage: Stage, deadline: Option<Instant>) -> Result<bool> {
+        Ok(self.wait_as(Waiter::Ticket, stage, deadline)? == Outcome::Reached)
+    }
+
+    /// [`wait`](Self::wait) for an appender, which may be called to lead.
+    pub(crate) fn wait_or_lead(&self, stage: Stage, deadline: Option<Instant>) -> Result<Outcome> {
+        self.wait_as(Waiter::Appender, stage, deadline)
+    }
+
+    fn wait_as(&self, who: Waiter, stage: Stage, deadline: Option<Instant>) -> Result<Outcome> {
+        if self.check(stage)? {
+            return Ok(Outcome::Reached);
         }
         self.require_own_process()?;
         may_block()?;
         self.sleepers.fetch_add(1, Ordering::SeqCst);
-        let outcome = self.sleep(level, deadline);
+        let outcome = self.sleep(who, stage, deadline);
         self.sleepers.fetch_sub(1, Ordering::SeqCst);
         outcome
     }
 
-    fn sleep(&self, level: Stage, deadline: Option<Instant>) -> Result<bool> {
+    fn sleep(&self, who: Waiter, stage: Stage, deadline: Option<Instant>) -> Result<Outcome> {
         loop {
             let seen = self.word.get();
-            if seen == FAILED {
-                return Err(self.failed());
+            if self.check(stage)? {
+                return Ok(Outcome::Reached);
             }
-            if seen >= level as u32 {
-                return Ok(true);
+            let is_called = seen == LED && self.call.load(Ordering::SeqCst);
+            if is_called && who == Waiter::Appender && self.take_call() {
+                return Ok(Outcome::Lead);
+            }
+            if is_called && who == Waiter::Ticket {
+                // The wake-up was meant for an appender.
+                self.word.wake_all();
             }
             let timeout = match deadline.map(|at| at.checked_duration_since(now())) {
                 None => None,
                 Some(Some(left)) => Some(left),
-                Some(None) => return Ok(false),
+                Some(None) => return Ok(Outcome::TimedOut),
             };
             self.word.sleep(seen, timeout);
-            let relayed = self.relay.load(Ordering::SeqCst) && !mutated("handover_drop_relay");
-            if relayed && self.relay.swap(false, Ordering::SeqCst) {
-                self.wake_others(level);
-            }
         }
     }
 
-    /// What a sleeper that waits for `level` does with the relay.
-    fn wake_others(&self, level: Stage) {
-        let sleepers = self.sleepers.load(Ordering::SeqCst);
-        let leaves = self.word.get() >= level as u32;
-        if !leaves || !HALVED.contains(&sleepers) {
-            return self.word.wake_all();
-        }
-        if !mutated("handover_halve_without_relay") {
-            self.relay.store(true, Ordering::SeqCst);
-        }
-        self.word.wake_some(sleepers / 2);
+    fn take_call(&self) -> bool {
+        self.call.swap(false, Ordering::SeqCst) && !mutated("handover_drop_the_call")
     }
 
-    /// Like [`wait`](Self::wait) for a task: `waker` is called when there is notifications. The
+    /// Calls one of the appenders that wait to commit the batch. There must be one.
+    pub(crate) fn call_leader(&self) {
+        // L4: the call first.
+        self.call.store(true, Ordering::SeqCst);
+        self.word.raise(LED);
+        if self.sleepers.load(Ordering::SeqCst) > 0 {
+            self.word.wake_some(1);
+        }
+    }
+
+    /// Like [`wait`](Self::wait) for a task, whose `waker` is called when the stage is reached. The
     /// future holds `key`, and [`leave`](Self::leave)s by it.
     pub(crate) fn poll(
         &self,
-        level: Stage,
+        stage: Stage,
         waker: &Waker,
         key: &mut Option<Key>,
     ) -> Poll<Result<()>> {
-        match self.check(level) {
+        match self.check(stage) {
             Ok(true) => return Poll::Ready(Ok(())),
             Err(error) => return Poll::Ready(Err(error)),
             Ok(false) => {}
@@ -191,13 +193,13 @@ impl Latch {
             return Poll::Ready(Err(forked));
         }
         let waker = waker.clone();
-        let before = self.wakers().enter(key, waker);
+        let before = self.waiting()[index(stage)].wakers.enter(key, waker);
         drop(before);
         if mutated("handover_register_without_a_look") {
             return Poll::Pending;
         }
-        // The latch may have opened between the first look and the registration.
-        match self.check(level) {
+        // The latch may have been raised between the first look and the registration.
+        match self.check(stage) {
             Ok(true) => Poll::Ready(Ok(())),
             Err(error) => Poll::Ready(Err(error)),
             Ok(false) => Poll::Pending,
@@ -205,56 +207,73 @@ impl Latch {
     }
 
     /// A future that polled is dropped.
-    pub(crate) fn leave(&self, key: Key) {
+    pub(crate) fn leave(&self, stage: Stage, key: Key) {
         if self.is_forked() {
             return;
         }
-        let waker = self.wakers().leave(key);
+        let waker = self.waiting()[index(stage)].wakers.leave(key);
         drop(waker);
     }
 
-    fn wakers(&self) -> MutexGuard<'_, Wakers> {
-        self.wakers.lock()
+    /// Calls `callback` once the stage is reached or the latch has failed: on the thread that
+    /// raises it, or on this one if that has happened.
+    pub(crate) fn on_reached(&self, stage: Stage, callback: Callback) {
+        let outcome = {
+            let mut waiting = self.waiting();
+            // With the lock: a thread that raises the word takes the callbacks afterwards.
+            match self.check(stage) {
+                Ok(false) => {
+                    waiting[index(stage)].callbacks.push(callback);
+                    return;
+                }
+                Ok(true) => Ok(()),
+                Err(error) => Err(error),
+            }
+        };
+        run_foreign(|| callback(outcome));
     }
 
-    /// Opens the latch up to `level` and wakes whoever waits.
-    pub(crate) fn open(&self, level: Stage, waking: Waking) {
-        self.advance(level as u32, waking);
+    fn waiting(&self) -> MutexGuard<'_, [Waiting; 2]> {
+        self.waiting.lock()
+    }
+
+    /// Raises the latch to `stage` and wakes all who wait for it.
+    pub(crate) fn reach(&self, stage: Stage) {
+        self.raise(stage as u32);
     }
 
     /// Fails the latch for everyone who still waits.
     pub(crate) fn fail(&self, cause: &Arc<Error>) {
         if self.word.get() < Stage::Synced as u32 {
             if mutated("handover_fail_before_the_cause") {
-                self.advance(FAILED, Waking::All);
+                self.raise(FAILED);
             }
             let _ = self.failure.set(Arc::clone(cause));
-            self.advance(FAILED, Waking::All);
+            self.raise(FAILED);
         }
     }
 
-    fn advance(&self, word: u32, waking: Waking) {
+    fn raise(&self, word: u32) {
         let unseen =
             mutated("handover_look_before_opening") && self.sleepers.load(Ordering::SeqCst) == 0;
         if self.word.raise(word) >= word {
             return;
         }
-        match self.sleepers.load(Ordering::SeqCst) {
-            0 => {}
-            _ if unseen => {}
-            many => self.wake(waking.first_of(many), many),
+        // L2: after the word.
+        if self.sleepers.load(Ordering::SeqCst) > 0 && !unseen {
+            self.word.wake_all();
         }
-        let wakers = self.wakers().take();
-        wakers.wake();
-    }
-
-    /// Wakes the first of so many sleepers, who see to the others.
-    fn wake(&self, first: u32, sleepers: u32) {
-        if first == sleepers {
-            return self.word.wake_all();
+        for stage in [Stage::Written, Stage::Synced] {
+            if word >= stage as u32 {
+                let Waiting { wakers, callbacks } =
+                    std::mem::take(&mut self.waiting()[index(stage)]);
+                wakers.wake();
+                for callback in callbacks {
+                    let outcome = self.check(stage).map(drop);
+                    run_foreign(|| callback(outcome));
+                }
+            }
         }
-        self.relay.store(true, Ordering::SeqCst);
-        self.word.wake_some(first);
     }
 
     fn failed(&self) -> Error {
@@ -266,7 +285,27 @@ impl Latch {
     }
 }
 
-const _: () = assert!(PENDING < Stage::Written as u32 && (Stage::Synced as u32) < FAILED);
+impl fmt::Debug for Latch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Latch").field("word", &self.word).finish_non_exhaustive()
+    }
+}
+
+/// Who sleeps on a latch.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Waiter {
+    /// A thread in an append that blocks: it can commit its batch.
+    Appender,
+    /// A thread with a ticket.
+    Ticket,
+}
+
+fn index(stage: Stage) -> usize {
+    stage as usize - Stage::Written as usize
+}
+
+const _: () = assert!(PENDING < LED && LED < Stage::Written as u32);
+const _: () = assert!((Stage::Synced as u32) < FAILED);
 
 #[cfg(test)]
 mod tests {
@@ -283,8 +322,8 @@ mod tests {
                     scope.spawn(move || latch.wait(level, None))
                 })
                 .collect();
-            latch.open(Stage::Written, Waking::All);
-            latch.open(Stage::Synced, Waking::All);
+            latch.reach(Stage::Written);
+            latch.reach(Stage::Synced);
             for waiter in waiters {
                 assert!(waiter.join().unwrap().unwrap());
             }
@@ -292,54 +331,68 @@ mod tests {
     }
 
     #[test]
-    fn a_relay_reaches_every_sleeper_at_each_level() {
-        for (sleepers, waking) in [(3 * RELAY_OVER, Waking::Relayed), (15, Waking::Split)] {
-            assert!(waking.first_of(sleepers) < sleepers);
-            let latch = &Latch::new();
-            std::thread::scope(|scope| {
-                for n in 0..sleepers {
-                    let level = if n % 2 == 0 { Stage::Written } else { Stage::Synced };
-                    scope.spawn(move || assert!(latch.wait(level, None).unwrap()));
-                }
-                while latch.sleepers.load(Ordering::SeqCst) < sleepers {
-                    std::thread::yield_now();
-                }
-                latch.open(Stage::Written, waking);
-                latch.open(Stage::Synced, waking);
-            });
-            assert_eq!(latch.sleepers.load(Ordering::SeqCst), 0);
-        }
+    fn one_appender_leads_and_none_of_those_who_hold_a_ticket() {
+        let latch = &Latch::new();
+        let leaders = &AtomicU32::new(0);
+        std::thread::scope(|scope| {
+            for n in 0..8 {
+                scope.spawn(move || {
+                    if n % 2 == 0 {
+                        return assert!(latch.wait(Stage::Synced, None).unwrap());
+                    }
+                    while latch.wait_or_lead(Stage::Synced, None).unwrap() == Outcome::Lead {
+                        leaders.fetch_add(1, Ordering::SeqCst);
+                        latch.reach(Stage::Synced);
+                    }
+                });
+            }
+            while latch.sleepers.load(Ordering::SeqCst) < 8 {
+                std::thread::yield_now();
+            }
+            latch.call_leader();
+        });
+        assert_eq!(leaders.load(Ordering::SeqCst), 1);
     }
 
     #[test]
-    fn only_a_sleeper_that_leaves_hands_the_relay_on() {
-        let hands_on = |level, sleepers| {
-            let latch = Latch::new();
-            latch.open(Stage::Written, Waking::All);
-            latch.sleepers.store(sleepers, Ordering::SeqCst);
-            latch.wake_others(level);
-            latch.relay.load(Ordering::SeqCst)
+    fn a_call_before_anybody_sleeps_is_taken() {
+        let latch = Latch::new();
+        latch.call_leader();
+        assert_eq!(latch.wait_or_lead(Stage::Synced, None).unwrap(), Outcome::Lead);
+        let past = Some(now());
+        assert_eq!(latch.wait_or_lead(Stage::Synced, past).unwrap(), Outcome::TimedOut);
+    }
+
+    #[test]
+    fn a_callback_is_called_once_at_its_stage_and_its_panic_ends_nothing() {
+        let (latch, calls) = (Latch::new(), Arc::new(Mutex::new(Vec::new())));
+        let note = |name| {
+            let calls = Arc::clone(&calls);
+            Box::new(move |outcome: Result<()>| calls.lock().push((name, outcome.is_ok())))
         };
-        for sleepers in HALVED {
-            assert!(hands_on(Stage::Written, sleepers), "{sleepers} sleepers");
-            // Else those who wait for the later level would wake one another for ever.
-            assert!(!hands_on(Stage::Synced, sleepers), "{sleepers} sleepers");
-        }
-        assert!(!hands_on(Stage::Written, HALVED.start() - 1), "few are woken at once");
-        assert!(!hands_on(Stage::Written, HALVED.end() + 1), "so are many");
+        latch.on_reached(Stage::Written, Box::new(|_| panic!("as the test asks for")));
+        latch.on_reached(Stage::Written, note("written"));
+        latch.on_reached(Stage::Synced, note("synced"));
+        latch.reach(Stage::Written);
+        assert_eq!(*calls.lock(), [("written", true)]);
+        latch.fail(&Arc::new(Error::QueueFull));
+        latch.on_reached(Stage::Synced, note("late"));
+        latch.on_reached(Stage::Written, note("later"));
+        let after = [("written", true), ("synced", false), ("late", false), ("later", false)];
+        assert_eq!(*calls.lock(), after);
     }
 
     #[test]
     fn a_failure_reaches_waiters_but_not_what_was_synced_before() {
         let cause = Arc::new(Error::QueueFull);
         let latch = Latch::new();
-        latch.open(Stage::Written, Waking::All);
+        latch.reach(Stage::Written);
         assert!(latch.wait(Stage::Written, None).unwrap());
         latch.fail(&cause);
         assert!(matches!(latch.wait(Stage::Synced, None), Err(Error::Poisoned(_))));
 
         let synced = Latch::new();
-        synced.open(Stage::Synced, Waking::All);
+        synced.reach(Stage::Synced);
         synced.fail(&cause);
         assert!(synced.wait(Stage::Synced, None).unwrap());
     }

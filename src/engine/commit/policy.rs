@@ -1,14 +1,18 @@
 //! When the open batch goes to the disk, and who takes it there.
 //!
-//! Pure: it is told the time. A flush costs the same for one record as for thirty, so sending
-//! the first appender that returns after an acknowledgement alone makes all others wait for a
-//! flush of one record. Among few threads, waiting for the rest costs only what they take to
-//! come back, and the last of them may as well do the writing ([`CommitDelay::is_crowd`]). Among
-//! many, the time goes into waking them, not into flushing: there the next batch goes as soon as it
-//! can, on the ring thread, while the others are being woken. It is the threads that sleep that
-//! count: a thousand tickets of one thread come back as fast as it can append. Hence:
+//! A flush costs the same for one record as for a hundred. So the next batch goes when those whom
+//! the last one acknowledged have had their turn, and not before:
 //!
-//! - G1 A batch of [`BYTES`], and any batch of a crowd, goes at once.
+//! - The thread that finishes a batch wakes them all, and behind them the *leader* of the next one:
+//!   an appender that waits in it already. By the time the leader has a processor, the others have
+//!   come back, as far as they do so at once. That holds on an idle machine, on a busy one, and for
+//!   threads that think.
+//! - If nobody waits in the next batch, the first to come back opens it and holds it for the others.
+//!   [`CommitDelay`] says for how long. It knows no clock: it is told the time.
+//!
+//! The rules of the hold:
+//!
+//! - G1 A batch of [`BYTES`] goes at once.
 //! - G2 While batches are in flight, the open one goes when it has as many records as they have.
 //! - G3 With nothing in flight, it goes when it has all the records that were outstanding at the
 //!   last completion, or when a usual flush has passed since.
@@ -18,9 +22,6 @@
 //!   in its own time, and a batch is full by chance.
 
 use std::time::{Duration, Instant};
-
-/// More appends than this whose threads sleep until they are acknowledged are a crowd.
-pub(crate) const CROWD: u64 = 64;
 
 /// A batch of so many bytes is not held, and not written by an appender: its transfer takes the
 /// time, so to wait for more records saves little, and no appender should be held up by it.
@@ -59,33 +60,14 @@ pub(crate) enum Role {
     LeadAt(Instant),
 }
 
-/// What is in a batch, or in several.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Load {
-    pub(crate) records: u64,
-    /// Appends whose threads wait for them.
-    pub(crate) waiters: u64,
-}
-
-impl Load {
-    pub(crate) fn plus(self, other: Load) -> Load {
-        let records = self.records + other.records;
-        Load { records, waiters: self.waiters + other.waiters }
-    }
-
-    fn less(self, other: Load) -> Load {
-        let records = self.records.saturating_sub(other.records);
-        Load { records, waiters: self.waiters.saturating_sub(other.waiters) }
-    }
-}
-
 #[derive(Debug)]
 pub(crate) struct CommitDelay {
     enabled: bool,
     batches_in_flight: u32,
-    in_flight: Load,
+    /// The records of those.
+    in_flight: u64,
     /// What had no acknowledgement at the last completion, with what it acknowledged.
-    outstanding: Load,
+    outstanding: u64,
     hold_until: Option<Instant>,
     usual_flush: Duration,
     /// The batch in flight was held until all were there.
@@ -100,8 +82,8 @@ impl CommitDelay {
         CommitDelay {
             enabled,
             batches_in_flight: 0,
-            in_flight: Load::default(),
-            outstanding: Load::default(),
+            in_flight: 0,
+            outstanding: 0,
             hold_until: None,
             usual_flush: Duration::ZERO,
             filled: false,
@@ -114,22 +96,17 @@ impl CommitDelay {
         self.batches_in_flight > 0
     }
 
-    /// Whether there are so many threads to wake that the ring thread should write.
-    pub(crate) fn is_crowd(&self) -> bool {
-        self.outstanding.waiters > CROWD
-    }
-
     /// When an open batch of `records` and `bytes` is due.
     pub(crate) fn due(&self, records: u64, bytes: usize, now: Instant) -> Due {
-        if !self.enabled || bytes >= BYTES || self.is_crowd() {
+        if !self.enabled || bytes >= BYTES {
             return Due::Now;
         }
         if self.is_in_flight() {
-            let as_many = records >= self.in_flight.records;
+            let as_many = records >= self.in_flight;
             return if as_many { Due::Now } else { Due::AfterLanding };
         }
         match self.hold_until {
-            Some(until) if records < self.outstanding.records && now < until => Due::At(until),
+            Some(until) if records < self.outstanding && now < until => Due::At(until),
             _ => Due::Now,
         }
     }
@@ -142,17 +119,22 @@ impl CommitDelay {
         }
     }
 
-    /// A batch whose first record came at `opened` leaves for the disk.
-    pub(crate) fn taken(&mut self, batch: Load, opened: Instant) {
+    /// A batch of `records`, of which the first came at `opened`, leaves for the disk.
+    pub(crate) fn taken(&mut self, records: u64, opened: Instant) {
         if let Some(until) = self.hold_until.take() {
-            if batch.records >= self.outstanding.records {
+            if records >= self.outstanding {
                 self.filled = true;
             } else if opened < until {
                 self.held_in_vain();
             }
         }
         self.batches_in_flight += 1;
-        self.in_flight = self.in_flight.plus(batch);
+        self.in_flight += records;
+    }
+
+    /// The next batch is not held: a leader is called for it.
+    pub(crate) fn release(&mut self) {
+        self.hold_until = None;
     }
 
     fn held_in_vain(&mut self) {
@@ -160,23 +142,23 @@ impl CommitDelay {
         self.to_skip = self.in_vain;
     }
 
-    /// A batch came back after `flush`, while others are `waiting` in the queue.
-    pub(crate) fn completed(&mut self, batch: Load, waiting: Load, now: Instant, flush: Duration) {
+    /// A batch of `records` came back after `flush`, while so many others are `waiting` in the queue.
+    pub(crate) fn completed(&mut self, records: u64, waiting: u64, now: Instant, flush: Duration) {
         self.batches_in_flight = self.batches_in_flight.saturating_sub(1);
-        self.in_flight = self.in_flight.less(batch);
-        self.outstanding = batch.plus(waiting).plus(self.in_flight);
+        self.in_flight = self.in_flight.saturating_sub(records);
+        self.outstanding = records + waiting + self.in_flight;
         self.usual_flush = match self.usual_flush.is_zero() {
             true => flush,
             false => (self.usual_flush * (SMOOTHING - 1) + flush) / SMOOTHING,
         };
         self.hold_until = None;
         if std::mem::take(&mut self.filled) {
-            match waiting.records * TOGETHER > batch.records {
+            match waiting * TOGETHER > records {
                 true => self.held_in_vain(),
                 false => self.in_vain = 0,
             }
         }
-        if self.is_in_flight() || self.is_crowd() {
+        if self.is_in_flight() {
             return;
         }
         match self.to_skip {
@@ -192,100 +174,86 @@ mod tests {
 
     const FLUSH: Duration = Duration::from_micros(100);
 
-    /// So many appends, each of a thread that waits.
-    fn load(appends: u64) -> Load {
-        Load { records: appends, waiters: appends }
-    }
-
-    /// A gather that has just acknowledged a batch of `records` at the returned time.
+    /// A delay that has just acknowledged a batch of `records` at the returned time.
     fn after(records: u64) -> (CommitDelay, Instant) {
-        let (mut gather, now) = (CommitDelay::new(true), Instant::now());
-        gather.taken(load(records), now);
-        gather.completed(load(records), load(0), now, FLUSH);
-        (gather, now)
+        let (mut delay, now) = (CommitDelay::new(true), Instant::now());
+        delay.taken(records, now);
+        delay.completed(records, 0, now, FLUSH);
+        (delay, now)
     }
 
     #[test]
     fn the_first_record_ever_and_a_lone_appender_are_never_held() {
         let now = Instant::now();
         assert_eq!(CommitDelay::new(true).due(1, 100, now), Due::Now);
-        let (gather, now) = after(1);
-        assert_eq!(gather.due(1, 100, now), Due::Now);
-        assert_eq!(gather.holds_until(now), None);
+        let (delay, now) = after(1);
+        assert_eq!(delay.due(1, 100, now), Due::Now);
+        assert_eq!(delay.holds_until(now), None);
     }
 
     #[test]
     fn a_batch_goes_when_all_are_back_or_a_flush_has_passed() {
-        let (gather, now) = after(16);
-        assert_eq!(gather.due(15, 1500, now), Due::At(now + FLUSH));
-        assert_eq!(gather.holds_until(now), Some(now + FLUSH));
-        assert_eq!(gather.due(16, 1600, now), Due::Now);
-        assert_eq!(gather.due(15, 1500, now + FLUSH), Due::Now);
-        assert_eq!(gather.holds_until(now + FLUSH), None);
+        let (delay, now) = after(16);
+        assert_eq!(delay.due(15, 1500, now), Due::At(now + FLUSH));
+        assert_eq!(delay.holds_until(now), Some(now + FLUSH));
+        assert_eq!(delay.due(16, 1600, now), Due::Now);
+        assert_eq!(delay.due(15, 1500, now + FLUSH), Due::Now);
+        assert_eq!(delay.holds_until(now + FLUSH), None);
     }
 
     #[test]
-    fn large_batches_and_crowds_are_not_held() {
-        let (gather, now) = after(16);
-        assert_eq!(gather.due(1, BYTES, now), Due::Now);
-        let (gather, now) = after(CROWD + 1);
-        assert!(gather.is_crowd());
-        assert_eq!(gather.due(1, 100, now), Due::Now);
-    }
-
-    #[test]
-    fn many_records_of_few_threads_are_no_crowd() {
-        let (mut gather, now) = (CommitDelay::new(true), Instant::now());
-        let batch = Load { records: 20 * CROWD, waiters: CROWD };
-        gather.taken(batch, now);
-        gather.completed(batch, Load::default(), now, FLUSH);
-        assert!(!gather.is_crowd());
-        assert_eq!(gather.due(20 * CROWD - 1, 100, now), Due::At(now + FLUSH));
-        assert_eq!(gather.due(20 * CROWD, 100, now), Due::Now);
+    fn large_batches_are_not_held_and_neither_is_one_whose_leader_is_called() {
+        let (mut delay, now) = after(16);
+        assert_eq!(delay.due(1, BYTES, now), Due::Now);
+        assert_ne!(delay.due(1, 100, now), Due::Now);
+        delay.release();
+        assert_eq!(delay.due(1, 100, now), Due::Now);
+        delay.taken(1, now);
+        assert_eq!(delay.in_vain, 0, "it was not held");
     }
 
     #[test]
     fn beside_one_in_flight_only_a_batch_of_its_size_goes() {
-        let (mut gather, now) = (CommitDelay::new(true), Instant::now());
-        gather.taken(load(4), now);
-        assert_eq!(gather.due(3, 300, now), Due::AfterLanding);
-        assert_eq!(gather.due(4, 400, now), Due::Now);
-        gather.completed(load(4), load(3), now, FLUSH);
-        assert_eq!(gather.due(6, 600, now), Due::At(now + FLUSH), "three wait, four come back");
+        let (mut delay, now) = (CommitDelay::new(true), Instant::now());
+        delay.taken(4, now);
+        assert_eq!(delay.due(3, 300, now), Due::AfterLanding);
+        assert_eq!(delay.due(4, 400, now), Due::Now);
+        delay.completed(4, 3, now, FLUSH);
+        assert_eq!(delay.due(6, 600, now), Due::At(now + FLUSH), "three wait, four come back");
     }
 
     #[test]
     fn waits_in_vain_become_rare_and_a_full_batch_brings_them_back() {
-        let (mut gather, mut now) = after(8);
+        let (mut delay, mut now) = after(8);
         let mut held = Vec::new();
         for round in 0..20 {
-            if gather.due(4, 400, now) != Due::Now {
+            if delay.due(4, 400, now) != Due::Now {
                 held.push(round);
                 now += FLUSH;
             }
-            gather.taken(load(4), now - FLUSH);
+            delay.taken(4, now - FLUSH);
             // Four were in it, and four more are always said to be on their way.
-            gather.completed(load(4), load(4), now, FLUSH);
+            delay.completed(4, 4, now, FLUSH);
         }
         assert_eq!(held, [0, 2, 6, 14]);
-        gather.to_skip = 0;
-        gather.completed(load(4), load(0), now, FLUSH);
-        gather.taken(load(4), now);
-        gather.completed(load(4), load(1), now, FLUSH);
-        assert_eq!(gather.in_vain, 0);
+        delay.to_skip = 0;
+        delay.completed(4, 0, now, FLUSH);
+        delay.taken(4, now);
+        delay.completed(4, 1, now, FLUSH);
+        assert_eq!(delay.in_vain, 0);
     }
 
     #[test]
     fn a_batch_that_is_full_by_chance_was_held_in_vain() {
-        let (mut gather, now) = after(8);
+        let (mut delay, now) = after(8);
         let mut held = Vec::new();
         for round in 0..20 {
-            if gather.due(4, 400, now) != Due::Now {
+            if delay.due(4, 400, now) != Due::Now {
                 held.push(round);
             }
             // As many as were outstanding, but of others: half as many came meanwhile.
-            gather.taken(load(8), now);
-            gather.completed(load(8), load(4), now, FLUSH);
+            delay.taken(8, now);
+            delay.completed(8, 4, now, FLUSH);
         }
         assert_eq!(held, [0, 2, 6, 14]);
     }

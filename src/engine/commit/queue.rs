@@ -26,20 +26,27 @@
 //!   take a buffer. So a record that needs much gets it, however many small ones come. Others may
 //!   join the batch that is open, which takes nothing away from those who wait.
 
+mod line;
+mod permit;
 mod reserve;
 mod ring;
-mod role;
+pub(crate) mod role;
 mod spares;
 
 use std::cell::LazyCell;
 use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::Arc;
+use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use crate::buf::{AlignedBuf, BufPool};
 use crate::engine::commit::latch::Latch;
-use crate::engine::commit::policy::{CommitDelay, Load, Role};
+use crate::engine::commit::policy::{CommitDelay, Role};
+pub(crate) use crate::engine::commit::queue::role::Taker;
+use crate::engine::commit::queue::line::Line;
+use crate::engine::commit::queue::permit::Held;
+pub(crate) use crate::engine::commit::queue::permit::Room;
 use crate::engine::commit::queue::reserve::Reserve;
 pub(crate) use crate::engine::commit::queue::reserve::{Purpose, ReserveLimits};
 pub(crate) use crate::engine::commit::queue::ring::RingState;
@@ -47,7 +54,6 @@ use crate::error::Error;
 use crate::format::{HEADER_SIZE, RECORD_HEAD_SIZE};
 use crate::io::FileId;
 use crate::mutation::mutated;
-use crate::wakers::Wakers;
 
 /// What bounds batches and segments.
 #[derive(Clone, Debug)]
@@ -104,9 +110,6 @@ impl QueuedBatch {
         self.first_seq + u64::from(self.records) - 1
     }
 
-    pub(crate) fn load(&self) -> Load {
-        Load { records: u64::from(self.records), waiters: u64::from(self.waiters) }
-    }
 }
 
 /// Where records went.
@@ -137,6 +140,8 @@ pub(crate) struct Arrival<'a> {
     pub(crate) waits: bool,
     /// Its ticket in the line of those who wait for room.
     pub(crate) ticket: Option<u64>,
+    /// The room that a permit holds for it.
+    pub(crate) room: Option<Room>,
     /// What it is for.
     pub(crate) purpose: Purpose,
 }
@@ -206,8 +211,6 @@ pub(crate) struct WriteQueue {
     preparing: bool,
     /// An append cannot go on without a segment of this many bytes.
     wanted: Option<u64>,
-    /// An append found no room or no segment, and there is no more of either since.
-    refused: bool,
     /// How often a spare could not be prepared, and why the last time.
     refusals: u64,
     refusal: Option<Arc<Error>>,
@@ -215,24 +218,23 @@ pub(crate) struct WriteQueue {
     ended: Option<Ended>,
     /// Batches up to here are not delayed.
     urgent_seq: u64,
-    gather: CommitDelay,
-    /// An appender was told to commit the oldest batch.
+    delay: CommitDelay,
+    /// An appender was told to commit the oldest batch, and has not come for it yet.
     claimed: bool,
+    /// It was passed to one that waited: it is due as soon as that one runs.
+    passed: bool,
     pub(crate) ring: RingState,
-    /// Threads that wait for room.
-    pub(crate) waiting_threads: u32,
-    /// Those who wait for room, in the order in which they came.
-    line: VecDeque<u64>,
-    next_ticket: u64,
-    /// Tasks that wait for room.
-    pub(crate) waiting_tasks: Wakers,
+    /// Threads and tasks that wait for room.
+    pub(crate) line: Line,
+    /// Room that permits have.
+    held: Held,
 }
 
 impl WriteQueue {
     pub(crate) fn new(limits: Limits, next_seq: u64) -> WriteQueue {
         assert!(limits.unit.is_power_of_two());
         let pool = BufPool::new(limits.batch_bytes, limits.queue_bytes, limits.unit as usize);
-        let gather = CommitDelay::new(limits.gather);
+        let delay = CommitDelay::new(limits.gather);
         WriteQueue {
             limits,
             pool,
@@ -246,19 +248,17 @@ impl WriteQueue {
             reserve: Reserve::default(),
             preparing: false,
             wanted: None,
-            refused: false,
             refusals: 0,
             refusal: None,
             frozen: 0,
             ended: None,
             urgent_seq: 0,
-            gather,
+            delay,
             claimed: false,
+            passed: false,
             ring: RingState::default(),
-            waiting_threads: 0,
-            line: VecDeque::new(),
-            next_ticket: 0,
-            waiting_tasks: Wakers::default(),
+            line: Line::default(),
+            held: Held::default(),
         }
     }
 
@@ -271,19 +271,8 @@ impl WriteQueue {
         now: impl FnOnce() -> Instant,
         copy: impl FnOnce(&mut [u8]),
     ) -> Result<Placed, Blocked> {
-        let placed = self.place(arrival, LazyCell::new(now), copy);
-        self.refused |= matches!(placed, Err(Blocked::Room | Blocked::Segment));
-        placed
-    }
-
-    #[inline(always)]
-    fn place<F: FnOnce() -> Instant>(
-        &mut self,
-        arrival: Arrival<'_>,
-        now: LazyCell<Instant, F>,
-        copy: impl FnOnce(&mut [u8]),
-    ) -> Result<Placed, Blocked> {
-        let Arrival { records, heads, bytes, sync, waits, ticket, purpose } = arrival;
+        let now = LazyCell::new(now);
+        let Arrival { records, heads, bytes, sync, waits, ticket, purpose, room } = arrival;
         if let Some(ended) = &self.ended {
             return Err(Blocked::Ended(ended.clone()));
         }
@@ -295,7 +284,9 @@ impl WriteQueue {
         };
         let opens = !(self.open_takes(records, bytes) && self.reserve.lets_in(purpose));
         if opens {
-            self.open_batch(bytes, ticket, purpose, *now)?;
+            self.open_batch(bytes, ticket, purpose, room, *now)?;
+        } else if let Some(room) = room {
+            self.held.give_back(room);
         }
         let Some(batch) = self.batches.back_mut() else { return Err(Blocked::Room) };
         let at = batch.end;
@@ -322,11 +313,6 @@ impl WriteQueue {
         })
     }
 
-    /// Whether an append was refused, and nothing has changed since that could let it in.
-    pub(crate) fn is_blocked(&self) -> bool {
-        self.refused && self.ended.is_none() && self.refusal.is_none()
-    }
-
     /// Where the batch after the open one would begin.
     fn next_place(&self, active: &Active) -> u64 {
         match self.batches.back().filter(|batch| !batch.closed) {
@@ -347,29 +333,51 @@ impl WriteQueue {
         bytes: usize,
         ticket: Option<u64>,
         purpose: Purpose,
+        room: Option<Room>,
         now: Instant,
     ) -> Result<(), Blocked> {
         let need = HEADER_SIZE + bytes;
-        let is_behind = self.line.front().is_some_and(|first| Some(*first) != ticket);
-        if is_behind && !mutated("overtake_who_waits") || !self.pool.has_room(need) {
+        if let Some(room) = room {
+            self.held.give_back(room);
+        }
+        let opened = self.try_open_batch(need, ticket, purpose, room.is_some(), now);
+        if let (Some(room), Err(_)) = (room, &opened) {
+            self.held.hold(room);
+        }
+        opened
+    }
+
+    fn try_open_batch(
+        &mut self,
+        need: usize,
+        ticket: Option<u64>,
+        purpose: Purpose,
+        is_permitted: bool,
+        now: Instant,
+    ) -> Result<(), Blocked> {
+        let held = self.held.bytes();
+        // A permit had its turn in the line when it was given.
+        let may_take = match is_permitted {
+            true => self.pool.has_small_room(need, held),
+            false => {
+                let is_behind = self.line.is_behind(ticket) && !mutated("overtake_who_waits");
+                !is_behind && self.pool.has_room(need, held)
+            }
+        };
+        if !may_take {
             return Err(Blocked::Room);
         }
-        let fits = self.reserve.lets_in(purpose)
-            && self
-                .active
-                .as_ref()
-                .is_some_and(|active| self.next_place(active) + need as u64 <= active.capacity);
-        if !fits {
-            let Some((file, capacity)) = self.take_spare(need as u64, purpose) else {
-                let want = self.wanted.unwrap_or(0).max(need as u64);
-                self.wanted = Some(want);
+        if !(self.reserve.lets_in(purpose) && self.fits_active(need as u64)) {
+            let need = (need + held) as u64;
+            let Some((file, capacity)) = self.take_spare(need, purpose) else {
+                self.wanted = Some(self.wanted.unwrap_or(0).max(need));
                 return Err(Blocked::Segment);
             };
             self.close_open();
             self.active = Some(Active { file, first_seq: self.next_seq, capacity, position: 0 });
         }
         self.close_open();
-        let (Some(active), Some(buf)) = (&self.active, self.pool.take(need)) else {
+        let (Some(active), Some(buf)) = (&self.active, self.pool.take(need, held)) else {
             return Err(Blocked::Room);
         };
         // Usual buffers may be larger than the batch limit (they are aligned), never smaller.
@@ -423,28 +431,11 @@ impl WriteQueue {
             }
             self.heads.push(heads);
         }
-        self.refused = false;
     }
 
-    /// Lines up for room.
-    pub(crate) fn line_up(&mut self) -> u64 {
-        let ticket = self.next_ticket;
-        self.next_ticket += 1;
-        self.line.push_back(ticket);
-        ticket
-    }
-
-    /// Leaves the line, with room or without. Returns whether others are in it, who may be the
-    /// first now.
-    pub(crate) fn leave_line(&mut self, ticket: u64) -> bool {
-        self.line.retain(|&other| other != ticket);
-        self.refused = false;
-        !self.line.is_empty()
-    }
-
-    /// Whether a thread or a task waits for room.
-    pub(crate) fn someone_waits(&self) -> bool {
-        self.waiting_threads > 0 || !self.waiting_tasks.is_empty()
+    /// Leaves the line, with room or without; the waker is to be dropped without a lock.
+    pub(crate) fn leave_line(&mut self, ticket: u64) -> Option<Waker> {
+        self.line.leave(ticket)
     }
 
     /// Stops taking records until [`thaw`](Self::thaw); what is in the queue still leaves it.
@@ -454,7 +445,6 @@ impl WriteQueue {
 
     pub(crate) fn thaw(&mut self) {
         self.frozen = self.frozen.saturating_sub(1);
-        self.refused = false;
     }
 
     /// The next batch begins a new segment. The queue must be empty.

@@ -18,7 +18,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::engine::commit::committer::Committer;
-use crate::engine::commit::latch::Waking;
 use crate::engine::commit::ring_thread::control::Control;
 use crate::engine::commit::ring_thread::note::Notes;
 use crate::engine::commit::shared::Shared;
@@ -110,7 +109,7 @@ impl<Q: IoQueue> RingThread<Q> {
         }
         let notifications = committer.take_notifications();
         drop(committer);
-        shared.notify(notifications, Waking::Relayed);
+        shared.notify(notifications);
         if ended {
             return false;
         }
@@ -134,14 +133,18 @@ impl<Q: IoQueue> RingThread<Q> {
         }
         self.done = done;
         let notifications = committer.advance_watermarks(&shared, completed_at);
-        if waited.is_ok() {
-            // The disk works while the others are woken.
+        let next = waited.is_ok().then(|| committer.pass_lead(&shared)).flatten();
+        if waited.is_ok() && next.is_none() && shared.queue().front_is_closed() {
+            // The next batch can grow no more: the disk works while the others are woken.
             committer.dispatch(&shared);
             committer.hand_over(&mut self.io);
         }
         drop(committer);
         let started = waited.and_then(|()| self.io.start());
-        shared.notify(notifications, Waking::Relayed);
+        shared.notify(notifications);
+        if let Some(latch) = next {
+            latch.call_leader();
+        }
         if let Err(error) = started {
             self.lose_queue(error);
         }
@@ -166,7 +169,7 @@ impl<Q: IoQueue> RingThread<Q> {
         committer.give_up(error);
         let notifications = committer.take_notifications();
         drop(committer);
-        self.shared.notify(notifications, Waking::Relayed);
+        self.shared.notify(notifications);
     }
 
     /// Whether the next round would do nothing but wait for a message.

@@ -6,7 +6,6 @@ use std::ops::Deref;
 
 use crate::engine::commit::board::Board;
 use crate::engine::commit::committer::Committer;
-use crate::engine::commit::latch::Waking;
 use crate::error::Error;
 use crate::sync::{Mutex, MutexGuard};
 
@@ -37,7 +36,7 @@ impl Shared {
         committer.give_up(Error::io("commit to", &self.dir, source));
         let notifications = committer.take_notifications();
         drop(committer);
-        self.notify(notifications, Waking::All);
+        self.notify(notifications);
     }
 }
 

@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use crate::engine::commit::latch::{Latch, Stage, Waking};
+use crate::engine::commit::latch::{Latch, Stage};
 use crate::error::Error;
 use crate::mutation::mutated;
 use crate::sync::Mutex;
@@ -76,7 +76,7 @@ impl Watermarks {
         let mut waiters = self.waiters.lock();
         waiters.push((seq, Arc::clone(&latch)));
         if self.durable() >= seq && !mutated("handover_wait_without_a_look") {
-            latch.open(Stage::Synced, Waking::All);
+            latch.reach(Stage::Synced);
         }
         drop(waiters);
         latch
@@ -96,7 +96,7 @@ impl Watermarks {
 
 fn open(latches: Vec<Arc<Latch>>) {
     for latch in latches {
-        latch.open(Stage::Synced, Waking::All);
+        latch.reach(Stage::Synced);
     }
 }
 

@@ -20,8 +20,7 @@ use std::time::Instant;
 
 use crate::engine::commit::board::Board;
 use crate::engine::commit::committer::Committer;
-use crate::engine::commit::latch::Waking;
-use crate::engine::commit::queue::{Next, QueuedBatch};
+use crate::engine::commit::queue::{Next, QueuedBatch, Taker};
 use crate::engine::commit::shared::Shared;
 use crate::error::Error;
 use crate::io::{CommitFile, Completion, Op, Strategy};
@@ -42,7 +41,10 @@ impl Shared {
         let outcome = catch_unwind(AssertUnwindSafe(|| self.try_commit_inline()));
         match outcome {
             Ok(true) => {}
-            Ok(false) => self.wake_ring(),
+            Ok(false) => {
+                self.queue().give_up_lead();
+                self.wake_ring();
+            }
             Err(_) => self.panicked("the thread of an append"),
         }
     }
@@ -56,7 +58,7 @@ impl Shared {
         if queue.front_file().is_some_and(|front| front != file) {
             return false;
         }
-        let taken = queue.take(now());
+        let taken = queue.take(now(), Taker::Leader);
         drop(queue);
         let batch = match taken {
             Next::Batch(batch) => batch,
@@ -70,10 +72,11 @@ impl Shared {
         committer.complete(self, completion, None);
         committer.act();
         let notifications = committer.advance_watermarks(self, completed_at);
+        let next = committer.pass_lead(self);
         let queue = self.queue();
         // A batch that makes batches small again lets spares be prepared.
         let more = !committer.outbox.is_empty()
-            || !queue.is_empty()
+            || !queue.is_empty() && next.is_none()
             || committer.wants_spare(&queue)
             || std::mem::take(&mut committer.is_noted);
         drop(queue);
@@ -82,14 +85,18 @@ impl Shared {
         if more && !mutated("handover_leave_records_behind") {
             self.wake_ring();
         }
-        self.notify(notifications, Waking::Split);
+        self.notify(notifications);
+        // Behind those who were just woken: see `policy`.
+        if let Some(latch) = next {
+            latch.call_leader();
+        }
         true
     }
 }
 
 impl Committer {
     /// The file that an appender may write to by itself now.
-    fn idle_file(&self) -> Option<u64> {
+    pub(super) fn idle_file(&self) -> Option<u64> {
         let linked = self.selector.now() == Strategy::LinkedFsync;
         if self.failure.is_some() || self.stopping || !self.config.inline || linked {
             return None;

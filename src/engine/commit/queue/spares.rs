@@ -33,7 +33,7 @@ impl WriteQueue {
 
     /// A spare of `capacity` bytes is there.
     pub(crate) fn spare_ready(&mut self, file: FileId, capacity: u64) {
-        (self.preparing, self.refused) = (false, false);
+        self.preparing = false;
         self.refusal = None;
         if self.reserve_ready(file, capacity) {
             return;
@@ -45,7 +45,7 @@ impl WriteQueue {
 
     /// There is no room for a spare.
     pub(crate) fn spare_refused(&mut self, cause: Arc<Error>) {
-        (self.preparing, self.refused) = (false, false);
+        self.preparing = false;
         self.reserve_refused();
         self.refusals += 1;
         self.refusal = Some(cause);
