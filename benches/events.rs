@@ -102,7 +102,7 @@ fn make_log(dir: &Path, count: u64) -> PathBuf {
         for n in first..count.min(first + 10_000) {
             batch.push(bytes(n)).expect("a small batch");
         }
-        log.append_batch(&batch).expect("a healthy log");
+        log.append(&batch).expect("a healthy log");
     }
     log.close().expect("a healthy log");
     log_dir

@@ -245,7 +245,7 @@ fn hand_over(criterion: &mut Criterion) {
                     {
                         oldest.wait().expect("a healthy log");
                     }
-                    window.push_back(log.append_async(&bytes).expect("a healthy log"));
+                    window.push_back(log.submit(&bytes).expect("a healthy log"));
                 }
                 for commit in window {
                     commit.wait().expect("a healthy log");
@@ -308,7 +308,7 @@ fn dedup(criterion: &mut Criterion) {
             measure(criterion, "dedup", "append, not waited for", |rounds| {
                 records.fetch_add(rounds, Ordering::Relaxed);
                 timed(rounds, |n| {
-                    let commit = log.append_async_with(event(n), Durability::Queued);
+                    let commit = log.at(Durability::Queued).submit(event(n));
                     drop(commit.expect("a healthy log"));
                 })
             });
@@ -330,7 +330,7 @@ fn scan(criterion: &mut Criterion) {
         for _ in 0..SCANNED_BATCH {
             batch.push(record(SIZES[1])).expect("a small batch");
         }
-        log.append_batch(&batch).expect("a healthy log");
+        log.append(&batch).expect("a healthy log");
     }
     log.close().expect("a healthy log");
     let segments = disk.names().into_iter().filter(|name| name.ends_with(".seg"));

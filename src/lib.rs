@@ -66,8 +66,8 @@ mod sys;
 mod wakers;
 
 pub use engine::Log;
-pub use engine::backup::BackupReport;
 pub use engine::append::At;
+pub use engine::backup::BackupReport;
 pub use engine::batch::Batch;
 pub use engine::checkpoint::Checkpoint;
 pub use engine::metrics::{Histogram, Metrics};

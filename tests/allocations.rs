@@ -99,7 +99,7 @@ fn tickets(log: &Log) -> u64 {
         {
             oldest.wait().unwrap();
         }
-        window.push_back(log.append_async(RECORD).unwrap());
+        window.push_back(log.submit(RECORD).unwrap());
     }
     window.iter().for_each(|commit| assert!(commit.wait().is_ok()));
     ALLOCATIONS.load(Ordering::Relaxed) - before
@@ -133,10 +133,10 @@ fn a_record_that_joins_a_batch_allocates_nothing() {
     let log = Log::builder("sim").open_sim(&ringwal::SimDisk::new(1)).unwrap();
     for warm in [false, true] {
         let mut commits = Vec::with_capacity(WINDOW);
-        commits.push(log.append_async(RECORD).unwrap());
+        commits.push(log.submit(RECORD).unwrap());
         let before = ALLOCATIONS.load(Ordering::Relaxed);
         for _ in 1..WINDOW {
-            commits.push(log.append_async(RECORD).unwrap());
+            commits.push(log.submit(RECORD).unwrap());
         }
         let allocations = ALLOCATIONS.load(Ordering::Relaxed) - before;
         assert!(!warm || allocations == 0, "{allocations} allocations");

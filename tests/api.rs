@@ -72,7 +72,8 @@ fn a_done_ticket_tells_where_its_record_lies() {
     let dir = tempfile::tempdir().unwrap();
     let log = Log::open(dir.path().join("log")).unwrap();
     for durability in [Durability::Queued, Durability::Written, Durability::Synced] {
-        let commit = log.append_commit_with("here", durability).unwrap();
+        let commit = log.at(durability).submit("here").unwrap();
+        commit.wait().unwrap();
         assert!(commit.is_done());
         log.flush().unwrap();
         assert_eq!(log.read(commit.record_ref()).unwrap().data(), b"here");
@@ -127,9 +128,11 @@ fn an_atomic_batch_has_consecutive_numbers_and_lies_in_one_batch_on_disk() {
             batch.push([n; 100]).unwrap();
         }
         let batches = log.metrics().batches;
-        assert_eq!(log.append_batch(&batch).unwrap(), Seq::new(2)..=Seq::new(101));
+        let commit = log.submit(&batch).unwrap();
+        assert_eq!(commit.wait().unwrap(), Seq::new(101));
+        assert_eq!(commit.seqs(), Seq::new(2)..=Seq::new(101));
         assert_eq!(log.metrics().batches, batches + 1);
-        assert!(matches!(log.append_batch(&Batch::new()), Err(Error::BatchEmpty)));
+        assert!(matches!(log.append(&Batch::new()), Err(Error::BatchEmpty)));
         assert_eq!(contents(&log)[100], [99; 100]);
     }
 }
@@ -141,10 +144,10 @@ fn a_batch_that_was_cleared_is_as_good_as_a_new_one() {
     let mut batch = Batch::new();
     batch.push("never appended").unwrap().push("neither").unwrap();
     batch.clear();
-    assert!(batch.is_empty() && matches!(log.append_batch(&batch), Err(Error::BatchEmpty)));
+    assert!(batch.is_empty() && matches!(log.append(&batch), Err(Error::BatchEmpty)));
     for last in ["one", "other"] {
         batch.push("first").unwrap().push(last).unwrap();
-        log.append_batch(&batch).unwrap();
+        log.append(&batch).unwrap();
         batch.clear();
     }
     log.close().unwrap();
@@ -157,8 +160,7 @@ fn tickets_can_be_waited_for_timed_out_and_dropped() {
     for variant in variants("tickets") {
         let dir = tempfile::tempdir().unwrap();
         let log = variant.builder(dir.path()).open().unwrap();
-        let commits: Vec<_> =
-            (0..500_u32).map(|n| log.append_async(n.to_le_bytes()).unwrap()).collect();
+        let commits: Vec<_> = (0..500_u32).map(|n| log.submit(n.to_le_bytes()).unwrap()).collect();
         let last = commits.last().unwrap();
         let seq = loop {
             if let Some(seq) = last.wait_timeout(Duration::from_millis(1)).unwrap() {
@@ -167,7 +169,7 @@ fn tickets_can_be_waited_for_timed_out_and_dropped() {
         };
         assert_eq!(seq, Seq::new(500));
         assert!(commits.iter().all(ringwal::Commit::is_done));
-        drop(log.append_async("dropped").unwrap());
+        drop(log.submit("dropped").unwrap());
         assert_eq!(log.flush().unwrap(), Seq::new(501));
         assert_eq!(contents(&log).len(), 501);
     }
@@ -205,13 +207,8 @@ fn tickets_can_be_awaited_without_a_runtime() {
         let log = variant.builder(dir.path()).batch_bytes(4096).queue_bytes(8192).open().unwrap();
         block_on(async {
             for n in 0..200_u64 {
-                let commit = loop {
-                    match log.try_append([n as u8; 1000]) {
-                        Ok(commit) => break commit,
-                        Err(Error::QueueFull) => log.ready().await,
-                        Err(error) => panic!("{error}"),
-                    }
-                };
+                let permit = log.reserve(1000).await.unwrap();
+                let commit = permit.submit([n as u8; 1000]).unwrap();
                 if n % 7 == 0 {
                     assert_eq!(commit.await.unwrap(), Seq::new(n + 1));
                 }
@@ -228,7 +225,7 @@ fn every_durability_is_acknowledged_and_flush_makes_all_of_it_durable() {
         let log = variant.builder(dir.path()).segment_bytes(16_384).open().unwrap();
         let levels = [Durability::Queued, Durability::Written, Durability::Synced];
         for n in 0..60_usize {
-            let seq = log.append_with([n as u8; 500], levels[n % 7 % 3]).unwrap();
+            let seq = log.at(levels[n % 7 % 3]).append([n as u8; 500]).unwrap();
             match levels[n % 7 % 3] {
                 Durability::Queued => assert!(log.appended_seq() >= seq),
                 Durability::Written => assert!(log.written_seq() >= seq),
@@ -317,7 +314,7 @@ fn a_full_queue_blocks_append_and_refuses_try_append() {
         log.append("prepares the first segment").unwrap();
         let mut refused = 0;
         for _ in 0..2000 {
-            match log.try_append([1; 3000]) {
+            match log.try_submit([1; 3000]) {
                 Ok(commit) => drop(commit),
                 Err(Error::QueueFull) => refused += 1,
                 Err(error) => panic!("{error}"),
@@ -326,21 +323,6 @@ fn a_full_queue_blocks_append_and_refuses_try_append() {
         assert!(refused > 0, "one batch of memory cannot take 2,000 at once");
         log.append([2; 3000]).unwrap();
         assert!(log.metrics().queued_bytes <= 4096);
-    }
-}
-
-#[test]
-fn a_panic_while_a_ticket_is_shown_keeps_nobody_from_appending() {
-    for variant in variants("panic") {
-        let dir = tempfile::tempdir().unwrap();
-        let log = variant.builder(dir.path()).open().unwrap();
-        log.append("before").unwrap();
-        let shown = std::panic::AssertUnwindSafe(|| {
-            log.append_then("shown", |commit| panic!("{commit:?}, as the test asks for"))
-        });
-        assert!(std::panic::catch_unwind(shown).is_err());
-        assert_eq!(log.append("after").unwrap(), Seq::new(3));
-        assert_eq!(contents(&log), [&b"before"[..], b"shown", b"after"], "{variant:?}");
     }
 }
 
@@ -397,7 +379,7 @@ fn the_last_handle_may_be_dropped_on_the_ring_thread() {
     for variant in variants("dropped_on_the_ring_thread") {
         let dir = tempfile::tempdir().unwrap();
         let log = variant.builder(dir.path()).batch_delay(Duration::from_millis(5)).open().unwrap();
-        let mut commit = pin!(log.append_async("one").unwrap());
+        let mut commit = pin!(log.submit("one").unwrap());
         let waker = Waker::from(Arc::new(Owner(log.clone())));
         drop(log);
         let _ = commit.as_mut().poll(&mut Context::from_waker(&waker));

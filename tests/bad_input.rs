@@ -137,7 +137,7 @@ fn a_record_or_batch_over_the_limit_gets_no_number() {
     for _ in 0..50 {
         batch.push([0; 100]).unwrap();
     }
-    let error = log.append_batch(&batch).unwrap_err();
+    let error = log.append(&batch).unwrap_err();
     assert!(matches!(error, Error::BatchTooLarge { .. }), "{error}");
     assert_eq!(log.append([0; 100]).unwrap(), Seq::FIRST);
 }

@@ -32,24 +32,29 @@ fn comes_back(case: impl FnOnce() + Send + 'static) {
 }
 
 #[test]
-fn a_callback_of_an_append_may_wait_for_others_who_append() {
+fn a_callback_of_a_ticket_is_called_once_and_may_submit_but_not_wait() {
     for backend in BACKENDS {
-        for durability in [Durability::Synced, Durability::Written] {
+        for durability in [Durability::Synced, Durability::Written, Durability::Queued] {
             comes_back(move || {
                 let dir = tempfile::tempdir().unwrap();
                 let log = Log::builder(dir.path()).backend(backend).open().unwrap();
                 // The first append of all goes another way, and each begins with a log at rest.
                 for round in 0..5 {
-                    let other = |_: &_| {
-                        let appended = thread::scope(|s| s.spawn(|| log.append("other")).join());
-                        appended.unwrap().unwrap();
-                    };
-                    log.append_then_with("one", durability, other).unwrap().wait().unwrap();
-                    let mut batch = Batch::new();
-                    batch.push("two").unwrap();
-                    log.append_batch_then_with(&batch, durability, other).unwrap().wait().unwrap();
-                    assert_eq!(log.flush().unwrap(), Seq::new(4 * (round + 1)));
+                    let (told, outcomes) = channel();
+                    let inside = log.clone();
+                    log.at(durability).submit("one").unwrap().on_done(move |outcome| {
+                        let refused = inside.append("never").unwrap_err();
+                        assert!(matches!(refused, Error::InWaker), "{refused}");
+                        let next = inside.submit("two").unwrap();
+                        told.send((outcome.unwrap(), next)).unwrap();
+                        panic!("as the test asks for: it ends nothing");
+                    });
+                    let (seq, next) = outcomes.recv().unwrap();
+                    assert_eq!((seq, next.wait().unwrap()), (Seq::new(2 * round + 1), seq.next()));
+                    assert!(outcomes.recv().is_err(), "it is called once");
                 }
+                assert_eq!(log.flush().unwrap(), Seq::new(10));
+                log.close().unwrap();
             });
         }
     }
@@ -71,13 +76,13 @@ fn after_the_last_number_appends_are_refused_and_the_log_stays_whole() {
         for record in ["a", "b", "c"] {
             batch.push(record).unwrap();
         }
-        let refused = log.append_batch(&batch).unwrap_err();
+        let refused = log.append(&batch).unwrap_err();
         assert!(
             matches!(refused, Error::SeqsUsedUp { last_seq } if last_seq.get() == u64::MAX - 3)
         );
         assert_eq!(log.append("last but one").unwrap().get(), u64::MAX - 2);
         assert_eq!(log.append("last").unwrap().get(), u64::MAX - 1);
-        for refused in [log.append("more").unwrap_err(), log.try_append("more").unwrap_err()] {
+        for refused in [log.append("more").unwrap_err(), log.try_submit("more").unwrap_err()] {
             assert!(matches!(refused, Error::SeqsUsedUp { .. }), "{refused}");
         }
         assert_eq!(log.flush().unwrap().get(), u64::MAX - 1);
@@ -354,7 +359,7 @@ impl std::task::Wake for Asks {
             log.truncate_after(Seq::FIRST),
             log.close(),
             // These two wait for nothing.
-            log.try_append("from a waker").map(drop),
+            log.try_submit("from a waker").map(drop),
             log.read(ringwal::RecordRef::new(Seq::FIRST, Seq::FIRST, HEADER_SIZE as u64, 3))
                 .map(drop),
         ];
@@ -373,7 +378,7 @@ fn a_waker_that_would_wait_for_its_log_is_told_so() {
             // It is entered only while the record is on its way.
             let mut context = std::task::Context::from_waker(&waker);
             let is_entered = |_: &u32| {
-                let mut commit = log.append_async("one").unwrap();
+                let mut commit = log.submit("one").unwrap();
                 let polled = std::pin::Pin::new(&mut commit).poll(&mut context);
                 polled.is_pending().then(|| std::mem::forget(commit)).is_some()
             };
@@ -403,7 +408,7 @@ fn a_ticket_that_is_dropped_takes_its_waker_with_it() {
         let log = Log::builder(dir.path()).backend(backend).open().unwrap();
         let quiet = std::sync::Arc::new(Quiet);
         let waker = std::task::Waker::from(std::sync::Arc::clone(&quiet));
-        let kept = log.append_async("one").unwrap();
+        let kept = log.submit("one").unwrap();
         let mut polled = Box::pin(kept.clone());
         let _done = polled.as_mut().poll(&mut std::task::Context::from_waker(&waker));
         drop((polled, waker));
@@ -443,7 +448,7 @@ fn two_logs_may_drop_the_last_handles_of_each_other_in_their_wakers() {
                 let mut context = std::task::Context::from_waker(&waker);
                 // It is entered only while the record is on its way.
                 let is_entered = |_: &u32| {
-                    let mut commit = log.append_async("kept").unwrap();
+                    let mut commit = log.submit("kept").unwrap();
                     let polled = std::pin::Pin::new(&mut commit).poll(&mut context);
                     polled.is_pending().then(|| std::mem::forget(commit)).is_some()
                 };
@@ -481,13 +486,13 @@ fn the_last_handle_may_be_dropped_in_a_waker_of_its_own_log() {
             let mut context = std::task::Context::from_waker(&waker);
             let mut kept = None;
             let is_entered = |_: &u32| {
-                let mut commit = log.append_async("kept").unwrap();
+                let mut commit = log.submit("kept").unwrap();
                 let polled = std::pin::Pin::new(&mut commit).poll(&mut context);
                 kept = polled.is_pending().then_some(commit);
                 kept.is_some()
             };
             assert!((0..1000).find(is_entered).is_some(), "each was durable at once");
-            let later = log.append_async("later").unwrap();
+            let later = log.submit("later").unwrap();
             *drops.other.lock().unwrap() = Some(log);
             all.wait();
             let (seq, last) = (kept.unwrap().wait().unwrap(), later.wait().unwrap());

@@ -140,7 +140,7 @@ fn a_handle_that_is_dropped_has_written_what_was_on_its_way() {
         let dir = tempfile::tempdir().unwrap();
         let (wal, _, _) = open(variant, dir.path());
         for n in 0..500 {
-            let _not_waited_for = wal.append_async(event(n)).unwrap();
+            let _not_waited_for = wal.submit(event(n)).unwrap();
         }
         drop(wal);
         let (_wal, replayed, report) = open(variant, dir.path());
@@ -177,7 +177,7 @@ fn every_batch_size_works() {
             let dir = tempfile::tempdir().unwrap();
             let config = WalConfig { batch_size, ..config(dir.path()) };
             let (wal, _, _) = builder(variant, config.clone()).open().unwrap();
-            let commits: Vec<_> = (0..300).map(|n| wal.append_async(event(n)).unwrap()).collect();
+            let commits: Vec<_> = (0..300).map(|n| wal.submit(event(n)).unwrap()).collect();
             for (n, commit) in (1..).zip(commits) {
                 assert_eq!(commit.wait().unwrap(), n);
             }
@@ -375,7 +375,7 @@ fn tickets_can_be_awaited() {
         let mut context = std::task::Context::from_waker(&waker);
         let mut seqs = BTreeSet::new();
         for n in [0, 1, 1, 2, 0] {
-            let mut ticket = std::pin::pin!(wal.append_async(event(n)).unwrap());
+            let mut ticket = std::pin::pin!(wal.submit(event(n)).unwrap());
             let seq = loop {
                 match ticket.as_mut().poll(&mut context) {
                     std::task::Poll::Ready(seq) => break seq.unwrap(),

@@ -57,7 +57,7 @@ fn a_child_leaves_a_log_alone(dir: &Path, backend: BackendKind) {
         std::mem::forget(parent.clone());
         let log = log.take().unwrap();
         let refused = is_forked(log.append("of the child"))
-            && is_forked(log.try_append("of the child"))
+            && is_forked(log.try_submit("of the child"))
             && is_forked(log.flush())
             && is_forked(log.rotate())
             && is_forked(log.truncate_before(log.durable_seq()))
@@ -129,10 +129,10 @@ fn a_child_is_told_of_a_ticket_that_is_under_way(dir: &Path, backend: BackendKin
     // Nobody sends the batch off before it has waited for others.
     let delay = Duration::from_secs(1);
     let log = Log::builder(dir).backend(backend).batch_delay(delay).open().unwrap();
-    let done = log.append_async("done").unwrap();
+    let done = log.submit("done").unwrap();
     log.flush().unwrap();
-    let mut commit = log.append_async("one").unwrap();
-    let mut ready = Box::pin(log.ready());
+    let mut commit = log.submit("one").unwrap();
+    let mut ready = Box::pin(log.reserve(10));
     let waker = Waker::noop();
     let mut context = Context::from_waker(waker);
     let entered = Pin::new(&mut commit).poll(&mut context);

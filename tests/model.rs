@@ -78,13 +78,13 @@ fn run(variant: Variant, steps: &[Step]) {
         match step {
             Step::Append(size, level) => {
                 let record = model.record(*size);
-                let seq = log.append_with(&record, *level).unwrap();
+                let seq = log.at(*level).append(&record).unwrap();
                 model.records.push(record);
                 assert_eq!(seq.get(), model.last_seq());
             }
             Step::AppendAsync(size) => {
                 let record = model.record(*size);
-                let commit = log.append_async(&record).unwrap();
+                let commit = log.submit(&record).unwrap();
                 model.records.push(record);
                 assert_eq!(commit.seq().get(), model.last_seq());
                 tickets.push(commit);
@@ -96,8 +96,7 @@ fn run(variant: Variant, steps: &[Step]) {
                     batch.push(&record).unwrap();
                     model.records.push(record);
                 }
-                let seqs = log.append_batch(&batch).unwrap();
-                assert_eq!(seqs.end().get(), model.last_seq());
+                assert_eq!(log.append(&batch).unwrap().get(), model.last_seq());
             }
             Step::Flush => {
                 assert_eq!(log.flush().unwrap().get(), model.last_seq());

@@ -79,7 +79,7 @@ fn what_was_cut_off_or_is_not_durable_is_not_noted() {
     }
     until(|| log.metrics().notes == 1);
     log.truncate_after(Seq::new(2)).unwrap();
-    log.append_with("only written", Durability::Written).unwrap();
+    log.at(Durability::Written).append("only written").unwrap();
     let notes = log.metrics().notes;
     thread::yield_now();
     let copy = damaged(dir.path(), b"only written");

@@ -138,7 +138,7 @@ fn the_records_of_an_atomic_batch_follow_each_other() {
     for record in records {
         batch.push(record).unwrap();
     }
-    let commit = log.append_batch_async(&batch).unwrap();
+    let commit = log.submit(&batch).unwrap();
     commit.wait().unwrap();
     let mut place = commit.record_ref();
     for (at, record) in records.into_iter().enumerate() {
@@ -196,7 +196,7 @@ fn make_large(dir: &std::path::Path) -> Log {
         for m in 0..10_u8 {
             batch.push(vec![n ^ m; 5_000 + usize::from(m)]).unwrap();
         }
-        log.append_batch(&batch).unwrap();
+        log.append(&batch).unwrap();
     }
     log
 }
@@ -207,7 +207,7 @@ fn segments_that_are_read_ahead_are_shown_whole_and_a_torn_end_is_cut() {
     let record = |n: u64| vec![n as u8; 1000 + (n % 700) as usize * 100];
     let open = || Log::builder(dir.path()).segment_bytes(6 << 20);
     let log = open().open().unwrap();
-    let commits: Vec<_> = (1..=400).map(|n| log.append_async(record(n)).unwrap()).collect();
+    let commits: Vec<_> = (1..=400).map(|n| log.submit(record(n)).unwrap()).collect();
     assert!(commits.iter().all(|commit| commit.wait().is_ok()));
     assert!(log.segments().len() >= 2);
     log.close().unwrap();
@@ -294,7 +294,7 @@ fn opening_and_reading_take_each_byte_of_a_segment_once_each() {
             for _ in 0..100 {
                 batch.push(vec![n; bytes / 100]).unwrap();
             }
-            log.append_batch(&batch).unwrap();
+            log.append(&batch).unwrap();
         }
         log.close().unwrap();
         let disk = disk.fork();

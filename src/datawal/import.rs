@@ -253,7 +253,7 @@ fn append(
     (key, payload): (&[u8], &[u8]),
 ) -> Result<()> {
     let bytes = entry::encode(record_type, key, payload);
-    log.append_with(bytes, Durability::Queued)?;
+    log.at(Durability::Queued).append(bytes)?;
     imported.records += 1;
     imported.records_not_for_kv += u64::from(!entry::fits_kv(record_type, key, payload));
     *match record_type {

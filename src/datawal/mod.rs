@@ -150,7 +150,7 @@
 //! # RecordLog::open(&old)?.append(b"it happened")?;
 //! let log = Log::open(&new)?;
 //! for record in RecordLog::open(&old)?.scan_iter()? {
-//!     log.append_with(record?.payload, ringwal::Durability::Queued)?;
+//!     log.at(ringwal::Durability::Queued).append(record?.payload)?;
 //! }
 //! log.flush()?;
 //! assert_eq!(log.reader()?.count(), 1);

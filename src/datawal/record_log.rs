@@ -161,7 +161,7 @@ impl RecordLog {
         self.check_poisoned()?;
         checked_lengths(key, payload)?;
         let bytes = entry::encode(record_type, key, payload);
-        let done = self.log.append_commit_with(bytes, durability);
+        let done = self.log.append_noting(bytes, durability, |_| ());
         let commit = self.or_poison(done, "append_record failed")?;
         Ok((commit.record_ref(), self.cursor.advance(key, payload)))
     }
@@ -208,7 +208,7 @@ impl RecordLog {
         let Some(id) = self.cursor.segment.checked_add(1) else {
             bail!("datawal: segment id overflow at {}; no id is left", self.cursor.segment);
         };
-        let begun = self.log.append_with(entry::encode_new_segment(id), Durability::Synced);
+        let begun = self.log.at(Durability::Synced).append(entry::encode_new_segment(id));
         let begun = begun.and_then(|_| self.check_place());
         self.or_poison(begun, "rotate failed")?;
         self.cursor.begin_segment(id);

@@ -254,10 +254,8 @@ impl<'a> At<'a> {
             Ok(admitted) => Ok(admitted),
             Err(Blocked::Ended(ended)) => Err(ended.into()),
             Err(Blocked::Numbers) => Err(Turn::new(shared).numbers()),
-            Err(Blocked::Room | Blocked::Segment) => Turn::new(shared).block_on(
-                self.log,
-                |queue, ticket| self.push(queue, payload, ticket, waits),
-            ),
+            Err(Blocked::Room | Blocked::Segment) => Turn::new(shared)
+                .block_on(self.log, |queue, ticket| self.push(queue, payload, ticket, waits)),
         }
     }
 
@@ -500,7 +498,7 @@ impl Log {
         admitted: impl FnOnce(&Commit),
     ) -> Result<Commit> {
         let record = Payload::single(record.as_ref(), self.options())?;
-        let record = Payload { purpose: Purpose::Delete, ..record };
+        let record = record.purpose(Purpose::Delete);
         self.at(durability).append_noting(&record, admitted)
     }
 
@@ -512,14 +510,14 @@ impl Log {
         admitted: impl FnOnce(&Commit),
     ) -> Result<Commit> {
         let records = Payload::batch(batch, self.options())?;
-        let records = Payload { purpose: Purpose::Delete, ..records };
+        let records = records.purpose(Purpose::Delete);
         self.at(durability).append_noting(&records, admitted)
     }
 
     /// Submits copies of records whose own room is freed next.
     pub(crate) fn submit_copies(&self, batch: &Batch, durability: Durability) -> Result<Commit> {
         let records = Payload::batch(batch, self.options())?;
-        self.at(durability).submit_payload(&Payload { purpose: Purpose::Compact, ..records })
+        self.at(durability).submit_payload(&records.purpose(Purpose::Compact))
     }
 
     /// The segments that are held back for records that give room back, and their bytes.

@@ -4,7 +4,7 @@ use crate::error::{Error, Result};
 use crate::format::{RECORD_HEAD_SIZE, RecordHead};
 
 /// Records that become durable together or not at all, for
-/// [`append_batch`](crate::Log::append_batch).
+/// [`append_batch`](crate::Log::append).
 ///
 /// ```
 /// use ringwal::{Batch, Log, Seq};
@@ -13,7 +13,9 @@ use crate::format::{RECORD_HEAD_SIZE, RecordHead};
 /// let log = Log::open(dir.path().join("log"))?;
 /// let mut batch = Batch::new();
 /// batch.push("debit 10")?.push("credit 10")?;
-/// assert_eq!(log.append_batch(&batch)?, Seq::new(1)..=Seq::new(2));
+/// let commit = log.submit(&batch)?;
+/// commit.wait()?;
+/// assert_eq!(commit.seqs(), Seq::new(1)..=Seq::new(2));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug, Default)]

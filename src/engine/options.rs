@@ -229,7 +229,7 @@ impl Builder {
 
     /// The memory of all batches that are filling or in flight, `batch_bytes` to 64 GiB; 16 MiB by
     /// default. When it is used up, [`append`](Log::append) waits and
-    /// [`try_append`](Log::try_append) says [`Error::QueueFull`]. One record always passes. It
+    /// [`try_submit`](Log::try_submit) says [`Error::QueueFull`]. One record always passes. It
     /// counts buffers; beside its buffer, a batch keeps 8 bytes for each of its records.
     pub fn queue_bytes(mut self, bytes: usize) -> Builder {
         self.options.queue_bytes = bytes;

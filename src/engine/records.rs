@@ -117,6 +117,11 @@ impl<'a> Payload<'a> {
         Ok(Payload { head: None, bytes, heads, records, first_bytes, purpose })
     }
 
+    /// The same records for another purpose.
+    pub(crate) fn purpose(self, purpose: Purpose) -> Payload<'a> {
+        Payload { purpose, ..self }
+    }
+
     pub(crate) fn len(&self) -> usize {
         let bytes = match &self.bytes {
             Bytes::Whole(bytes) => bytes.len(),

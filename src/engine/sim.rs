@@ -82,7 +82,7 @@ impl Log {
     /// use ringwal::{Log, SimDisk};
     ///
     /// let log = Log::builder("sim").segment_bytes(65_536).open_sim(&SimDisk::new(1))?;
-    /// let commit = log.append_async("one")?;
+    /// let commit = log.submit("one")?;
     /// log.run_until(|| commit.is_done());
     /// assert_eq!(commit.wait()?, commit.seq());
     /// # Ok::<(), ringwal::Error>(())

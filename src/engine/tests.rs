@@ -140,7 +140,7 @@ fn the_first_failed_operation_is_final_and_its_cause_reaches_everyone() {
     for kind in ["write and sync", "install"] {
         let dir = tempfile::tempdir().unwrap();
         let rig = rig(dir.path(), |b| b, fault(kind, 0, io::ErrorKind::Other));
-        let first = rig.log.append_async("one").unwrap();
+        let first = rig.log.submit("one").unwrap();
         let error = first.wait().unwrap_err();
         assert!(error.to_string().contains("injected"), "{error}");
         assert!(matches!(error.root_cause(), Error::Io { op, .. } if *op == kind), "{error}");
@@ -173,7 +173,7 @@ fn what_was_acknowledged_before_a_failure_is_there_after_reopening() {
                 } else {
                     Durability::Synced
                 };
-                match rig.log.append_with(n.to_le_bytes(), level) {
+                match rig.log.at(level).append(n.to_le_bytes()) {
                     Ok(seq) => acknowledged = seq.get(),
                     Err(error) => assert!(matches!(error, Error::Poisoned(_)), "{error}"),
                 }
@@ -215,9 +215,9 @@ fn try_append_never_waits_and_tells_of_a_full_disk() {
     let dir = tempfile::tempdir().unwrap();
     let full = Fault { kind: "prepare", nth: 0, error: io::ErrorKind::StorageFull, for_good: true };
     let rig = rig(dir.path(), |b| b, Some(full));
-    assert!(matches!(rig.log.try_append("one"), Err(Error::QueueFull)));
+    assert!(matches!(rig.log.try_submit("one"), Err(Error::QueueFull)));
     let refused = loop {
-        match rig.log.try_append("one") {
+        match rig.log.try_submit("one") {
             Err(Error::QueueFull) => std::thread::yield_now(),
             other => break other,
         }
@@ -230,7 +230,7 @@ fn a_log_dropped_with_batches_in_flight_flushes_them() {
     let dir = tempfile::tempdir().unwrap();
     let rig = rig(dir.path(), |b| b, None);
     for n in 0..100_u64 {
-        drop(rig.log.append_async_with(n.to_le_bytes(), Durability::Queued).unwrap());
+        drop(rig.log.at(Durability::Queued).submit(n.to_le_bytes()).unwrap());
     }
     drop(rig);
     assert_eq!(records(dir.path()).len(), 100);

@@ -386,7 +386,7 @@ impl Store {
         if batch.is_empty() {
             return Ok(());
         }
-        let commit = self.log.append_copies(&batch, Durability::Written)?;
+        let commit = self.log.submit_copies(&batch, Durability::Written)?;
         drop(turn);
         let mut place = commit.record_ref();
         for (at, (hash, from, data)) in records.iter().enumerate() {

@@ -59,7 +59,7 @@ impl Snapshot {
         let mut bytes = 0;
         for slot in sort::by_key(&self.shared)? {
             if bytes > 0 && bytes + slot.record_bytes() > BATCH_BYTES {
-                drop(log.append_batch_async_with(&batch, Durability::Queued)?);
+                drop(log.at(Durability::Queued).submit(&batch)?);
                 batch.clear();
                 bytes = 0;
             }
@@ -68,7 +68,7 @@ impl Snapshot {
             copied.add(slot.record_bytes());
         }
         if bytes > 0 {
-            drop(log.append_batch_async_with(&batch, Durability::Queued)?);
+            drop(log.at(Durability::Queued).submit(&batch)?);
         }
         // Makes all of it durable.
         log.close()?;

@@ -373,7 +373,7 @@ impl DataWal {
         };
         let is_held = |segment: &&Segment| segment.last_seq.is_some_and(|last| last < before);
         let held = || segments.iter().filter(is_held);
-        let (reserve_segments, reserve_bytes) = self.store.log.reserve();
+        let (reserve_segments, reserve_bytes) = self.store.log.reserved();
         Stats {
             reserve_segments,
             reserve_bytes,

@@ -10,7 +10,9 @@
 
 #[cfg(not(any(ringwal_loom, ringwal_shuttle)))]
 mod real {
-    pub(crate) use super::plain::{Condvar, Mutex, MutexGuard};
+    #[cfg(not(target_os = "linux"))]
+    pub(crate) use super::plain::Condvar;
+    pub(crate) use super::plain::{Mutex, MutexGuard};
     pub(crate) use crossbeam_channel as channel;
     pub(crate) use std::sync::atomic;
     pub(crate) use std::thread;

@@ -113,17 +113,17 @@ impl WalHandle {
     /// # Errors
     ///
     /// As [`append`](Self::append); a later failure comes out of the ticket.
-    pub fn append_async(&self, event: SignalEvent) -> Result<EventCommit> {
+    pub fn submit(&self, event: SignalEvent) -> Result<EventCommit> {
         let bytes = EventRecord::from(event).to_bytes();
         let Some(window) = &self.window else {
-            let commit = self.log.append_async(bytes)?;
+            let commit = self.log.submit(bytes)?;
             return Ok(EventCommit { waits: Waits::First(commit) });
         };
         let (reservation, admission) = window.admit_one(&bytes, self.clock.now_nanos());
         if let Some(waits) = Waits::of(admission) {
             return Ok(EventCommit { waits });
         }
-        match self.log.append_async(bytes) {
+        match self.log.submit(bytes) {
             Ok(commit) => {
                 reservation.appended(&commit);
                 Ok(EventCommit { waits: Waits::First(commit) })

@@ -10,7 +10,7 @@ use crate::wakers::{Key, Wakers, may_block};
 use crate::wal::dedup::Admission;
 use crate::{Commit, Result};
 
-/// The ticket of [`WalHandle::append_async`](crate::wal::WalHandle::append_async): wait for it
+/// The ticket of [`WalHandle::submit`](crate::wal::WalHandle::submit): wait for it
 /// with [`wait`](Self::wait) or `.await` it in any runtime. It yields the sequence number, or 0
 /// for a duplicate, once the event is durable. Dropping it cancels nothing.
 ///
@@ -21,7 +21,7 @@ use crate::{Commit, Result};
 /// let config = WalConfig { dir: dir.path().to_path_buf(), ..WalConfig::default() };
 /// let (wal, _, _) = WalHandle::open(config)?;
 /// let event = SignalEvent { entity_id: 1, signal_type: 0, weight: 1.0, timestamp_nanos: 5 };
-/// let (first, second) = (wal.append_async(event)?, wal.append_async(event)?);
+/// let (first, second) = (wal.submit(event)?, wal.submit(event)?);
 /// assert_eq!((first.wait()?, second.wait()?), (1, 0));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```

@@ -11,7 +11,7 @@ fn a_record_is_read_by_its_place() {
         let log = variant.builder(dir.path()).open().unwrap();
         let mut places = Vec::new();
         for n in 0..100_u8 {
-            let commit = log.append_async(vec![n; usize::from(n) * 40]).unwrap();
+            let commit = log.submit(vec![n; usize::from(n) * 40]).unwrap();
             commit.wait().unwrap();
             places.push(commit.record_ref());
         }
@@ -88,9 +88,9 @@ fn the_end_can_be_cut_inside_a_batch_and_the_numbers_are_used_again() {
             batch.push([n; 1000]).unwrap();
         }
         for _ in 0..5 {
-            log.append_batch(&batch).unwrap();
+            log.append(&batch).unwrap();
         }
-        let gone = log.append_async("gone").unwrap();
+        let gone = log.submit("gone").unwrap();
         gone.wait().unwrap();
         log.truncate_after(Seq::new(25)).unwrap();
         assert_eq!((log.appended_seq(), log.durable_seq()), (Seq::new(25), Seq::new(25)));

@@ -65,7 +65,7 @@ fn closed_log_is_copied(copy_files: impl Fn(&Path, &Path)) {
     for round in 0..ROUNDS as u64 {
         let log = builder(&dir, BackendKind::Std).spare_segments(0).open().unwrap();
         let commits: Vec<_> =
-            (0..30).map(|n| log.append_async(vec![round as u8; 40 * n + 1]).unwrap()).collect();
+            (0..30).map(|n| log.submit(vec![round as u8; 40 * n + 1]).unwrap()).collect();
         for commit in commits {
             commit.wait().unwrap();
         }

@@ -138,7 +138,7 @@ fn crash(acked: u64, queued: u64, checkpoint: u64, cut: f64, uring: bool) {
     let end = whole.last().map_or(0, |(_, path)| end_of(path));
     let checkpoint = checkpoint.min(acked);
     wal.checkpoint(checkpoint).unwrap();
-    let tickets: Vec<_> = (0..queued).map(|n| wal.append_async(event(1000 + n)).unwrap()).collect();
+    let tickets: Vec<_> = (0..queued).map(|n| wal.submit(event(1000 + n)).unwrap()).collect();
     copy_log(dir.path(), copy.path());
     // What is cut off was not acknowledged when the last of `acked` was.
     if let Some((_, path)) = list_segments(&copy.path().join("wal")).unwrap().last() {

@@ -279,16 +279,16 @@ impl Appender<'_> {
             }
             1 | 2 => {
                 let record = self.record();
-                let seq = self.log.append_with(&record, durability)?;
+                let seq = self.log.at(durability).append(&record)?;
                 self.sent(seq.get());
                 self.ok(seq, durability);
                 Ok(())
             }
             3 => {
                 let record = self.record();
-                let tried = self.log.try_append_with(&record, durability);
+                let tried = self.log.at(durability).try_submit(&record);
                 let commit = match tried {
-                    Err(Error::QueueFull) => self.log.append_async_with(&record, durability)?,
+                    Err(Error::QueueFull) => self.log.at(durability).submit(&record)?,
                     other => other?,
                 };
                 self.keep(commit, durability);
@@ -296,13 +296,13 @@ impl Appender<'_> {
             }
             4 => {
                 let record = self.record();
-                let commit = self.log.append_async_with(&record, Durability::Queued)?;
+                let commit = self.log.at(Durability::Queued).submit(&record)?;
                 self.keep(commit, Durability::Queued);
                 Ok(())
             }
             _ => {
                 let record = self.record();
-                let commit = self.log.append_async_with(&record, durability)?;
+                let commit = self.log.at(durability).submit(&record)?;
                 self.keep(commit, durability);
                 Ok(())
             }
@@ -320,11 +320,11 @@ impl Appender<'_> {
             self.ident.index += 1;
         }
         (self.ident.place, self.ident.batch) = (0, 1);
-        let seqs = self.log.append_batch_with(&batch, durability)?;
-        for (ident, seq) in idents.iter().zip(seqs.start().get()..) {
+        let last = self.log.at(durability).append(&batch)?;
+        for (ident, seq) in idents.iter().zip(last.get() + 1 - u64::from(records)..) {
             self.witness.tell(format!("sent {seq} {}", ident.print()));
         }
-        self.ok(*seqs.end(), durability);
+        self.ok(last, durability);
         Ok(())
     }
 

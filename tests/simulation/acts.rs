@@ -175,9 +175,9 @@ impl World {
         }
         let first = self.model.last() + 1;
         let outcome = match form {
-            0..3 => log.try_append_with(&records[0], level).map(Some),
-            3..6 => log.append_async_with(&records[0], level).map(Some),
-            6 => log.append_with(&records[0], level).map(|seq| {
+            0..3 => log.at(level).try_submit(&records[0]).map(Some),
+            3..6 => log.at(level).submit(&records[0]).map(Some),
+            6 => log.at(level).append(&records[0]).map(|seq| {
                 assert_eq!(seq.get(), first);
                 None
             }),
@@ -187,8 +187,8 @@ impl World {
                     batch.push(record).map_err(|error| error.to_string())?;
                 }
                 match form {
-                    7 => log.append_batch_with(&batch, level).map(|_| None),
-                    _ => log.append_batch_async_with(&batch, level).map(Some),
+                    7 => log.at(level).append(&batch).map(|_| None),
+                    _ => log.at(level).submit(&batch).map(Some),
                 }
             }
         };

@@ -239,7 +239,7 @@ impl Events {
         self.tell(|| format!("act {act} with event {n}"));
         match act {
             0..25 => self.append(n),
-            25..50 => self.append_async(n),
+            25..50 => self.submit(n),
             50..60 => self.append_batch(n),
             60..82 => {
                 for _ in 0..self.rng.below(6) {
@@ -308,8 +308,8 @@ impl Events {
         }
     }
 
-    fn append_async(&mut self, n: u64) -> Result<(), Broken> {
-        match self.wal()?.append_async(event(n)) {
+    fn submit(&mut self, n: u64) -> Result<(), Broken> {
+        match self.wal()?.submit(event(n)) {
             Ok(ticket) => {
                 let seq = self.model.submit(n);
                 let is_duplicate = ticket.is_duplicate();
@@ -406,7 +406,7 @@ fn tell_everybody(at: u64, fault: SimFault, for_good: bool) -> bool {
         true => disk.fail_from(at, fault),
         false => disk.fail_at(at, fault),
     }
-    let tickets: Vec<_> = [1, 2, 3, 1, 0, 4, 5, 4].map(|n| wal.append_async(event(n))).into();
+    let tickets: Vec<_> = [1, 2, 3, 1, 0, 4, 5, 4].map(|n| wal.submit(event(n))).into();
     let blocking = [wal.append(event(6)), wal.append(event(2)), wal.checkpoint(1).map(|()| 0)];
     while wal.step() {}
     let waited =

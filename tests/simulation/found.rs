@@ -32,7 +32,7 @@ fn records_whose_truncation_counts_are_not_shown_after_a_power_cut() {
             assert!(is_truncated || log.first_seq() == Seq::FIRST, "at {at}: {log:?}");
             assert!(log.first_seq() >= first, "at {at}: what was gone is there again");
             first = log.first_seq();
-            assert_eq!(log.append_async_with("more", Durability::Queued).unwrap().seq().get(), 4);
+            assert_eq!(log.at(Durability::Queued).submit("more").unwrap().seq().get(), 4);
             log.truncate_after(Seq::new(3)).unwrap();
         }
         if truncated.is_ok() {
@@ -45,7 +45,7 @@ fn records_whose_truncation_counts_are_not_shown_after_a_power_cut() {
 fn the_first_record_is_the_first_one_although_it_is_on_its_way() {
     let disk = SimDisk::new(1);
     let log = three_segments(&disk);
-    let ticket = log.append_async("four").unwrap();
+    let ticket = log.submit("four").unwrap();
     let freed = log.truncate_before(Seq::new(4)).unwrap();
     assert_eq!(freed.first_seq, ticket.seq());
     assert_eq!(log.first_seq(), ticket.seq());

@@ -28,7 +28,7 @@ fn whoever_is_woken_finds_the_watermark_published() {
         let disk = SimDisk::new(seed);
         let log = Log::builder("sim").segment_bytes(65_536).open_sim(&disk).unwrap();
         for n in 0..10 {
-            let mut commit = log.append_async_with([7; 100], Durability::Synced).unwrap();
+            let mut commit = log.at(Durability::Synced).submit([7; 100]).unwrap();
             let looks = Arc::new(Looks { log: Mutex::new(Some(log.clone())), seen: 0.into() });
             let waker = Waker::from(looks.clone());
             let pending = Pin::new(&mut commit).poll(&mut Context::from_waker(&waker));
@@ -87,7 +87,7 @@ fn what_a_log_has_shown_after_a_kill_survives_the_next_power_cut() {
         let log = open(&disk);
         for n in 0..3 {
             // It ends with its block, so there is nothing to trim, which would be synced.
-            log.append_with([n; 440], Durability::Written).unwrap();
+            log.at(Durability::Written).append([n; 440]).unwrap();
         }
         let killed = disk.kill();
         drop(log);

@@ -37,19 +37,18 @@ use std::cell::LazyCell;
 use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::Arc;
-use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use crate::buf::{AlignedBuf, BufPool};
 use crate::engine::commit::latch::Latch;
 use crate::engine::commit::policy::{CommitDelay, Role};
-pub(crate) use crate::engine::commit::queue::role::Taker;
 use crate::engine::commit::queue::line::Line;
 use crate::engine::commit::queue::permit::Held;
 pub(crate) use crate::engine::commit::queue::permit::Room;
 use crate::engine::commit::queue::reserve::Reserve;
 pub(crate) use crate::engine::commit::queue::reserve::{Purpose, ReserveLimits};
 pub(crate) use crate::engine::commit::queue::ring::RingState;
+pub(crate) use crate::engine::commit::queue::role::Taker;
 use crate::error::Error;
 use crate::format::{HEADER_SIZE, RECORD_HEAD_SIZE};
 use crate::io::FileId;
@@ -109,7 +108,6 @@ impl QueuedBatch {
     pub(crate) fn last_seq(&self) -> u64 {
         self.first_seq + u64::from(self.records) - 1
     }
-
 }
 
 /// Where records went.
@@ -431,11 +429,6 @@ impl WriteQueue {
             }
             self.heads.push(heads);
         }
-    }
-
-    /// Leaves the line, with room or without; the waker is to be dropped without a lock.
-    pub(crate) fn leave_line(&mut self, ticket: u64) -> Option<Waker> {
-        self.line.leave(ticket)
     }
 
     /// Stops taking records until [`thaw`](Self::thaw); what is in the queue still leaves it.

@@ -1,16 +1,18 @@
 //! The two state machines on their own, and together against a plain model of a disk.
 
+mod lead;
 mod one_sync;
+mod permits;
 mod reserve;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::pipeline::{Action, Pipeline, Submission};
-use super::policy::{Load, Role};
+use super::policy::Role;
 use super::queue::{
-    Arrival, Blocked, Limits, Next, Placed, Purpose, QueuedBatch, ReserveLimits, RingState,
-    WriteQueue,
+    Arrival, Blocked, Limits, Next, Placed, Purpose, QueuedBatch, ReserveLimits, RingState, Room,
+    Taker, WriteQueue,
 };
 use crate::engine::commit::latch::Stage;
 use crate::error::Error;
@@ -44,6 +46,7 @@ fn push(queue: &mut WriteQueue, bytes: usize) -> Result<Placed, Blocked> {
         waits: false,
         ticket: None,
         purpose: Purpose::Keep,
+        room: None,
     };
     queue.push(arrival, Instant::now, |place| place.fill(7))
 }
@@ -58,12 +61,13 @@ fn arrive(queue: &mut WriteQueue, records: u32, bytes: usize, now: Instant) -> R
         waits: true,
         ticket: None,
         purpose: Purpose::Keep,
+        room: None,
     };
     queue.push(arrival, || now, |_| ()).unwrap().role
 }
 
 fn take(queue: &mut WriteQueue) -> Option<Box<QueuedBatch>> {
-    match queue.take(Instant::now()) {
+    match queue.take(Instant::now(), Taker::Ring) {
         Next::Batch(batch) => Some(batch),
         _ => None,
     }
@@ -80,12 +84,13 @@ fn push_in_line(queue: &mut WriteQueue, bytes: usize, ticket: u64) -> Result<Pla
         waits: true,
         ticket,
         purpose: Purpose::Keep,
+        room: None,
     };
     queue.push(arrival, Instant::now, |place| place.fill(7))
 }
 
 /// An queue with one segment to write to.
-fn inbox_with_segment(limits: Limits) -> WriteQueue {
+fn queue_with_segment(limits: Limits) -> WriteQueue {
     let mut queue = WriteQueue::new(limits, 1);
     assert!(matches!(push(&mut queue, 8), Err(Blocked::Segment)));
     let bytes = queue.spare_request(ALL).unwrap();
@@ -95,7 +100,7 @@ fn inbox_with_segment(limits: Limits) -> WriteQueue {
 
 #[test]
 fn records_share_a_batch_until_it_is_taken() {
-    let mut queue = inbox_with_segment(limits());
+    let mut queue = queue_with_segment(limits());
     for seq in 1..=3 {
         assert_eq!(push(&mut queue, 100).unwrap().first_seq, seq);
     }
@@ -108,16 +113,16 @@ fn records_share_a_batch_until_it_is_taken() {
 
 #[test]
 fn who_waits_for_room_is_not_overtaken_by_those_who_need_less() {
-    let mut queue = inbox_with_segment(Limits { segment_bytes: 1 << 20, ..limits() });
+    let mut queue = queue_with_segment(Limits { segment_bytes: 1 << 20, ..limits() });
     let is_full = |placed: &Result<Placed, Blocked>| matches!(placed, Err(Blocked::Room));
     let mut in_flight = Vec::new();
     while push(&mut queue, 8000).is_ok() {
         in_flight.push(take(&mut queue).unwrap());
     }
     assert_eq!(in_flight.len(), 4, "the memory is used up");
-    let large = queue.line_up();
+    let large = queue.line.join();
     assert!(is_full(&push_in_line(&mut queue, 30_000, large)));
-    let second = queue.line_up();
+    let second = queue.line.join();
     for left in (0..4).rev() {
         let QueuedBatch { buf, heads, .. } = *in_flight.pop().unwrap();
         queue.give_back(buf, heads);
@@ -125,17 +130,18 @@ fn who_waits_for_room_is_not_overtaken_by_those_who_need_less() {
         assert!(is_full(&push(&mut queue, 100)) && is_full(&push_in_line(&mut queue, 100, second)));
         assert_eq!(push_in_line(&mut queue, 30_000, large).is_ok(), left == 0, "{left} left");
     }
-    assert!(queue.leave_line(large), "somebody else may be the first now");
+    queue.line.leave(large);
+    assert!(!queue.line.is_empty(), "somebody else is the first now");
     let QueuedBatch { buf, heads, .. } = *take(&mut queue).unwrap();
     queue.give_back(buf, heads);
     assert!(push_in_line(&mut queue, 100, second).is_ok());
-    assert!(!queue.leave_line(second));
+    queue.line.leave(second);
     assert!(push(&mut queue, 100).is_ok(), "the batch is open");
 }
 
 #[test]
 fn a_batch_keeps_the_heads_of_its_records_and_none_of_an_earlier_one() {
-    let mut queue = inbox_with_segment(limits());
+    let mut queue = queue_with_segment(limits());
     push(&mut queue, 100).unwrap();
     arrive(&mut queue, 2, 100, Instant::now());
     let batch = take(&mut queue).unwrap();
@@ -150,6 +156,7 @@ fn a_batch_keeps_the_heads_of_its_records_and_none_of_an_earlier_one() {
         waits: false,
         ticket: None,
         purpose: Purpose::Keep,
+        room: None,
     };
     queue.push(arrival, Instant::now, |_| ()).unwrap();
     let batch = take(&mut queue).unwrap();
@@ -158,7 +165,7 @@ fn a_batch_keeps_the_heads_of_its_records_and_none_of_an_earlier_one() {
 
 #[test]
 fn a_batch_closes_at_its_records_and_at_its_bytes() {
-    let mut queue = inbox_with_segment(limits());
+    let mut queue = queue_with_segment(limits());
     for _ in 0..5 {
         push(&mut queue, 10).unwrap();
     }
@@ -170,7 +177,7 @@ fn a_batch_closes_at_its_records_and_at_its_bytes() {
 
 #[test]
 fn a_record_without_a_prepared_segment_gets_no_number() {
-    let mut queue = inbox_with_segment(limits());
+    let mut queue = queue_with_segment(limits());
     push(&mut queue, 8000).unwrap();
     push(&mut queue, 8000).unwrap();
     assert!(matches!(push(&mut queue, 8000), Err(Blocked::Segment)));
@@ -189,7 +196,7 @@ fn a_record_without_a_prepared_segment_gets_no_number() {
 
 #[test]
 fn a_segment_takes_one_batch_however_small_it_is() {
-    let mut queue = inbox_with_segment(Limits { segment_bytes: 256, ..limits() });
+    let mut queue = queue_with_segment(Limits { segment_bytes: 256, ..limits() });
     push(&mut queue, 29).unwrap();
     assert!(take(&mut queue).is_some());
     assert!(matches!(push(&mut queue, 29), Err(Blocked::Segment)));
@@ -202,19 +209,15 @@ fn a_segment_takes_one_batch_however_small_it_is() {
 
 #[test]
 fn who_waits_for_a_segment_that_nobody_prepares_is_sent_to_ask_for_it() {
-    let mut queue = inbox_with_segment(Limits { spares: 0, queue_bytes: 1 << 20, ..limits() });
+    let mut queue = queue_with_segment(Limits { spares: 0, queue_bytes: 1 << 20, ..limits() });
     push(&mut queue, 8128).unwrap();
     push(&mut queue, 8128).unwrap();
-    assert!(!queue.is_blocked());
     assert!(matches!(push(&mut queue, 8128), Err(Blocked::Segment)));
-    assert!(queue.is_blocked());
     let bytes = queue.spare_request(ALL).unwrap();
-    assert!(queue.is_blocked());
     queue.spare_ready(2, bytes);
     // Somebody else takes all of it.
     push(&mut queue, 8128).unwrap();
     push(&mut queue, 8128).unwrap();
-    assert!(!queue.is_blocked());
 }
 
 #[test]
@@ -230,7 +233,7 @@ fn asking_twice_for_a_segment_gets_one() {
 
 #[test]
 fn spares_are_prepared_ahead_one_at_a_time_up_to_the_limit() {
-    let mut queue = inbox_with_segment(Limits { spares: 2, ..limits() });
+    let mut queue = queue_with_segment(Limits { spares: 2, ..limits() });
     assert_eq!(queue.spare_request(ALL), None, "nothing is written yet");
     push(&mut queue, 100).unwrap();
     for file in [2, 3] {
@@ -244,7 +247,7 @@ fn spares_are_prepared_ahead_one_at_a_time_up_to_the_limit() {
 
 #[test]
 fn where_one_spare_is_enough_ahead_those_that_are_left_are_used_up_first() {
-    let mut queue = inbox_with_segment(Limits { spares: 2, queue_bytes: 1 << 20, ..limits() });
+    let mut queue = queue_with_segment(Limits { spares: 2, queue_bytes: 1 << 20, ..limits() });
     push(&mut queue, 8128).unwrap();
     for file in [2, 3] {
         let bytes = queue.spare_request(ALL).unwrap();
@@ -266,7 +269,7 @@ fn where_one_spare_is_enough_ahead_those_that_are_left_are_used_up_first() {
 
 #[test]
 fn an_append_that_needs_a_segment_is_served_whatever_may_be_ahead() {
-    let mut queue = inbox_with_segment(Limits { spares: 2, ..limits() });
+    let mut queue = queue_with_segment(Limits { spares: 2, ..limits() });
     push(&mut queue, 100).unwrap();
     let bytes = queue.spare_request(1).unwrap();
     queue.spare_ready(2, bytes);
@@ -281,14 +284,13 @@ fn an_append_that_needs_a_segment_is_served_whatever_may_be_ahead() {
 #[test]
 fn memory_is_bounded_and_one_large_record_passes_alone() {
     let limits = Limits { queue_bytes: 8192, segment_bytes: 1 << 20, ..limits() };
-    let mut queue = inbox_with_segment(limits);
+    let mut queue = queue_with_segment(limits);
     push(&mut queue, 8128).unwrap();
     assert!(matches!(push(&mut queue, 8000), Err(Blocked::Room)));
-    assert!(queue.is_blocked() && queue.queued_bytes() == 8192);
+    assert_eq!(queue.queued_bytes(), 8192);
     let batch = take(&mut queue).unwrap();
     assert!(matches!(push(&mut queue, 100), Err(Blocked::Room)), "it is still in flight");
     queue.give_back(batch.buf, batch.heads);
-    assert!(!queue.is_blocked());
     push(&mut queue, 100_000).unwrap();
     assert!(matches!(push(&mut queue, 100_000), Err(Blocked::Room)));
 }
@@ -296,42 +298,42 @@ fn memory_is_bounded_and_one_large_record_passes_alone() {
 #[test]
 fn a_delay_holds_the_open_batch_until_it_is_full_or_late_or_urgent() {
     let delay = Duration::from_millis(500);
-    let mut queue = inbox_with_segment(Limits { batch_delay: delay, ..limits() });
+    let mut queue = queue_with_segment(Limits { batch_delay: delay, ..limits() });
     let now = Instant::now();
     arrive(&mut queue, 1, 8, now);
-    assert!(matches!(queue.take(now), Next::NotBefore(at) if at == now + delay));
-    assert!(matches!(queue.take(now + delay), Next::Batch(_)));
+    assert!(matches!(queue.take(now, Taker::Ring), Next::NotBefore(at) if at == now + delay));
+    assert!(matches!(queue.take(now + delay, Taker::Ring), Next::Batch(_)));
     arrive(&mut queue, 1, 8, now);
     queue.hurry(2);
-    assert!(matches!(queue.take(now), Next::Batch(_)));
+    assert!(matches!(queue.take(now, Taker::Ring), Next::Batch(_)));
     arrive(&mut queue, 4, 32, now);
-    assert!(matches!(queue.take(now), Next::Batch(_)));
+    assert!(matches!(queue.take(now, Taker::Ring), Next::Batch(_)));
 }
 
-/// An queue in which every appender waits and may commit.
-fn inline_inbox() -> (WriteQueue, Instant) {
+/// A queue in which every appender waits and may commit.
+fn inline_queue() -> (WriteQueue, Instant) {
     let limits = Limits { batch_records: 1000, gather: true, inline: true, ..limits() };
-    (inbox_with_segment(limits), Instant::now())
+    (queue_with_segment(limits), Instant::now())
 }
 
 #[test]
 fn one_appender_is_told_to_commit_what_is_due_and_no_other() {
-    let (mut queue, now) = inline_inbox();
+    let (mut queue, now) = inline_queue();
     assert_eq!(arrive(&mut queue, 1, 8, now), Role::Lead);
     assert_eq!(arrive(&mut queue, 1, 8, now), Role::Follow, "the first is on its way to it");
-    assert!(matches!(queue.take(now), Next::Batch(batch) if batch.records == 2));
+    assert!(matches!(queue.take(now, Taker::Ring), Next::Batch(batch) if batch.records == 2));
     assert_eq!(arrive(&mut queue, 1, 8, now), Role::Follow, "the one in flight looks after it");
 }
 
 #[test]
 fn the_first_to_come_back_sets_a_time_and_the_last_commits() {
-    let (mut queue, now) = inline_inbox();
+    let (mut queue, now) = inline_queue();
     let flush = Duration::from_millis(1);
     for _ in 0..3 {
         arrive(&mut queue, 1, 8, now);
     }
     assert!(take(&mut queue).is_some());
-    queue.completed(Load { records: 3, waiters: 3 }, now, flush);
+    queue.completed(3, now, flush);
     assert_eq!(arrive(&mut queue, 1, 8, now), Role::LeadAt(now + flush));
     assert_eq!(arrive(&mut queue, 1, 8, now), Role::Follow);
     assert_eq!(arrive(&mut queue, 1, 8, now), Role::Lead);
@@ -339,7 +341,7 @@ fn the_first_to_come_back_sets_a_time_and_the_last_commits() {
 
 #[test]
 fn an_appender_that_does_not_wait_wakes_the_ring_thread_unless_it_has_a_timer() {
-    let (mut queue, now) = inline_inbox();
+    let (mut queue, now) = inline_queue();
     let leave = |queue: &mut WriteQueue| {
         let arrival = Arrival {
             records: 1,
@@ -349,15 +351,16 @@ fn an_appender_that_does_not_wait_wakes_the_ring_thread_unless_it_has_a_timer() 
             waits: false,
             ticket: None,
             purpose: Purpose::Keep,
+            room: None,
         };
         queue.push(arrival, || now, |_| ()).unwrap().role
     };
     queue.ring = RingState::Asleep;
     assert_eq!(leave(&mut queue), Role::WakeRing);
     assert_eq!(leave(&mut queue), Role::Follow, "it was woken");
-    assert!(matches!(queue.take(now), Next::Batch(_)));
-    queue.completed(Load { records: 2, waiters: 0 }, now, Duration::from_millis(1));
-    assert!(matches!(queue.take(now), Next::NotBefore(_)));
+    assert!(matches!(queue.take(now, Taker::Ring), Next::Batch(_)));
+    queue.completed(2, now, Duration::from_millis(1));
+    assert!(matches!(queue.take(now, Taker::Ring), Next::NotBefore(_)));
     queue.ring = RingState::Timed;
     assert_eq!(leave(&mut queue), Role::Follow, "it will look at that time");
     assert_eq!(leave(&mut queue), Role::WakeRing, "all are back before it");
@@ -365,7 +368,7 @@ fn an_appender_that_does_not_wait_wakes_the_ring_thread_unless_it_has_a_timer() 
 
 #[test]
 fn a_ticket_in_a_batch_that_a_timer_looks_after_needs_no_clock() {
-    let (mut queue, now) = inline_inbox();
+    let (mut queue, now) = inline_queue();
     let leave = |queue: &mut WriteQueue, now: &dyn Fn() -> Instant| {
         let arrival = Arrival {
             records: 1,
@@ -375,14 +378,14 @@ fn a_ticket_in_a_batch_that_a_timer_looks_after_needs_no_clock() {
             waits: false,
             ticket: None,
             purpose: Purpose::Keep,
+            room: None,
         };
         queue.push(arrival, now, |_| ()).unwrap().role
     };
     leave(&mut queue, &|| now);
-    let batch = Load { records: 4, waiters: 0 };
-    assert!(matches!(queue.take(now), Next::Batch(_)));
-    queue.completed(batch, now, Duration::from_millis(1));
-    assert!(matches!(queue.take(now), Next::NotBefore(_)));
+    assert!(matches!(queue.take(now, Taker::Ring), Next::Batch(_)));
+    queue.completed(4, now, Duration::from_millis(1));
+    assert!(matches!(queue.take(now, Taker::Ring), Next::NotBefore(_)));
     queue.ring = RingState::Timed;
     assert_eq!(leave(&mut queue, &|| now), Role::Follow, "it opens a batch");
     let no_clock = || panic!("looks at the clock");

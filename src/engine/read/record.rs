@@ -20,7 +20,7 @@ use crate::seq::Seq;
 /// ```
 /// let dir = tempfile::tempdir()?;
 /// let log = ringwal::Log::open(dir.path().join("log"))?;
-/// let commit = log.append_async("one")?;
+/// let commit = log.submit("one")?;
 /// commit.wait()?;
 /// let place = commit.record_ref(); // small and `Copy`: keep it in an index
 /// assert_eq!(log.read(place)?.data(), b"one");

@@ -12,7 +12,7 @@ use crate::seq::Seq;
 fn batch(log: &Log, records: usize) {
     let mut batch = Batch::new();
     (0..records).for_each(|n| drop(batch.push(vec![n as u8; 100])));
-    let _ = log.append_batch(&batch).unwrap();
+    let _ = log.append(&batch).unwrap();
 }
 
 #[test]

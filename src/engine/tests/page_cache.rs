@@ -20,7 +20,7 @@ fn a_failed_writeback_through_the_page_cache_is_told_to_the_batch_that_it_hit() 
             let commits: Vec<_> = (0..8)
                 .map_while(|_| {
                     log.step();
-                    log.append_async("more").ok()
+                    log.submit("more").ok()
                 })
                 .collect();
             // Runs until they are durable, or the log has failed.

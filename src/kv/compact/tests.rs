@@ -51,7 +51,7 @@ fn a_record_of_a_key_with_another_one_in_flight_is_not_copied() {
     let hash = store.index.hash(b"k");
     let bytes = record::encode(b"k", Some(b"new")).unwrap();
     let turn = store.index.turn([hash]);
-    let commit = store.log.append_async_with(&bytes, Durability::Written).unwrap();
+    let commit = store.log.at(Durability::Written).submit(&bytes).unwrap();
     let slot = store.slot_of(commit.record_ref()).unwrap();
     let departed = turn.depart(vec![Placed { hash, slot, is_put: true }]);
 

@@ -84,7 +84,7 @@ fn a_future_that_waits_for_a_reservation_is_woken_by_what_becomes_of_it() {
         assert!(std::pin::pin!(&mut waits).poll(&mut context).is_pending());
         assert!(!flag.0.swap(false, std::sync::atomic::Ordering::AcqRel));
         if appends {
-            let commit = log.append_async(event(1)).unwrap();
+            let commit = log.submit(event(1)).unwrap();
             first.appended(&commit);
         } else {
             drop(first);

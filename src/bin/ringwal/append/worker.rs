@@ -161,10 +161,10 @@ impl Worker<'_> {
         let digest = self.run_state.acks.then(|| Digest::of(record));
         let since = Instant::now();
         let commit = loop {
-            match self.run_state.log.try_append(record) {
+            match self.run_state.log.try_submit(record) {
                 // Waiting for the oldest append acknowledges it; waiting for space would not.
                 Err(Error::QueueFull) if !self.pending.is_empty() => self.acknowledge_oldest()?,
-                Err(Error::QueueFull) => break self.run_state.log.append_async(record)?,
+                Err(Error::QueueFull) => break self.run_state.log.submit(record)?,
                 other => break other?,
             }
         };

@@ -84,7 +84,7 @@ impl Recoverable {
             if setting.stop.is_stopped() {
                 return Err(stopped(setting));
             }
-            let commit = log.append_async(content.record(number))?;
+            let commit = log.submit(content.record(number))?;
             acked.extend(commit.seq().get()..=commit.seq().get());
             last = Some(commit);
         }

@@ -161,10 +161,10 @@ fn appends_of_two(inline: bool, spares: usize) {
     let log = super::open(builder, &disk).unwrap();
     let other = log.clone();
     let other = thread::spawn(move || {
-        let seq = other.append_with("other", Durability::Synced).unwrap();
+        let seq = other.at(Durability::Synced).append("other").unwrap();
         assert!(other.durable_seq() >= seq);
     });
-    let seq = log.append_with("one", Durability::Synced).unwrap();
+    let seq = log.at(Durability::Synced).append("one").unwrap();
     assert!(log.durable_seq() >= seq);
     other.join().unwrap();
     drop(log);

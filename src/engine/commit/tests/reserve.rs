@@ -12,7 +12,8 @@ use crate::error::Error;
 fn push_for(queue: &mut WriteQueue, purpose: Purpose, bytes: usize) -> Result<Placed, Blocked> {
     let heads = &[7; 8];
     let (sync, waits, ticket) = (true, false, None);
-    let arrival = Arrival { records: 1, heads, bytes, sync, waits, ticket, purpose };
+    let room = None;
+    let arrival = Arrival { records: 1, heads, bytes, sync, waits, ticket, room, purpose };
     let placed = queue.push(arrival, Instant::now, |place| place.fill(7));
     while let Some(fill) = take(queue) {
         queue.give_back(fill.buf, fill.heads);
@@ -63,6 +64,7 @@ fn a_segment_of_the_reserve_is_for_its_purpose_until_the_reserve_is_whole_again(
         assert!(matches!(push_for(&mut queue, Purpose::Keep, 8), Err(Blocked::Segment)));
         // Also in a batch that is still open.
         let open = Arrival {
+            room: None,
             records: 1,
             heads: &[7; 8],
             bytes: 8,

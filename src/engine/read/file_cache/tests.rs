@@ -81,7 +81,7 @@ fn record(n: u64) -> Vec<u8> {
 }
 
 fn append(log: &Log, n: u64) -> RecordRef {
-    let commit = log.append_async(record(n)).unwrap();
+    let commit = log.submit(record(n)).unwrap();
     log.run_until(|| commit.is_done());
     commit.record_ref()
 }

@@ -111,7 +111,7 @@ impl AgedLog {
             if pending.len() == self.plan.window {
                 pending.pop_front().map_or(Ok(Seq::NONE), |oldest| oldest.wait())?;
             }
-            let commit = self.log.append_async(self.content.record(self.appended))?;
+            let commit = self.log.submit(self.content.record(self.appended))?;
             self.appended += 1;
             if commit.seq().get() != self.appended {
                 let seq = commit.seq();

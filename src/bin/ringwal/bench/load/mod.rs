@@ -249,7 +249,7 @@ impl<'a> Appender<'a> {
             if submitted.is_multiple_of(TIMED_EVERY) {
                 timed.push_back(Instant::now());
             }
-            pending.push_back(self.log.append_async(record)?);
+            pending.push_back(self.log.submit(record)?);
             submitted += 1;
             self.offered.count();
         }
@@ -263,8 +263,8 @@ impl<'a> Appender<'a> {
                 batch.push(self.content.record(number))?;
             }
             let since = Instant::now();
-            let seqs = self.log.append_batch(&batch)?;
-            self.note(phase, seqs.start().get()..=seqs.end().get(), Some(since));
+            let last = self.log.append(&batch)?.get();
+            self.note(phase, last + 1 - batch.len() as u64..=last, Some(since));
             self.offered.count();
             self.offered.pause();
         }

@@ -34,8 +34,8 @@ impl Life {
         let outcome = match roll(26) {
             0..=6 => self.append(log, level),
             7..=8 => self.append_and_wait(log, level),
-            9 => log.append_async_with(self.record(), level).map(drop),
-            10 => log.append_async_with(self.record(), Durability::Queued).map(drop),
+            9 => log.at(level).submit(self.record()).map(drop),
+            10 => log.at(Durability::Queued).submit(self.record()).map(drop),
             11 => self.wait_for_a_while(log, level),
             12..=15 => self.append_in_a_task(log, level),
             16 => self.cancel(log, level),
@@ -54,14 +54,14 @@ impl Life {
 
     fn append(&self, log: &Log, level: Durability) -> Result<()> {
         let record = self.record();
-        let seq = log.append_with(&record, level)?;
+        let seq = log.at(level).append(&record)?;
         self.acknowledged(log, seq, record, level);
         Ok(())
     }
 
     fn append_and_wait(&self, log: &Log, level: Durability) -> Result<()> {
         let record = self.record();
-        let seq = log.append_async_with(&record, level)?.wait()?;
+        let seq = log.at(level).submit(&record)?.wait()?;
         self.acknowledged(log, seq, record, level);
         Ok(())
     }
@@ -72,15 +72,15 @@ impl Life {
         for record in &records {
             batch.push(record)?;
         }
-        let seqs = log.append_batch_with(&batch, level)?;
-        self.acknowledged(log, *seqs.start(), records[0].clone(), level);
-        self.acknowledged(log, *seqs.end(), records[1].clone(), level);
+        let last = log.at(level).append(&batch)?;
+        self.acknowledged(log, last.prev(), records[0].clone(), level);
+        self.acknowledged(log, last, records[1].clone(), level);
         Ok(())
     }
 
     fn wait_for_a_while(&self, log: &Log, level: Durability) -> Result<()> {
         let record = self.record();
-        let commit = log.append_async_with(&record, level)?;
+        let commit = log.at(level).submit(&record)?;
         if let Some(seq) = commit.wait_timeout(Duration::from_micros(5))? {
             self.acknowledged(log, seq, record, level);
         }
@@ -89,30 +89,30 @@ impl Life {
 
     fn append_in_a_task(&self, log: &Log, level: Durability) -> Result<()> {
         let record = self.record();
-        let seq = block_on(async {
-            loop {
-                match log.try_append_with(&record, level) {
-                    Err(Error::QueueFull) => log.ready().await,
-                    other => return other?.await,
-                }
-            }
-        })?;
+        let seq = match rarely(2) {
+            true => block_on(log.at(level).append_async(&record))?,
+            false => block_on(async {
+                let permit = log.at(level).reserve(record.len()).await?;
+                permit.submit(&record)?.await
+            })?,
+        };
         self.acknowledged(log, seq, record, level);
         Ok(())
     }
 
     /// Futures that are polled once and dropped.
     fn cancel(&self, log: &Log, level: Durability) -> Result<()> {
-        match log.try_append_with(self.record(), level) {
-            Err(Error::QueueFull) => poll_once(log.ready()),
+        match log.at(level).try_submit(self.record()) {
+            Err(Error::QueueFull) => poll_once(log.reserve(1)),
             Err(error) => return Err(error),
             Ok(commit) => poll_once(commit),
         }
+        poll_once(log.at(level).append_async(self.record()));
         Ok(())
     }
 
     fn leave_a_handle_to_a_waker(&self, log: &Log, level: Durability) -> Result<()> {
-        let commit: Commit = log.append_async_with(self.record(), level)?;
+        let commit: Commit = log.at(level).submit(self.record())?;
         let holder = Arc::new(Holder(Mutex::new(Some(log.clone()))));
         let waker = Waker::from(holder);
         let _news = pin!(commit).poll(&mut Context::from_waker(&waker));
