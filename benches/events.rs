@@ -2,8 +2,8 @@
 //! threads, and opening with a million events to replay.
 //!
 //! Each load runs on the engine and on the event log in the same run and directory, with the same
-//! bytes. The ratios are printed at the end: the time of the event log, divided by the engine's. The
-//! appended events are read back and checked. In the replay, the engine passes its records to a
+//! bytes. The ratios are printed at the end: the time of the event log, divided by the engine's.
+//! The appended events are read back and checked. In the replay, the engine passes its records to a
 //! function that counts them; the event log returns them, and fills its window.
 //!
 //! `RINGWAL_BENCH_EVENTS` sets the number of events to replay.

@@ -1,6 +1,6 @@
 //! The cost of the key-value log, as ratios to its parts: a durable put beside the engine's append,
-//! from 1, 8 and 64 threads; a get beside a bare positional read of the same bytes; opening a million
-//! keys beside verifying the same log.
+//! from 1, 8 and 64 threads; a get beside a bare positional read of the same bytes; opening a
+//! million keys beside verifying the same log.
 //!
 //! Both sides of a ratio are measured in turns in the same run, on the same file system, with the
 //! same bytes. The ratios are printed at the end: the time of the key-value log, divided by the

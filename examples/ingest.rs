@@ -7,9 +7,9 @@
 //! ```
 //!
 //! The supervisor starts this program as a child, reads its acknowledgements, and kills it with
-//! SIGKILL in the middle of its work. The next child loads the snapshot and replays the events after
-//! it, and each producer goes on after its last acknowledged event. A producer resends an event whose
-//! fate it does not know. The log detects duplicates, so each event counts once.
+//! SIGKILL in the middle of its work. The next child loads the snapshot and replays the events
+//! after it, and each producer goes on after its last acknowledged event. A producer resends an
+//! event whose fate it does not know. The log detects duplicates, so each event counts once.
 //!
 //! Run it with `cargo run --release --example ingest`.
 
