@@ -23,7 +23,7 @@ if [ -z "${RINGWAL_OWN_MOUNTS:-}" ]; then
     RINGWAL_OWN_MOUNTS=1 exec unshare --mount --propagation private "$0" "$@"
 fi
 
-# Only what is in the scratch directory, which is this script's own.
+# Unmounts only what is in this script's own scratch directory.
 clean_up() {
     local dir
     for dir in "$scratch"/*/mounted "$scratch"/*/served; do
