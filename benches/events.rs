@@ -1,12 +1,12 @@
-//! What the event log costs beside the engine under the same load: appends from 1, 8 and 64
+//! The cost of the event log, as ratios to the engine under the same load: appends from 1, 8 and 64
 //! threads, and opening with a million events to replay.
 //!
-//! Each load runs on the engine and on the event log in the same run, in the same directory, with
-//! the same bytes. The ratios are printed at the end: the time of the event log, divided by the
-//! engine's. What was appended is read back and checked. To replay, the engine shows its records to
-//! a function that counts them; the event log returns them, and fills its window.
+//! Each load runs on the engine and on the event log in the same run and directory, with the same
+//! bytes. The ratios are printed at the end: the time of the event log, divided by the engine's.
+//! The appended events are read back and checked. In the replay, the engine passes its records to a
+//! function that counts them; the event log returns them, and fills its window.
 //!
-//! `RINGWAL_BENCH_EVENTS` sets how many events are replayed.
+//! `RINGWAL_BENCH_EVENTS` sets the number of events to replay.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -39,7 +39,7 @@ fn config(dir: &Path, dedup_window: Duration) -> WalConfig {
 
 /// A window longer than any run.
 const WINDOW: Duration = Duration::from_secs(3600);
-/// How often the engine and the event log take turns in one measurement.
+/// How many times the engine and the event log take turns in one measurement.
 const TURNS: u64 = 8;
 /// Runs `append` for `rounds` events, shared by threads.
 fn share(threads: u64, rounds: u64, next: &AtomicU64, append: impl Fn(u64) + Sync) -> Duration {
@@ -56,8 +56,8 @@ fn share(threads: u64, rounds: u64, next: &AtomicU64, append: impl Fn(u64) + Syn
     start.elapsed()
 }
 
-/// The engine and the event log by turns, so that the disk's moods meet both. Both times count
-/// for the ratio; the one of `asked` is criterion's.
+/// Runs the engine and the event log in turns, so that the disk's varying speed affects both. Both
+/// times count for the ratio; criterion gets the time of `asked`.
 fn append(criterion: &mut Criterion) {
     for threads in [1, 8, 64] {
         let group = format!("append from {threads}");

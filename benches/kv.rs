@@ -1,12 +1,12 @@
-//! What the key-value log costs beside what it is made of: a durable put beside the engine's
-//! append, from 1, 8 and 64 threads; a get beside a bare positional read of the same bytes; opening
-//! a million keys beside verifying the same log.
+//! The cost of the key-value log, as ratios to its parts: a durable put beside the engine's append,
+//! from 1, 8 and 64 threads; a get beside a bare positional read of the same bytes; opening a
+//! million keys beside verifying the same log.
 //!
-//! Both sides of a ratio are measured by turns in the same run, on the same file system, with the
+//! Both sides of a ratio are measured in turns in the same run, on the same file system, with the
 //! same bytes. The ratios are printed at the end: the time of the key-value log, divided by the
-//! other. What was written is read back and checked.
+//! other time. The written values are read back and checked.
 //!
-//! `RINGWAL_BENCH_KEYS` sets how many keys are opened.
+//! `RINGWAL_BENCH_KEYS` sets the number of keys that are opened.
 
 use std::fs::File;
 use std::hint::black_box;
@@ -23,7 +23,7 @@ use ringwal::{Durability, Log};
 mod measure;
 
 const VALUE_BYTES: usize = 100;
-/// How often both sides take turns in one measurement.
+/// How many times both sides take turns in one measurement.
 const TURNS: u64 = 8;
 
 fn key(n: u64) -> [u8; 16] {
@@ -36,7 +36,7 @@ fn value(n: u64) -> [u8; VALUE_BYTES] {
     [n as u8; VALUE_BYTES]
 }
 
-/// What the engine appends in place of a put: as many bytes.
+/// The engine's record in place of a put, with as many bytes.
 fn record(n: u64) -> Vec<u8> {
     [&[b'P', 15, 0][..], &key(n), &value(n)].concat()
 }
@@ -46,8 +46,8 @@ fn new_dir() -> tempfile::TempDir {
     tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("the build directory takes files")
 }
 
-/// Measures the sides of a group by turns, so that the disk's moods meet all of them. Each does as
-/// many rounds as it is told.
+/// Measures the sides of a group in turns, so that the disk's varying speed affects all of them.
+/// Each side runs the given number of rounds.
 fn by_turns(
     criterion: &mut Criterion,
     group: &str,
@@ -213,7 +213,7 @@ fn open(criterion: &mut Criterion) {
     by_turns(criterion, "a million keys", 1, &sides);
 }
 
-/// The resident memory of this process, where the system tells.
+/// The resident memory of this process, if the system tells.
 fn resident_kib() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));

@@ -1,10 +1,10 @@
-//! What the parts cost that need no disk: checksums, sealing, decoding, the hand-over between
+//! The cost of the parts that need no disk: checksums, sealing, decoding, the hand-over between
 //! threads, dedup, and the scan of a segment in memory.
 //!
-//! The hand-over is that of a whole log whose queue does everything but write and sync: both are
-//! done the moment they are asked for. So what is left is the engine. Ratios are printed at the
-//! end, most of them to a plain copy of the same bytes. Each result is checked. A filter picks
-//! measurements, and the ratios between them: `cargo bench --features sim --bench parts -- seal`.
+//! The hand-over is measured on a whole log whose queue completes every write and sync at once and
+//! does nothing, so only the engine is left. Ratios are printed at the end, most of them to a plain
+//! copy of the same bytes. Each result is checked. A filter selects measurements and the ratios
+//! between them: `cargo bench --features sim --bench parts -- seal`.
 
 use std::collections::VecDeque;
 use std::hint::black_box;
@@ -58,7 +58,7 @@ fn crc(criterion: &mut Criterion) {
     }
 }
 
-/// A frame of `count` records with its header, not sealed yet, and the heads of the records.
+/// An unsealed frame of `count` records, its header, and the heads of the records.
 fn frame(count: u32, size: usize) -> (Vec<u8>, BatchHeader, Vec<u8>) {
     let payload_bytes = count * (RECORD_HEAD_SIZE + size) as u32;
     let header = BatchHeader {
@@ -87,7 +87,7 @@ fn fill(frame: &mut [u8], heads: &mut Vec<u8>, count: u32, bytes: &[u8]) {
     }
 }
 
-/// Where a batch belongs that is sealed here.
+/// The place of each batch that is sealed here.
 const PLACE: Place = Place { log: Some(42), segment: 1 };
 
 /// Records of 100 bytes in a batch.
@@ -125,7 +125,7 @@ fn batch(criterion: &mut Criterion) {
     }
 }
 
-/// A queue that does everything but write and sync.
+/// A queue that completes writes and syncs without doing them.
 struct NullQueue {
     inner: Box<dyn IoQueue>,
     done: Vec<Completion>,
@@ -182,10 +182,11 @@ impl CommitFile for NullFile {
     }
 }
 
-/// Runs `run` on a log whose queue is null, and checks that all records it tells of were counted.
+/// Runs `run` on a log with such a queue, and checks that the log counted all records that `run`
+/// reports.
 fn on_null_queue(set: impl FnOnce(Builder) -> Builder, run: impl FnOnce(&Log, &AtomicU64)) {
     let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory for files");
-    // One segment that is never filled, of blocks that are never written.
+    // One segment, which never fills up and whose blocks are never written.
     let builder = Log::builder(dir.path().join("log"))
         .segment_bytes(64 << 30)
         .spare_segments(0)
@@ -199,10 +200,10 @@ fn on_null_queue(set: impl FnOnce(Builder) -> Builder, run: impl FnOnce(&Log, &A
     assert_eq!((log.durable_seq().get(), log.metrics().records), (records + 1, records + 1));
 }
 
-/// How many threads wait for their records at once.
+/// The numbers of threads that wait for their records at once.
 const THREADS: [u64; 3] = [1, 16, 64];
 
-/// Records that one thread has outstanding.
+/// The number of records that one thread has outstanding.
 const WINDOW: usize = 256;
 
 fn hand_over(criterion: &mut Criterion) {
@@ -262,7 +263,7 @@ fn event(n: u64) -> [u8; EVENT_SIZE] {
     EventRecord::from(event).to_bytes()
 }
 
-/// The events that a window holds while it is measured.
+/// The number of events that the window holds during the measurement.
 const REMEMBERED: usize = 100_000;
 
 fn dedup(criterion: &mut Criterion) {
@@ -293,7 +294,7 @@ fn dedup(criterion: &mut Criterion) {
     };
     (0..REMEMBERED as u64).for_each(&mut remember);
     measure(criterion, "dedup", "new event", |rounds| timed(rounds, &mut remember));
-    // Any event may push the oldest out, also a known one.
+    // Any event, even a known one, may push the oldest event out.
     let remembered = window.len() as u64 - 1;
     let oldest = next - remembered;
     measure(criterion, "dedup", "known event", |rounds| {

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Format, lints and documentation, for every set of features that changes what is compiled, lints
-# for macOS as well, and the lock files of what is built apart.
+# Format, lints and documentation for every set of features that changes the build, lints for macOS,
+# and the lock files of the packages outside of this workspace.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -15,7 +15,7 @@ for features in "" "--all-features" "--no-default-features"; do
     cargo clippy --locked --all-targets $features -- -D warnings
 done
 
-# Nothing is linked or run, so what a dependency has in C need not be compiled.
+# Nothing is linked or run, so the C code of dependencies need not be compiled.
 other=aarch64-apple-darwin
 say "clippy for $other"
 if rustup target add "$other" 2>/dev/null; then
@@ -27,8 +27,9 @@ fi
 
 say "documentation"
 RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --all-features
+RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps
 
-# They are workspaces of their own, built by hand only, with --locked.
+# Workspaces of their own, which are built by hand only, with --locked.
 for apart in fuzz scripts/datawal-import scripts/power-cuts; do
     say "lock file of $apart"
     cargo metadata --locked --format-version 1 --manifest-path "$apart/Cargo.toml" >/dev/null

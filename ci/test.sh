@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# All tests: default features, all features, and without io_uring. Uses cargo-nextest where it is
-# installed and plain cargo test elsewhere; the documentation's examples run once.
+# All tests: with all features, with default features, and without io_uring. Uses cargo-nextest if
+# it is installed, else cargo test. The examples in the documentation run once.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

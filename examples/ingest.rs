@@ -1,15 +1,15 @@
-//! An ingest service in miniature, killed again and again, whose totals are exact nevertheless.
+//! A miniature ingest service that is killed again and again, and whose totals stay exact.
 //!
 //! ```text
 //! producers --append--> event log --in order--> totals --every 200 events--> snapshot file
 //!     ^                                                        then checkpoint, then truncate
-//!     '-- resend what was not acknowledged before the kill
+//!     '-- resend the events that were not acknowledged before the kill
 //! ```
 //!
 //! The supervisor starts this program as a child, reads its acknowledgements, and kills it with
-//! SIGKILL in the middle of its work. The next child loads the snapshot, replays what came after
-//! it, and is told by the producers from where they go on. They send an event again when they do
-//! not know what became of it; the log tells duplicates, so each counts once.
+//! SIGKILL in the middle of its work. The next child loads the snapshot and replays the events
+//! after it, and each producer goes on after its last acknowledged event. A producer resends an
+//! event whose fate it does not know. The log detects duplicates, so each event counts once.
 //!
 //! Run it with `cargo run --release --example ingest`.
 
@@ -26,36 +26,36 @@ use ringwal::wal::{SignalEvent, WalConfig, WalHandle};
 
 type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
-/// How many producers there are.
+/// The number of producers.
 pub const PRODUCERS: u64 = 4;
-/// How many events each of them has.
+/// The number of events of each producer.
 pub const EVENTS_PER_PRODUCER: u64 = 1000;
-/// A snapshot is made after so many events.
+/// The number of events between two snapshots.
 const SNAPSHOT_EVERY: u64 = 200;
-/// A truncated event is not told as a duplicate after a restart, so what producers may send again
-/// is kept.
+/// The log does not detect duplicates of truncated events after a restart. So it keeps the last
+/// events, which the producers may resend.
 const KEEP_EVENTS: u64 = 500;
-/// After how many acknowledgements the children are killed; the last one finishes.
+/// Each child is killed after so many acknowledgements; one more child finishes.
 const KILL_AFTER: [usize; 4] = [1, 300, 1200, 700];
 
-/// How a child learns its directory and from where each producer goes on.
+/// The environment variables that tell a child its directory, and where each producer goes on.
 pub const DIR: &str = "RINGWAL_INGEST_DIR";
 const RESUME: &str = "RINGWAL_INGEST_RESUME";
 
-/// What the service computes from the events.
+/// The result that the service computes from the events.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Totals {
-    /// The last event that is in them.
+    /// The sequence number of the last event that is included.
     pub seq: u64,
-    /// How many events there were.
+    /// The number of events.
     pub events: u64,
-    /// The sum of what they are about.
+    /// The sum of their entity ids.
     pub sum: u64,
 }
 
 impl Totals {
     fn apply(&mut self, seq: u64, event: &SignalEvent) {
-        assert_eq!(seq, self.seq + 1, "events come in order and none is left out");
+        assert_eq!(seq, self.seq + 1, "events come in order and without gaps");
         self.seq = seq;
         self.events += 1;
         self.sum += event.entity_id;
@@ -68,7 +68,7 @@ impl Totals {
         Ok(Totals { seq, events, sum })
     }
 
-    /// Writes the snapshot, all or nothing and durably.
+    /// Writes the snapshot atomically and durably.
     fn save(&self, path: &Path) -> Outcome<()> {
         let temp = path.with_extension("tmp");
         let mut file = File::create(&temp)?;
@@ -79,7 +79,7 @@ impl Totals {
     }
 }
 
-/// The totals that are right.
+/// The totals after all events.
 pub fn expected() -> Totals {
     let events = PRODUCERS * EVENTS_PER_PRODUCER;
     Totals { seq: events, events, sum: (0..events).sum() }
@@ -90,7 +90,7 @@ fn event(producer: u64, n: u64) -> SignalEvent {
     SignalEvent { entity_id, signal_type: producer as u8, weight: 1.0, timestamp_nanos: n }
 }
 
-/// Loads the snapshot, opens the log, and replays what is not in the snapshot.
+/// Loads the snapshot, opens the log, and replays the events after the snapshot.
 fn start(dir: &Path) -> Outcome<(WalHandle, Totals)> {
     let mut totals = Totals::load(&dir.join("snapshot"))?;
     let config = WalConfig {
@@ -102,7 +102,7 @@ fn start(dir: &Path) -> Outcome<(WalHandle, Totals)> {
     };
     let (wal, events, report) = WalHandle::open(config)?;
     for (seq, event) in (report.replayed_from..).zip(&events) {
-        // A crash between snapshot and checkpoint leaves the snapshot ahead.
+        // After a crash between the snapshot and the checkpoint, the snapshot is ahead.
         if seq > totals.seq {
             totals.apply(seq, event);
         }
@@ -110,7 +110,7 @@ fn start(dir: &Path) -> Outcome<(WalHandle, Totals)> {
     Ok((wal, totals))
 }
 
-/// The child: several producers, and one thread that applies what they appended.
+/// The child: several producers, and one thread that applies the events that they appended.
 pub fn serve(dir: &Path) -> Outcome<()> {
     let (wal, totals) = start(dir)?;
     let resume = std::env::var(RESUME)?;
@@ -126,7 +126,7 @@ pub fn serve(dir: &Path) -> Outcome<()> {
                     for n in next..EVENTS_PER_PRODUCER {
                         let event = event(producer, n);
                         match wal.append(event)? {
-                            0 => {} // it had been appended before the kill
+                            0 => {} // a duplicate: it was appended before the kill
                             seq => sender.send((seq, event))?,
                         }
                         println!("acknowledged {producer} {n}");
@@ -145,7 +145,7 @@ pub fn serve(dir: &Path) -> Outcome<()> {
     Ok(wal.shutdown()?)
 }
 
-/// Applies events in the order of their numbers; makes snapshots and checkpoints, and truncates.
+/// Applies events in the order of their numbers; writes snapshots and checkpoints, and truncates.
 fn apply(
     wal: &WalHandle,
     mut totals: Totals,
@@ -167,8 +167,8 @@ fn apply(
     Ok(())
 }
 
-/// The supervisor: runs children by `command` until the producers have no events left, killing
-/// all but the last. Returns the totals of a last look.
+/// The supervisor: runs children by `command` until the producers have no events left, and kills
+/// all but the last child. Returns the totals after a final replay.
 pub fn supervise(dir: &Path, command: impl Fn() -> Command) -> Outcome<Totals> {
     let mut resume = [0; PRODUCERS as usize];
     for kill_after in KILL_AFTER.into_iter().chain([usize::MAX]) {
@@ -189,7 +189,7 @@ pub fn supervise(dir: &Path, command: impl Fn() -> Command) -> Outcome<Totals> {
     Ok(totals)
 }
 
-/// Reads acknowledgements until the child ends; kills it after some of them.
+/// Reads acknowledgements until the child ends, and kills it after `kill_after` of them.
 fn read_acks(child: &mut Child, kill_after: usize, resume: &mut [u64]) -> Outcome<usize> {
     let stdout = child.stdout.take().ok_or("the child has no output")?;
     let mut acks = 0;
@@ -207,7 +207,7 @@ fn read_acks(child: &mut Child, kill_after: usize, resume: &mut [u64]) -> Outcom
     Ok(acks)
 }
 
-#[allow(dead_code, reason = "a test has this file as a module, and a beginning of its own")]
+#[allow(dead_code, reason = "a test includes this file as a module and has its own main")]
 fn main() -> Outcome<()> {
     if let Some(dir) = std::env::var_os(DIR) {
         return serve(&PathBuf::from(dir));

@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# The goals for speed, as ratios to raw limits of the same file system in the same run, and of a log
-# that had 16 times its live bytes appended and truncated to a young one: prints each ratio beside
-# its goal and fails when one is missed, or when a rate is more than the flushes of the device
-# explain. How fast an old log appends, beside a young one, is shown and not judged: it is the
-# disk's. Where batches are large, a log is measured with the segments that it holds by default, and
-# with as many as a burst needs; either are prepared before, as the files of the raw limits are.
-# That takes 1.1 GiB of room. Run it on a machine that does nothing else, by hand and before a
-# release; nothing is timed in CI.
-#   scripts/bench-gate.sh [DIR]      DIR: where to measure; ROUNDS (5) and SECS (1) from outside
+# The goals for speed. Most are ratios to raw limits of the same file system in the same run; the
+# others compare a log that had 16 times its live bytes appended and truncated with a young one.
+# Prints each ratio beside its goal. Fails if a goal is missed, or if a rate is higher than the
+# flushes of the device explain. The rate of an old log beside a young one is shown and not judged,
+# because it depends on the disk. Where batches are large, a log is measured with the default number
+# of spare segments and with as many as a burst needs; they are prepared beforehand, as the files of
+# the raw limits are. Needs 1.1 GiB of room. Run it by hand before a release, on a machine that does
+# nothing else; CI measures no times.
+#   scripts/bench-gate.sh [DIR]      measures in DIR; environment: ROUNDS (5), SECS (1)
 set -euo pipefail
 cd "$(dirname "$0")/.."
 dir=$(realpath "${1:-.}")
@@ -19,7 +19,7 @@ tables=$(mktemp -d)
 trap 'rm -rf "$tables"' EXIT
 missed=0
 
-# measure NAME OPTION...: runs the instrument and keeps its table under that name.
+# measure NAME OPTION...: runs `ringwal bench` and keeps its table under NAME.
 measure() {
     local name=$1
     shift
@@ -29,7 +29,7 @@ measure() {
 }
 
 # cell NAME FIRST COLUMN [COLUMN=VALUE...]: a cell of the first row below the heading that begins
-# with FIRST in which the columns have those values; nothing if there is none.
+# with FIRST in which the columns have those values; empty if there is no such row.
 cell() {
     local name=$1 first=$2 column=$3
     shift 3
@@ -48,8 +48,8 @@ cell() {
         }' "$tables/$name"
 }
 
-# verdict TEXT VALUE OPERATOR GOAL [EXPLAINED [RANGE]]: prints a line; a figure that is not there
-# is missed.
+# verdict TEXT VALUE OPERATOR GOAL [EXPLAINED [RANGE]]: prints a line; a missing figure counts as
+# a missed goal.
 verdict() {
     local text=$1 value=${2:--} operator=$3 goal=$4 explained=${5:-yes} range=${6:-} word=ok
     if ! awk -v value="$value" -v operator="$operator" -v goal="$goal" 'BEGIN {
@@ -96,7 +96,7 @@ for hogs in 0 1 2; do
     done
 done
 measure recovery --mode recovery --size 1024 --bytes 512MiB
-# One strategy for all: what each log would choose by itself is not a matter of its age.
+# One strategy for all, because the choice that a log makes at open does not depend on its age.
 measure age --mode age --size 100,1024 --ages 1,4,16 --strategy write-then-sync
 
 echo

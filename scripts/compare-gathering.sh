@@ -1,13 +1,12 @@
 #!/usr/bin/env bash
-# The rule by which batches are gathered, which has nothing to set, beside fixed settings: a batch
-# that goes at once, and one that is held for 50, 200 or 1000 us. The loads are 1 to 256 threads
-# that append without a pause, that think for 0.3 or 3 ms on average before each append, and that
-# append 16 records in a row before they think. Settings take turns in one run; every record is
-# compared. Prints medians over rounds, as multiples of what the rule reaches: records per second,
-# and the time within which half and 99 of 100 appends were acknowledged. Run it on a machine that
-# does nothing else.
-#   scripts/compare-gathering.sh [DIR]      DIR: where to measure; ROUNDS (5) and SECS (0.3) from
-#                                           outside, and HOGS (0) busy loops beside it
+# Compares the built-in rule of the commit delay with fixed delays of batches: none, 50, 200 and
+# 1000 us. The loads are 1 to 256 threads that append without a pause, that pause for 0.3 or 3 ms on
+# average before each append, and that append 16 records in a row before each pause. The settings
+# take turns in one run, and every record is compared. Prints medians over the rounds, as multiples
+# of the rule's: records per second, and the times within which half and 99 of 100 appends were
+# acknowledged. Run it on a machine that does nothing else.
+#   scripts/compare-gathering.sh [DIR]      measures in DIR; environment: ROUNDS (5), SECS (0.3),
+#                                           HOGS (0): busy loops beside it
 set -euo pipefail
 cd "$(dirname "$0")/.."
 dir=$(realpath "${1:-.}")

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Acknowledged records per second of each way to commit, interleaved in one run: medians over
-# rounds, as ratios to the std backend. Every thread appends one record and waits for it; after
-# each run the log is verified and its records are counted. Run it on a machine that does
+# Compares the ways to commit, interleaved in one run: acknowledged records per second, as medians
+# over the rounds and as ratios to the std backend. Each thread appends one record and waits for it.
+# After each run the log is verified and its records are counted. Run it on a machine that does
 # nothing else.
 #   scripts/compare-variants.sh [ROUNDS] [DIR]
 set -euo pipefail
@@ -26,7 +26,7 @@ options=(
     "--backend uring --strategy write-then-sync --gather false --inline false"
 )
 
-# Appends and prints records/s; fails unless every acknowledged record is there.
+# Appends and prints records/s; fails if an acknowledged record is missing.
 run() {
     local threads=$1 records=$2
     shift 2

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Does every kind of damage to logs of several shapes and prints what became of them, as a table.
-# Takes every place; `scripts/damage-table.sh 50` takes 50 of each kind and shape instead.
+# Damages logs of several shapes in every way, and prints the outcomes as a table. Covers every
+# place; `scripts/damage-table.sh 50` covers 50 places of each kind and shape.
 set -eu
 cd "$(dirname "$0")/.."
 export RINGWAL_DAMAGE_PLACES="${1:-all}"

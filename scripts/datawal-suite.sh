@@ -1,31 +1,31 @@
 #!/usr/bin/env bash
-# The tests and examples of the crate datawal 0.1.5, as they are on the registry, compiled against
-# ringwal::datawal. Prints which tests pass, and why each of the others cannot. Fails when a test
-# fails without a reason that is listed here, and when one passes that is listed.
+# Compiles the tests and examples of the crate datawal 0.1.5, from the registry, against
+# ringwal::datawal. Prints which tests pass, and why the others cannot. Fails if a test fails and no
+# reason is listed here, and if a listed test passes.
 #
-# The other way round, tests/datawal/surface.rs, which uses every public name of that crate, is run
-# against the crate itself: so it says what that crate has, and not what we think of it.
+# Conversely, tests/datawal/surface.rs, which uses every public name of that crate, runs against the
+# crate itself. That shows that our test states the names of that crate correctly.
 #
-#   scripts/datawal-suite.sh [FILTER]     only the tests whose names have FILTER in them
+#   scripts/datawal-suite.sh [FILTER]     only the tests whose names contain FILTER
 #
-# Nothing of it is committed: it lies in the target directory, and so does what the tests write.
+# Nothing is committed: the sources and the files of the tests stay in the target directory.
 #
 # Their test of a full disk, enospc_on_tmpfs_poisons_writer, fills /dev/shm, which is the memory of
-# the machine: it never runs here. manual_disk_full, which asserts the same, gets a file system of
-# 96 MiB; that needs Linux and the right to mount in a namespace.
+# the machine, so it never runs here. manual_disk_full, which asserts the same, gets a file system
+# of 96 MiB. That needs Linux and the right to mount in a namespace.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 filter=${1:-}
 root=$PWD
 scratch=$root/target/datawal-suite
 version=0.1.5
-# Their test fills it: the smaller, the sooner.
+# Their test fills it, so a smaller one is faster.
 small_mib=96
 
 bytes="it writes to or looks at .dwal files, which only the import reads here"
 names="it expects the names 00000001.dwal or .lock in the directory"
 
-# What cannot pass, and why.
+# The tests that cannot pass, and why.
 declare -A why=(
     [record_log::open_new_dir_creates_first_segment]=$names
     [record_log::rotate_creates_new_segment_and_scan_preserves_order]=$names
@@ -61,7 +61,7 @@ TOML
     grep -vx 'use ringwal::datawal;' tests/datawal/surface.rs >"$surface/tests/surface.rs"
 }
 
-# A package of their name, which is nothing but the facade, so that their files need no change.
+# A package of their name that re-exports the facade, so that their files need no change.
 prepare() {
     mkdir -p "$scratch"/{fetch/src,suite/src}
     touch "$scratch/fetch/src/lib.rs"
@@ -101,7 +101,7 @@ TOML
     cp -r "$source/tests" "$source/examples" "$scratch/suite/"
 }
 
-# Prints FILE::TEST and how it went, one a line.
+# Prints FILE::TEST and the result, one a line.
 run_tests() {
     CARGO_TARGET_DIR=$scratch/target cargo test --manifest-path "$scratch/suite/Cargo.toml" \
         --tests --no-fail-fast -- "$filter" --skip enospc_on_tmpfs_poisons_writer 2>&1 |
@@ -116,7 +116,7 @@ run_tests() {
         done
 }
 
-# Their test of a full disk, on a small one of its own. Fails before the test where there is none.
+# Their test of a full disk, on a small file system. Fails before the test without one.
 run_disk_full() {
     local binary=$1 small=$scratch/small
     mkdir -p "$small"
@@ -153,16 +153,16 @@ while read -r name result; do
     reason=${why[$name]:-}
     case $name in corpus_fixtures::*) reason=$bytes ;; esac
     case "$result $name" in
-        # By the script itself, below.
+        # The script runs it, below.
         ignored*manual_disk_full) ;;
         ignored*) echo "   ignored  $name" ;;
-        # They expect that opening is refused, and it is, for every directory of .dwal files.
+        # They expect a refused open, and every directory of .dwal files is refused.
         "ok corpus_fixtures::"*) cannot=$((cannot + 1)) && echo "   cannot   $name: $reason" ;;
         ok*)
             if [ -z "$reason" ]; then
                 passed=$((passed + 1)) && echo "   passes   $name"
             else
-                failed=$((failed + 1)) && echo "   PASSES, but is listed as what cannot: $name"
+                failed=$((failed + 1)) && echo "   PASSES, but is listed among those that cannot: $name"
             fi
             ;;
         *)
@@ -184,6 +184,6 @@ else
     failed=$((failed + 1)) && echo "   FAILED   manual_disk_full, see $scratch/disk-full.log"
 fi
 echo "   never    disk_full::enospc_on_tmpfs_poisons_writer: it would fill /dev/shm"
-echo "$passed pass, $cannot cannot, $failed are not as they should be"
+echo "$passed pass, $cannot cannot, $failed unexpected"
 [ $((passed + cannot)) -gt 0 ] || { echo "no test ran, see $scratch/log"; exit 1; }
 [ "$failed" -eq 0 ]

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Runs each fuzz target for SECONDS (60 if not given) with cargo-fuzz, AddressSanitizer and a
-# nightly compiler, from the golden corpus on, and prints how many inputs each had. What a target
-# finds lies in fuzz/artifacts; copy it to tests/fuzz/kept/<target>/, where the stable test replays
-# it: `scripts/fuzz.sh 60 state` runs that one alone.
+# Runs each fuzz target for SECONDS (default 60) with cargo-fuzz, AddressSanitizer and a nightly
+# compiler, starting from the golden corpus, and prints the number of inputs. Findings are in
+# fuzz/artifacts; copy one to tests/fuzz/kept/<target>/, where the stable test replays it.
+# `scripts/fuzz.sh 60 state` runs only the target `state`.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 seconds="${1:-60}"
@@ -21,7 +21,7 @@ failed=0
 for target in "${targets[@]}"; do
     log="fuzz/$target.log"
     cargo +nightly fuzz build --release "$target" 2>"$log" || { cat "$log"; exit 2; }
-    # Files have some kilobytes: what allocates much believes a length that lies.
+    # The inputs have some kilobytes, so a large allocation means that a false length was believed.
     if cargo +nightly fuzz run --release "$target" -- -max_total_time="$seconds" -max_len=20000 \
         -timeout=10 -rss_limit_mb=2048 -malloc_limit_mb=64 -print_final_stats=1 >"$log" 2>&1; then
         runs=$(sed -n 's/^stat::number_of_executed_units: *//p' "$log")

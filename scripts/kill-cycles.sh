@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Kills so many writers (3000), one after the other in one directory, at random moments and at
-# named points, and checks what each left behind. Prints where they were killed and how often.
-# RINGWAL_KILL_SEED=n runs other lives; what is printed at a failure runs the same ones again.
+# Kills many writers (default 3000), one after another in one directory, at random moments and at
+# named points, and checks the log after each. Prints where they were killed and how often.
+# RINGWAL_KILL_SEED=n chooses other lives; a failure prints the command that repeats it.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export RINGWAL_KILL_CYCLES="${1:-3000}"

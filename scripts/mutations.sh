@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Deliberate bugs, one at a time: each has to be caught by some test. They are built once, all of
-# them, and switched on by name. Prints a table: which tests catch it, and in how many seconds.
-# `scripts/mutations.sh name...` tries only those. One that is called handover_ is for the checkers
-# of schedules, one that is called datawal_ for the tests of that facade, and no other test is asked.
+# Deliberate bugs, one at a time: some test has to catch each. One build has all bugs, and a name
+# switches one on. Prints a table: the tests that catch each bug, and after how many seconds.
+# `scripts/mutations.sh NAME...` tries only these bugs. A name that starts with handover_ is for the
+# model checkers, one that starts with datawal_ for the tests of that facade; other tests do not run.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-target}/mutations"
@@ -16,7 +16,7 @@ for mutation in "${mutations[@]}"; do
     grep -qx "$mutation" <<<"$known" || { echo "there is no mutation $mutation" >&2; exit 2; }
 done
 
-# Slower to build than for debugging, and much faster to run.
+# Slower to build than a debug build, and much faster to run.
 started=$SECONDS
 mapfile -t binaries < <(
     CARGO_PROFILE_DEV_OPT_LEVEL=1 cargo test --features sim,datawal --lib --test simulation \
@@ -46,8 +46,8 @@ echo "built in $((SECONDS - started)) s"
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 
-# Runs all tests with a mutation, or with none; `caught` are those that fail. A mutation may make a
-# test wait for ever, so that test is ended, and named.
+# Runs all tests with a mutation, or with none; `caught` lists the tests that fail. A mutation may
+# make a test wait for ever; that test is ended, and listed.
 try() {
     caught=()
     local binary status filter="" asked=("${binaries[@]}")
@@ -71,7 +71,7 @@ try() {
 for none in none no_handover no_datawal; do
     try "$none"
     if [ ${#caught[@]} -gt 0 ]; then
-        echo "without any mutation there fails: ${caught[*]}" >&2
+        echo "these tests fail without any mutation: ${caught[*]}" >&2
         exit 2
     fi
 done
@@ -83,7 +83,7 @@ for mutation in "${mutations[@]}"; do
     by="${caught[0]:-SURVIVED}"
     [ ${#caught[@]} -gt 0 ] || survived=$((survived + 1))
     [ ${#caught[@]} -lt 2 ] || by="$by, and $((${#caught[@]} - 1)) more"
-    # Whether whole lives show it, too, is worth knowing: they know nothing of the code.
+    # Show whether the random lives catch it, too: they do not depend on the code's structure.
     for test in "${caught[@]}"; do
         case $test in random_lives* | a_fault_at* | lives_with*) by="$by [simulation]" && break ;; esac
     done

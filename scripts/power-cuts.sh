@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Power cuts under real file systems, and under one that keeps no more than POSIX asks for: what
-# was acknowledged is there after each. Needs root, FUSE and loop devices.
+# Power cuts under real file systems, and under one that keeps no more than POSIX requires. Checks
+# after each that every acknowledged record is there. Needs root, FUSE and loop devices.
 #
-#   scripts/power-cuts.sh [KIND...]     files ext4 xfs btrfs; without one, all that can be had
+#   scripts/power-cuts.sh [KIND...]     files ext4 xfs btrfs; without KIND, all that are available
 #   scripts/power-cuts.sh --prove       deliberate bugs: fails unless each one is found
 #
-# POINTS=n tries so many moments per kind (1000), SEED=n others. What is found stays in SCRATCH.
+# POINTS=n tries n moments per kind (1000), SEED=n chooses others. Findings stay in SCRATCH.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 points=${POINTS:-1000}
@@ -18,12 +18,12 @@ if [ "$(id -u)" -ne 0 ] || [ ! -e /dev/fuse ] || [ ! -e /dev/loop-control ]; the
     exit 0
 fi
 
-# In mounts of its own: they end with this script, and no other process holds on to them.
+# In a mount namespace of its own: the mounts end with this script, and no other process keeps them.
 if [ -z "${RINGWAL_OWN_MOUNTS:-}" ]; then
     RINGWAL_OWN_MOUNTS=1 exec unshare --mount --propagation private "$0" "$@"
 fi
 
-# Only what is in the scratch directory, which is this script's own.
+# Unmounts only what is in this script's own scratch directory.
 clean_up() {
     local dir
     for dir in "$scratch"/*/mounted "$scratch"/*/served; do
@@ -32,12 +32,12 @@ clean_up() {
     losetup -l -n -O NAME,BACK-FILE | grep -F "$scratch/" | cut -d' ' -f1 | xargs -r losetup -d
     rm -rf "$scratch"/*/{cut,fresh,served,mounted}
     rmdir "$scratch"/* "$scratch" 2>/dev/null
-    [ ! -e "$scratch" ] || echo "what was found: $scratch"
+    [ ! -e "$scratch" ] || echo "findings: $scratch"
 }
 trap clean_up EXIT
 trap 'exit 130' INT TERM
 
-# Builds the program, with a deliberate bug if one is given, and prints its path.
+# Builds the program, with a deliberate bug if given, and prints its path.
 build() {
     export RINGWAL_MUTATION=${1:-}
     local dir=$target
@@ -64,14 +64,14 @@ can_have() {
 }
 
 run_kind() {
-    # It may wait for ever for a file system that hangs.
+    # A file system that hangs would make it wait for ever.
     timeout --kill-after=10 $((points * 3 + 120)) \
         "$1" "$2" --points "$points" --seed "$seed" --scratch "$scratch/$2"
 }
 
 prove() {
     local survived=0 bug kind program said
-    # Of what each kind has to find.
+    # The bugs that each kind has to find.
     for pair in skip_directory_sync:files skip_sync:files skip_sync:ext4 \
         acknowledge_without_name:files show_unsynced_names:files \
         skip_state_sync:files; do

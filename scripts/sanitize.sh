@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# The tests of the ring, of the hand-over between callers and the ring thread, and of the API from
-# many threads, under AddressSanitizer (with its leak check) and ThreadSanitizer. Needs a nightly
-# compiler, the latter with rust-src; `scripts/sanitize.sh address` runs the first alone, `thread`
-# the second. RINGWAL_NIGHTLY names another toolchain than nightly.
+# Runs the tests of the ring, of the hand-over between callers and the ring thread, and of the API
+# with many threads, under AddressSanitizer (with its leak check) and ThreadSanitizer. Needs a
+# nightly compiler, for ThreadSanitizer with rust-src. `scripts/sanitize.sh address` runs only the
+# first, `thread` only the second. RINGWAL_NIGHTLY names a toolchain other than nightly.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 host=$(rustc -vV | sed -n 's/^host: //p')
@@ -29,7 +29,8 @@ run() { # sanitizer, then arguments of cargo
 tests=(io:: buf:: sys:: engine::commit engine::tests)
 
 address() {
-    # These tests make rings fail, and a failed ring leaks on purpose what it may still write into.
+    # These tests make rings fail, and a failed ring leaks on purpose the buffers that the kernel may
+    # still write.
     local supp
     supp=$(mktemp)
     echo "leak:ringwal::io::uring::tests::" >"$supp"
@@ -40,8 +41,8 @@ address() {
 }
 
 thread() {
-    # The locks of a standard library that was not built with the sanitizer are invisible to it:
-    # everything that they protect would be reported.
+    # The sanitizer does not see the locks of a standard library that was built without it, and
+    # would report everything that they protect.
     if [ ! -d "$(rustc "+$nightly" --print sysroot 2>/dev/null)/lib/rustlib/src/rust/library" ]; then
         echo "SKIPPED thread sanitizer: the nightly compiler has no source of the standard" \
             "library; rustup component add rust-src --toolchain $nightly"

@@ -316,7 +316,7 @@ impl fmt::Display for Error {
             Error::NoSpace { path, bytes, source } => write!(
                 f,
                 "no room for {}, {bytes} bytes: {source}; nothing is lost, and the call succeeds \
-                 once there is room",
+                 again once there is room",
                 path.display()
             ),
             Error::NotALog { path, reason } => {

@@ -1,9 +1,10 @@
 //! ringwal is a write-ahead log engine: many threads append records, and an append returns its
 //! sequence number once that record, and every record before it, is durable.
 //!
-//! One ring thread drives io_uring: per batch, one write from an O_DIRECT aligned buffer and its
-//! sync, linked in one submission or in another way, as measured at open. Where io_uring cannot be
-//! had, the portable backend on `std::fs` runs the same code path and keeps the same promise.
+//! One ring thread drives io_uring: for each batch, one write from an aligned buffer with O_DIRECT,
+//! and its sync. At open the log measures the ways to do both and chooses one. Where io_uring
+//! is refused, the portable backend on `std::fs` runs the same code path and gives the same
+//! guarantee.
 //!
 //! ```
 //! use ringwal::Log;
@@ -22,8 +23,8 @@
 //! ```
 //!
 //! Start at [`Log`], at [`wal`] for a log of typed events, or at [`kv`] for keys and values. The
-//! [`manual`] says what an acknowledgement means, what recovery does and how to get speed;
-//! [`format`](mod@format) has the bytes on disk.
+//! [`manual`] explains acknowledgements, recovery and tuning; [`format`](mod@format) describes the
+//! bytes on disk.
 //!
 //! # Features
 //!

@@ -1,4 +1,4 @@
-//! Measuring with criterion, and keeping the times for ratios between measurements.
+//! Measures with criterion, and keeps the times for ratios between measurements.
 
 #![allow(dead_code, reason = "each benchmark uses its own part")]
 
@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use criterion::{Criterion, Throughput};
 
-/// The total time and rounds of each measurement.
+/// The total time and the rounds of each measurement.
 static TIMES: Mutex<BTreeMap<String, (Duration, u64)>> = Mutex::new(BTreeMap::new());
 
-/// Measures `run`, which does as many rounds as it is told and says how long they took.
+/// Measures `run`, which runs the given number of rounds and returns the time that they took.
 pub(crate) fn measure(
     criterion: &mut Criterion,
     group: &str,
@@ -25,7 +25,7 @@ pub(crate) fn measure(
     });
 }
 
-/// [`measure`] of a `run` that counts by itself.
+/// As [`measure`], for a `run` that adds its own times.
 pub(crate) fn measure_as(
     criterion: &mut Criterion,
     group: &str,
@@ -46,7 +46,7 @@ pub(crate) fn count(name: &str, elapsed: Duration, rounds: u64) {
     *count += rounds;
 }
 
-/// The mean time of a round, if it was measured.
+/// The mean time of a round, if the measurement was made.
 fn nanos(name: &str) -> Option<f64> {
     let times = TIMES.lock().unwrap_or_else(PoisonError::into_inner);
     times.get(name).map(|(total, count)| total.as_nanos() as f64 / *count as f64)

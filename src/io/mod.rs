@@ -78,8 +78,8 @@ mod uring;
 
 /// The blocking plane: one directory and the files in it, by name.
 ///
-/// Names have no separators. All methods may be called from any thread. One that is only read
-/// leaves out what would change it: that says [`Error::ReadOnly`] then.
+/// Names have no separators. Any thread may call any method. The methods that change the directory
+/// are optional; by default they return [`Error::ReadOnly`].
 ///
 /// ```
 /// # #[cfg(feature = "internals")] {

@@ -17,7 +17,7 @@ pub type FileId = u64;
 /// use ringwal::{Blocks, Log};
 ///
 /// let dir = tempfile::tempdir()?;
-/// let log = Log::builder(dir.path().join("log")).preallocate(Blocks::Reserved).open()?;
+/// let log = Log::builder(dir.path().join("log")).preallocate(Some(Blocks::Reserved)).open()?;
 /// assert_eq!(log.backend().blocks, Some(Blocks::Reserved));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```

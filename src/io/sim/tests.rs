@@ -121,7 +121,7 @@ fn a_write_by_itself_covers_no_other_and_a_full_disk_takes_no_more() {
         let (mut queue, _) = SimQueue::new(&disk, &QueueOptions::default());
         let mut done = Vec::new();
         let mut run = |queue: &mut SimQueue, op: Op| {
-            queue.submit(7, op.into());
+            queue.submit(7, op);
             while queue.in_flight() > 0 {
                 queue.wait(None, &mut done).unwrap();
             }
