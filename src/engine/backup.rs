@@ -31,7 +31,7 @@ use crate::engine::recovery::snapshot::{DirSnapshot, changes_all_the_time, is_mi
 use crate::engine::recovery::{
     self, Identity, Loss, Mode, Recovered, RecoveryPolicy, SegmentInfo, known,
 };
-use crate::engine::state_file::{Found, StateFile};
+use crate::engine::state_file::{StateFile, StateOnDisk};
 use crate::error::{Corruption, CorruptionKind, Error, Result, Witness};
 use crate::format::{HEADER_SIZE, State, state_file};
 use crate::io::{Access, StdStorage, Storage};
@@ -390,8 +390,8 @@ impl Copier<'_> {
         }
         let (storage, shard) = (&*self.source.storage, self.source.shard);
         let now = match StateFile::open(storage, shard, &recovery::list(storage)?, false)? {
-            Found::Valid(file) => Some(file.current().clone()),
-            Found::Missing | Found::Unreadable => None,
+            StateOnDisk::Valid(file) => Some(file.current().clone()),
+            StateOnDisk::Missing | StateOnDisk::Unreadable => None,
         };
         let before = recovered.state.as_ref().map(StateFile::current);
         let cut = |state: &State| (state.log_id, state.cuts.count(), state.cutting);

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::engine::recovery;
-use crate::engine::state_file::{Found, StateFile};
+use crate::engine::state_file::{StateFile, StateOnDisk};
 use crate::error::{Corruption, CorruptionKind, Error, Result, Witness};
 use crate::format::{PAYLOAD_MAX, State};
 use crate::io::{StdStorage, Storage};
@@ -59,9 +59,9 @@ impl Checkpoint {
         let storage = StdStorage::new(dir.as_ref());
         let names = recovery::list(&storage)?;
         match StateFile::open(&storage, shard, &names, false)? {
-            Found::Missing => Ok(None),
-            Found::Valid(file) => Ok(Checkpoint::of(&recovery::known(file.current()))),
-            Found::Unreadable => {
+            StateOnDisk::Missing => Ok(None),
+            StateOnDisk::Valid(file) => Ok(Checkpoint::of(&recovery::known(file.current()))),
+            StateOnDisk::Unreadable => {
                 let path = storage.dir().join(state_name(shard));
                 let kind = CorruptionKind::StateUnreadable;
                 let range = (Seq::NONE, Seq::NONE);

@@ -44,7 +44,7 @@ pub(crate) struct StateFile {
 
 /// What was found under the name of the `state` file.
 #[derive(Debug)]
-pub(crate) enum Found {
+pub(crate) enum StateOnDisk {
     Valid(StateFile),
     Missing,
     Unreadable,
@@ -58,10 +58,10 @@ impl StateFile {
         shard: ShardId,
         names: &[String],
         to_write: bool,
-    ) -> Result<Found> {
+    ) -> Result<StateOnDisk> {
         let name = state_name(shard);
         if !names.contains(&name) {
-            return Ok(Found::Missing);
+            return Ok(StateOnDisk::Missing);
         }
         let access = if to_write { Access::Write } else { Access::Read };
         let file = storage.open(&name, access)?;
@@ -73,7 +73,7 @@ impl StateFile {
         let mut bytes = vec![0; STATE_BYTES];
         let len = file.read_at(&mut bytes, 0)?;
         match newest(&bytes[..len]) {
-            Ok((current, _)) if current.shard != shard.get() => Ok(Found::Unreadable),
+            Ok((current, _)) if current.shard != shard.get() => Ok(StateOnDisk::Unreadable),
             Ok((current, slot)) => {
                 let other = slot_of(&bytes[..len], 1 - slot);
                 let (is_torn, is_unsettled) = match State::decode(other) {
@@ -84,14 +84,21 @@ impl StateFile {
                         (is_torn, is_torn)
                     }
                 };
-                Ok(Found::Valid(StateFile { file, current, slot, is_torn, is_unsettled, lock }))
+                Ok(StateOnDisk::Valid(StateFile {
+                    file,
+                    current,
+                    slot,
+                    is_torn,
+                    is_unsettled,
+                    lock,
+                }))
             }
             Err(StateError::OtherVersion(version)) => Err(Error::UnsupportedVersion {
                 path: storage.dir().join(&name),
                 version,
                 newest: VERSION,
             }),
-            Err(_) => Ok(Found::Unreadable),
+            Err(_) => Ok(StateOnDisk::Unreadable),
         }
     }
 
@@ -207,8 +214,10 @@ fn lock_unreadable(storage: &dyn Storage, shard: ShardId) -> Result<Option<Box<d
         return Ok(None);
     }
     match StateFile::open(storage, shard, std::slice::from_ref(&name), true)? {
-        Found::Valid(_) => Err(Error::Locked { path: storage.dir().join(name), pid: None }),
-        Found::Missing | Found::Unreadable => lock(&*storage.open(&name, Access::Write)?),
+        StateOnDisk::Valid(_) => Err(Error::Locked { path: storage.dir().join(name), pid: None }),
+        StateOnDisk::Missing | StateOnDisk::Unreadable => {
+            lock(&*storage.open(&name, Access::Write)?)
+        }
     }
 }
 
@@ -220,7 +229,7 @@ mod tests {
     fn reopen(memory: &Memory) -> StateFile {
         let names = memory.list().unwrap();
         match StateFile::open(memory, ShardId::SINGLE, &names, true).unwrap() {
-            Found::Valid(file) => file,
+            StateOnDisk::Valid(file) => file,
             other => panic!("{other:?}"),
         }
     }
@@ -364,7 +373,7 @@ mod tests {
         let open = || StateFile::open(&storage, ShardId::SINGLE, &storage.list().unwrap(), true);
         assert!(matches!(open(), Err(Error::Locked { .. })));
         drop(file);
-        assert!(matches!(open().unwrap(), Found::Valid(_)));
+        assert!(matches!(open().unwrap(), StateOnDisk::Valid(_)));
         storage.open("state", Access::Write).unwrap().set_bytes(0).unwrap();
         create().unwrap();
     }
@@ -375,6 +384,6 @@ mod tests {
         StateFile::create(&memory, ShardId(3), None, 1, &Identity::default()).unwrap();
         memory.put("state", memory.get("s00003-state").unwrap());
         let found = StateFile::open(&memory, ShardId::SINGLE, &memory.names(), false).unwrap();
-        assert!(matches!(found, Found::Unreadable), "{found:?}");
+        assert!(matches!(found, StateOnDisk::Unreadable), "{found:?}");
     }
 }

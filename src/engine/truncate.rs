@@ -14,7 +14,7 @@ use std::sync::Arc;
 use crate::engine::Log;
 use crate::engine::commit::ring_thread::control::Control;
 use crate::engine::recovery::SegmentInfo;
-use crate::engine::recovery::repair::{self, Plan};
+use crate::engine::recovery::repair::{self, RepairPlan};
 use crate::engine::state_file::StateFile;
 use crate::error::{Corruption, CorruptionKind, Error, Result, Witness};
 use crate::io::{Access, StorageFile};
@@ -82,7 +82,7 @@ pub struct Segment {
 
 /// A cut of the end that nothing keeps from being carried out but the disk.
 struct PlannedCut {
-    plan: Plan,
+    plan: RepairPlan,
     /// The segments that are left.
     kept: Vec<SegmentInfo>,
     /// Keeps a descriptor for who trims the last of them: once `state` tells of the cut, it has to
@@ -194,7 +194,7 @@ impl Log {
         let storage = &*self.inner.storage;
         let mut kept = self.shared().segments().clone();
         let after = kept.split_off(kept.partition_point(|segment| segment.first_seq <= seq));
-        let mut plan = Plan { end_at: Some(seq.get()), ..Plan::default() };
+        let mut plan = RepairPlan { end_at: Some(seq.get()), ..RepairPlan::default() };
         let mut to_trim = None;
         plan.remove = after.into_iter().rev().map(|segment| segment.name).collect();
         if let Some(last) = kept.last_mut().filter(|last| last.last_seq > seq) {

@@ -43,6 +43,37 @@
 //! A slot of `state` that is torn or went bad leaves the other one, which is one step older. That
 //! is in the report, too ([`Recovery::state_torn`](crate::Recovery::state_torn)).
 //!
+//! # The decision table
+//!
+//! [`Recovery::rule`](crate::Recovery::rule) names the row that led to the verdict. Rows R are about
+//! the tail, the place where the valid batches end; rows S are about the directory.
+//!
+//! | row | what was found | verdict or action |
+//! |---|---|---|
+//! | R-A1 | the log ends with its last batch | clean |
+//! | R-A2 | the last batch is followed by zeros only | clean |
+//! | R-A3 | what follows was cut off by `truncate_after` | clean |
+//! | R-B1 | a batch of an earlier life of a recycled file follows | stale: cut off |
+//! | R-B2 | bytes follow that are no batch | torn tail: cut off |
+//! | R-B3 | valid batches follow, which were in flight together with the torn one | torn tail: cut off |
+//! | R-C1 | a later segment proves the loss | corrupt: refused |
+//! | R-C2 | a later batch of the segment proves the loss | corrupt: refused |
+//! | R-C3 | the checkpoint proves the loss | corrupt: refused |
+//! | R-C4 | the last durable number in `state` proves the loss | corrupt: refused |
+//! | R-C5 | the segment belongs to another log | corrupt: refused |
+//! | R-C6 | the last segment has no bytes at all | corrupt: refused |
+//! | R-D1 to R-D3 | as R-C3, R-C4 and R-C6, with nothing valid behind the damage | corrupt: tolerated |
+//! | S-1 | `state` is valid | the log is used; a row R follows |
+//! | S-2 | `state` is unreadable | refused |
+//! | S-3 | the directory is empty | a new log begins |
+//! | S-4 | there are other files and no segment | not a log |
+//! | S-5 | segments of stand-alone batches, without `state` | adopted |
+//! | S-6 | segments of an engine, without `state` | refused |
+//! | S-7 | as S-6, under `TolerateTail` | `state` is created anew |
+//! | S-8 | a segment that does not begin like a batch, without `state` | refused |
+//!
+//! R-D and S-7 need [`RecoveryPolicy::TolerateTail`](crate::RecoveryPolicy).
+//!
 //! # Policies
 //!
 //! [`RecoveryPolicy::Strict`](crate::RecoveryPolicy) refuses to open a corrupt log and changes

@@ -11,13 +11,13 @@ struct Crash {
     /// Batches that were acknowledged, by their record counts.
     durable: Vec<u32>,
     /// Batches in flight, and what became of them.
-    in_flight: Vec<(u32, Fate)>,
+    in_flight: Vec<(u32, BatchFate)>,
     /// Whether the file was a retired one.
     recycled: bool,
 }
 
 #[derive(Clone, Debug)]
-enum Fate {
+enum BatchFate {
     Landed,
     Lost,
     /// Only these of its sectors landed.
@@ -53,9 +53,9 @@ impl Crash {
             for sector in 0..UNIT as usize / SECTOR {
                 let at = start + index * UNIT as usize + sector * SECTOR;
                 let landed = match fate {
-                    Fate::Landed => true,
-                    Fate::Lost => false,
-                    Fate::Torn(sectors) => sectors[sector],
+                    BatchFate::Landed => true,
+                    BatchFate::Lost => false,
+                    BatchFate::Torn(sectors) => sectors[sector],
                 };
                 if landed {
                     file[at..at + SECTOR].copy_from_slice(&segment.bytes[at..at + SECTOR]);
@@ -71,9 +71,9 @@ const FIRST: u64 = 1000;
 
 fn any_crash(durable: std::ops::Range<usize>) -> impl Strategy<Value = Crash> {
     let fate = prop_oneof![
-        Just(Fate::Landed),
-        Just(Fate::Lost),
-        prop::collection::vec(any::<bool>(), UNIT as usize / SECTOR).prop_map(Fate::Torn),
+        Just(BatchFate::Landed),
+        Just(BatchFate::Lost),
+        prop::collection::vec(any::<bool>(), UNIT as usize / SECTOR).prop_map(BatchFate::Torn),
     ];
     let durable = prop::collection::vec(1..90_u32, durable);
     let in_flight = prop::collection::vec((1..90_u32, fate), 0..5);
