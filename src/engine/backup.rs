@@ -26,7 +26,7 @@ use std::time::{Duration, Instant};
 
 use crate::engine::Log;
 use crate::engine::options::Builder;
-use crate::engine::read::cuts::Mark;
+use crate::engine::read::cuts::CutMark;
 use crate::engine::recovery::snapshot::{DirSnapshot, changes_all_the_time, is_missing};
 use crate::engine::recovery::{
     self, Identity, Loss, Mode, Recovered, RecoveryPolicy, SegmentInfo, known,
@@ -186,7 +186,7 @@ struct Source<'a> {
     storage: Arc<dyn Storage>,
     shard: ShardId,
     /// The log where it is open here, what had been cut when the call began, and what was written.
-    log: Option<(&'a Log, Mark, Seq)>,
+    log: Option<(&'a Log, CutMark, Seq)>,
 }
 
 impl Source<'_> {

@@ -19,7 +19,7 @@ use crate::engine::directory::make_dir;
 use crate::engine::log::{Inner, Life};
 use crate::engine::options::{Builder, Options};
 use crate::engine::read::reader::Reader;
-use crate::engine::read::replay::{self, Replay};
+use crate::engine::read::replay::{self, OnRecord};
 use crate::engine::recovery::snapshot::look_again;
 use crate::engine::recovery::{self, Mode, Recovered, RecoveredBatch, Recovery};
 use crate::engine::state_file::StateFile;
@@ -57,14 +57,14 @@ impl Builder {
         self.open_std(&mut |_| Ok(()))
     }
 
-    pub(crate) fn open_std(self, replay: &mut Replay<'_>) -> Result<Log> {
+    pub(crate) fn open_std(self, replay: &mut OnRecord<'_>) -> Result<Log> {
         self.open_with(replay, open_queue)
     }
 
     /// Opens the log in its directory, with the queue that `make_queue` makes on the ring thread.
     pub(crate) fn open_with(
         self,
-        replay: &mut Replay<'_>,
+        replay: &mut OnRecord<'_>,
         make_queue: impl FnOnce(Arc<dyn Storage>, &QueueOptions, &str) -> Queue + Send + 'static,
     ) -> Result<Log> {
         self.options.validate()?;
@@ -81,7 +81,7 @@ impl Builder {
     pub(crate) fn open_on(
         self,
         storage: Arc<dyn Storage>,
-        replay: &mut Replay<'_>,
+        replay: &mut OnRecord<'_>,
         make_queue: impl FnOnce(Arc<dyn Storage>, &QueueOptions, &str) -> Queue + Send + 'static,
     ) -> Result<Log> {
         let options = self.options;
@@ -110,7 +110,7 @@ impl Builder {
 
     /// Opens the log on a simulated disk, without a thread.
     #[cfg(any(test, feature = "sim"))]
-    pub(crate) fn open_stepped(mut self, disk: &SimDisk, replay: &mut Replay<'_>) -> Result<Log> {
+    pub(crate) fn open_stepped(mut self, disk: &SimDisk, replay: &mut OnRecord<'_>) -> Result<Log> {
         self.options.validate()?;
         self.options.dir = disk.dir().to_path_buf();
         let options = self.options;
@@ -292,13 +292,13 @@ fn queue_options(options: &Options) -> QueueOptions {
 fn lock_and_recover(
     options: &Options,
     storage: &dyn Storage,
-    replay: &mut Replay<'_>,
+    replay: &mut OnRecord<'_>,
 ) -> Result<(Box<dyn LockGuard>, Recovered)> {
     let lock_name = name::lock_name(options.shard);
     let lock = storage
         .lock(&lock_name)
         .map_err(|error| error.or_no_space(storage.dir().join(&lock_name), 0))?;
-    let on_batch = &mut |batch: RecoveredBatch<'_>| replay::show(replay, &batch);
+    let on_batch = &mut |batch: RecoveredBatch<'_>| replay::emit(replay, &batch);
     let (shard, policy) = (options.shard, options.policy);
     let (identity, mode) = (&options.identity, Mode::Repair);
     let mut recovered = recovery::recover(storage, shard, policy, identity, mode, on_batch)?;
