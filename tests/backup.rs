@@ -298,7 +298,7 @@ fn a_backup_replaces_nothing_and_leaves_nothing_half_done() {
         assert!(matches!(log.backup_to(&full), Err(Error::NotEmpty { .. })));
         assert!(matches!(log.backup_to(&file), Err(Error::Io { .. })));
         let inside = log.backup_to(dir.join("copy")).unwrap_err().to_string();
-        assert!(inside.contains("inside of the log"), "{inside}");
+        assert!(inside.contains("inside the log"), "{inside}");
         let nowhere = log.backup_to(parent.path().join("absent/copy")).unwrap_err();
         assert!(matches!(nowhere, Error::Io { .. }), "{nowhere}");
         let no_log = Log::builder(&full).backup_to(parent.path().join("copy"));

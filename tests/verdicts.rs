@@ -335,7 +335,7 @@ fn a_backup_tells_damage_and_refuses_what_it_cannot_make() {
         (&dir, path("copy"), 2, "is not empty"),
         (&dir, path("file"), 2, "file"),
         (&dir, path("absent/copy"), 2, "absent"),
-        (&dir, dir.join("copy"), 2, "inside of the log"),
+        (&dir, dir.join("copy"), 2, "inside the log"),
         (&path("absent"), path("new"), 2, "there is no such directory"),
     ] {
         let output = back_up(from, &to);

@@ -89,7 +89,7 @@ fn copy_while(
 ) -> (bool, Memory, Result<BackupReport>) {
     let (copy, act) = (Memory::default(), Box::new(act));
     let storage = Arc::new(Meddled { memory: log.copy(), left: Mutex::new(at), act });
-    let source = Source { storage: storage.clone(), shard: SINGLE, log: None };
+    let source = BackupSource { storage: storage.clone(), shard: SINGLE, log: None };
     let report = copy_log(&source, &copy);
     let left = *storage.left.lock();
     (left > usize::MAX / 2, copy, report)
@@ -245,7 +245,7 @@ fn a_loss_that_nobody_acknowledged_is_told_by_the_copy() {
 #[test]
 fn a_copy_that_reads_back_otherwise_is_refused() {
     let (log, copy) = (log(), Memory::default());
-    let source = Source { storage: Arc::new(log), shard: SINGLE, log: None };
+    let source = BackupSource { storage: Arc::new(log), shard: SINGLE, log: None };
     let mut copier =
         Copier { source: &source, copy: &copy, copied: BTreeMap::new(), suspect: None };
     let recovered = copier.attempt().unwrap().unwrap();
@@ -259,7 +259,7 @@ fn a_copy_that_is_complete_survives_a_loss_of_power() {
     let log = log();
     for seed in 0..50 {
         let disk = SimDisk::new(seed);
-        let source = Source { storage: Arc::new(log.clone()), shard: SINGLE, log: None };
+        let source = BackupSource { storage: Arc::new(log.clone()), shard: SINGLE, log: None };
         copy_log(&source, &disk).unwrap();
         // As when it got its name.
         disk.sync_dir().unwrap();
