@@ -77,7 +77,7 @@ impl Loss {
 impl fmt::Display for Loss {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Loss { path, first_seq, last_seq } = self;
-        write!(f, "records {first_seq} to {last_seq}; what was cut off is in {}", path.display())
+        write!(f, "records {first_seq} to {last_seq}; the bytes cut off are in {}", path.display())
     }
 }
 
@@ -126,7 +126,7 @@ pub(crate) fn keep(storage: &dyn Storage, shard: ShardId, keep: &Keep) -> Result
         }
     }
     let reason = format!("there are {COUNT_MAX} lost-* files for these records; move them away");
-    Err(Error::io("keep what is lost in", storage.dir(), io::Error::other(reason)))
+    Err(Error::io("keep the lost bytes in", storage.dir(), io::Error::other(reason)))
 }
 
 fn create(storage: &dyn Storage, shard: ShardId, name: &str, keep: &Keep) -> Result<()> {

@@ -260,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn damage_and_missing_files_are_told_when_two_looks_in_a_row_agree() {
+    fn damage_and_missing_files_are_reported_if_two_looks_in_a_row_agree() {
         let dir = Path::new("log");
         let run = |looks: Vec<Result<(u8, Option<Corruption>)>>| {
             let mut looks = looks.into_iter();
@@ -285,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn it_holds_the_oldest_segments_and_says_so_of_others_that_are_gone() {
+    fn the_oldest_segments_stay_readable_and_another_missing_one_is_named() {
         let (memory, shard) = (Memory::default(), ShardId::SINGLE);
         let names: Vec<_> = (1..=1200).map(|first| segment_filename(shard, first)).collect();
         names.iter().for_each(|name| memory.put(name, name.clone().into_bytes()));
@@ -381,14 +381,14 @@ mod tests {
     }
 
     #[test]
-    fn a_log_whose_beginning_went_before_it_was_listed_is_not_taken_for_a_whole_one() {
+    fn a_log_whose_front_was_removed_before_the_listing_is_not_taken_for_a_whole_one() {
         let storage: Arc<dyn Storage> = Arc::new(CompactedLog::new(true));
         let told = DirSnapshot::of(storage, ShardId::SINGLE).unwrap_err().to_string();
         assert!(told.contains("all the time; try again"), "{told}");
     }
 
     #[test]
-    fn nothing_can_be_changed_through_it() {
+    fn nothing_can_be_changed_through_a_snapshot() {
         let (memory, shard) = (Memory::default(), ShardId::SINGLE);
         let names = [segment_filename(shard, 1), state_name(shard)];
         names.iter().for_each(|name| memory.put(name, b"content".to_vec()));

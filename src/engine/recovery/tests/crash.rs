@@ -1,5 +1,5 @@
-//! Random damage: what a crash can leave must never be called corruption, and what was
-//! acknowledged must never go away unnoticed.
+//! Random damage: the state after a crash must never be called corruption, and acknowledged records
+//! must never be lost unnoticed.
 
 use proptest::prelude::*;
 
@@ -10,7 +10,7 @@ use super::*;
 struct Crash {
     /// Batches that were acknowledged, by their record counts.
     durable: Vec<u32>,
-    /// Batches in flight, and what became of them.
+    /// Batches in flight, and their fates.
     in_flight: Vec<(u32, BatchFate)>,
     /// Whether the file was a retired one.
     recycled: bool,
@@ -66,7 +66,7 @@ impl Crash {
     }
 }
 
-/// Above everything that a recycled file holds.
+/// Above every sequence number in a recycled file.
 const FIRST: u64 = 1000;
 
 fn any_crash(durable: std::ops::Range<usize>) -> impl Strategy<Value = Crash> {
@@ -141,7 +141,7 @@ proptest! {
     }
 
     #[test]
-    fn no_flipped_bit_loses_what_the_state_vouches_for(
+    fn no_flipped_bit_loses_records_that_the_state_proves(
         which in 0..2_usize,
         flip in any::<prop::sample::Index>(),
     ) {

@@ -35,7 +35,7 @@ fn nothing_begins_where_other_files_are_s_4() {
 }
 
 #[test]
-fn what_another_writer_left_until_the_lock_was_taken_counts() {
+fn segments_that_another_writer_adds_before_the_lock_is_taken_count() {
     let memory = log(no_state, &[(1, segment(1).batch(3).bytes)]);
     let names = list(&memory).unwrap();
     memory.put(&segment_filename(ShardId::SINGLE, 4), segment(4).batch(2).bytes);
