@@ -1,52 +1,52 @@
-//! What opening a log finds, and what it does about it.
+//! Recovery: how opening tells a torn tail from damage, and what it does about each.
 //!
-//! Opening reads `state` and every live segment once and verifies all of it. The place where the
-//! valid batches end is then judged by a table over facts. [`Recovery`](crate::Recovery) has the
-//! verdict, the label of the row that decided, and the figures; `ringwal verify` prints the same
-//! without changing anything.
+//! Opening reads `state` and every live segment once, and verifies all of it. A table classifies
+//! the place where the valid batches end. [`Recovery`](crate::Recovery) has the verdict, the row of
+//! the table, and the counts; `ringwal verify` prints the same without changing anything.
 //!
-//! Whoever keeps an index of the log, or a state that its records lead to, builds it in the same
-//! pass: [`Builder::open_replaying`](crate::Builder::open_replaying) shows each record where it was
-//! read, and [`open_replaying_records`](crate::Builder::open_replaying_records) with its time and
-//! whether the last checkpoint covers it. Both logs of this crate are opened that way. What was
-//! shown counts only if opening succeeds.
+//! To rebuild an index or other state from the records, use the same pass:
+//! [`Builder::open_replaying`](crate::Builder::open_replaying) passes each verified record to a
+//! callback, and [`open_replaying_records`](crate::Builder::open_replaying_records) adds its time
+//! and whether the last checkpoint covers it. The event log and the key-value log open this way.
+//! The shown records count only if opening succeeds.
 //!
 //! # Torn or damaged
 //!
-//! Bytes that are no valid batch can be a batch that a crash interrupted, which nobody was told
-//! of, or acknowledged records that went bad. They are told apart by *witnesses*, which can only
-//! exist if the records had been durable:
+//! Bytes that are no valid batch come from a write that a crash interrupted, which was never
+//! acknowledged; or they are acknowledged records that went bad. *Witnesses* make the difference:
+//! they can exist only if the records had been durable.
 //!
-//! - a later batch of the same segment, whose header carries the durable watermark of its time;
-//! - the name of a later segment, because a segment gets its name only when everything before it
-//!   is durable;
+//! - a later batch of the same segment: its header carries the durable watermark of its time;
+//! - the name of a later segment: a segment gets its name only once all records before it are
+//!   durable;
 //! - the checkpoint, or the last durable number in `state`, which a clean close or a pause leaves;
-//! - a valid batch where no crash can have left it: of another life of the file with numbers that
-//!   only a later one could have, or in the segment before with the numbers of a segment that has
-//!   no valid batch;
-//! - a last segment that is there and has no bytes at all: each has some, durably, before it gets
-//!   its name, so this is what a copy left that copied nothing.
+//! - a valid batch where no crash can have left it: one of another use of the file with numbers
+//!   that only a later one could have; or one in the segment before, with the numbers of a segment
+//!   that has no valid batch;
+//! - a last segment without any bytes: every segment has some, durably, before it gets its name, so
+//!   a copy has failed.
 //!
-//! | verdict | meaning | what opening does |
+//! | verdict | meaning | opening |
 //! |---|---|---|
 //! | `Clean` | the log ends with its last batch, or in blocks that were never written | goes on |
-//! | `Stale` | what follows are leftovers of a recycled file | cuts them off |
-//! | `TornTail` | what follows was never acknowledged | cuts it off and says where |
-//! | `Corrupt` | a witness proves that something acknowledged is damaged or gone | refuses |
+//! | `Stale` | leftovers of a recycled file follow | cuts them off |
+//! | `TornTail` | bytes follow that were never acknowledged | cuts them off and reports where |
+//! | `Corrupt` | a witness proves that acknowledged records are damaged or gone | refuses |
 //!
-//! Damage to the very last records of a log that was killed has no witness and is taken for a torn
-//! tail: no log on one disk can tell the two apart without a second place to write to. It has one,
-//! `state`, but to write there for each batch would double the syncs. So it is written after a
-//! pause ([`Builder::note_after`](crate::Builder::note_after)): what has no witness is younger.
-//! [`damage`](super::damage) has how often that is, and what else is noticed and what not.
+//! Damage to the very last records of a killed log has no witness, and is taken for a torn tail: no
+//! log on one disk can tell the two apart without a second place to write to. The log has one,
+//! `state`, but a write there for each batch would double the syncs. So `state` is written after a
+//! pause ([`Builder::note_after`](crate::Builder::note_after)), and only younger records have no
+//! witness. The chapter [damage](super::damage) says how often that happens, and which other damage
+//! is noticed.
 //!
-//! A slot of `state` that is torn or went bad leaves the other one, which is one step older. That
-//! is in the report, too ([`Recovery::state_torn`](crate::Recovery::state_torn)).
+//! If one slot of `state` is torn or damaged, the other one counts, which is one step older. The
+//! report says so ([`Recovery::state_torn`](crate::Recovery::state_torn)).
 //!
 //! # The decision table
 //!
-//! [`Recovery::rule`](crate::Recovery::rule) names the row that led to the verdict. Rows R are about
-//! the tail, the place where the valid batches end; rows S are about the directory.
+//! [`Recovery::rule`](crate::Recovery::rule) names the row that led to the verdict. Rows R are for
+//! the tail, the place where the valid batches end; rows S are for the directory.
 //!
 //! | row | what was found | verdict or action |
 //! |---|---|---|
@@ -55,14 +55,14 @@
 //! | R-A3 | what follows was cut off by `truncate_after` | clean |
 //! | R-B1 | a batch of an earlier life of a recycled file follows | stale: cut off |
 //! | R-B2 | bytes follow that are no batch | torn tail: cut off |
-//! | R-B3 | valid batches follow, which were in flight together with the torn one | torn tail: cut off |
+//! | R-B3 | valid batches follow that were in flight beside the torn one | torn tail: cut off |
 //! | R-C1 | a later segment proves the loss | corrupt: refused |
 //! | R-C2 | a later batch of the segment proves the loss | corrupt: refused |
 //! | R-C3 | the checkpoint proves the loss | corrupt: refused |
 //! | R-C4 | the last durable number in `state` proves the loss | corrupt: refused |
 //! | R-C5 | the segment belongs to another log | corrupt: refused |
 //! | R-C6 | the last segment has no bytes at all | corrupt: refused |
-//! | R-D1 to R-D3 | as R-C3, R-C4 and R-C6, with nothing valid behind the damage | corrupt: tolerated |
+//! | R-D1 to R-D3 | as R-C3, R-C4, R-C6, with no valid batch behind | corrupt: tolerated |
 //! | S-1 | `state` is valid | the log is used; a row R follows |
 //! | S-2 | `state` is unreadable | refused |
 //! | S-3 | the directory is empty | a new log begins |
@@ -77,12 +77,12 @@
 //! # Policies
 //!
 //! [`RecoveryPolicy::Strict`](crate::RecoveryPolicy) refuses to open a corrupt log and changes
-//! nothing. `TolerateTail` goes on where the damage is at the very end: only `state` testifies to
-//! what is missing, and nothing valid lies behind it. It cuts there and reports what was lost.
-//! Damage in front of valid batches or segments is an error under both.
+//! nothing. `TolerateTail` goes on if the damage is at the very end: only `state` proves the loss,
+//! and no valid batch lies behind it. It cuts there, keeps the bytes it cuts off, and reports the
+//! loss. Damage in front of valid batches or segments is an error under both.
 //!
 //! # Crashes during recovery
 //!
-//! Every step is durable before the next, and each leads to the same log: a recovery that is cut
-//! short is simply done again. What a reopened log shows was synced before `open` returned, so it
-//! survives the next loss of power.
+//! Every step is durable before the next, and each leads to the same log: the next opening repeats
+//! an interrupted recovery. Records that a reopened log shows were synced before `open` returned.
+//! So they survive the next power loss.
