@@ -5,13 +5,13 @@ use std::sync::Arc;
 use crate::engine::commit::queue::Ended;
 use crate::engine::commit::ring_thread::control::Control;
 use crate::engine::commit::shared::Shared;
-use crate::engine::log::Inner;
+use crate::engine::log::OpenLog;
 use crate::error::{Error, Result};
 use crate::sync::channel::bounded;
 use crate::sync::thread::{self, JoinHandle};
 use crate::wakers::may_block;
 
-impl Inner {
+impl OpenLog {
     /// Makes all records durable in sealed segments. The log takes no new ones until the guard is
     /// dropped.
     pub(crate) fn quiesce(&self) -> Result<Frozen<'_>> {
@@ -73,7 +73,7 @@ impl Inner {
     }
 }
 
-impl Inner {
+impl OpenLog {
     /// Forgets what belongs to the parent process: the ring thread, the lock, and all state that
     /// the parent's threads may have had locked at the fork.
     fn leave_to_the_parent(&mut self) {
@@ -88,7 +88,7 @@ fn keep_frozen(frozen: Frozen<'_>) {
     std::mem::forget(frozen);
 }
 
-impl Drop for Inner {
+impl Drop for OpenLog {
     fn drop(&mut self) {
         if self.shared.is_forked() {
             return self.leave_to_the_parent();

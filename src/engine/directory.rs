@@ -7,13 +7,13 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::Path;
 
-use crate::engine::options::Options;
+use crate::engine::options::LogOptions;
 use crate::error::{Error, Result};
 use crate::io::{Access, StdStorage, Storage};
 use crate::segment::name;
 
 /// Creates the directory durably, or checks that an existing one may hold a log.
-pub(crate) fn make_dir(options: &Options) -> Result<()> {
+pub(crate) fn make_dir(options: &LogOptions) -> Result<()> {
     let dir = &options.dir;
     match fs::metadata(dir) {
         Ok(found) if !found.is_dir() => {

@@ -7,28 +7,26 @@ use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::engine::checkpoint::Checkpoint;
 use crate::engine::commit::latch::Stage;
+use crate::engine::commit::queue::WriteQueue;
 use crate::engine::commit::ring_thread::control::Control;
 use crate::engine::commit::shared::Shared;
-use crate::engine::metrics::Metrics;
-use crate::engine::options::{Builder, Durability, Options};
-use crate::engine::recovery::Recovery;
-use crate::error::Result;
-use crate::io::Backend;
-use crate::mutation::mutated;
-use crate::seq::Seq;
-use crate::wakers::may_block;
-
-use crate::engine::checkpoint::Checkpoint;
-use crate::engine::commit::queue::WriteQueue;
 #[cfg(any(test, feature = "sim"))]
 use crate::engine::commit::stepped::Stepped;
+use crate::engine::metrics::Metrics;
+use crate::engine::options::{Builder, Durability, LogOptions};
 use crate::engine::read::file_cache::FileCache;
+use crate::engine::recovery::Recovery;
 use crate::engine::state_file::StateFile;
-use crate::io::{LockGuard, Storage};
+use crate::error::Result;
+use crate::io::{Backend, LockGuard, Storage};
+use crate::mutation::mutated;
 use crate::segment::reader::Origin;
+use crate::seq::Seq;
 use crate::sync::thread::JoinHandle;
 use crate::sync::{Mutex, MutexGuard};
+use crate::wakers::may_block;
 
 /// A write-ahead log: one ordered stream of records in one directory.
 ///
@@ -51,7 +49,7 @@ use crate::sync::{Mutex, MutexGuard};
 /// ```
 #[derive(Clone)]
 pub struct Log {
-    pub(crate) inner: Arc<Inner>,
+    pub(crate) inner: Arc<OpenLog>,
 }
 
 impl Log {
@@ -208,7 +206,7 @@ impl Log {
         self.options().durability
     }
 
-    pub(crate) fn options(&self) -> &Options {
+    pub(crate) fn options(&self) -> &LogOptions {
         &self.inner.options
     }
 }
@@ -230,9 +228,9 @@ impl fmt::Debug for Log {
 }
 
 /// An open log, shared by its handles.
-pub(crate) struct Inner {
+pub(crate) struct OpenLog {
     pub(crate) shared: Arc<Shared>,
-    pub(crate) options: Options,
+    pub(crate) options: LogOptions,
     pub(crate) storage: Arc<dyn Storage>,
     /// The open segments of all readers.
     pub(crate) files: Arc<FileCache>,
@@ -256,21 +254,21 @@ pub(crate) struct Running {
     pub(crate) lock: Option<Box<dyn LockGuard>>,
 }
 
-impl Inner {
+impl OpenLog {
     pub(crate) fn new(
         shared: Arc<Shared>,
-        options: Options,
+        options: LogOptions,
         storage: Arc<dyn Storage>,
         backend: Backend,
         mut recovery: Recovery,
         state: Arc<Mutex<StateFile>>,
         running: Running,
-    ) -> Inner {
+    ) -> OpenLog {
         let origin = Origin::of(lock(&state).current());
         let last_checkpoint = Mutex::new(Checkpoint::of(lock(&state).current()));
         let files = Arc::new(FileCache::new(Arc::clone(&storage), options.shard, origin));
         recovery.backend = Some(format!("{}, {}", backend.kind, backend.strategy));
-        Inner {
+        OpenLog {
             shared,
             options,
             storage,

@@ -16,8 +16,8 @@ use crate::engine::commit::shared::Shared;
 #[cfg(any(test, feature = "sim"))]
 use crate::engine::commit::stepped::Stepped;
 use crate::engine::directory::make_dir;
-use crate::engine::log::{Inner, Running};
-use crate::engine::options::{Builder, Options};
+use crate::engine::log::{OpenLog, Running};
+use crate::engine::options::{Builder, LogOptions};
 use crate::engine::read::reader::Reader;
 use crate::engine::read::replay::{self, OnRecord};
 use crate::engine::recovery::snapshot::look_again;
@@ -104,7 +104,7 @@ impl Builder {
             }
         };
         let running = Running { thread: Some(thread), lock: Some(lock) };
-        let inner = Inner::new(shared, options, storage, backend, report, state, running);
+        let inner = OpenLog::new(shared, options, storage, backend, report, state, running);
         Ok(Log { inner: Arc::new(inner) })
     }
 
@@ -124,7 +124,7 @@ impl Builder {
         let state = Arc::clone(&resume.state);
         let (shared, ring_thread) = assemble(&options, queue, &backend, resume, false);
         let running = Running { thread: None, lock: Some(lock) };
-        let mut inner = Inner::new(shared, options, storage, backend, report, state, running);
+        let mut inner = OpenLog::new(shared, options, storage, backend, report, state, running);
         inner.stepped = Some(Stepped::new(ring_thread, sleep));
         Ok(Log { inner: Arc::new(inner) })
     }
@@ -196,7 +196,7 @@ impl Resume {
 
 /// Starts the ring thread. Once it has its queue, it sends the state that it shares with handles.
 fn start(
-    options: &Options,
+    options: &LogOptions,
     storage: &Arc<dyn Storage>,
     make_queue: impl FnOnce(Arc<dyn Storage>, &QueueOptions, &str) -> Queue + Send + 'static,
     resume: Resume,
@@ -224,7 +224,7 @@ fn start(
 
 /// The ring thread of a recovered log, and what it shares with the handles.
 fn assemble<Q: IoQueue>(
-    options: &Options,
+    options: &LogOptions,
     io: Q,
     backend: &Backend,
     resume: Resume,
@@ -279,7 +279,7 @@ fn assemble<Q: IoQueue>(
     (shared, ring_thread)
 }
 
-fn queue_options(options: &Options) -> QueueOptions {
+fn queue_options(options: &LogOptions) -> QueueOptions {
     QueueOptions {
         kind: options.backend,
         strategy: options.strategy,
@@ -290,7 +290,7 @@ fn queue_options(options: &Options) -> QueueOptions {
 }
 
 fn lock_and_recover(
-    options: &Options,
+    options: &LogOptions,
     storage: &dyn Storage,
     replay: &mut OnRecord<'_>,
 ) -> Result<(Box<dyn LockGuard>, Recovered)> {

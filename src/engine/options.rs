@@ -43,7 +43,7 @@ const _: () = assert!(
 );
 
 #[derive(Clone, Debug)]
-pub(crate) struct Options {
+pub(crate) struct LogOptions {
     pub(crate) dir: PathBuf,
     pub(crate) segment_bytes: u64,
     pub(crate) spare_segments: usize,
@@ -68,7 +68,7 @@ pub(crate) struct Options {
     pub(crate) identity: Identity,
 }
 
-impl Options {
+impl LogOptions {
     /// The largest payload of a batch: a usual batch, or one record of the largest size.
     pub(crate) fn batch_payload_max(&self) -> usize {
         self.batch_bytes.max(self.record_bytes_max + RECORD_HEAD_SIZE)
@@ -130,13 +130,13 @@ fn between(name: &'static str, value: u64, min: u64, max: u64) -> Result<()> {
 #[derive(Clone, Debug)]
 #[must_use = "a builder does nothing until it is opened"]
 pub struct Builder {
-    pub(crate) options: Options,
+    pub(crate) options: LogOptions,
 }
 
 impl Builder {
     pub(crate) fn new(dir: PathBuf) -> Builder {
         Builder {
-            options: Options {
+            options: LogOptions {
                 dir,
                 segment_bytes: 32 * MIB,
                 spare_segments: 1,

@@ -3,7 +3,6 @@
 mod cuts;
 mod page_cache;
 
-use crate::sync::plain::Mutex;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -18,6 +17,7 @@ use crate::io::{
     Strategy, Wake, open_queue,
 };
 use crate::seq::Seq;
+use crate::sync::plain::Mutex;
 
 /// Which operation fails, and how.
 #[derive(Clone, Debug)]

@@ -1,10 +1,10 @@
-use crate::sync::plain::Mutex;
 use std::fmt;
 
 use super::*;
 use crate::io::mem::Memory;
 use crate::io::{BackendKind, LockGuard, SimDisk, StorageFile};
 use crate::segment::name::segment_filename;
+use crate::sync::plain::Mutex;
 
 const SINGLE: ShardId = ShardId::SINGLE;
 

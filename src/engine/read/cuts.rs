@@ -7,8 +7,9 @@
 //!
 //! Threading: any. The lock is a leaf.
 
-use crate::sync::plain::{Mutex, MutexGuard};
 use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::sync::plain::{Mutex, MutexGuard};
 
 /// How many cuts are kept apart.
 const CUTS_KEPT: usize = 64;

@@ -9,7 +9,6 @@
 //!
 //! Threading: any thread may read; a hit takes a shared lock.
 
-use crate::sync::plain::RwLock;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -26,6 +25,7 @@ use crate::replication::ShardId;
 use crate::segment::reader::{Origin, Scan, SegmentScanner};
 use crate::segment::window::Slice;
 use crate::seq::Seq;
+use crate::sync::plain::RwLock;
 
 /// How many segments an open log keeps open for readers.
 const FILES_MAX: usize = 64;

@@ -8,7 +8,6 @@
 //!
 //! Threading: any. The lock is a leaf.
 
-use crate::sync::plain::Mutex;
 use std::sync::Arc;
 
 use crate::engine::recovery::list;
@@ -18,6 +17,7 @@ use crate::io::{Access, Storage, StorageFile};
 use crate::replication::ShardId;
 use crate::segment::name::state_name;
 use crate::seq::Seq;
+use crate::sync::plain::Mutex;
 
 /// The `state` of a log that another process may be writing.
 pub(crate) struct Watch {

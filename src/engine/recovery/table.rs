@@ -89,7 +89,7 @@ pub(crate) enum TailAction {
 
 /// A row of the table of tails.
 #[derive(Debug)]
-pub(crate) struct Row {
+pub(crate) struct TailRow {
     pub(crate) name: &'static str,
     matches: fn(&TailFacts) -> bool,
     pub(crate) verdict: Verdict,
@@ -98,7 +98,7 @@ pub(crate) struct Row {
 
 impl TailFacts {
     /// The row for these facts.
-    pub(crate) fn classify(&self) -> &'static Row {
+    pub(crate) fn classify(&self) -> &'static TailRow {
         let row = TAIL_ROWS.iter().find(|row| (row.matches)(self));
         row.expect("a row for every combination of facts")
     }
@@ -140,11 +140,11 @@ const fn row(
     verdict: Verdict,
     action: TailAction,
     matches: fn(&TailFacts) -> bool,
-) -> Row {
-    Row { name, matches, verdict, action }
+) -> TailRow {
+    TailRow { name, matches, verdict, action }
 }
 
-const TAIL_ROWS: [Row; 15] = [
+const TAIL_ROWS: [TailRow; 15] = [
     row("R-A1", Verdict::Clean, TailAction::Keep, |f| f.ends_last(End::OfFile)),
     row("R-A2", Verdict::Clean, TailAction::Keep, |f| f.ends_last(End::Blank)),
     row("R-A3", Verdict::Clean, TailAction::Keep, |f| f.ends_last(End::Limit)),

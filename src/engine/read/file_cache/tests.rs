@@ -1,9 +1,9 @@
-use crate::engine::Log;
-use crate::sync::plain::Mutex;
 use std::path::Path;
 
 use super::*;
+use crate::engine::Log;
 use crate::io::{Blocks, SimDisk};
+use crate::sync::plain::Mutex;
 
 type Act = Box<dyn FnOnce() + Send>;
 
