@@ -3,7 +3,7 @@
 //! 1. A snapshot of the directory ([`DirSnapshot`]) needs no lock. Recovery verifies all of it and
 //!    finds where each segment ends. Damage is an error: there is no copy with a hole.
 //! 2. Each segment is copied up to the end of its last batch. Then its first header is read once
-//!    more by its name; its salt differs from that of every earlier or later file. If the header has
+//!    more by its name; its salt differs from that of any other segment. If the header has
 //!    changed, the segment was truncated; its copy counts only if the snapshot held its file open
 //!    and all batches of the copy are valid. If all segments pass, and `state` has no new cut, the
 //!    copy is the log of that moment. Otherwise a new attempt keeps the segments copied so far.

@@ -125,7 +125,7 @@ impl Histogram {
         if self.count == 0 { 0.0 } else { self.sum as f64 / self.count as f64 }
     }
 
-    /// An upper bound of the value at `quantile` (0 to 1), within a factor of two; 0 without values.
+    /// An upper bound of the value at `quantile` (0 to 1), within a factor of two; 0 if empty.
     pub fn quantile(&self, quantile: f64) -> u64 {
         let rank = (self.count as f64 * quantile.clamp(0.0, 1.0)).ceil() as u64;
         let mut seen = 0;

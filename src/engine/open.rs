@@ -51,7 +51,7 @@ impl Builder {
     ///   tolerate, change only the lock file.
     /// - [`Error::BackendRefused`] changes nothing if the kernel refuses to set up a ring. If it
     ///   refuses the test write later, a recovered or an empty log remains.
-    /// - [`Error::NoSpace`] if there is no room for a new log; an existing one opens on a full disk.
+    /// - [`Error::NoSpace`] if there is no room for a new log; an old one opens on a full disk.
     /// - [`Error::Io`].
     pub fn open(self) -> Result<Log> {
         self.open_std(&mut |_| Ok(()))

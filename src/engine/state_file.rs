@@ -102,8 +102,8 @@ impl StateFile {
         }
     }
 
-    /// Creates the shard's `state` file, durably: for a new log, or for the log of batches with this
-    /// origin. A file with its temporary name is replaced.
+    /// Creates the shard's `state` file, durably: for a new log, or for the log of batches with
+    /// this origin. A file with its temporary name is replaced.
     pub(crate) fn create(
         storage: &dyn Storage,
         shard: ShardId,

@@ -184,6 +184,7 @@ impl Reader {
             if seq < self.next || seq > until {
                 continue;
             }
+            debug_assert_eq!(seq, self.next, "records come in order");
             let (offset, bytes) = (*offset + u64::from(view.offset), view.bytes.len());
             let data = current.scanner.slice(offset + RECORD_HEAD_SIZE as u64, bytes)?;
             let (segment, bytes) = (current.segment, bytes as u32);

@@ -1,5 +1,7 @@
 //! A record as readers return it, and its position in the log.
 
+#[cfg(doc)]
+use crate::error::Error;
 use crate::format::RECORD_HEAD_SIZE;
 use crate::segment::window::Slice;
 use crate::seq::Seq;

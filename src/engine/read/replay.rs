@@ -99,8 +99,8 @@ pub(crate) fn emit(replay: &mut OnRecord<'_>, batch: &RecoveredBatch<'_>) -> Res
 }
 
 impl Builder {
-    /// Opens the log like [`open`](Self::open), and passes every record to `replay`, in order, while
-    /// recovery verifies it: an index is rebuilt in one pass. The shown records count only if
+    /// Opens the log like [`open`](Self::open), and passes every record to `replay`, in order,
+    /// while recovery verifies it: an index is rebuilt in one pass. The shown records count only if
     /// opening succeeds. An error of `replay` ends it, and changes nothing on disk.
     ///
     /// ```
@@ -127,8 +127,8 @@ impl Builder {
         self.open_replaying_records(|record| replay(record.record_ref(), record.data()))
     }
 
-    /// Like [`open_replaying`](Self::open_replaying), but each record also has its time, and whether
-    /// the last checkpoint covers it.
+    /// Like [`open_replaying`](Self::open_replaying), but each record also has its time, and
+    /// whether the last checkpoint covers it.
     ///
     /// # Errors
     ///

@@ -108,6 +108,8 @@ impl<'a> DirScan<'a> {
             self.plan.remove_last = self.plan.remove_last.take().or(dead);
             self.plan.trim.clear();
         }
+        let in_order = |pair: &[SegmentInfo]| pair[0].last_seq < pair[1].first_seq;
+        debug_assert!(self.recovered.windows(2).all(in_order), "segments do not overlap");
         self.sync_what_was_read(live.last())?;
         let next_seq = Seq::new(next_seq.max(first_seq));
         if self.state.cutting {

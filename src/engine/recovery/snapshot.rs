@@ -3,8 +3,8 @@
 //! 1. `state` is read before the names are listed, and again after the segments are open. If both
 //!    are the same, nothing was truncated in between, so the listed segments are a whole log. If
 //!    only the front was truncated meanwhile, they still are, as long as the old front was listed
-//!    and is open: segments are removed oldest first, so all that the first `state` names are there,
-//!    and that `state` counts. After a cut at the end, the snapshot is taken again.
+//!    and is open: segments are removed oldest first, so all that the first `state` names are
+//!    there, and that `state` counts. After a cut at the end, the snapshot is taken again.
 //! 2. From then on the names, `state` and the segments are those of that moment. The oldest
 //!    segments, which are removed first, stay open, up to a part of the descriptors that the
 //!    process may have ([`HELD_PART`]), so that a reader keeps them. The others are opened when

@@ -44,7 +44,7 @@ fn a_copy_of_a_former_segment_proves_nothing_of_the_one_that_was_made_again() {
     let (unit, first) = (UNIT as usize, begun(6, 1).batch(1).bytes);
     let torn_at_once = [&[0x77; UNIT as usize][..], &former[unit..]].concat();
     let torn_later = [&first, &[0x77; UNIT as usize][..], &former[2 * unit..]].concat();
-    // These are no bytes of a user's record, but batches from before the cut do not count behind it.
+    // These are no bytes of a record, but batches from before the cut do not count behind it.
     let written_late = former.clone();
     for (bytes, last_seq) in [(torn_at_once, 5), (torn_later, 6), (written_late, 5)] {
         let segments = [(1, begun(1, 0).batch(5).bytes), (6, bytes)];
