@@ -1,4 +1,4 @@
-//! What an append allocates: something for each batch, nothing for each record.
+//! Allocations of an append: a few for each batch, none for each record.
 
 // An allocator that counts can only be written with it.
 #![allow(unsafe_code)]
@@ -14,7 +14,7 @@ use std::sync::{Barrier, Mutex, PoisonError};
 
 use ringwal::{BackendKind, Commit, Log};
 
-/// The allocator of the system, which counts how often it is asked for memory, by any thread.
+/// The system's allocator, which counts the allocations of all threads.
 struct Counting;
 
 static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
@@ -22,12 +22,12 @@ static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-// SAFETY: what is asked for is handed on to the allocator of the system as it is; to count
-// allocates nothing.
+// SAFETY: every call is passed on to the system's allocator unchanged; counting
+// does not allocate.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
-        // SAFETY: the caller keeps what it has promised for the same call of this allocator.
+        // SAFETY: the caller keeps its promises for the same call of this allocator.
         unsafe { System.alloc(layout) }
     }
 
@@ -46,11 +46,11 @@ unsafe impl GlobalAlloc for Counting {
 /// The tests of this file share the counter.
 static ALONE: Mutex<()> = Mutex::new(());
 
-/// The gate of a batch, its place on the way to the disk, whom to tell, and the messages that the
+/// The latch of a batch, its entry in the pipeline, its notifications, and the messages that the
 /// std backend sends to the threads that write.
 const EACH_BATCH_MAX: u64 = 8;
 
-/// What is under way at the beginning or at the end.
+/// Allocations under way at the beginning or at the end.
 const BESIDE: u64 = 64;
 
 const RECORD: [u8; 100] = [7; 100];
@@ -58,7 +58,7 @@ const RECORDS: u64 = 1600;
 const THREADS: u64 = 8;
 const WINDOW: usize = 400;
 
-/// Counts what `load` allocates beside the batches it makes, once a first run has warmed up.
+/// Counts the allocations of `load` and its batches, after a first run to warm up.
 fn assert_none_for_a_record(name: &str, log: &Log, load: impl Fn(&Log) -> u64) {
     load(log);
     let batches = log.metrics().batches;
@@ -69,7 +69,7 @@ fn assert_none_for_a_record(name: &str, log: &Log, load: impl Fn(&Log) -> u64) {
     println!("{name}: {allocations} allocations, {batches} batches, {RECORDS} records");
 }
 
-/// One thread, or several, each waiting for its record. The threads are there before.
+/// One thread, or several, each waiting for its record. The threads exist before.
 fn blocking(log: &Log, threads: u64) -> u64 {
     let (begin, end) = (Barrier::new(1 + threads as usize), Barrier::new(1 + threads as usize));
     std::thread::scope(|scope| {

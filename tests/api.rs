@@ -1,4 +1,4 @@
-//! What the public API promises, sentence by sentence, on every backend, strategy and depth.
+//! The promises of the public API, one by one, on every backend, strategy and depth.
 
 #![allow(clippy::unwrap_used, reason = "the helpers of a test file are tests")]
 

@@ -1,6 +1,6 @@
 //! Each way of copying a log that the manual calls safe, a hundred times, beside a log that is
-//! written to, rotated, truncated and recycled: every copy opens strictly and has what was
-//! acknowledged before it was begun.
+//! appended to, rotated, truncated and recycled: every copy opens strictly and has the records
+//! acknowledged before it began.
 
 // Helpers of tests may unwrap, too; clippy.toml reaches only the tests themselves.
 #![allow(clippy::unwrap_used)]
@@ -22,12 +22,12 @@ mod ways;
 /// How often a log is copied in each way.
 const ROUNDS: usize = 100;
 const APPENDERS: u64 = 3;
-/// How many of the last records truncation leaves.
+/// How many of the last records truncation keeps.
 const KEPT: u64 = 100;
 const TIDY_EVERY: u64 = 50;
 
-/// A directory in memory where there is one: a hundred copies are a thousand syncs, and what goes
-/// on beside them is faster.
+/// A directory in memory, if there is one: a hundred copies are a thousand syncs, and the load
+/// beside them is faster.
 fn new_parent() -> tempfile::TempDir {
     tempfile::tempdir_in("/dev/shm").unwrap_or_else(|_| tempfile::tempdir().unwrap())
 }
@@ -44,7 +44,7 @@ fn beside(load: &[&(dyn Fn() + Sync)], copy: impl FnOnce()) {
             part();
         }
     };
-    /// Also when `copy` panics.
+    /// Stops the load, also if `copy` panics.
     struct Stop<'a>(&'a AtomicBool);
     impl Drop for Stop<'_> {
         fn drop(&mut self) {
@@ -60,7 +60,7 @@ fn beside(load: &[&(dyn Fn() + Sync)], copy: impl FnOnce()) {
     });
 }
 
-/// What was acknowledged: the content of each record, by its number.
+/// The acknowledged records, by their numbers.
 #[derive(Default)]
 struct Acked {
     contents: Mutex<BTreeMap<u64, Vec<u8>>>,
@@ -76,11 +76,11 @@ impl Acked {
     }
 }
 
-/// What was copied, to be compared when everything that was appended is acknowledged.
+/// The copied records, compared later, when all appends are acknowledged.
 struct Copied(BTreeMap<u64, Vec<u8>>);
 
-/// Notes a checkpoint and frees what is before it, and now and then begins another segment, each
-/// time that some records came.
+/// Notes a checkpoint, frees the records before it, and sometimes begins another segment, each
+/// time that new records came.
 fn tidy_up(log: &Log, last: &AtomicU64) {
     let seq = log.durable_seq();
     if seq.get() < last.load(Ordering::Relaxed) + TIDY_EVERY {
@@ -94,7 +94,7 @@ fn tidy_up(log: &Log, last: &AtomicU64) {
     log.truncate_before(Seq::new(seq.get().saturating_sub(KEPT).max(1))).unwrap();
 }
 
-/// Opens a copy and says what it has. It has to be whole, and to go on.
+/// Opens a copy and returns its records. It must be whole, and must take new records.
 #[track_caller]
 fn open_copy(copy: &Path, acked: Seq, before: Option<Seq>) -> Copied {
     let log = Log::builder(copy).backend(BackendKind::Std).spare_segments(0).open().unwrap();
@@ -116,7 +116,7 @@ fn open_copy(copy: &Path, acked: Seq, before: Option<Seq>) -> Copied {
     Copied(records.into_iter().map(|it| (it.seq().get(), it.into_data())).collect())
 }
 
-/// Copies a log that is busy so many times, and looks at each copy.
+/// Copies a busy log this many times, and checks each copy.
 fn copies_of_a_busy_log(backend: BackendKind, rounds: usize, back_up: impl Fn(&Log, &Path)) {
     let parent = new_parent();
     let log = builder(&parent.path().join("log"), backend).open().unwrap();
@@ -185,7 +185,7 @@ fn every_copy_of_a_busy_event_log_opens_with_what_was_acknowledged() {
         ..WalConfig::default()
     };
     let (wal, _, _) = WalHandle::open(config("events")).unwrap();
-    // An event is known by the number that it got.
+    // An event is identified by its number.
     let (made, acked) = (AtomicU64::new(0), Mutex::new(BTreeMap::new()));
     let last = AtomicU64::new(0);
     let event =
@@ -298,7 +298,7 @@ fn a_backup_replaces_nothing_and_leaves_nothing_half_done() {
         assert!(matches!(log.backup_to(&full), Err(Error::NotEmpty { .. })));
         assert!(matches!(log.backup_to(&file), Err(Error::Io { .. })));
         let inside = log.backup_to(dir.join("copy")).unwrap_err().to_string();
-        assert!(inside.contains("inside of the log"), "{inside}");
+        assert!(inside.contains("inside the log"), "{inside}");
         let nowhere = log.backup_to(parent.path().join("absent/copy")).unwrap_err();
         assert!(matches!(nowhere, Error::Io { .. }), "{nowhere}");
         let no_log = Log::builder(&full).backup_to(parent.path().join("copy"));

@@ -1,4 +1,4 @@
-//! `ringwal bench` as a process: it measures, checks what it measured, shows all of it and leaves
+//! `ringwal bench` as a process: it measures, checks the results, shows all of them and leaves
 //! nothing behind. How fast anything is, is not tested.
 
 #![cfg(feature = "cli")]
@@ -285,7 +285,7 @@ fn what_is_live_in_an_old_log_is_compared_and_bounded() {
     let (table, results) = bench(&[&TINY_AGE[..], &["--ages", "5"]].concat());
     let oldest = &results["ages"][0]["ages"][0];
     let round = &oldest["rounds"][0];
-    // What the caller keeps, and at most a few segments more.
+    // The segments that the caller keeps, and at most a few more.
     let records = |opened: &Value| opened["records"].as_u64().unwrap();
     let mut compared = 0;
     for (log, keeps) in [("old", 655), ("young", 655)] {

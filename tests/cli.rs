@@ -1,4 +1,4 @@
-//! The command as a process: what goes in comes out, and what it cannot do it says.
+//! The command as a process: records that go in come out, and every failure is reported.
 
 #![cfg(feature = "cli")]
 // Helpers of tests may unwrap, too; clippy.toml reaches only the tests themselves.

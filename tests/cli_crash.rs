@@ -1,5 +1,5 @@
 //! The command's death: killed, stopped, cut off from its reader or from its disk, it never
-//! acknowledged what is not there afterwards.
+//! acknowledged a record that is missing afterwards.
 //!
 //! Nothing here waits for time to pass: a process is ended after it printed a number of lines.
 
@@ -24,7 +24,7 @@ fn a_torn_tail_is_cut_and_reported() {
     let acked = writer.read_acks(2);
     writer.child.kill().unwrap();
     writer.child.wait().unwrap();
-    // What a write that was never acknowledged may leave behind.
+    // The leftovers of a write that was never acknowledged.
     let segment = segments(&dir).pop().unwrap();
     let mut bytes = fs::read(&segment).unwrap();
     let end = bytes.iter().rposition(|&byte| byte != 0).unwrap() / 4096 * 4096 + 4096;
@@ -78,7 +78,7 @@ fn a_killed_writer_loses_nothing_it_acknowledged() {
             }
             let seqs: Vec<u64> = recovered.keys().copied().collect();
             assert_eq!(seqs, (1..=seqs.len() as u64).collect::<Vec<_>>(), "{backend}: a hole");
-            // What was recovered without an acknowledgement stays, too.
+            // Records that were recovered without an acknowledgement stay, too.
             acked = recovered;
         }
     }
@@ -140,7 +140,7 @@ fn sigterm_sigint_and_sighup_close_the_log() {
     }
 }
 
-/// `nohup` and its like: who started it wants it to go on.
+/// Under `nohup` and the like, the user wants the command to go on.
 #[cfg(unix)]
 #[test]
 fn a_hangup_that_is_ignored_stays_ignored() {
@@ -158,7 +158,7 @@ fn a_hangup_that_is_ignored_stays_ignored() {
     assert!(writer.end().success());
 }
 
-/// A bench whose terminal is closed leaves nothing; what a killed one left is in nobody's way.
+/// A bench whose terminal is closed leaves no files; those of a killed one disturb no later run.
 #[cfg(unix)]
 #[test]
 fn a_bench_that_is_hung_up_removes_its_directory() {

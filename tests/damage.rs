@@ -1,10 +1,10 @@
 //! Damage: every kind of it, at every place of logs of several shapes.
 //!
-//! What may happen is decided by a model that was kept while the log was made, not by what recovery
-//! says: nothing acknowledged disappears in silence that something left on the disk testifies to.
+//! A model that was kept while the log was written decides which outcomes are allowed, not
+//! recovery: no acknowledged record with evidence left on the disk disappears silently.
 //!
-//! A run takes some places of each kind, by a fresh seed that it prints, and prints a table of what
-//! became of them. `RINGWAL_DAMAGE_SEED=n` repeats a run, `RINGWAL_DAMAGE_PLACES=all` takes every
+//! A run takes some places of each kind, by a fresh seed that it prints, and prints a table of
+//! the outcomes. `RINGWAL_DAMAGE_SEED=n` repeats a run, `RINGWAL_DAMAGE_PLACES=all` takes every
 //! place, another number as many per kind and shape; `scripts/damage-table.sh` does the former.
 
 #![allow(clippy::unwrap_used, reason = "the helpers of a test file are tests")]
@@ -75,8 +75,8 @@ fn job(next: &AtomicUsize, shapes: usize) -> Option<(usize, usize)> {
     (number < shapes * KINDS.len()).then(|| (number / KINDS.len(), number % KINDS.len()))
 }
 
-/// Does some damages of a kind to a shape, one at a time. Returns what became of them, and what
-/// must not have happened.
+/// Does some damages of a kind to a shape, one at a time. Returns the outcomes, and those that
+/// are not allowed.
 fn run(
     shape: &Shape,
     sister: &Shape,

@@ -1,4 +1,4 @@
-//! Programs of the crate datawal: what each of its calls does here, on both backends.
+//! Programs of the crate datawal: each of its calls behaves the same here, on both backends.
 
 #![allow(clippy::unwrap_used, reason = "tests may")]
 
@@ -47,7 +47,7 @@ fn store_in(dir: &Path, kind: BackendKind) -> DataWal {
     DataWal::open_with_backend(dir, kind).unwrap()
 }
 
-/// What a record says, without where it lies.
+/// The content of a record, without its position.
 fn said(record: &Record) -> (RecordType, &[u8], &[u8]) {
     (record.record_type, &record.key, &record.payload)
 }

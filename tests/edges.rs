@@ -1,4 +1,4 @@
-//! A log at the edges: foreign code inside of it, the end of the numbers, processes around it.
+//! A log at its edges: foreign code inside it, the end of the sequence numbers, other processes.
 
 #![allow(clippy::unwrap_used, reason = "the helpers of a test file are tests")]
 
@@ -15,12 +15,12 @@ use ringwal::wal::segment::segment_filename;
 use ringwal::wal::{SignalEvent, WalConfig, WalHandle};
 use ringwal::{BackendKind, Batch, Durability, Error, Log, Seq};
 
-/// Far more than it takes: only who waits for ever gets there.
+/// Far more than any case takes: only a thread that waits for ever reaches it.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 const BACKENDS: [BackendKind; 2] = [BackendKind::Std, BackendKind::Auto];
 
-/// Runs `case` on a thread, and fails if it does not come back.
+/// Runs `case` on a thread, and fails if it does not return.
 #[track_caller]
 fn comes_back(case: impl FnOnce() + Send + 'static) {
     let (done, ended) = channel();
@@ -38,7 +38,7 @@ fn a_callback_of_a_ticket_is_called_once_and_may_submit_but_not_wait() {
             comes_back(move || {
                 let dir = tempfile::tempdir().unwrap();
                 let log = Log::builder(dir.path()).backend(backend).open().unwrap();
-                // The first append of all goes another way, and each begins with a log at rest.
+                // The very first append takes another path, and each case begins with an idle log.
                 for round in 0..5 {
                     let (told, outcomes) = channel();
                     let inside = log.clone();
@@ -60,7 +60,7 @@ fn a_callback_of_a_ticket_is_called_once_and_may_submit_but_not_wait() {
     }
 }
 
-/// A log whose last records have the numbers up to `last`.
+/// A log whose last record has the number `last`.
 fn log_up_to(dir: &Path, last: u64) {
     let batch = encode_stand_alone([&b"one"[..], b"two"], last - 1, 0, 0).unwrap();
     std::fs::write(dir.join(segment_filename(ShardId::SINGLE, last - 1)), batch).unwrap();
@@ -135,7 +135,7 @@ fn a_state_that_cannot_be_counted_on_refuses_changes_before_they_begin() {
     }
 }
 
-/// Between its fork and its exec, a child has every open file of its parent, the lock as well.
+/// Between its fork and its exec, a child has every open file of its parent, with the lock.
 #[cfg(unix)]
 #[test]
 fn a_log_that_was_closed_opens_again_while_other_processes_are_started() {
@@ -166,7 +166,7 @@ fn a_last_segment_that_was_grown_without_being_written_opens_at_once() {
     let dir = tempfile::tempdir().unwrap();
     let log = Log::builder(dir.path()).backend(BackendKind::Std).open().unwrap();
     log.append("one").unwrap();
-    // As it is while it is open, as after a kill.
+    // A copy of the open log, as after a kill.
     let copy = tempfile::tempdir().unwrap();
     for name in ["state".to_owned(), segment_filename(ShardId::SINGLE, 1)] {
         std::fs::copy(dir.path().join(&name), copy.path().join(&name)).unwrap();
@@ -230,13 +230,13 @@ fn a_log_whose_state_was_removed_or_replaced_goes_no_further_than_its_segment() 
         }
         let state = dir.path().join("state");
         let bytes = std::fs::read(&state).unwrap();
-        // It stays for whoever has it open.
+        // The process that has it open keeps it.
         let kept = dir.path().with_extension("kept");
         std::fs::rename(&state, &kept).unwrap();
         if replaced {
             std::fs::write(&state, &bytes).unwrap();
         }
-        // What spares there are is named already, at the most.
+        // At most, spares have been renamed to segments.
         let appends = (20..120_u8).map(|n| log.append([n; 1000]));
         let error = appends.filter_map(Result::err).next().expect("it went on");
         let message = error.root_cause().to_string();
@@ -251,7 +251,7 @@ fn a_log_whose_state_was_removed_or_replaced_goes_no_further_than_its_segment() 
     }
 }
 
-/// All that can be seen of the files below a directory.
+/// All visible properties of the files below a directory.
 #[cfg(unix)]
 fn tree(dir: &Path) -> Vec<String> {
     use std::os::unix::fs::MetadataExt;
@@ -344,7 +344,7 @@ fn a_healthy_log_is_never_called_damaged_beside_its_writer() {
     });
 }
 
-/// Asks a log for what may wait, where it is woken.
+/// A waker that calls everything of a log that may wait.
 struct Asks {
     log: Log,
     answers: std::sync::mpsc::Sender<Vec<Result<(), Error>>>,
@@ -358,7 +358,7 @@ impl std::task::Wake for Asks {
             log.rotate(),
             log.truncate_after(Seq::FIRST),
             log.close(),
-            // These two wait for nothing.
+            // These two calls do not wait.
             log.try_submit("from a waker").map(drop),
             log.read(ringwal::RecordRef::new(Seq::FIRST, Seq::FIRST, HEADER_SIZE as u64, 3))
                 .map(drop),
@@ -413,13 +413,13 @@ fn a_ticket_that_is_dropped_takes_its_waker_with_it() {
         let _done = polled.as_mut().poll(&mut std::task::Context::from_waker(&waker));
         drop((polled, waker));
         kept.wait().unwrap();
-        // One that is woken this very moment goes with the batch.
+        // A waiter that is woken at this moment belongs to the batch.
         log.close().unwrap();
         assert_eq!(std::sync::Arc::strong_count(&quiet), 1);
     }
 }
 
-/// Drops the last handle of another log where it is woken, when all are there.
+/// A waker that drops the last handle of another log, once all wakers have run.
 struct DropsLast {
     other: std::sync::Mutex<Option<Log>>,
     all: std::sync::Arc<std::sync::Barrier>,
@@ -460,7 +460,7 @@ fn two_logs_may_drop_the_last_handles_of_each_other_in_their_wakers() {
             *drops[1].other.lock().unwrap() = Some(first);
             all.wait();
             for dir in &dirs {
-                // Its ring thread ends by itself; then the lock is free, and the record is there.
+                // The ring thread ends by itself; then the lock is free, and the record is durable.
                 let again = loop {
                     match Log::builder(dir.path()).backend(backend).open() {
                         Err(Error::Locked { .. }) => thread::yield_now(),
@@ -535,7 +535,7 @@ fn a_reader_without_the_lock_is_told_what_the_writer_truncated() {
             let mut fresh = Log::builder(dir.path()).read_only().unwrap();
             let first = reader.next().unwrap().unwrap().record_ref();
             log.truncate_before(Seq::new(21)).unwrap();
-            // What was recycled is filled with others.
+            // Recycled files are filled with other records.
             for n in 0..30_u8 {
                 log.append([200 - n; 100]).unwrap();
                 if n % 5 == 0 {

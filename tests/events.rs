@@ -1,4 +1,4 @@
-//! What the event log promises, sentence by sentence, on every backend, strategy and depth.
+//! The promises of the event log, one by one, on every backend, strategy and depth.
 
 #![allow(clippy::unwrap_used, reason = "the helpers of a test file are tests")]
 
@@ -61,8 +61,8 @@ pub(crate) fn open(variant: Variant, dir: &Path) -> (WalHandle, Vec<SignalEvent>
     builder(variant, config(dir)).open().unwrap()
 }
 
-/// Copies the log as a crash would leave it: what the files have while it is open. A copy takes
-/// time, so it goes from the end of a file to its beginning: what is written meanwhile may be
+/// Copies the log as a crash would leave it: the files while it is open. A copy takes
+/// time, so it goes from the end of a file to its beginning: records written meanwhile may be
 /// missing at the end, but not before something that is there. `state` comes first.
 pub(crate) fn copy_log(from: &Path, to: &Path) {
     let (from, to) = (from.join("wal"), to.join("wal"));
@@ -331,7 +331,7 @@ fn shards_in_one_directory_do_not_see_each_other() {
 fn a_log_of_other_records_is_named_with_the_first_that_is_no_event() {
     let dir = tempfile::tempdir().unwrap();
     let log_dir = dir.path().join("wal");
-    // What says nothing of its kind is taken as what it is opened as.
+    // A log without a kind takes the kind that it is opened as.
     let log = Log::builder(&log_dir).kind(None).open().unwrap();
     log.append([0; 21]).unwrap();
     log.append("hello").unwrap();

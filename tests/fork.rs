@@ -1,6 +1,6 @@
-//! A process that forks: its child has the log, but not its threads, and must leave it alone.
+//! A process that forks: its child has the log, but not its threads, and must not use it.
 //!
-//! One test in a program of its own: what a fork copies should be as little as can be.
+//! One test in a program of its own, so that the fork copies as little as possible.
 
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, reason = "the helpers of a test file are tests")]
@@ -16,10 +16,10 @@ use ringwal::kv::DataWal;
 use ringwal::wal::{SignalEvent, WalConfig, WalHandle};
 use ringwal::{BackendKind, Error, Log};
 
-/// Far more than it takes: only a child that hangs gets there.
+/// Far more than any case takes: only a child that hangs reaches it.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Runs `child` in a child process, where it returns what held. It must come back.
+/// Runs `child` in a child process, where it returns whether all checks passed. It must return.
 #[track_caller]
 fn in_a_child(child: impl FnOnce() -> bool) {
     // SAFETY: the child runs no code of the test runner, and ends itself below. Allocating in it
@@ -29,7 +29,7 @@ fn in_a_child(child: impl FnOnce() -> bool) {
     assert!(pid >= 0);
     if pid == 0 {
         let held = std::panic::catch_unwind(std::panic::AssertUnwindSafe(child)).unwrap_or(false);
-        // SAFETY: it ends this process at once; nothing of the parent's is run.
+        // SAFETY: it ends this process at once, and runs no code of the parent.
         unsafe { libc::_exit(if held { 0 } else { 1 }) };
     }
     let (start, mut status) = (Instant::now(), 0);
@@ -80,7 +80,7 @@ fn a_child_leaves_a_log_alone(dir: &Path, backend: BackendKind) {
     let mut last = Some(Log::builder(dir).backend(backend).open().unwrap());
     in_a_child(|| {
         drop(last.take());
-        // What the child opens itself is its own; the parent still has the lock of this one.
+        // A log that the child opens is its own; the parent still has the lock of this one.
         matches!(Log::builder(dir).backend(backend).open(), Err(Error::Locked { .. }))
     });
     let log = last.unwrap();
@@ -94,7 +94,7 @@ fn a_child_leaves_events_and_keys_alone(dir: &Path) {
     let config = WalConfig { dir: dir.join("events"), ..WalConfig::default() };
     let (wal, _, _) = WalHandle::open(config).unwrap();
     assert_eq!(wal.append(event).unwrap(), 1);
-    // It has a thread of its own, which a child has not.
+    // The log has a thread, which the child does not have.
     let store = DataWal::builder(dir.join("store")).compact_above_percent(Some(50)).open().unwrap();
     store.put("apple", "green").unwrap();
     let (mut wal, mut store) = (Some(wal), Some(store));
@@ -124,9 +124,9 @@ fn a_child_leaves_events_and_keys_alone(dir: &Path) {
     wal.shutdown().unwrap();
 }
 
-/// A ticket that is still waited for when the process forks.
+/// A thread still waits for a ticket when the process forks.
 fn a_child_is_told_of_a_ticket_that_is_under_way(dir: &Path, backend: BackendKind) {
-    // Nobody sends the batch off before it has waited for others.
+    // No thread submits the batch before its delay for others ends.
     let delay = Duration::from_secs(1);
     let log = Log::builder(dir).backend(backend).batch_delay(delay).open().unwrap();
     let done = log.submit("done").unwrap();
@@ -143,7 +143,7 @@ fn a_child_is_told_of_a_ticket_that_is_under_way(dir: &Path, backend: BackendKin
         let (mut commit, mut ready) = taken.take().unwrap();
         let mut context = Context::from_waker(Waker::noop());
         let polled = Pin::new(&mut commit).poll(&mut context);
-        // Only a machine that took a second until here is too late for the rest.
+        // Only a machine that needed a second to get here is too late for the rest.
         let told = commit.is_done()
             || is_forked(commit.wait())
                 && is_forked(commit.wait_timeout(Duration::from_millis(1)))
@@ -160,8 +160,8 @@ fn a_child_is_told_of_a_ticket_that_is_under_way(dir: &Path, backend: BackendKin
     log.close().unwrap();
 }
 
-/// With the crate datawal a child may use what it inherits, beside its parent, and both write to
-/// one file. Here what it inherits says that it is the parent's, and what it opens works.
+/// With the crate datawal, a child may use an inherited log beside its parent, and both write to
+/// one file. Here an inherited log refuses to work in the child; one that it opens itself works.
 #[cfg(feature = "datawal")]
 fn a_child_opens_records_of_its_own(dir: &Path) {
     use ringwal::datawal::{DataWal, RecordLog};
@@ -192,7 +192,7 @@ fn a_child_opens_records_of_its_own(dir: &Path) {
             && is_forked(store.delete(b"k"))
             && !store.log().is_poisoned()
             && store.keys() == [b"k"];
-        // It takes nothing from the parent when it goes.
+        // When the child ends, the parent's log stays intact.
         drop(store);
         refused && lives(&dir.join("child")).unwrap_or_default()
     });
@@ -201,7 +201,7 @@ fn a_child_opens_records_of_its_own(dir: &Path) {
     store.fsync().unwrap();
     assert_eq!(store.len(), 2);
     drop(store);
-    // What the parent has closed a child goes on with, whatever it has inherited.
+    // A child can open a log that the parent has closed, despite the handle it inherited.
     in_a_child(|| {
         let mut store = DataWal::open(&dir.join("parent")).ok();
         store.as_mut().is_some_and(|store| store.len() == 2 && store.put(b"k", b"new").is_ok())

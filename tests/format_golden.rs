@@ -1,4 +1,4 @@
-//! Frozen bytes: what this version writes, and how it classifies what was ever written.
+//! Frozen bytes: those that this version writes, and how it classifies those of every version.
 //!
 //! The files in `tests/corpus` are committed. A change that makes one of these tests fail breaks
 //! logs that exist. `scripts/regenerate-corpus.sh` writes files that are missing or, after a

@@ -1,4 +1,4 @@
-//! The fuzz targets with the stable compiler: their seeds, what was found once, and some seconds
+//! The fuzz targets with the stable compiler: their seeds, earlier findings, and some seconds
 //! of mutations.
 //!
 //! `RINGWAL_FUZZ_CASES=n` does more mutations of each target. With `RINGWAL_FUZZ_SEEDS=dir` the
@@ -39,7 +39,7 @@ enum Mutation {
     Insert(Index, Vec<u8>),
     Remove(Index, usize),
     Truncate(Index),
-    /// Bytes of another seed, over what is there.
+    /// Overwrite bytes with those of another seed.
     Splice(Index, Index, usize),
 }
 
@@ -94,7 +94,7 @@ fn overwrite(input: &mut [u8], at: &Index, bytes: &[u8]) {
     input[at..at + room].copy_from_slice(&bytes[..room]);
 }
 
-/// Runs seeds, what was kept, and mutations. A failure is shrunk to the least mutation.
+/// Runs seeds, earlier findings, and mutations. A failure is shrunk to the smallest mutation.
 fn assert_holds(name: &str) {
     let (name, target) = target(name);
     let seeds = seeds(name);
@@ -161,7 +161,7 @@ fn the_targets_of_the_fuzzer_are_these() {
     };
     let mut found: Vec<_> =
         entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
-    // What a log is made of is mutated by the fuzzer alone.
+    // Only the fuzzer mutates the files of a log.
     let names = TARGETS.iter().map(|(name, _)| *name).chain(["logs"]);
     let mut expected: Vec<_> = names.map(|name| format!("{name}.rs")).collect();
     found.sort();

@@ -1,9 +1,9 @@
 //! Writers that are killed at any moment, one after the other, in one directory that lives through
-//! all of them: nothing acknowledged is lost, nothing is made up, and the log goes on.
+//! all of them: no acknowledged record is lost, none is invented, and the log takes new ones.
 //!
 //! A writer is this program again, running the one ignored test. It is killed at a random moment,
 //! or right before or inside the n-th system call of an operation (`kill/points.rs`). After each
-//! death the directory is read without changing it and compared with what the writer had told;
+//! death the directory is read without changing it, and compared with the writer's lines;
 //! the next writer's opening has to show the same.
 //!
 //! `RINGWAL_KILL_CYCLES=n` runs more cycles, `RINGWAL_KILL_SEED=n` others.
@@ -43,13 +43,13 @@ const STEPS_MAX: u64 = 25;
 /// How a writer ends.
 #[derive(Clone, Debug)]
 enum End {
-    /// After so many lines and a moment, by a signal of this process.
+    /// After this many lines and a short time, by a signal from this process.
     Moment { lines: u64, more: Duration },
-    /// At a point of an operation, by a signal of its own.
+    /// At a point of an operation, by a signal to itself.
     Point { operation: &'static str, point: Point },
 }
 
-/// One writer process, as its command line says it.
+/// One writer process, as its command line describes it.
 #[derive(Clone, Debug)]
 struct Plan {
     life: Life,
@@ -102,7 +102,7 @@ impl Plan {
     }
 }
 
-/// Tells on standard error, each line in one write; standard output belongs to the test harness.
+/// Prints to standard error, each line in one write; standard output belongs to the test harness.
 struct Teller {
     operation: Option<&'static str>,
 }
@@ -126,7 +126,7 @@ impl Witness for Teller {
 }
 
 fn tell(line: &str) {
-    // Nobody reads any more: then it will be killed.
+    // The parent no longer reads, and will kill this process.
     let _ = std::io::stderr().write_all(format!("{line}\n").as_bytes());
 }
 
@@ -142,18 +142,18 @@ fn a_writer() {
     if let End::Point { operation: name, point } = plan.end {
         match points::watch(point, move |call| tell(&format!("kill {name} {call}"))) {
             Ok(()) => operation = Some(name),
-            // Then it ends when it has nothing more to do.
+            // In this case the writer ends when it has no more to do.
             Err(error) => tell(&format!("unwatched {error}")),
         }
     }
     live(&plan.life, &Teller { operation });
-    // It ends by SIGKILL, whatever happens.
+    // The writer always ends by SIGKILL.
     loop {
         std::thread::park();
     }
 }
 
-/// Runs a writer to its death and hears it.
+/// Runs a writer until its death, and reads its lines.
 fn run(plan: &Plan, seed: u64, model: &mut Model, deaths: &mut Deaths) -> Result<(), String> {
     let mut child = plan.start(seed);
     let mut reader = BufReader::new(child.stderr.take().unwrap());
@@ -177,7 +177,7 @@ fn run(plan: &Plan, seed: u64, model: &mut Model, deaths: &mut Deaths) -> Result
             deaths.note("moment", "any");
         }
         line.clear();
-        // A line without its end was not told.
+        // A line without its end does not count.
         if reader.read_until(b'\n', &mut line).unwrap() == 0 || line.pop() != Some(b'\n') {
             break;
         }

@@ -1,4 +1,4 @@
-//! A log says in `state` what it is, and nobody opens it as something else.
+//! A log names its kind in `state`, and opening it as another kind fails.
 
 #![allow(clippy::unwrap_used, reason = "tests may")]
 
@@ -75,7 +75,7 @@ fn a_log_is_opened_as_what_it_began_as_and_else_refused_and_not_changed() {
         assert_eq!(Log::builder(&log_dir).verify().unwrap().kind, Some(began));
         read(began, &log_dir).unwrap();
         open(began, dir.path()).unwrap();
-        // Who repairs and appends nothing does not need to know.
+        // A tool that repairs and appends nothing need not know the kind.
         let repaired = Log::builder(&log_dir).kind(None).open().unwrap();
         assert_eq!(repaired.recovery().kind, Some(began));
     }
@@ -97,7 +97,7 @@ fn a_log_that_says_nothing_is_adopted_by_who_opens_it_first() {
                 assert_eq!(log.recovery().kind, None);
             }
             assert_eq!(Log::builder(&log_dir).verify().unwrap().kind, None);
-            // Who only reads adopts nothing.
+            // Opening to read only adopts no kind.
             read(Kind::Events, &log_dir).unwrap();
             open(kind, dir.path()).unwrap();
             let found = Log::builder(&log_dir).verify().unwrap();

@@ -1,4 +1,4 @@
-//! What the key-value log promises to who uses it, on both backends.
+//! The promises of the key-value log to its users, on both backends.
 
 #![allow(clippy::unwrap_used, reason = "tests may")]
 
@@ -253,7 +253,7 @@ fn a_put_is_written_by_default_and_synced_when_asked() {
         assert!(store.metrics().synced_batches > 0);
         store.put("b", "3").unwrap();
         store.fsync().unwrap();
-        // What the operating system has is there for the next process, which is what `Written` is.
+        // `Written`: records that the operating system has are there for the next process.
         store.put("c", "4").unwrap();
         let seen = DataReader::open(path).unwrap();
         assert_eq!(seen.get("c").unwrap().unwrap(), b"4");

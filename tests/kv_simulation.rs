@@ -23,7 +23,7 @@ mod full_disk;
 mod rng;
 
 type Map = BTreeMap<Vec<u8>, Vec<u8>>;
-/// What one call does to some keys, all or nothing.
+/// The changes of one call to some keys, all or none.
 type Change = Vec<(Vec<u8>, Option<Vec<u8>>)>;
 
 fn open(disk: &SimDisk) -> ringwal::Result<DataWal> {
@@ -114,7 +114,7 @@ fn compaction_that_is_cut_off_at_any_call_leaves_the_same_store() {
         let done = store.compact().unwrap();
         assert!(done.freed_segments > 2 && done.copied.records > 0, "{done:?}");
         for at in 0..disk.calls() - before {
-            // What fails for good has no effect, so to die then is to be killed at that call.
+            // An operation that fails for good has no effect, so dying then is a kill at that call.
             cut_off(seed, at, blow, false);
             cuts += 1;
             if blow.1 {
@@ -150,18 +150,18 @@ fn cut_off(seed: u64, at: u64, (fault, for_good): (SimFault, bool), is_killed: b
     assert_eq!(contents(&open(&disk).unwrap()), expected, "{told}: after compacting again");
 }
 
-/// A store and what it may hold.
+/// A store and its possible contents.
 struct World {
     rng: Rng,
     disk: SimDisk,
-    /// What opening showed, which is durable.
+    /// The content that opening showed, which is durable.
     base: Map,
-    /// What was asked for since then, in order.
+    /// The changes since then, in order.
     changes: Vec<Change>,
     /// How many of them were acknowledged, and how many survive a power cut.
     written: usize,
     synced: usize,
-    /// Something was asked to fail, so that what was asked for may have happened or not.
+    /// Whether a fault was injected, so that a change may have happened or not.
     failed: bool,
     killed: bool,
     crashes: u64,
@@ -188,7 +188,7 @@ impl World {
         map
     }
 
-    /// Some lives, each with an end of its own.
+    /// Opens, uses and ends a store several times.
     fn run(&mut self) {
         for _ in 0..self.rng.between(2, 6) {
             let Some(store) = self.open() else { continue };
@@ -220,7 +220,7 @@ impl World {
             if let Err(error) = open(&self.disk) {
                 assert!(self.disk.is_off(), "{error}");
             }
-            // An opening syncs before it shows, so also what a kill left may be lost here.
+            // Opening syncs before it shows records, so those of a killed process may be lost here.
             self.killed = false;
             self.disk = self.disk.crash();
             self.crashes += 1;
@@ -317,7 +317,7 @@ fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
 }
 
-/// Whatever the store says of its keys.
+/// Everything that the store shows of its keys.
 fn answers(store: &DataWal) -> Vec<(&'static str, Option<Error>)> {
     let dir = tempfile::tempdir().unwrap();
     vec![
@@ -360,7 +360,7 @@ fn a_store_that_has_failed_or_is_closed_answers_nothing_from_its_index() {
 
 #[test]
 fn a_synced_delete_that_finds_nothing_makes_the_delete_before_it_durable() {
-    // What is not synced is lost on some of these disks.
+    // Records that are not synced are lost on some of these disks.
     for seed in 0..50 {
         let disk = SimDisk::new(seed);
         let store = open(&disk).unwrap();

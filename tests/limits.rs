@@ -1,6 +1,6 @@
-//! What the operating system takes away: room, descriptors, names, the whole disk. Each time the
-//! error names the path, the operation and the cause, nothing acknowledged is lost, and the log
-//! goes on as soon as it can: at once, or when it is opened again.
+//! Limits of the operating system: space, descriptors, names, a lost disk. Each time the
+//! error names the path, the operation and the cause, no acknowledged record is lost, and the log
+//! continues as soon as possible: at once, or when it is opened again.
 //!
 //! Each case runs in a process of its own, which is this program again with the one ignored test:
 //! a limit would hit the other tests as well. Disks need root and a mount namespace.
@@ -125,13 +125,13 @@ fn a_limited_process() {
     assert!(dir.parent().unwrap().exists());
 }
 
-// What the cases are made of.
+// Parts of the cases.
 
 fn builder(dir: &Path, backend: BackendKind) -> Builder {
     Log::builder(dir).backend(backend).segment_bytes(SEGMENT_BYTES).spare_segments(1)
 }
 
-/// A record that no other number has.
+/// A record with content that depends on its number.
 fn record(seq: u64) -> Vec<u8> {
     seq.to_le_bytes().into_iter().cycle().take(RECORD_BYTES).collect()
 }
@@ -148,7 +148,7 @@ fn append_until_refused(log: &Log) -> Error {
     panic!("nothing was refused");
 }
 
-/// Appends so many records.
+/// Appends this many records.
 fn append(log: &Log, count: u64) {
     for _ in 0..count {
         log.append(record(log.appended_seq().get() + 1)).unwrap();
@@ -166,7 +166,7 @@ fn assert_names(error: &Error, path: &Path, cause: &str) {
     assert!(message.contains(cause), "no {cause:?}: {message}");
 }
 
-/// Asserts that the log is there up to `acked` at least, and goes on.
+/// Asserts that the log has the records up to `acked` at least, and takes new ones.
 #[track_caller]
 fn assert_goes_on(dir: &Path, backend: BackendKind, acked: Seq) {
     let log = builder(dir, backend).open().unwrap();
@@ -186,7 +186,7 @@ fn assert_content(log: &Log, acked: Seq) {
     }
 }
 
-/// Asserts that every later call says the same, and that the log can still be closed.
+/// Asserts that every later call fails in the same way, and that the log can still be closed.
 #[track_caller]
 fn assert_failed_for_good(log: &Log, cause: &str) {
     for error in [log.append("more").unwrap_err(), log.rotate().unwrap_err()] {
@@ -196,7 +196,7 @@ fn assert_failed_for_good(log: &Log, cause: &str) {
     log.close().unwrap_err();
 }
 
-// Room.
+// Space.
 
 #[test]
 fn a_write_that_is_cut_short_ends_the_log_and_loses_nothing() {
@@ -207,7 +207,7 @@ fn short_write(dir: &Path, backend: BackendKind) {
     ignore_file_size_signal();
     let log = builder(dir, backend).preallocate(Some(Blocks::AsTheyCome)).open().unwrap();
     append(&log, 3);
-    // Inside of the sixth batch, which is three blocks long.
+    // Inside the sixth batch, which is three blocks long.
     Limit::FileBytes.set(Some(16 * 4096));
     let error = append_until_refused(&log);
     Limit::FileBytes.set(None);
@@ -253,7 +253,7 @@ fn no_room_for_a_note(dir: &Path, backend: BackendKind) {
     let pause = Some(Duration::from_millis(10));
     let log = builder(dir, backend).segment_bytes(32 << 10).note_after(pause).open().unwrap();
     append(&log, 1);
-    // One of the two slots of `state` lies beyond it, and no segment does.
+    // One of the two slots of `state` lies beyond the limit, and no segment does.
     Limit::FileBytes.set(Some(48 << 10));
     let start = Instant::now();
     let until = |what: &dyn Fn() -> bool| {
@@ -298,7 +298,7 @@ fn directory_removed(dir: &Path, backend: BackendKind) {
     assert_goes_on(dir, backend, Seq::NONE);
 }
 
-/// Removes a directory into which files are still made.
+/// Removes a directory in which files are still being created.
 fn remove_dir(dir: &Path) {
     while let Err(error) = fs::remove_dir_all(dir) {
         assert_eq!(error.kind(), std::io::ErrorKind::DirectoryNotEmpty, "{error}");
@@ -347,7 +347,7 @@ fn sealed_segment_removed(dir: &Path, backend: BackendKind) {
     fs::rename(&gone, &away).unwrap();
     let error = log.reader().unwrap().find_map(Result::err).expect("an error");
     assert_names(&error, &gone, "No such file or directory");
-    // Who only appends is not hindered.
+    // Appends are not affected.
     append(&log, 5);
     log.close().unwrap();
     drop(log);
@@ -527,7 +527,7 @@ fn disk_gone(dir: &Path, backend: BackendKind) {
     assert_names(&error, dir, "Input/output error");
     assert_failed_for_good(&log, "Input/output error");
     drop(log);
-    // What was acknowledged before is on the device.
+    // Records acknowledged before are on the device.
     let disk = dir.parent().unwrap();
     let image = disk.with_file_name("image");
     remount(disk, &image);

@@ -21,7 +21,7 @@ fn rows() -> Vec<Vec<String>> {
     rows[2..].to_vec()
 }
 
-/// What stands between backticks.
+/// The text between backticks.
 fn quoted(text: &str) -> Vec<String> {
     text.split('`').skip(1).step_by(2).map(str::to_owned).collect()
 }

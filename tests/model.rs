@@ -40,7 +40,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// What the log should hold.
+/// The expected content of the log.
 struct Model {
     first_seq: u64,
     records: Vec<Vec<u8>>,

@@ -10,7 +10,7 @@ use ringwal::{Durability, Error, Log, Seq, Witness};
 
 mod common;
 
-/// Far more than it takes: only who waits for ever gets there.
+/// Far more than any case takes: only a thread that waits for ever reaches it.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 fn until(done: impl Fn() -> bool) {

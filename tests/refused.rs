@@ -1,5 +1,5 @@
-//! A kernel that refuses io_uring, at each of its three system calls: what `auto` does then, and
-//! what `uring` says.
+//! A kernel that refuses io_uring, at each of its three system calls: the behaviour of `auto` and
+//! the error of `uring`.
 //!
 //! The refusal is real: the command runs under a seccomp filter, as in a container that forbids
 //! io_uring.
@@ -20,7 +20,7 @@ use std::process::{Command, Output, Stdio};
 
 use command::{new_dir, run, stderr};
 
-/// A system call, what the kernel answers, and how a message may name that.
+/// A system call, the kernel's answer, and the names of that error in a message.
 struct Refusal {
     call: libc::c_long,
     errno: i32,
@@ -100,7 +100,7 @@ fn refuse(call: libc::c_long, errno: i32) -> io::Result<()> {
     const RETURN: u16 = (libc::BPF_RET | libc::BPF_K) as u16;
     let step = |code, jt, jf, k| libc::sock_filter { code, jt, jf, k };
     let mut steps = [
-        // The system call's number is the first field of what a filter is given.
+        // The system call's number is the first field of the filter's input.
         step(LOAD, 0, 0, 0),
         step(JUMP_IF_EQUAL, 0, 1, call as u32),
         step(RETURN, 0, 0, libc::SECCOMP_RET_ERRNO | errno as u32),
@@ -139,7 +139,7 @@ fn contents(dir: &Path) -> Vec<(String, Vec<u8>)> {
             let name = entry.file_name().to_string_lossy().into_owned();
             (name, fs::read(entry.path()).unwrap())
         })
-        // Who locked a log last is not part of it.
+        // The process that last locked the log does not matter.
         .filter(|(name, _)| name != "lock")
         .collect();
     files.sort();

@@ -11,7 +11,7 @@ mod common;
 /// From the first slot of a `state` file to the second, in bytes; see `ringwal::format::State`.
 const SLOT_DISTANCE: usize = 64 << 10;
 
-/// A log of three segments, with what is in it.
+/// A log of three segments, with its records.
 fn make(dir: &std::path::Path) -> Vec<Vec<u8>> {
     let log = Log::builder(dir).recycle_segments(0).open().unwrap();
     for n in 0..30_u8 {
@@ -284,7 +284,7 @@ fn a_record_by_its_place_gives_its_bytes_without_the_rest() {
 fn opening_and_reading_take_each_byte_of_a_segment_once_each() {
     use ringwal::SimDisk;
 
-    // With batches that are a part of what is read at once, most of it, and several times that.
+    // With batches of a part of a read window, of most of it, and of several windows.
     for (bytes, batches) in [(30_000_usize, 100_u8), (700_000, 12), (3_500_000, 3)] {
         let builder = || Log::builder("sim").batch_bytes(4 << 20).segment_bytes(6 << 20);
         let disk = SimDisk::new(1);

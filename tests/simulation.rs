@@ -1,7 +1,7 @@
-//! Random lives of a log and of an event log on a simulated disk, with power cuts at any moment,
+//! Random runs of a log and of an event log on a simulated disk, with power cuts at any moment,
 //! against a model; and every fault at every call.
 //!
-//! `RINGWAL_SIM_SEED=n` replays one seed, with `RINGWAL_SIM_STEPS` only some steps of its life.
+//! `RINGWAL_SIM_SEED=n` replays one seed, with `RINGWAL_SIM_STEPS` only some of its steps.
 //! `RINGWAL_SIM_SECONDS=n` runs fresh seeds for longer.
 
 // Helpers of tests may unwrap, too; clippy.toml reaches only the tests themselves.
@@ -46,19 +46,19 @@ mod rng;
 #[path = "simulation/world.rs"]
 mod world;
 
-/// Seeds that find what was found once, if it comes back: a torn write of `state` completed by a
+/// Seeds that find three old bugs if they come back: a torn write of `state` completed by a
 /// later one; a truncated segment that is shown again; a close that hangs after the queue failed.
-/// They become other lives when the test chooses in another way; `found` keeps the same for good.
+/// They become other runs when the test draws differently; `found` keeps the exact cases.
 const KEPT: [u64; 8] = [1619, 200770, 75, 100093, 200619, 2, 100029, 200046];
 
-/// How a life failed, what happened in it, and which steps it took.
+/// How a run failed, its events, and the steps it took.
 struct Failure {
     broken: String,
     story: Vec<String>,
     taken: BTreeSet<u64>,
 }
 
-/// Lives the life of a seed, or those steps of it.
+/// Runs a seed, or only the given steps of it.
 type Live = fn(seed: u64, steps: Steps, tell: bool) -> Result<Figures, Failure>;
 
 fn live_log(seed: u64, steps: Steps, tell: bool) -> Result<Figures, Failure> {
@@ -81,7 +81,7 @@ fn live_events(seed: u64, steps: Steps, tell: bool) -> Result<Figures, Failure> 
     outcome.map(|()| events.figures).map_err(|broken| Failure { broken, story, taken })
 }
 
-/// Makes of a panic what it said.
+/// The message of a panic.
 fn survive<T>(run: impl FnOnce() -> Result<T, Broken>) -> Result<T, Broken> {
     catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().cloned();
@@ -91,14 +91,14 @@ fn survive<T>(run: impl FnOnce() -> Result<T, Broken>) -> Result<T, Broken> {
 }
 
 thread_local! {
-    /// Panics of this thread are not told.
+/// Whether panics of this thread are not printed.
     static IS_QUIET: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Fails with the shortest life of the seed that this finds and that still breaks a promise.
+/// Fails with the shortest run of the seed it can find that still breaks a promise.
 fn report(live: Live, seed: u64, failure: Failure) -> ! {
     const PATIENCE: Duration = Duration::from_secs(20);
-    // A life that panics would say so each time that it is tried.
+    // Otherwise a run that panics would print the panic at each attempt.
     static HOOK: Once = Once::new();
     HOOK.call_once(|| {
         let usual = std::panic::take_hook();
@@ -125,7 +125,7 @@ fn report(live: Live, seed: u64, failure: Failure) -> ! {
     );
 }
 
-/// Lives the seed that is asked for, or fresh ones for a while.
+/// Runs the seed from the environment, or fresh ones for a while.
 fn assert_lives_break_no_promise(live: Live) {
     if let Some(seed) = number("RINGWAL_SIM_SEED") {
         let steps = std::env::var("RINGWAL_SIM_STEPS").map(|steps| steps.parse().unwrap());
@@ -162,7 +162,7 @@ fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|value| value.parse().unwrap())
 }
 
-/// Lets everything fail at every call of every scenario, once and for good.
+/// Makes every call of every scenario fail, once and for good.
 #[track_caller]
 fn assert_faults_are_told(seed: u64) {
     let (mut runs, mut struck) = (0u64, 0u64);

@@ -21,7 +21,7 @@ const COLUMNS: &str = "elapsed_s,resident_kib,descriptors,segments,live_keys,put
                        rotations,compactions,written_bytes,put_p50_us,put_p99_us,fsync_p50_us,\
                        fsync_p99_us,gets,restarts,kills";
 
-/// A soak in a directory of its own, and what it has there.
+/// A soak in a directory of its own, and its files there.
 struct Soak {
     dir: TempDir,
 }
@@ -49,7 +49,7 @@ impl Soak {
         self.command(args).output().unwrap()
     }
 
-    /// Runs it, clean; gives what it printed.
+    /// Runs it; it must end clean. Returns its output.
     #[track_caller]
     fn run_clean(&self, args: &[&str]) -> String {
         let output = self.run(args);
@@ -96,7 +96,7 @@ impl Soak {
     }
 }
 
-/// What a run prints of its operations.
+/// The counts of operations that a run prints.
 #[track_caller]
 fn operations(said: &str) -> &str {
     said.lines().find(|line| line.starts_with("operations: ")).unwrap()
@@ -273,7 +273,7 @@ fn what_keeps_a_run_from_beginning_is_named_with_exit_code_2() {
 
 #[cfg(target_os = "linux")]
 mod meddling {
-    //! What happens to a run, or to its store, from outside.
+    //! A run and its store, disturbed from outside.
 
     use super::*;
 

@@ -26,14 +26,14 @@ use sink::{Done, Sink, run_into};
 const RECORDS: usize = 3000;
 const RECORD_BYTES: usize = 100;
 
-/// What a command does when all that it writes comes out.
+/// The outcome of a command if all of its output arrives.
 struct Case {
     args: &'static [&'static str],
     code: i32,
-    /// What is in its standard output, and in its standard error; nothing is when it is empty.
+    /// A text in its standard output, and one in its standard error; empty for no output.
     out: &'static str,
     err: &'static str,
-    /// Who wants to know is gone: that is a failure.
+    /// Whether it is a failure if the reader of the output is gone.
     needs_reader: bool,
 }
 

@@ -1,4 +1,4 @@
-//! The house rules, as tests: layering, sizes, comments, and what must not be in the source.
+//! The house rules, as tests: layering, sizes, comments, and constructs banned from the source.
 //!
 //! Each rule is a function from source text to complaints. Each is also run on a sample that
 //! breaks it, so that a rule that cannot fail is noticed.
@@ -47,7 +47,7 @@ const LAYERS: [&[&str]; 6] = [
 const FACADE_LAYER: usize = 5;
 const FACADE_MAY_USE: [&str; 7] =
     ["clock", "error", "format", "mutation", "replication", "sync", "wakers"];
-/// Which facade may use what else.
+/// Exceptions: a facade, and another module that it may use.
 const FACADE_EXCEPTIONS: [(&str, &str); 2] = [
     // It hands on the names of segments, which are not the engine's to export.
     ("src/wal/segment.rs", "segment"),
@@ -57,7 +57,7 @@ const FACADE_EXCEPTIONS: [(&str, &str); 2] = [
 
 /// Where `unsafe` may be, and nowhere else.
 const UNSAFE_ISLANDS: [&str; 10] = [
-    // The command sees the public API alone, so it cannot use what `src/sys.rs` has.
+    // The command sees only the public API, so it cannot use `src/sys.rs`.
     "src/bin/ringwal/util/system.rs",
     "src/buf.rs",
     "src/io/uring/",
@@ -155,7 +155,7 @@ fn layer(module: &str) -> Option<usize> {
     LAYERS.iter().position(|modules| modules.contains(&module))
 }
 
-/// What `lib.rs` re-exports, and from which module.
+/// The names that `lib.rs` re-exports, and their modules.
 fn root_exports(text: &str) -> BTreeMap<String, String> {
     let mut exports = BTreeMap::new();
     let code = blank(text);
@@ -280,7 +280,7 @@ fn function_lines(source: &Source) -> Vec<String> {
     .collect()
 }
 
-// What must not be there, and what must.
+// Banned and required constructs.
 
 #[test]
 fn shipped_code_gives_a_reason_where_it_may_panic() {
@@ -332,7 +332,7 @@ fn the_command_uses_its_streams_through_one_module() {
     assert_eq!(count("src/bin/ringwal/a.rs", tested), 0);
 }
 
-/// What panics, gives up or ends the process where a stream fails, in the command.
+/// Calls that panic, give up or end the process if a stream of the command fails.
 fn streams(source: &Source) -> Vec<String> {
     const MODULE: &str = "src/bin/ringwal/output/stream.rs";
     const PRINTS: [&str; 7] =
@@ -424,7 +424,7 @@ fn every_file_says_what_it_is() {
 
 fn module_docs(source: &Source) -> Vec<String> {
     if source.is_test && source.path.starts_with("src/") {
-        // It is named for what it tests, which says the rest.
+        // The name of the case says what it tests.
         return Vec::new();
     }
     let mut lines = source.text.lines();
@@ -467,7 +467,7 @@ fn can_fail(body: &str, asserting: &BTreeSet<String>) -> bool {
 
 /// The names of all functions that assert, by themselves or through others.
 fn asserting_functions(sources: &[Source]) -> BTreeSet<String> {
-    // Only what tests call: a library function of the same name as a helper proves nothing.
+    // Only calls in tests count: a library function with the name of a helper proves nothing.
     let bodies: Vec<_> = sources
         .iter()
         .filter(|source| source.is_test || source.code.contains("#[cfg(test)]"))

@@ -1,5 +1,5 @@
-//! What the command makes of a verdict: damage is told by everything that meets it, what is no log
-//! is never called clean, and nothing is acknowledged that was not written.
+//! The command's answer to each verdict: every subcommand that meets damage reports it, a foreign
+//! directory is never called clean, and no record is acknowledged that was not written.
 
 #![cfg(feature = "cli")]
 // Helpers of tests may unwrap, too; clippy.toml reaches only the tests themselves.
@@ -44,7 +44,7 @@ fn a_dump_of_a_damaged_log_prints_what_is_before_the_damage_and_tells_it() {
     for format in ["raw", "jsonl", "digest"] {
         assert_told(&run(&["dump", "--format", format], &dir), before);
     }
-    // Also where nobody asked as far as that, or behind it.
+    // Also if the requested range ends before the damage, or begins behind it.
     for (limit, shown) in [("0", 0), ("1", 1), ("31", before), ("64", before)] {
         assert_told(&run(&["dump", "--limit", limit], &dir), shown);
     }
@@ -93,7 +93,7 @@ fn an_append_that_tolerates_damage_tells_what_it_cut_off() {
     let appended = run_with(&args, &dir, b"three\n");
     assert_exit(&appended, 0);
     assert!(stderr(&appended).contains("lost:     records 2 to 2"), "{}", stderr(&appended));
-    // What is cut off is cut off once, and told until it is acknowledged.
+    // Damage is cut off once, and reported until it is acknowledged.
     let appended = run_with(&args, &dir, b"four\n");
     assert!(!stderr(&appended).contains("tolerated as asked"), "{}", stderr(&appended));
     let json: serde_json::Value =
@@ -270,7 +270,7 @@ fn an_environment_variable_is_named_where_its_value_is_refused() {
     }
     let said = refused("RINGWAL_SOAK_DURATION", "soon", &[]);
     assert!(said.contains("environment variable RINGWAL_SOAK_DURATION, which is \"soon\""));
-    // What the command line says is not the variable's.
+    // An option on the command line overrides the variable.
     let said = refused("RINGWAL_SOAK_DURATION", "1m", &["--duration", "soon"]);
     assert!(said.contains("--duration") && !said.contains("variable"), "{said}");
 }
@@ -335,7 +335,7 @@ fn a_backup_tells_damage_and_refuses_what_it_cannot_make() {
         (&dir, path("copy"), 2, "is not empty"),
         (&dir, path("file"), 2, "file"),
         (&dir, path("absent/copy"), 2, "absent"),
-        (&dir, dir.join("copy"), 2, "inside of the log"),
+        (&dir, dir.join("copy"), 2, "inside the log"),
         (&path("absent"), path("new"), 2, "there is no such directory"),
     ] {
         let output = back_up(from, &to);

@@ -10,13 +10,13 @@ use std::time::Duration;
 
 use ringwal::{BackendKind, Blocks, Log};
 
-/// Far more than it takes: only who waits for ever gets there.
+/// Far more than any case takes: only a thread that waits for ever reaches it.
 const PATIENCE: Duration = Duration::from_secs(60);
 const BURSTS: usize = 200;
 const THREADS: usize = 4;
 
 /// Bursts of records that mostly need a segment of their own; a spare is prepared only when an
-/// appender waits for it, and it goes to whoever comes first.
+/// appender waits for it, and the first one to come gets it.
 fn burst(dir: &Path, backend: BackendKind) {
     let builder = Log::builder(dir).backend(backend).segment_bytes(4096).spare_segments(0);
     let log = Arc::new(
@@ -42,7 +42,7 @@ fn burst(dir: &Path, backend: BackendKind) {
 #[test]
 fn nobody_waits_for_ever_for_a_segment() {
     for backend in [BackendKind::Std, BackendKind::Auto] {
-        // In memory where that can be had: many short bursts are what matters.
+        // In memory if possible: the test needs many short bursts.
         let memory = tempfile::tempdir_in("/dev/shm");
         let parent = memory.or_else(|_| tempfile::tempdir()).unwrap();
         let dir = parent.path().join("log");

@@ -56,7 +56,7 @@ impl RecordLogReader {
             let cursor = Cell::new(Cursor::FIRST);
             let begin = &mut || cursor.set(Cursor::FIRST);
             // Damage is told by a scan, once it comes to that.
-            let looked = builder(dir).read_only_still(begin, &mut |place, bytes| {
+            let looked = builder(dir).read_only_snapshot(begin, &mut |place, bytes| {
                 let mut next = cursor.get();
                 next.take(bytes, dir, place.seq())?;
                 cursor.set(next);

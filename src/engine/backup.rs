@@ -1,20 +1,19 @@
-//! A backup: a copy of a log that may be in use, as it was at one moment.
+//! Backups: copies a log, which may be in use, as it was at one moment.
 //!
-//! 1. The log is looked at as a reader without the lock does ([`DirSnapshot`]); that look verifies
-//!    all of it and says where each segment ends. Damage is an error: a copy with a hole is none.
-//! 2. Each segment is copied up to the end of its last batch. Then its beginning, which no two
-//!    lives of a file share, is read once more under its name. If it is another one, the segment
-//!    was truncated; its copy counts only if its file was open since the look and all batches of
-//!    the copy hold. If that is so for all segments, and `state` tells of no new cut, the copy is
-//!    the log of that moment. Else it is looked at again, and what is copied already is kept.
-//! 3. The copy's `state` has the log's id, so that its batches count; the first live record, the
-//!    cut and the checkpoint as they were; and the last record, so that the copy notices when its
-//!    end goes bad.
-//! 4. The copy is made under another name, synced, and read back as strictly as opening does. Only
-//!    then it gets its name. Nothing of the log is changed.
+//! 1. A snapshot of the directory ([`DirSnapshot`]) needs no lock. Recovery verifies all of it and
+//!    finds where each segment ends. Damage is an error: there is no copy with a hole.
+//! 2. Each segment is copied up to the end of its last batch. Then its first header is read once
+//!    more by its name; its salt differs from that of any other segment. If the header has
+//!    changed, the segment was truncated; its copy counts only if the snapshot held its file open
+//!    and all batches of the copy are valid. If all segments pass, and `state` has no new cut, the
+//!    copy is the log of that moment. Otherwise a new attempt keeps the segments copied so far.
+//! 3. The copy's `state` has the log's id, so that its batches count; the same first live record,
+//!    cuts and checkpoint; and the last record, as evidence if the end of the copy goes bad.
+//! 4. The copy is created under another name, synced, and read back as strictly as opening does.
+//!    Only then does it get its name. The log itself is not changed.
 //!
-//! Threading: any thread; appends go on. A log that is open here holds truncations back if they
-//! came in between a few times.
+//! Threading: any thread; appends go on. If truncations keep interrupting the copy of a log that is
+//! open in this process, the copy makes them wait.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -26,12 +25,12 @@ use std::time::{Duration, Instant};
 
 use crate::engine::Log;
 use crate::engine::options::Builder;
-use crate::engine::read::cuts::Mark;
+use crate::engine::read::cuts::CutMark;
 use crate::engine::recovery::snapshot::{DirSnapshot, changes_all_the_time, is_missing};
 use crate::engine::recovery::{
     self, Identity, Loss, Mode, Recovered, RecoveryPolicy, SegmentInfo, known,
 };
-use crate::engine::state_file::{Found, StateFile};
+use crate::engine::state_file::{StateFile, StateOnDisk};
 use crate::error::{Corruption, CorruptionKind, Error, Result, Witness};
 use crate::format::{HEADER_SIZE, State, state_file};
 use crate::io::{Access, StdStorage, Storage};
@@ -42,14 +41,14 @@ use crate::segment::reader::{Origin, Scan, SegmentScanner};
 use crate::seq::Seq;
 use crate::wakers::may_block;
 
-/// The bytes that are copied at a time.
+/// How many bytes are copied at a time.
 const CHUNK_BYTES: usize = 1 << 20;
-/// How often it is tried beside a writer that truncates all the time.
+/// How many attempts a backup makes beside a writer that truncates all the time.
 const TRIES_MAX: u32 = 100;
-/// So often of a log that is open here; then truncations wait for the copy.
+/// After how many attempts truncations wait for the copy, if the log is open in this process.
 const TRIES_FREE: u32 = 3;
 
-/// What a backup has: see [`Log::backup_to`].
+/// The content of a backup; see [`Log::backup_to`].
 ///
 /// ```
 /// use ringwal::Log;
@@ -74,10 +73,9 @@ pub struct BackupReport {
     pub segments: u64,
     /// The bytes of all segments.
     pub bytes: u64,
-    /// What earlier openings of the log cut away, and nobody has acknowledged. The copy tells it,
-    /// too.
+    /// Losses of earlier openings that nobody has acknowledged. The copy reports them, too.
     pub losses: Vec<Loss>,
-    /// How long it took.
+    /// How long the backup took.
     pub elapsed: Duration,
 }
 
@@ -98,9 +96,9 @@ impl fmt::Display for BackupReport {
 }
 
 impl Builder {
-    /// Copies the log into the new directory `target` without its lock: it may be open elsewhere,
-    /// and appends to it go on. The copy is what [`Log::backup_to`] makes of a log that is open
-    /// here, with all that was acknowledged when the call began.
+    /// Copies the log into the new directory `target` without its lock: another process may have
+    /// the log open, and appends to it go on. The copy is like one of [`Log::backup_to`], and has
+    /// every record that was acknowledged when the call began.
     ///
     /// ```
     /// use ringwal::Log;
@@ -117,36 +115,39 @@ impl Builder {
     ///
     /// # Errors
     ///
-    /// [`Error::NotEmpty`] if `target` is there and is not an empty directory, [`Error::NotALog`],
-    /// [`Error::UnsupportedVersion`]; [`Error::Corrupt`] if the log is damaged: then there is no
-    /// copy, and [`read_only`](Self::read_only) shows what is before the damage.
-    /// [`Error::NoSpace`]; [`Error::Io`], also when a writer truncates the log so often that it
-    /// never stands still. What was copied so far is removed.
+    /// - [`Error::NotEmpty`] if `target` exists and is not an empty directory, [`Error::NotALog`],
+    ///   [`Error::UnsupportedVersion`].
+    /// - [`Error::Corrupt`] if the log is damaged; [`read_only`](Self::read_only) shows the records
+    ///   before the damage.
+    /// - [`Error::NoSpace`]; [`Error::Io`], also if a writer truncates the log so often that no
+    ///   attempt succeeds.
+    ///
+    /// After an error, the unfinished copy is removed.
     pub fn backup_to(self, target: impl AsRef<Path>) -> Result<BackupReport> {
         self.backup_below(target.as_ref(), None)
     }
 
-    /// [`backup_to`](Self::backup_to) where the log has a directory of its own inside `target`.
+    /// Like [`backup_to`](Self::backup_to); the log gets a directory of its own inside `target`.
     pub(crate) fn backup_below(self, target: &Path, inner: Option<&str>) -> Result<BackupReport> {
         let storage = Arc::new(StdStorage::new(&self.options.dir));
-        back_up(&Source { storage, shard: self.options.shard, log: None }, target, inner)
+        back_up(&BackupSource { storage, shard: self.options.shard, log: None }, target, inner)
     }
 }
 
 impl Log {
-    /// Copies the log as it is now into the new directory `target`, which opens as a log: with
-    /// everything that is written when this is called ([`written_seq`](Self::written_seq)), so
-    /// with all that is durable, the same sequence numbers and the last checkpoint. Records that
-    /// are written meanwhile may be in it. What is in it is durable there.
+    /// Copies the log into the new directory `target`, which opens as a log. The copy has every
+    /// record up to [`written_seq`](Self::written_seq) at the time of the call, so all durable
+    /// ones, with the same sequence numbers, and the last checkpoint. It may have records that are
+    /// written meanwhile. All its records are durable in `target`.
     ///
-    /// Appends go on. If truncations come in between again and again, they wait for the copy, and
-    /// so do checkpoints and closing.
+    /// Appends go on. If truncations keep interrupting the copy, they wait for it, and so do
+    /// checkpoints and closing.
     ///
-    /// The copy appears at once and whole, durably, after it was read back. It takes as much room
-    /// as the log has records; the log is read twice. A crash leaves a directory
+    /// The copy appears whole and durable, after it was read back. It takes as much space as the
+    /// log's records. The log is read twice. A crash leaves a directory
     /// `target.PROCESS-NUMBER.partial`, which may be removed.
     ///
-    /// The copy is the same log once more: append to one of the two, never to both. See
+    /// The copy is the same log a second time: append to one of the two, never to both. See
     /// [`manual::backup`](crate::manual::backup) for other ways.
     ///
     /// ```
@@ -170,35 +171,36 @@ impl Log {
         self.backup_below(target.as_ref(), None)
     }
 
-    /// [`backup_to`](Self::backup_to) where the log has a directory of its own inside `target`.
+    /// Like [`backup_to`](Self::backup_to); the log gets a directory of its own inside `target`.
     pub(crate) fn backup_below(&self, target: &Path, inner: Option<&str>) -> Result<BackupReport> {
         may_block()?;
         self.check()?;
         let (mark, written_seq) = (self.shared().cuts.mark(), self.written_seq());
         let storage = Arc::clone(&self.inner.storage);
         let log = Some((self, mark, written_seq));
-        back_up(&Source { storage, shard: self.options().shard, log }, target, inner)
+        back_up(&BackupSource { storage, shard: self.options().shard, log }, target, inner)
     }
 }
 
-/// What is copied.
-struct Source<'a> {
+/// The log to copy.
+struct BackupSource<'a> {
     storage: Arc<dyn Storage>,
     shard: ShardId,
-    /// The log where it is open here, what had been cut when the call began, and what was written.
-    log: Option<(&'a Log, Mark, Seq)>,
+    /// If the log is open in this process: its handle, and the cuts and the written watermark when
+    /// the call began.
+    log: Option<(&'a Log, CutMark, Seq)>,
 }
 
-impl Source<'_> {
-    /// The last record that must be there.
+impl BackupSource<'_> {
+    /// The last record that the copy must have.
     fn needed_seq(&self) -> Seq {
         let Some((log, mark, written_seq)) = self.log else { return Seq::NONE };
         let left = log.shared().cuts.left_since(mark).map_or(written_seq, Seq::new);
         left.min(written_seq)
     }
 
-    /// Records that were written when the call began and are not there: without a witness on disk
-    /// they look like a torn tail, but the open log is one.
+    /// The missing records, if some were written when the call began and recovery did not find
+    /// them. On disk they look like a torn tail, but the open log is a witness.
     fn lacks(&self, recovered: &Recovered) -> Option<Corruption> {
         let (last, needed) = (recovered.report.last_seq, self.needed_seq());
         if last >= needed {
@@ -218,13 +220,13 @@ fn verify(storage: &dyn Storage, shard: ShardId) -> Result<Recovered> {
     recovery::recover(storage, shard, policy, &any, Mode::ReadOnly, &mut |_| Ok(()))
 }
 
-/// Makes the copy and gives it its name.
-fn back_up(source: &Source<'_>, target: &Path, inner: Option<&str>) -> Result<BackupReport> {
+/// Creates the copy under another name, and renames it to `target`.
+fn back_up(source: &BackupSource<'_>, target: &Path, inner: Option<&str>) -> Result<BackupReport> {
     let start = Instant::now();
     require_log(source)?;
-    place::require_outside(&source.storage.real_path("."), target)?;
-    place::require_empty(target)?;
-    let partial = place::create_partial_dir(target)?;
+    target_dir::require_outside(&source.storage.real_path("."), target)?;
+    target_dir::require_empty(target)?;
+    let partial = target_dir::create_partial_dir(target)?;
     let made = (|| {
         let dir = inner.map_or_else(|| partial.clone(), |inner| partial.join(inner));
         if inner.is_some() {
@@ -234,22 +236,22 @@ fn back_up(source: &Source<'_>, target: &Path, inner: Option<&str>) -> Result<Ba
         let report = copy_log(source, &copy)?;
         copy.sync_dir()?;
         StdStorage::new(&partial).sync_dir()?;
-        place::keep_mode(&source.storage.real_path("."), &partial)?;
-        // Not onto what somebody else has put there meanwhile.
+        target_dir::keep_mode(&source.storage.real_path("."), &partial)?;
+        // This fails if another process has put files there meanwhile.
         fs::rename(&partial, target)
             .map_err(|error| Error::io("rename a new copy to", target, error))?;
         StdStorage::new(target).sync_parent()?;
         Ok(BackupReport { elapsed: start.elapsed(), ..report })
     })();
     if made.is_err() {
-        // As far as it goes. Nobody else knows the name, so nothing else is in it.
+        // Best effort. No other process knows the name, so it has no other files.
         let _ = fs::remove_dir_all(&partial);
     }
     made
 }
 
 /// Copies a log into an empty directory, and reads it back.
-fn copy_log(source: &Source<'_>, copy: &dyn Storage) -> Result<BackupReport> {
+fn copy_log(source: &BackupSource<'_>, copy: &dyn Storage) -> Result<BackupReport> {
     let mut copier = Copier { source, copy, copied: BTreeMap::new(), suspect: None };
     for tries in 0..TRIES_MAX {
         let held = source.log.filter(|_| tries >= TRIES_FREE);
@@ -262,29 +264,29 @@ fn copy_log(source: &Source<'_>, copy: &dyn Storage) -> Result<BackupReport> {
 }
 
 struct Copier<'a> {
-    source: &'a Source<'a>,
+    source: &'a BackupSource<'a>,
     copy: &'a dyn Storage,
     /// The segments that are in the copy.
     copied: BTreeMap<String, SegmentInfo>,
-    /// What the last look found damaged or missing.
+    /// The damage or missing file that the last look found.
     suspect: Option<Suspect>,
 }
 
-/// Where something is damaged, or missing.
+/// The file and the offset of possible damage, or a missing file.
 type Suspect = (PathBuf, u64, Option<(Seq, CorruptionKind)>);
 
 impl Copier<'_> {
-    /// Looks at the log as it is at one moment, and verifies it. Beside a writer, what looks
-    /// damaged may be a write under way, or truncated: it is told when two looks in a row agree.
+    /// Takes a snapshot of the log and verifies it. Beside a writer, apparent damage may be a write
+    /// or a truncation under way: it is an error only if two looks in a row agree.
     fn look(&mut self) -> Result<Option<(DirSnapshot, Recovered)>> {
         let looked = DirSnapshot::of(Arc::clone(&self.source.storage), self.source.shard)
-            .and_then(|still| Ok((verify(&still, self.source.shard)?, still)));
+            .and_then(|snapshot| Ok((verify(&snapshot, self.source.shard)?, snapshot)));
         let (suspect, error) = match looked {
-            Ok((recovered, still)) => {
+            Ok((recovered, snapshot)) => {
                 let damage = recovered.report.corruption.clone();
                 let Some(damage) = damage.or_else(|| self.source.lacks(&recovered)) else {
                     self.suspect = None;
-                    return Ok(Some((still, recovered)));
+                    return Ok(Some((snapshot, recovered)));
                 };
                 let what = Some((damage.first_seq, damage.kind));
                 ((damage.path.clone(), damage.offset, what), Error::Corrupt(damage))
@@ -301,45 +303,49 @@ impl Copier<'_> {
         Ok(None)
     }
 
-    /// Copies what is not copied yet. `None` if the log was truncated meanwhile.
+    /// Copies the segments that are not copied yet. `None` if the log was truncated meanwhile.
     fn attempt(&mut self) -> Result<Option<Recovered>> {
-        let Some((still, recovered)) = self.look()? else { return Ok(None) };
+        let Some((snapshot, recovered)) = self.look()? else { return Ok(None) };
         for segment in &recovered.segments {
             if self.has(segment)? {
                 continue;
             }
-            if !self.copy_file(&still, &segment.name, Some(segment.bytes))? {
+            if !self.copy_file(&snapshot, &segment.name, Some(segment.bytes))? {
                 return Ok(None);
             }
             self.copied.insert(segment.name.clone(), segment.clone());
         }
-        // What was tolerated and not acknowledged is told by the copy as well.
+        // The copy reports unacknowledged losses as well.
         let shard = self.source.shard;
-        let names = still.list()?;
+        let names = snapshot.list()?;
         let is_lost = |name: &&String| LostName::parse(shard, name).is_some_and(|it| !it.seen);
         for name in names.iter().filter(is_lost) {
-            if !self.copy_file(&still, name, None)? {
+            if !self.copy_file(&snapshot, name, None)? {
                 return Ok(None);
             }
         }
         self.remove_truncated(&recovered)?;
-        Ok(self.stands_still(&still, &recovered)?.then_some(recovered))
+        Ok(self.is_consistent(&snapshot, &recovered)?.then_some(recovered))
     }
 
-    /// Whether a segment was copied by an earlier attempt, in this life of its file.
+    /// Whether an earlier attempt copied this segment, and its file is not another one by now.
     fn has(&self, segment: &SegmentInfo) -> Result<bool> {
         let is_copied = self.copied.get(&segment.name) == Some(segment);
         Ok(is_copied && self.is_unchanged(&segment.name)?)
     }
 
-    /// Copies a file, up to a length that it has to have; false if it is not there any more, or is
-    /// shorter.
-    fn copy_file(&mut self, still: &DirSnapshot, name: &str, bytes: Option<u64>) -> Result<bool> {
+    /// Copies a file, up to `bytes` if given. False if the file is gone or shorter.
+    fn copy_file(
+        &mut self,
+        snapshot: &DirSnapshot,
+        name: &str,
+        bytes: Option<u64>,
+    ) -> Result<bool> {
         self.copied.remove(name);
         if self.copy.list()?.iter().any(|found| found == name) {
             self.copy.remove(name)?;
         }
-        let from = match still.open(name, Access::Read) {
+        let from = match snapshot.open(name, Access::Read) {
             Ok(from) => from,
             Err(error) if is_missing(&error) => return Ok(false),
             Err(error) => return Err(error),
@@ -361,7 +367,7 @@ impl Copier<'_> {
         Ok(true)
     }
 
-    /// Takes away what an earlier attempt copied and was truncated since.
+    /// Removes segments from the copy that were truncated since an earlier attempt copied them.
     fn remove_truncated(&mut self, recovered: &Recovered) -> Result<()> {
         let shard = self.source.shard;
         for name in self.copy.list()? {
@@ -374,31 +380,31 @@ impl Copier<'_> {
         Ok(())
     }
 
-    /// Whether nothing was truncated while it was copied.
-    fn stands_still(&self, still: &DirSnapshot, recovered: &Recovered) -> Result<bool> {
+    /// Whether the copy is a whole log although truncations may have run meanwhile.
+    fn is_consistent(&self, snapshot: &DirSnapshot, recovered: &Recovered) -> Result<bool> {
         if mutated("back_up_at_first_sight") {
             return Ok(true);
         }
         for segment in &recovered.segments {
-            // One that was open from that moment on may be gone, if it was not recycled before it
-            // was read: then its batches do not hold.
+            // A truncated segment is safe if the snapshot held its file open, and it was read
+            // before it was recycled: otherwise its batches are not valid.
             let is_safe = self.is_unchanged(&segment.name)?
-                || still.holds(&segment.name) && self.is_whole(segment, recovered.origin)?;
+                || snapshot.holds(&segment.name) && self.is_whole(segment, recovered.origin)?;
             if !is_safe {
                 return Ok(false);
             }
         }
         let (storage, shard) = (&*self.source.storage, self.source.shard);
         let now = match StateFile::open(storage, shard, &recovery::list(storage)?, false)? {
-            Found::Valid(file) => Some(file.current().clone()),
-            Found::Missing | Found::Unreadable => None,
+            StateOnDisk::Valid(file) => Some(file.current().clone()),
+            StateOnDisk::Missing | StateOnDisk::Unreadable => None,
         };
         let before = recovered.state.as_ref().map(StateFile::current);
         let cut = |state: &State| (state.log_id, state.cuts.count(), state.cutting);
         Ok(now.as_ref().map(cut) == before.map(cut))
     }
 
-    /// Whether all batches of a copied segment hold.
+    /// Whether all batches of a copied segment are valid.
     fn is_whole(&self, segment: &SegmentInfo, origin: Origin) -> Result<bool> {
         let file = Arc::from(self.copy.open(&segment.name, Access::Read)?);
         let (shard, first_seq) = (self.source.shard.get(), segment.first_seq.get());
@@ -411,7 +417,7 @@ impl Copier<'_> {
         Ok(true)
     }
 
-    /// Whether the segment of this name begins as its copy does: each life of a file has a salt.
+    /// Whether the segment of this name still begins like its copy; each segment has its own salt.
     fn is_unchanged(&self, name: &str) -> Result<bool> {
         let head = |storage: &dyn Storage| {
             let mut head = [0; HEADER_SIZE];
@@ -425,9 +431,10 @@ impl Copier<'_> {
         }
     }
 
-    /// Makes the copy's `state`, and reads all of it back.
+    /// Creates the copy's `state`, syncs the copy, and reads it back.
     fn finish(&self, recovered: &Recovered) -> Result<BackupReport> {
         let (shard, report) = (self.source.shard, &recovered.report);
+        debug_assert_eq!(self.copied.len(), recovered.segments.len(), "every segment is copied");
         if let Some(file) = &recovered.state {
             let last_seq = report.last_seq.get();
             let cutting = false;
@@ -436,14 +443,14 @@ impl Copier<'_> {
             let file = self.copy.open(&state_name(shard), Access::Create)?;
             file.write_at(&state_file(&state, None), 0)?;
         }
-        // Only now, when nothing of it is copied again.
+        // Sync only now, when no file is copied again.
         for name in self.copy.list()? {
             let file = self.copy.open(&name, Access::Write)?;
             if !mutated("skip_backup_sync") {
                 file.sync()
                     .map_err(|e| e.or_no_space(self.copy.dir().join(&name), report.bytes))?;
             }
-            // What is read back should come from the device.
+            // Read it back from the device, not from the page cache.
             file.drop_cache();
         }
         let failed = |what: String| {
@@ -467,8 +474,8 @@ impl Copier<'_> {
     }
 }
 
-/// There is something to copy.
-fn require_log(source: &Source<'_>) -> Result<()> {
+/// An error if the directory holds no log.
+fn require_log(source: &BackupSource<'_>) -> Result<()> {
     let (storage, shard) = (&*source.storage, source.shard);
     let names = recovery::list(storage)?;
     let state = state_name(shard);
@@ -479,6 +486,6 @@ fn require_log(source: &Source<'_>) -> Result<()> {
     Err(Error::NotALog { path: storage.dir().to_path_buf(), reason })
 }
 
-mod place;
+mod target_dir;
 #[cfg(test)]
 mod tests;

@@ -1,9 +1,10 @@
-//! Checkpoints: a durable note that the state up to a sequence number is safe elsewhere.
+//! Checkpoints: the user's durable note that all records up to a sequence number are safe
+//! elsewhere, for example in a snapshot.
 
 use std::path::Path;
 
 use crate::engine::recovery;
-use crate::engine::state_file::{Found, StateFile};
+use crate::engine::state_file::{StateFile, StateOnDisk};
 use crate::error::{Corruption, CorruptionKind, Error, Result, Witness};
 use crate::format::{PAYLOAD_MAX, State};
 use crate::io::{StdStorage, Storage};
@@ -27,7 +28,7 @@ use crate::seq::Seq;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Checkpoint {
-    /// Everything up to here is safe elsewhere.
+    /// Every record up to this one is safe elsewhere.
     pub seq: Seq,
     /// When it was made, in nanoseconds since the Unix epoch.
     pub time_nanos: u64,
@@ -36,21 +37,21 @@ pub struct Checkpoint {
 }
 
 impl Checkpoint {
-    /// The most bytes that a payload may have.
+    /// The largest payload, in bytes.
     pub const PAYLOAD_BYTES_MAX: usize = PAYLOAD_MAX;
 
-    /// The last checkpoint of the log in `dir`, or `None` if there is none. The log is not opened:
-    /// no segment is looked at, no lock is taken, a writer may be at work.
+    /// The last checkpoint of the log in `dir`, or `None` if there is none. Does not open the log:
+    /// it reads no segment and takes no lock, and a writer may be active.
     ///
     /// # Errors
     ///
-    /// [`Error::NotALog`] when there is no such directory, [`Error::Corrupt`] when neither slot
-    /// of its `state` file is valid, [`Error::UnsupportedVersion`], [`Error::Io`].
+    /// [`Error::NotALog`] if there is no such directory, [`Error::Corrupt`] if neither slot of its
+    /// `state` file is valid, [`Error::UnsupportedVersion`], [`Error::Io`].
     pub fn read(dir: impl AsRef<Path>) -> Result<Option<Checkpoint>> {
         Checkpoint::read_shard(dir, ShardId::SINGLE)
     }
 
-    /// [`read`](Self::read), of one of several logs in the directory.
+    /// Like [`read`](Self::read), for one of several logs in the directory.
     ///
     /// # Errors
     ///
@@ -59,9 +60,9 @@ impl Checkpoint {
         let storage = StdStorage::new(dir.as_ref());
         let names = recovery::list(&storage)?;
         match StateFile::open(&storage, shard, &names, false)? {
-            Found::Missing => Ok(None),
-            Found::Valid(file) => Ok(Checkpoint::of(&recovery::known(file.current()))),
-            Found::Unreadable => {
+            StateOnDisk::Missing => Ok(None),
+            StateOnDisk::Valid(file) => Ok(Checkpoint::of(&recovery::known(file.current()))),
+            StateOnDisk::Unreadable => {
                 let path = storage.dir().join(state_name(shard));
                 let kind = CorruptionKind::StateUnreadable;
                 let range = (Seq::NONE, Seq::NONE);

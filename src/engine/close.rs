@@ -1,19 +1,19 @@
-//! Closing a log, and letting it stand still for a moment.
+//! Closing a log; and quiescing it, for truncation and rotation.
 
 use std::sync::Arc;
 
 use crate::engine::commit::queue::Ended;
 use crate::engine::commit::ring_thread::control::Control;
 use crate::engine::commit::shared::Shared;
-use crate::engine::log::Inner;
+use crate::engine::log::OpenLog;
 use crate::error::{Error, Result};
 use crate::sync::channel::bounded;
 use crate::sync::thread::{self, JoinHandle};
 use crate::wakers::may_block;
 
-impl Inner {
-    /// Takes no records until the guard is dropped, and makes everything so far durable in sealed
-    /// segments.
+impl OpenLog {
+    /// Makes all records durable in sealed segments. The log takes no new ones until the guard is
+    /// dropped.
     pub(crate) fn quiesce(&self) -> Result<Frozen<'_>> {
         self.shared.check()?;
         self.shared.queue().freeze();
@@ -23,7 +23,7 @@ impl Inner {
         self.run_until(|| !answer.is_empty());
         match answer.recv() {
             Ok(result) => result.map(|()| frozen),
-            // The driver is gone: only a closed or a poisoned log has none.
+            // The ring thread is gone, so the log is closed or poisoned.
             Err(_) => Err(self.shared.check().err().unwrap_or(Error::Closed)),
         }
     }
@@ -31,18 +31,18 @@ impl Inner {
     pub(crate) fn close(&self) -> Result<()> {
         self.shared.require_own_process()?;
         let mut state = self.state();
-        let mut life = self.life.lock();
-        let Some(lock) = life.lock.take() else { return Ok(()) };
+        let mut running = self.running.lock();
+        let Some(lock) = running.lock.take() else { return Ok(()) };
         let current = thread::current().id();
         let is_ring_thread = |thread: &JoinHandle<()>| thread.thread().id() == current;
-        if life.thread.as_ref().is_some_and(|it| is_ring_thread(it) || may_block().is_err()) {
-            // A waker dropped the last handle, on this ring thread or on one of another log: to
-            // wait here could be to wait for each other.
+        if running.thread.as_ref().is_some_and(|it| is_ring_thread(it) || may_block().is_err()) {
+            // A waker dropped the last handle, on this ring thread or on one of another log: two
+            // logs that wait for each other here would deadlock.
             self.shared.queue().freeze();
             self.shared.control(Control::Abandon(lock));
             return Ok(());
         }
-        let quiesced = self.quiesce().map(drop_nothing);
+        let quiesced = self.quiesce().map(keep_frozen);
         let appended = {
             let mut queue = self.shared.queue();
             let appended = queue.appended_seq();
@@ -53,7 +53,7 @@ impl Inner {
         self.shared.watermarks.fail(&Arc::new(Error::Closed));
         self.shared.control(Control::Stop);
         self.run_until(|| false);
-        let joined = life.thread.take().map_or(Ok(()), JoinHandle::join);
+        let joined = running.thread.take().map_or(Ok(()), JoinHandle::join);
         let recycled = std::mem::take(&mut *self.shared.recycled());
         let marked = quiesced.and_then(|()| {
             for name in recycled {
@@ -73,32 +73,32 @@ impl Inner {
     }
 }
 
-impl Inner {
-    /// Forgets what a child must not end: the ring thread, which runs in the parent alone, the
-    /// lock, which is the parent's, and whatever may be locked by a thread that is not here.
+impl OpenLog {
+    /// Forgets what belongs to the parent process: the ring thread, the lock, and all state that
+    /// the parent's threads may have had locked at the fork.
     fn leave_to_the_parent(&mut self) {
         std::mem::forget(Arc::clone(&self.shared));
-        let life = self.life.get_mut();
-        std::mem::forget((life.thread.take(), life.lock.take()));
+        let running = self.running.get_mut();
+        std::mem::forget((running.thread.take(), running.lock.take()));
     }
 }
 
-/// Leaves a quiesced log frozen: it is about to end.
-fn drop_nothing(frozen: Frozen<'_>) {
+/// Leaves a quiesced log frozen until it ends.
+fn keep_frozen(frozen: Frozen<'_>) {
     std::mem::forget(frozen);
 }
 
-impl Drop for Inner {
+impl Drop for OpenLog {
     fn drop(&mut self) {
         if self.shared.is_forked() {
             return self.leave_to_the_parent();
         }
-        // Whoever wants to know how it went calls `close`.
+        // To see the error, a user calls `close`.
         let _ = self.close();
     }
 }
 
-/// A log that takes no records for a moment.
+/// A quiesced log: it takes no records until this guard is dropped.
 pub(crate) struct Frozen<'a> {
     shared: &'a Shared,
 }

@@ -1,18 +1,19 @@
-//! Whose directory it is: a log begins in one that is new, empty, or its own, and nowhere else.
+//! The directory of a log: creates it for opening, or checks that it may hold one.
 //!
-//! Nothing is made or changed in a directory before it is known to be a log's.
+//! A log begins only in a directory that is new, empty, or its own. No file is created or changed
+//! before that is known.
 
 use std::fs;
 use std::io::ErrorKind;
 use std::path::Path;
 
-use crate::engine::options::Options;
+use crate::engine::options::LogOptions;
 use crate::error::{Error, Result};
 use crate::io::{Access, StdStorage, Storage};
 use crate::segment::name;
 
-/// Makes the directory, durably, or checks that what is there may hold a log.
-pub(crate) fn make_dir(options: &Options) -> Result<()> {
+/// Creates the directory durably, or checks that an existing one may hold a log.
+pub(crate) fn make_dir(options: &LogOptions) -> Result<()> {
     let dir = &options.dir;
     match fs::metadata(dir) {
         Ok(found) if !found.is_dir() => {
@@ -25,7 +26,7 @@ pub(crate) fn make_dir(options: &Options) -> Result<()> {
             fs::create_dir_all(dir).map_err(|source| {
                 Error::io("create the directory", dir, source).or_no_space(dir.clone(), 0)
             })?;
-            // The new names must survive as well as what is written below them.
+            // The new directories' names must survive, or the log in them is lost.
             for parent in missing.into_iter().filter_map(Path::parent) {
                 let parent = if parent == Path::new("") { Path::new(".") } else { parent };
                 StdStorage::new(parent).sync_dir()?;
@@ -46,7 +47,7 @@ pub(crate) fn make_dir(options: &Options) -> Result<()> {
     if names.iter().any(|n| *n == state || name::parse_segment(shard, n).is_some()) {
         return Ok(());
     }
-    // A log would begin here: the directory must not be somebody else's.
+    // A log would begin here, so there must be no foreign files.
     let foreign = names.iter().find(|n| !name::is_expected(n));
     let foreign_lock = || names.iter().find(|n| **n == lock && !is_lock(&storage, n));
     if let Some(foreign) = foreign.or_else(foreign_lock) {
@@ -56,7 +57,7 @@ pub(crate) fn make_dir(options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// Whether a log may have left this lock file: it is empty or has the number of a process.
+/// Whether this may be a log's lock file: it is empty or has the number of a process.
 fn is_lock(storage: &StdStorage, name: &str) -> bool {
     const BYTES_MAX: u64 = 16;
     let Ok(file) = storage.open(name, Access::Read) else { return false };

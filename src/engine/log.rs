@@ -1,4 +1,4 @@
-//! The handle of a log, and what is behind it.
+//! The handle of a log, which users hold, and the open log behind it.
 
 mod notes;
 
@@ -7,34 +7,31 @@ use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::engine::checkpoint::Checkpoint;
 use crate::engine::commit::latch::Stage;
+use crate::engine::commit::queue::WriteQueue;
 use crate::engine::commit::ring_thread::control::Control;
 use crate::engine::commit::shared::Shared;
-use crate::engine::metrics::Metrics;
-use crate::engine::options::{Builder, Durability, Options};
-use crate::engine::recovery::Recovery;
-use crate::error::Result;
-use crate::io::Backend;
-use crate::mutation::mutated;
-use crate::seq::Seq;
-use crate::wakers::may_block;
-
-use crate::engine::checkpoint::Checkpoint;
-use crate::engine::commit::queue::WriteQueue;
 #[cfg(any(test, feature = "sim"))]
 use crate::engine::commit::stepped::Stepped;
+use crate::engine::metrics::Metrics;
+use crate::engine::options::{Builder, Durability, LogOptions};
 use crate::engine::read::file_cache::FileCache;
+use crate::engine::recovery::Recovery;
 use crate::engine::state_file::StateFile;
-use crate::io::{LockGuard, Storage};
+use crate::error::Result;
+use crate::io::{Backend, LockGuard, Storage};
+use crate::mutation::mutated;
 use crate::segment::reader::Origin;
+use crate::seq::Seq;
 use crate::sync::thread::JoinHandle;
 use crate::sync::{Mutex, MutexGuard};
+use crate::wakers::may_block;
 
 /// A write-ahead log: one ordered stream of records in one directory.
 ///
-/// A handle is cheap to clone and may be used from any number of threads; their appends share
-/// batches. The log closes when it is told to ([`close`](Self::close)) or when the last handle is
-/// dropped.
+/// A handle is cheap to clone, and any number of threads may use it; their appends share batches.
+/// The log closes on [`close`](Self::close), or when the last handle is dropped.
 ///
 /// ```
 /// use ringwal::Log;
@@ -52,12 +49,12 @@ use crate::sync::{Mutex, MutexGuard};
 /// ```
 #[derive(Clone)]
 pub struct Log {
-    pub(crate) inner: Arc<Inner>,
+    pub(crate) inner: Arc<OpenLog>,
 }
 
 impl Log {
-    /// Opens the log in `dir` with default options, or creates it there. The directory is created
-    /// if it is missing.
+    /// Opens the log in `dir` with default options, or creates it. Creates the directory if it is
+    /// missing.
     ///
     /// # Errors
     ///
@@ -71,8 +68,8 @@ impl Log {
         Builder::new(PathBuf::from(dir.as_ref()))
     }
 
-    /// Blocks until everything appended so far, by any thread, survives power loss, whatever
-    /// durability it was appended with. Returns the last sequence number of that.
+    /// Blocks until every record appended so far, by any thread and with any durability, survives
+    /// power loss. Returns the last of their sequence numbers.
     ///
     /// # Errors
     ///
@@ -80,13 +77,13 @@ impl Log {
     pub fn flush(&self) -> Result<Seq> {
         self.shared().require_own_process()?;
         let seq = self.appended_seq();
-        // What was truncated meanwhile will never be durable.
+        // Records that are truncated meanwhile never become durable.
         self.wait_unless(seq, || self.appended_seq() < seq)?;
         Ok(seq)
     }
 
-    /// Blocks until the durable watermark has reached `seq`, which may lie in the future: then
-    /// someone else must append up to it.
+    /// Blocks until the durable watermark reaches `seq`. If `seq` is not appended yet, another
+    /// thread has to append up to it.
     ///
     /// # Errors
     ///
@@ -95,7 +92,9 @@ impl Log {
         self.wait_unless(seq, || false)
     }
 
-    pub(crate) fn wait_unless(&self, seq: Seq, is_vain: impl Fn() -> bool) -> Result<()> {
+    /// [`wait_durable`](Self::wait_durable), unless `is_truncated` says that `seq` never becomes
+    /// durable.
+    pub(crate) fn wait_unless(&self, seq: Seq, is_truncated: impl Fn() -> bool) -> Result<()> {
         if self.durable_seq() >= seq {
             return Ok(());
         }
@@ -103,9 +102,9 @@ impl Log {
         let shared = self.shared();
         shared.require_own_process()?;
         let latch = shared.watermarks.latch_for(seq.get());
-        // After the registration: whoever ends the log from here on fails this latch.
+        // Check after the registration: a log that ends from here on fails this latch.
         shared.check()?;
-        if is_vain() && !mutated("flush_in_vain") {
+        if is_truncated() && !mutated("flush_in_vain") {
             return Ok(());
         }
         shared.control(Control::WantDurable(seq.get()));
@@ -113,33 +112,33 @@ impl Log {
         latch.wait(Stage::Synced, None).map(|_| ())
     }
 
-    /// The first record that is still there or on its way; one more than
-    /// [`durable_seq`](Self::durable_seq) if none is durable.
+    /// The first record that is not truncated; one more than [`durable_seq`](Self::durable_seq) if
+    /// no record is durable.
     pub fn first_seq(&self) -> Seq {
         let segments = self.shared().segments();
-        // Nothing becomes durable before its segment is in the list, so with the list in hand
-        // this is the first record that is not there yet.
+        // No record becomes durable before its segment is in the list. With the list locked and
+        // empty, the next durable record is the first one.
         let Some(first) = segments.first() else { return self.durable_seq().next() };
-        // `state` may say that a segment begins with records that are gone.
+        // The first segment may begin with records that `state` says are truncated.
         first.first_seq.max(self.recovery().first_seq)
     }
 
-    /// The last sequence number that was given to a record, [`Seq::NONE`] if none was.
+    /// The last sequence number given to a record, [`Seq::NONE`] if there is none.
     pub fn appended_seq(&self) -> Seq {
         Seq::new(self.shared().queue().appended_seq())
     }
 
-    /// Everything up to here survives the death of this process.
+    /// Every record up to this one survives the death of this process.
     pub fn written_seq(&self) -> Seq {
         Seq::new(self.shared().watermarks.written())
     }
 
-    /// Everything up to here survives power loss.
+    /// Every record up to this one survives power loss.
     pub fn durable_seq(&self) -> Seq {
         Seq::new(self.shared().watermarks.durable())
     }
 
-    /// The figures since the log was opened.
+    /// Counters and histograms since the log was opened.
     pub fn metrics(&self) -> Metrics {
         let queued_bytes = self.shared().queue().queued_bytes();
         let mut metrics = self.shared().metrics().clone();
@@ -147,12 +146,12 @@ impl Log {
         metrics
     }
 
-    /// What executes I/O here, why, and what was refused.
+    /// The I/O backend, why it was chosen, and what the system refused.
     pub fn backend(&self) -> &Backend {
         &self.inner.backend
     }
 
-    /// What opening found.
+    /// The report of the recovery at open.
     pub fn recovery(&self) -> &Recovery {
         &self.inner.recovery
     }
@@ -162,20 +161,20 @@ impl Log {
         &self.options().dir
     }
 
-    /// Makes everything durable, seals the active segment, marks the log as cleanly closed and
-    /// releases it. All clones of the handle are closed with it; closing again does nothing.
+    /// Makes every record durable, seals the active segment, marks the log as cleanly closed and
+    /// releases it. This closes all clones of the handle; closing again does nothing.
     ///
     /// # Errors
     ///
-    /// [`Error::Poisoned`](crate::Error::Poisoned) when the log had failed before; it is released
-    /// all the same.
+    /// [`Error::Poisoned`](crate::Error::Poisoned) if the log had failed before; it is released all
+    /// the same.
     pub fn close(&self) -> Result<()> {
         self.may_close()?;
         self.inner.close()
     }
 
-    /// An error where closing would wait for what cannot happen: in a waker, and in a child of the
-    /// process that opened the log.
+    /// An error where closing would wait for ever: in a waker, and in a child of the process that
+    /// opened the log.
     pub(crate) fn may_close(&self) -> Result<()> {
         may_block()?;
         self.shared().require_own_process()
@@ -191,8 +190,8 @@ impl Log {
         self.shared().require_own_process()
     }
 
-    /// An error if the path of the directory does not lead to it any more: what was acknowledged is
-    /// not found there.
+    /// An error if the log's path no longer leads to its directory: acknowledged records are not
+    /// found there.
     #[cfg(feature = "datawal")]
     pub(crate) fn check_place(&self) -> Result<()> {
         self.inner.storage.check_place()
@@ -202,19 +201,19 @@ impl Log {
         &self.inner.shared
     }
 
-    /// What appends get that ask for nothing else.
+    /// The durability of appends that do not choose one.
     pub(crate) fn durability(&self) -> Durability {
         self.options().durability
     }
 
-    pub(crate) fn options(&self) -> &Options {
+    pub(crate) fn options(&self) -> &LogOptions {
         &self.inner.options
     }
 }
 
-// Whoever catches a panic finds a log that is as good as before it, or poisoned: what a panic could
-// leave half done is behind locks, and a panic of the thread that drives the log ends the log. The
-// compiler only sees trait objects.
+// After a caught panic the log is as it was before, or poisoned: state that a panic could leave
+// half changed is behind locks, and a panic of the ring thread ends the log. The compiler cannot
+// see this through trait objects.
 impl UnwindSafe for Log {}
 impl RefUnwindSafe for Log {}
 
@@ -228,48 +227,48 @@ impl fmt::Debug for Log {
     }
 }
 
-/// A log that is open.
-pub(crate) struct Inner {
+/// An open log, shared by its handles.
+pub(crate) struct OpenLog {
     pub(crate) shared: Arc<Shared>,
-    pub(crate) options: Options,
+    pub(crate) options: LogOptions,
     pub(crate) storage: Arc<dyn Storage>,
-    /// What readers have open.
+    /// The open segments of all readers.
     pub(crate) files: Arc<FileCache>,
     pub(crate) backend: Backend,
     pub(crate) recovery: Recovery,
-    /// Also serialises everything that changes `state` or the list of segments from outside of
-    /// the commit path: truncation, rotation, checkpoints, closing.
+    /// The lock also serialises all changes to `state` or the list of segments from outside the
+    /// commit path: truncation, rotation, checkpoints, closing.
     state: Arc<Mutex<StateFile>>,
-    /// What `state` has, for whoever must not wait for a truncation.
+    /// A copy of the checkpoint in `state`, so that reading it does not wait for a truncation.
     pub(crate) last_checkpoint: Mutex<Option<Checkpoint>>,
-    pub(crate) life: Mutex<Life>,
-    /// Runs the driver where there is no ring thread.
+    pub(crate) running: Mutex<Running>,
+    /// Runs the steps of the ring thread on a simulated disk, where there is no such thread.
     #[cfg(any(test, feature = "sim"))]
     pub(crate) stepped: Option<Stepped>,
 }
 
-/// What ends with the log.
-pub(crate) struct Life {
+/// The ring thread and the lock of an open log; closing takes both.
+pub(crate) struct Running {
     pub(crate) thread: Option<JoinHandle<()>>,
     /// Held as long as the log is open.
     pub(crate) lock: Option<Box<dyn LockGuard>>,
 }
 
-impl Inner {
+impl OpenLog {
     pub(crate) fn new(
         shared: Arc<Shared>,
-        options: Options,
+        options: LogOptions,
         storage: Arc<dyn Storage>,
         backend: Backend,
         mut recovery: Recovery,
         state: Arc<Mutex<StateFile>>,
-        life: Life,
-    ) -> Inner {
+        running: Running,
+    ) -> OpenLog {
         let origin = Origin::of(lock(&state).current());
         let last_checkpoint = Mutex::new(Checkpoint::of(lock(&state).current()));
         let files = Arc::new(FileCache::new(Arc::clone(&storage), options.shard, origin));
         recovery.backend = Some(format!("{}, {}", backend.kind, backend.strategy));
-        Inner {
+        OpenLog {
             shared,
             options,
             storage,
@@ -278,7 +277,7 @@ impl Inner {
             recovery,
             state,
             last_checkpoint,
-            life: Mutex::new(life),
+            running: Mutex::new(running),
             #[cfg(any(test, feature = "sim"))]
             stepped: None,
         }
@@ -288,8 +287,8 @@ impl Inner {
         lock(&self.state)
     }
 
-    /// Lets the driver run until `done`, where there is no ring thread; with one, who waits can
-    /// only wait.
+    /// On a simulated disk, runs the steps of the ring thread until `done`. With a ring thread it
+    /// does nothing, and the caller waits for that thread.
     #[cfg(any(test, feature = "sim"))]
     pub(crate) fn run_until(&self, done: impl Fn() -> bool) {
         if let Some(stepped) = &self.stepped {
@@ -300,7 +299,7 @@ impl Inner {
     #[cfg(not(any(test, feature = "sim")))]
     pub(crate) fn run_until(&self, _done: impl Fn() -> bool) {}
 
-    /// Waits until something changed in the queue.
+    /// Waits until the queue has changed.
     pub(crate) fn wait_for_room<'a>(
         &'a self,
         queue: MutexGuard<'a, WriteQueue>,

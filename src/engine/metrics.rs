@@ -1,10 +1,10 @@
-//! What the commit path did so far, in figures.
+//! Counters and histograms of the commit path, for users who monitor a log.
 
 use std::time::Duration;
 
 use crate::io::Strategy;
 
-/// A snapshot of a log's figures since it was opened.
+/// A snapshot of a log's counters and histograms since it was opened.
 ///
 /// ```
 /// let dir = tempfile::tempdir()?;
@@ -18,9 +18,8 @@ use crate::io::Strategy;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Metrics {
-    /// How batches become durable now. It differs from what [`Log::backend`](crate::Log::backend)
-    /// says if the log chose by itself and has found that the choice made at open was no good any
-    /// more.
+    /// How batches become durable now. A log that chose its strategy by itself may change it later,
+    /// so this may differ from [`Log::backend`](crate::Log::backend).
     pub strategy: Option<Strategy>,
     /// Records in completed batches.
     pub records: u64,
@@ -28,32 +27,32 @@ pub struct Metrics {
     pub record_bytes: u64,
     /// Completed batches.
     pub batches: u64,
-    /// Of those, the ones that an appender wrote itself, without the ring thread.
+    /// Completed batches that an appender wrote itself, without the ring thread.
     pub inline_batches: u64,
-    /// How often the watermark was noted after a pause ([`Builder::note_after`]).
+    /// How often the durable watermark was noted after a pause ([`Builder::note_after`]).
     ///
     /// [`Builder::note_after`]: crate::Builder::note_after
     pub notes: u64,
-    /// How often there was no room for such a note; then it is tried again.
+    /// How often such a note failed for lack of space; it is tried again.
     pub notes_refused: u64,
-    /// Bytes handed to the disk for them: headers, heads, records and padding.
+    /// Bytes written for completed batches: headers, heads, records and padding.
     pub written_bytes: u64,
-    /// Bytes of padding in that.
+    /// Bytes of padding among the written bytes.
     pub padding_bytes: u64,
     /// Batches that were synced together with their write.
     pub synced_batches: u64,
-    /// Syncs beside those.
+    /// Syncs apart from those.
     pub separate_syncs: u64,
-    /// Segments that got their name.
+    /// Spares that became segments.
     pub rotations: u64,
-    /// Segments that were prepared.
+    /// Spare segments that were prepared.
     pub spares_prepared: u64,
-    /// Of those, the ones made from a recycled segment.
+    /// Prepared spares that were recycled segments.
     pub spares_recycled: u64,
-    /// Of the prepared ones, those that were to have their room only reserved: as batches were
-    /// large, or as [`preallocate`](crate::Builder::preallocate) asks.
+    /// Prepared spares whose blocks were to be reserved only, not written: because batches were
+    /// large, or [`preallocate`](crate::Builder::preallocate) says so.
     pub spares_reserved: u64,
-    /// Spares that could not be prepared for lack of room.
+    /// Spares that could not be prepared for lack of space.
     pub spares_refused: u64,
     /// Records per batch.
     pub batch_records: Histogram,
@@ -77,7 +76,7 @@ pub struct Metrics {
 ///     histogram.record(value);
 /// }
 /// assert_eq!((histogram.count(), histogram.sum(), histogram.max()), (4, 1006, 1000));
-/// assert_eq!(histogram.quantile(0.5), 3); // the bound of the bucket that holds it
+/// assert_eq!(histogram.quantile(0.5), 3); // the upper bound of the value's bucket
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Histogram {
@@ -111,23 +110,22 @@ impl Histogram {
         self.count
     }
 
-    /// The sum of all values; it stops at `u64::MAX`.
+    /// The sum of all values; it saturates at `u64::MAX`.
     pub fn sum(&self) -> u64 {
         self.sum
     }
 
-    /// The greatest value, 0 if there is none.
+    /// The greatest value; 0 without values.
     pub fn max(&self) -> u64 {
         self.max
     }
 
-    /// The mean, 0 if there is no value.
+    /// The mean; 0 without values.
     pub fn mean(&self) -> f64 {
         if self.count == 0 { 0.0 } else { self.sum as f64 / self.count as f64 }
     }
 
-    /// An upper bound of the value at `quantile` (0 to 1), within a factor of two; 0 if there is
-    /// no value.
+    /// An upper bound of the value at `quantile` (0 to 1), within a factor of two; 0 if empty.
     pub fn quantile(&self, quantile: f64) -> u64 {
         let rank = (self.count as f64 * quantile.clamp(0.0, 1.0)).ceil() as u64;
         let mut seen = 0;

@@ -5,8 +5,8 @@
 //! | `log`, `options`, `open`, `close`, `directory` | a log's life: the handle, opening, closing |
 //! | `append`, `records`, `batch`, `permit`, `ticket` | a caller's side of an append: bytes in, ticket out |
 //! | `commit/` | the way of an appended record, from the queue to its acknowledgement |
-//! | `recovery/`, `state_file` | what is on disk, and what to make of it |
-//! | `read/` | records back from disk: in order, by their place, or while recovery verifies them |
+//! | `recovery/`, `state_file` | from the files on disk to a log, or to a report of the damage |
+//! | `read/` | records from disk: in order, by their position, or while recovery verifies them |
 //! | `truncate`, `checkpoint`, `backup` | truncation at both ends, rotation, checkpoints, copies |
 //! | `metrics` | counters and histograms |
 //! | `sim` | logs on a simulated disk, without a thread |

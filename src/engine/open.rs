@@ -1,8 +1,8 @@
-//! Opening and closing a log.
+//! Opening a log: to append, to read only, or to verify it.
 //!
-//! Opening: options are checked, the directory is made or recognised, locked, recovered (which
-//! makes durable what it shows), and the ring thread is started; it makes its queue itself,
-//! because a ring belongs to the thread that created it. Closing goes the other way round.
+//! To append, the builder checks the options, creates or recognises the directory, locks it,
+//! recovers the log, and starts the ring thread. That thread creates its own I/O queue, because a
+//! ring belongs to the thread that created it.
 
 use std::sync::Arc;
 
@@ -16,10 +16,10 @@ use crate::engine::commit::shared::Shared;
 #[cfg(any(test, feature = "sim"))]
 use crate::engine::commit::stepped::Stepped;
 use crate::engine::directory::make_dir;
-use crate::engine::log::{Inner, Life};
-use crate::engine::options::{Builder, Options};
+use crate::engine::log::{OpenLog, Running};
+use crate::engine::options::{Builder, LogOptions};
 use crate::engine::read::reader::Reader;
-use crate::engine::read::replay::{self, Replay};
+use crate::engine::read::replay::{self, OnRecord};
 use crate::engine::recovery::snapshot::look_again;
 use crate::engine::recovery::{self, Mode, Recovered, RecoveredBatch, Recovery};
 use crate::engine::state_file::StateFile;
@@ -36,7 +36,7 @@ use crate::sync::Mutex;
 use crate::sync::channel::{Receiver, bounded, unbounded};
 use crate::sync::thread::{self, JoinHandle};
 
-/// The number of the spare that probes the backend; the driver counts from 1.
+/// The number of the spare that probes the backend; the ring thread counts from 1.
 const PROBE_SPARE: u64 = 0;
 
 impl Builder {
@@ -44,34 +44,34 @@ impl Builder {
     ///
     /// # Errors
     ///
-    /// [`Error::Option`], [`Error::NotALog`] and [`Error::Locked`] change nothing on disk, but
-    /// that a file `lock` which somebody deleted is there again.
-    /// [`Error::OtherKind`], [`Error::OtherLabel`], [`Error::UnsupportedVersion`], and
-    /// [`Error::Corrupt`] for damage that the
-    /// [`RecoveryPolicy`](crate::RecoveryPolicy) does not tolerate, change nothing but the lock
-    /// file. [`Error::BackendRefused`] changes nothing if the kernel refuses to set a ring up; what
-    /// is refused later, at the test write, leaves a recovered or an empty log.
-    /// [`Error::NoSpace`] where a new log has no room; one that is there opens on a full disk.
-    /// [`Error::Io`].
+    /// - [`Error::Option`], [`Error::NotALog`] and [`Error::Locked`] change nothing on disk, except
+    ///   that a deleted file `lock` is created again.
+    /// - [`Error::OtherKind`], [`Error::OtherLabel`], [`Error::UnsupportedVersion`], and
+    ///   [`Error::Corrupt`] for damage that the [`RecoveryPolicy`](crate::RecoveryPolicy) does not
+    ///   tolerate, change only the lock file.
+    /// - [`Error::BackendRefused`] changes nothing if the kernel refuses to set up a ring. If it
+    ///   refuses the test write later, a recovered or an empty log remains.
+    /// - [`Error::NoSpace`] if there is no room for a new log; an old one opens on a full disk.
+    /// - [`Error::Io`].
     pub fn open(self) -> Result<Log> {
         self.open_std(&mut |_| Ok(()))
     }
 
-    pub(crate) fn open_std(self, replay: &mut Replay<'_>) -> Result<Log> {
+    pub(crate) fn open_std(self, replay: &mut OnRecord<'_>) -> Result<Log> {
         self.open_with(replay, open_queue)
     }
 
-    /// Opens the log in its directory, with the queue that `make_queue` makes on the ring thread.
+    /// Opens the log in its directory, with the queue that `make_queue` creates on the ring thread.
     pub(crate) fn open_with(
         self,
-        replay: &mut Replay<'_>,
+        replay: &mut OnRecord<'_>,
         make_queue: impl FnOnce(Arc<dyn Storage>, &QueueOptions, &str) -> Queue + Send + 'static,
     ) -> Result<Log> {
         self.options.validate()?;
         let storage: Arc<dyn Storage> = Arc::new(StdStorage::new(&self.options.dir));
         require_set_up(&storage, self.options.backend)?;
         make_dir(&self.options)?;
-        // Opened once it is there, for good.
+        // The storage keeps the directory open, so it is opened again now that it exists.
         let storage = Arc::new(StdStorage::new(&self.options.dir));
         self.open_on(storage, replay, make_queue)
     }
@@ -81,7 +81,7 @@ impl Builder {
     pub(crate) fn open_on(
         self,
         storage: Arc<dyn Storage>,
-        replay: &mut Replay<'_>,
+        replay: &mut OnRecord<'_>,
         make_queue: impl FnOnce(Arc<dyn Storage>, &QueueOptions, &str) -> Queue + Send + 'static,
     ) -> Result<Log> {
         let options = self.options;
@@ -103,14 +103,14 @@ impl Builder {
                 return Err(Error::io("start the ring thread", &options.dir, source));
             }
         };
-        let life = Life { thread: Some(thread), lock: Some(lock) };
-        let inner = Inner::new(shared, options, storage, backend, report, state, life);
+        let running = Running { thread: Some(thread), lock: Some(lock) };
+        let inner = OpenLog::new(shared, options, storage, backend, report, state, running);
         Ok(Log { inner: Arc::new(inner) })
     }
 
     /// Opens the log on a simulated disk, without a thread.
     #[cfg(any(test, feature = "sim"))]
-    pub(crate) fn open_stepped(mut self, disk: &SimDisk, replay: &mut Replay<'_>) -> Result<Log> {
+    pub(crate) fn open_stepped(mut self, disk: &SimDisk, replay: &mut OnRecord<'_>) -> Result<Log> {
         self.options.validate()?;
         self.options.dir = disk.dir().to_path_buf();
         let options = self.options;
@@ -122,18 +122,18 @@ impl Builder {
         let sleep = queue.sleep();
         let resume = Resume::of(state, segments, next_seq);
         let state = Arc::clone(&resume.state);
-        let (shared, driver) = assemble(&options, queue, &backend, resume, false);
-        let life = Life { thread: None, lock: Some(lock) };
-        let mut inner = Inner::new(shared, options, storage, backend, report, state, life);
-        inner.stepped = Some(Stepped::new(driver, sleep));
+        let (shared, ring_thread) = assemble(&options, queue, &backend, resume, false);
+        let running = Running { thread: None, lock: Some(lock) };
+        let mut inner = OpenLog::new(shared, options, storage, backend, report, state, running);
+        inner.stepped = Some(Stepped::new(ring_thread, sleep));
         Ok(Log { inner: Arc::new(inner) })
     }
 
-    /// Reads everything and reports what opening would find, but changes nothing and needs no
-    /// lock. Damage is told in the report, not as an error.
+    /// Reads the whole log and reports what opening would find. Changes nothing and takes no lock.
+    /// Damage is in the report; it is not an error.
     ///
-    /// Beside a live writer the end of the log may look torn: batches are on their way. Damage is
-    /// looked at once more before it is told.
+    /// Beside a live writer the end of the log may look torn, because batches are being written.
+    /// Damage is reported only if a second look finds it again.
     ///
     /// # Errors
     ///
@@ -156,8 +156,8 @@ impl Builder {
         })
     }
 
-    /// Opens the log to read only: the records that are valid on disk now, beside a live writer or
-    /// without one. Takes no lock and changes nothing.
+    /// Opens the log to read the records that are valid on disk now, with or without a live writer.
+    /// Takes no lock and changes nothing.
     ///
     /// # Errors
     ///
@@ -168,18 +168,18 @@ impl Builder {
     }
 }
 
-/// A queue and what is to be known of it.
+/// An I/O queue, and the report on its backend.
 pub(crate) type Queue = Result<(Box<dyn IoQueue>, Backend)>;
 
 type Started = Result<(Arc<Shared>, Backend)>;
 
-/// From where a log goes on.
+/// The point from which a recovered log continues.
 struct Resume {
     state: Arc<Mutex<StateFile>>,
     log_tag: u64,
     /// How often the end was cut off.
     cuts: u64,
-    /// The last record that `state` knows of.
+    /// The last durable record by `state`.
     noted_seq: u64,
     segments: Vec<recovery::SegmentInfo>,
     durable_seq: u64,
@@ -194,9 +194,9 @@ impl Resume {
     }
 }
 
-/// Starts the ring thread, which answers with what it shares once its queue stands.
+/// Starts the ring thread. Once it has its queue, it sends the state that it shares with handles.
 fn start(
-    options: &Options,
+    options: &LogOptions,
     storage: &Arc<dyn Storage>,
     make_queue: impl FnOnce(Arc<dyn Storage>, &QueueOptions, &str) -> Queue + Send + 'static,
     resume: Resume,
@@ -210,9 +210,9 @@ fn start(
             Ok(opened) => opened,
             Err(error) => return drop(answer.send(Err(error))),
         };
-        let (shared, driver) = assemble(&options, queue, &backend, resume, true);
+        let (shared, ring_thread) = assemble(&options, queue, &backend, resume, true);
         if answer.send(Ok((shared, backend))).is_ok() {
-            driver.run();
+            ring_thread.run();
         }
     };
     let thread = thread::Builder::new().name("ringwal-ring".to_owned()).spawn(run);
@@ -224,7 +224,7 @@ fn start(
 
 /// The ring thread of a recovered log, and what it shares with the handles.
 fn assemble<Q: IoQueue>(
-    options: &Options,
+    options: &LogOptions,
     io: Q,
     backend: &Backend,
     resume: Resume,
@@ -232,7 +232,7 @@ fn assemble<Q: IoQueue>(
 ) -> (Arc<Shared>, RingThread<Q>) {
     let Resume { state, log_tag, cuts, noted_seq, segments, durable_seq } = resume;
     let notes = Notes::new(state, options.note_after, noted_seq);
-    // A linked sync needs the ring. One that was not asked for may be given up later.
+    // Only the ring can link a sync. If the log chose that strategy itself, it may change it later.
     let linked = backend.strategy == Strategy::LinkedFsync;
     let inline = options.inline && !(linked && options.strategy.is_some());
     let limits = Limits {
@@ -248,7 +248,7 @@ fn assemble<Q: IoQueue>(
             backend.unit_bytes,
         ),
         queue_bytes: options.queue_bytes,
-        // Without a thread there is no clock either.
+        // A simulated log has no thread, and no clock.
         gather: has_thread && options.gather,
         inline,
     };
@@ -279,7 +279,7 @@ fn assemble<Q: IoQueue>(
     (shared, ring_thread)
 }
 
-fn queue_options(options: &Options) -> QueueOptions {
+fn queue_options(options: &LogOptions) -> QueueOptions {
     QueueOptions {
         kind: options.backend,
         strategy: options.strategy,
@@ -290,26 +290,27 @@ fn queue_options(options: &Options) -> QueueOptions {
 }
 
 fn lock_and_recover(
-    options: &Options,
+    options: &LogOptions,
     storage: &dyn Storage,
-    replay: &mut Replay<'_>,
+    replay: &mut OnRecord<'_>,
 ) -> Result<(Box<dyn LockGuard>, Recovered)> {
     let lock_name = name::lock_name(options.shard);
     let lock = storage
         .lock(&lock_name)
         .map_err(|error| error.or_no_space(storage.dir().join(&lock_name), 0))?;
-    let on_batch = &mut |batch: RecoveredBatch<'_>| replay::show(replay, &batch);
+    let on_batch = &mut |batch: RecoveredBatch<'_>| replay::emit(replay, &batch);
     let (shard, policy) = (options.shard, options.policy);
     let (identity, mode) = (&options.identity, Mode::Repair);
     let mut recovered = recovery::recover(storage, shard, policy, identity, mode, on_batch)?;
     let of_state = recovered.state.as_mut().and_then(StateFile::take_lock);
-    // A lock keeps nobody away who finds another file under that name.
+    // The lock is of no use against a process that finds another file under that name.
     storage.must_keep(&name::state_name(shard))?;
     Ok((Box::new(Locks { _of_state: of_state, _of_name: lock }), recovered))
 }
 
-/// The lock of `state`, which nobody can delete and keep a log, and that of the file `lock`, which
-/// says who has it. It is the last to be released: whoever has it finds the other one free.
+/// Two locks. The one of `state` is safe, because without that file there is no log. The one of the
+/// file `lock` names the process that holds it. It is released last, so that the next process that
+/// gets it finds `state` unlocked.
 #[derive(Debug)]
 struct Locks {
     _of_state: Option<Box<dyn LockGuard>>,

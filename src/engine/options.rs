@@ -1,4 +1,4 @@
-//! The options of a log, their bounds, and the builder that checks them.
+//! The options of a log, and the builder with which users set them.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -21,11 +21,11 @@ use crate::replication::ShardId;
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Durability {
-    /// Nothing: the record is in this process's memory, on its way.
+    /// Nothing: the record is in this process's memory, on its way to the disk.
     Queued,
-    /// The death of the process: the operating system has it and all before it.
+    /// The death of the process: the operating system has the record and all before it.
     Written,
-    /// Power loss: stable storage has it and all before it.
+    /// Power loss: stable storage has the record and all before it.
     #[default]
     Synced,
 }
@@ -43,7 +43,7 @@ const _: () = assert!(
 );
 
 #[derive(Clone, Debug)]
-pub(crate) struct Options {
+pub(crate) struct LogOptions {
     pub(crate) dir: PathBuf,
     pub(crate) segment_bytes: u64,
     pub(crate) spare_segments: usize,
@@ -68,9 +68,8 @@ pub(crate) struct Options {
     pub(crate) identity: Identity,
 }
 
-impl Options {
-    /// The most payload that one batch holds: the larger of a usual batch and one record of the
-    /// greatest size.
+impl LogOptions {
+    /// The largest payload of a batch: a usual batch, or one record of the largest size.
     pub(crate) fn batch_payload_max(&self) -> usize {
         self.batch_bytes.max(self.record_bytes_max + RECORD_HEAD_SIZE)
     }
@@ -131,13 +130,13 @@ fn between(name: &'static str, value: u64, min: u64, max: u64) -> Result<()> {
 #[derive(Clone, Debug)]
 #[must_use = "a builder does nothing until it is opened"]
 pub struct Builder {
-    pub(crate) options: Options,
+    pub(crate) options: LogOptions,
 }
 
 impl Builder {
     pub(crate) fn new(dir: PathBuf) -> Builder {
         Builder {
-            options: Options {
+            options: LogOptions {
                 dir,
                 segment_bytes: 32 * MIB,
                 spare_segments: 1,
@@ -173,18 +172,19 @@ impl Builder {
         self
     }
 
-    /// How many segments are held back for records that give room back.
+    /// How many segments are reserved for records that free space.
     pub(crate) fn reserve_segments(mut self, count: usize) -> Builder {
         self.options.reserve_segments = count;
         self
     }
 
-    /// How many spare segments are held ready beside the active one, 0 to 16; 1 by default. With
-    /// 0, the first append of every segment waits until the segment was prepared. More are for
-    /// bursts of large records: while batches are of more than 64 KiB, none is prepared as long as
-    /// one is left; when they are small again, or there was none for a tenth of a second, all are.
-    /// So it is unless [`preallocate`](Builder::preallocate) says what spares have; then each is
-    /// replaced at once.
+    /// How many spare segments are kept ready, 0 to 16; 1 by default. With 0, the first append to
+    /// every segment waits until the segment is prepared.
+    ///
+    /// More than one helps with bursts of large records. While batches are larger than 64 KiB, a
+    /// new spare is prepared only when none is left; once they are small again, or there was none
+    /// for a tenth of a second, all are. If [`preallocate`](Builder::preallocate) is set, each
+    /// spare is replaced at once.
     pub fn spare_segments(mut self, count: usize) -> Builder {
         self.options.spare_segments = count;
         self
@@ -197,8 +197,8 @@ impl Builder {
         self
     }
 
-    /// The bytes of a batch, 4 KiB to 64 MiB; 1 MiB by default. It is the size of the aligned
-    /// buffers; a larger record gets one of its own.
+    /// The bytes of a batch, 4 KiB to 64 MiB; 1 MiB by default. The aligned buffers have this size;
+    /// a larger record gets a buffer of its own.
     pub fn batch_bytes(mut self, bytes: usize) -> Builder {
         self.options.batch_bytes = bytes;
         self
@@ -210,18 +210,18 @@ impl Builder {
         self
     }
 
-    /// How long an open batch waits for more records although it could be written, 0 to 1 s; 0 by
-    /// default: while one batch is written, the next one fills, and that is delay enough.
+    /// How long an open batch waits for more records although it could be written, 0 to 1 s. The
+    /// default is 0: while one batch is written, the next one fills, and that is delay enough.
     pub fn batch_delay(mut self, delay: Duration) -> Builder {
         self.options.batch_delay = delay;
         self
     }
 
-    /// After which pause the ring thread notes in the `state` file how far the log is durable,
-    /// 10 ms to 1 h; 1 s by default, `None` is never. What is noted is proven: if it is damaged
-    /// later, opening says so. Without a note, damage to the last batches of a log that was killed
-    /// looks like a torn write, because nothing was written after them. It costs one write and one
-    /// sync of one block for each pause.
+    /// After how long a pause the ring thread notes the durable watermark in the `state` file,
+    /// 10 ms to 1 h; 1 s by default, `None` for never. A note is evidence: if a noted record is
+    /// damaged later, opening reports it. Without a note, damage to the last batches of a killed
+    /// log looks like a torn write, because no batch follows them. Each note costs one write and
+    /// one sync of one block.
     pub fn note_after(mut self, pause: Option<Duration>) -> Builder {
         self.options.note_after = pause;
         self
@@ -229,33 +229,33 @@ impl Builder {
 
     /// The memory of all batches that are filling or in flight, `batch_bytes` to 64 GiB; 16 MiB by
     /// default. When it is used up, [`append`](Log::append) waits and
-    /// [`try_submit`](Log::try_submit) says [`Error::QueueFull`]. One record always passes. It
-    /// counts buffers; beside its buffer, a batch keeps 8 bytes for each of its records.
+    /// [`try_submit`](Log::try_submit) fails with [`Error::QueueFull`]. One record always fits. The
+    /// limit counts buffers; a batch also keeps 8 bytes for each of its records.
     pub fn queue_bytes(mut self, bytes: usize) -> Builder {
         self.options.queue_bytes = bytes;
         self
     }
 
-    /// How many batches may be in flight at once, 1 to 128; 2 by default. A batch that goes by
-    /// [`Strategy::WriteThenSync`] has no other beside it.
+    /// How many batches may be in flight at once, 1 to 128; 2 by default. With
+    /// [`Strategy::WriteThenSync`] only one is.
     pub fn queue_depth(mut self, depth: usize) -> Builder {
         self.options.queue_depth = depth;
         self
     }
 
-    /// Whether a small batch may wait, for one usual flush at most, for appenders that were
-    /// acknowledged just now and are expected back; true by default. Without it a batch goes as
-    /// soon as it can, which costs more flushes.
+    /// Whether a small batch may wait for appenders that were just acknowledged and are expected
+    /// back, for one usual flush at most; true by default. Without it, a batch is written as soon
+    /// as possible, which costs more flushes.
     pub fn gather(mut self, gather: bool) -> Builder {
         self.options.gather = gather;
         self
     }
 
-    /// Whether an appender that waits may write and sync a small batch by itself while nothing is
-    /// in flight, which saves two hand-overs between threads; true by default. It does so where
-    /// the strategy is not [`Strategy::LinkedFsync`], which needs the ring. Turn it off where
-    /// appending threads run at different priorities, as one of them then works for others, or
-    /// may not do I/O themselves.
+    /// Whether a waiting appender may write and sync a small batch itself while nothing is in
+    /// flight, which saves two hand-overs between threads; true by default. It has no effect with
+    /// [`Strategy::LinkedFsync`], which needs the ring. Turn it off if appending threads have
+    /// different priorities, because one of them then works for the others, or if they must not do
+    /// I/O.
     pub fn inline(mut self, inline: bool) -> Builder {
         self.options.inline = inline;
         self
@@ -268,68 +268,69 @@ impl Builder {
     }
 
     /// What an acknowledged record survives; [`Durability::Synced`] by default. The `_with` forms
-    /// of the append methods choose for one record.
+    /// of the append methods choose it for one record.
     pub fn durability(mut self, durability: Durability) -> Builder {
         self.options.durability = durability;
         self
     }
 
-    /// What executes I/O; [`BackendKind::Auto`] by default: io_uring where it can be had, else
-    /// `std::fs`. [`Log::backend`] says which one runs and why.
+    /// The I/O backend; [`BackendKind::Auto`] by default: io_uring if it is available, else
+    /// `std::fs`. [`Log::backend`] reports the backend and the reason.
     pub fn backend(mut self, kind: BackendKind) -> Builder {
         self.options.backend = kind;
         self
     }
 
-    /// How a batch becomes durable; `None`, the default, measures at open and chooses.
+    /// How a batch becomes durable; with `None`, the default, opening measures and chooses.
     pub fn strategy(mut self, strategy: Option<Strategy>) -> Builder {
         self.options.strategy = strategy;
         self
     }
 
-    /// Whether io_uring writes go past the page cache where the file system lets them; true by
-    /// default.
+    /// Whether io_uring writes bypass the page cache if the file system allows it; true by default.
     pub fn direct_io(mut self, direct: bool) -> Builder {
         self.options.direct_io = direct;
         self
     }
 
-    /// What a segment has before the first batch is written to it. `None`, the default, is
-    /// [`Blocks::Written`]; it is [`Blocks::Reserved`] while batches are so large that the zeros
-    /// would take longer than the metadata that they save, and [`Blocks::AsTheyCome`] on
-    /// copy-on-write file systems, where neither buys anything. With the last of them a full disk
-    /// can be noticed only by a failing write, which ends the open log.
+    /// Which blocks a segment has before its first batch is written. `None`, the default, chooses:
+    /// [`Blocks::Written`]; but [`Blocks::Reserved`] while batches are so large that writing zeros
+    /// takes longer than the metadata updates that it saves; and [`Blocks::AsTheyCome`] on
+    /// copy-on-write file systems, where neither helps. With `AsTheyCome`, a full disk shows only
+    /// as a failed write, which ends the open log.
     pub fn preallocate(mut self, preallocate: Option<Blocks>) -> Builder {
         self.options.preallocate = preallocate;
         self
     }
 
-    /// Which of the logs in the directory; [`ShardId::SINGLE`] by default.
+    /// Which of several logs in the directory; [`ShardId::SINGLE`] by default.
     pub fn shard(mut self, shard: ShardId) -> Builder {
         self.options.shard = shard;
         self
     }
 
-    /// What recovery does about damage to acknowledged data; [`RecoveryPolicy::Strict`] by
+    /// What recovery does about damage to acknowledged records; [`RecoveryPolicy::Strict`] by
     /// default.
     pub fn recovery(mut self, policy: RecoveryPolicy) -> Builder {
         self.options.policy = policy;
         self
     }
 
-    /// Which kind of log it is; [`Kind::Raw`] by default, and the event log and the key-value log
-    /// set their own. It is noted when the log begins, and a log of another kind is refused, but
-    /// that any may be [read](Builder::read_only) as a raw one. `None` takes whatever is there,
-    /// which is for tools that repair a log and append nothing; a log that begins so, or one of
-    /// stand-alone batches, is of the kind of who opens it next.
+    /// The kind of the log; [`Kind::Raw`] by default. The event log and the key-value log set their
+    /// own. A new log notes its kind, and opening it as another kind fails, except that any log may
+    /// be [read](Builder::read_only) as a raw one.
+    ///
+    /// `None` accepts every kind. It is for tools that repair a log and append nothing. A log that
+    /// begins without a kind, or one of stand-alone batches, takes the kind of the next opening.
     pub fn kind(mut self, kind: Option<Kind>) -> Builder {
         self.options.identity.kind = kind;
         self
     }
 
-    /// A label of the user's, 8 bytes that say whose log it is or which version of records it has;
-    /// none by default. It is noted when the log is first opened with one, and from then on whoever
-    /// names another one is refused, also to read only; who names none is not. Zeros are none.
+    /// A label of 8 bytes, such as the name of the owner or the version of the records; none by
+    /// default. The log notes the first label that it is opened with. From then on, opening it with
+    /// another label fails, also to read only; opening it without one does not. All zeros means no
+    /// label.
     ///
     /// ```
     /// use ringwal::{Error, Log};

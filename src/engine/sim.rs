@@ -1,9 +1,9 @@
-//! Logs on a simulated disk: no thread, no file. Whoever uses the log runs its driver. And logs on
-//! a real disk whose queue is wrapped by whoever opens them.
+//! Logs for simulation tests, on a simulated disk without a thread; and logs on a real disk whose
+//! I/O queue a test wraps.
 //!
-//! Calls that wait run the driver themselves, until what they wait for is there. If the driver
-//! sleeps meanwhile and nothing will wake it, or is busy for ever, a real log would hang: that is a
-//! panic here.
+//! On a simulated disk, calls that wait run the steps of the ring thread themselves, until the wait
+//! is over. Where a real log would hang, because the ring thread sleeps for ever or never comes to
+//! rest, these calls panic.
 //!
 //! Threading: one thread uses the log.
 
@@ -17,9 +17,9 @@ use crate::io::{IoQueue, SimDisk, open_queue};
 
 impl Builder {
     /// Opens the log on a simulated disk, or creates it there. The log's directory is ignored.
-    /// It has no thread of its own: [`Log::step`] runs it, and calls that wait do. A
-    /// [`Commit`](crate::Commit) must not be waited for before it is done, which
-    /// [`Log::run_until`] sees to.
+    /// The log has no thread of its own: [`Log::step`] runs it, and so do calls that wait. Before
+    /// you wait for a [`Commit`](crate::Commit), run the log until it is done
+    /// ([`Log::run_until`]).
     ///
     /// # Errors
     ///
@@ -41,8 +41,8 @@ impl Builder {
         self.open_stepped(disk, &mut |record| replay(record.record_ref(), record.data()))
     }
 
-    /// Opens the log as [`open`](Builder::open) does, on a real disk, and puts `wrap` around its
-    /// queue: to let operations fail, or to leave the disk out of a measurement.
+    /// Opens the log like [`open`](Builder::open), on a real disk, and wraps its I/O queue with
+    /// `wrap`: to make operations fail, or to leave the disk out of a measurement.
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;
@@ -75,8 +75,8 @@ impl Builder {
 }
 
 impl Log {
-    /// Runs a log on a simulated disk until `done`, or until it has ended, as the calls that wait
-    /// do; elsewhere it does nothing.
+    /// Runs a log on a simulated disk until `done`, or until the log has ended, as calls that wait
+    /// do. On a real disk it does nothing.
     ///
     /// ```
     /// use ringwal::{Log, SimDisk};
@@ -90,13 +90,13 @@ impl Log {
     ///
     /// # Panics
     ///
-    /// When a log with a thread of its own would wait for ever.
+    /// If a log with a thread of its own would wait for ever.
     pub fn run_until(&self, done: impl Fn() -> bool) {
         self.inner.run_until(done);
     }
 
-    /// Lets a log on a simulated disk do what its thread would do next. Returns whether there may
-    /// be more to do; without a simulated disk there never is.
+    /// Runs the next step of a log on a simulated disk, which a ring thread would run. Returns
+    /// whether there may be more to do; on a real disk there never is.
     pub fn step(&self) -> bool {
         self.inner.stepped.as_ref().is_some_and(Stepped::step)
     }

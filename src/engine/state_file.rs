@@ -1,16 +1,16 @@
-//! The `state` file, open: the state that counts, and how it is replaced.
+//! The `state` file: reads the state that counts, and replaces it, for recovery and an open log.
 //!
-//! 1. The slot that counts is never written; a new state goes into the other one and counts once
-//!    it is synced. A torn or failed write costs nothing.
-//!    But what a torn write left is overwritten before anything is shown ([`StateFile::settle`]):
-//!    else a later torn write could complete it, and a state that never counted would count. So is
-//!    a slot that announces a cut which was finished: if it counted again, because the newer slot
-//!    went bad, it would take the records that came after the cut.
-//! 2. The file comes into being whole: made under another name, synced, renamed, directory synced.
-//!    The directory's own name is durable before that, whoever made it.
-//! 3. Whoever writes it has it locked, from before it is believed until the log is closed. A file
-//!    called `lock` can be deleted under an open log; without `state` there is no log. It is locked
-//!    under its first name already, and the one that it replaces as well.
+//! 1. The slot that counts is never written. A new state goes into the other slot, and counts once
+//!    it is synced. So a torn or failed write costs nothing.
+//!    The remains of a torn write are overwritten before any record is shown
+//!    ([`StateFile::settle`]): otherwise a later torn write could complete them, and a state that
+//!    never counted would count. The same holds for a slot with a cut that is finished: if it
+//!    counted again, because the newer slot went bad, it would remove the records after the cut.
+//! 2. The file appears whole: it is created under another name, synced and renamed, and the
+//!    directory is synced. The directory's own name is durable before that.
+//! 3. A writer has the file locked, from before it trusts the content until the log is closed. The
+//!    file `lock` can be deleted under an open log, but without `state` there is no log. A new file
+//!    is locked under its temporary name already, and so is the file that it replaces.
 
 use std::io;
 
@@ -25,7 +25,7 @@ use crate::replication::ShardId;
 use crate::segment::name::{state_name, state_temp_name};
 use crate::segment::reader::Origin;
 
-/// More than any change, its recovery and the close after it take.
+/// Generations kept back: more than any change, its recovery and the close after it use.
 const GENERATIONS_KEPT: u64 = 64;
 
 /// A log's `state` file.
@@ -36,32 +36,32 @@ pub(crate) struct StateFile {
     slot: usize,
     /// The other slot held no state when the file was opened.
     is_torn: bool,
-    /// The other slot holds what must never count: a torn write, or a cut that was finished.
+    /// The other slot must never count: it has a torn write, or a cut that is finished.
     is_unsettled: bool,
-    /// Of a file that is written, where the platform has such locks.
+    /// The lock of a file opened to write, if the platform has such locks.
     lock: Option<Box<dyn LockGuard>>,
 }
 
-/// What was found under the name of the `state` file.
+/// The `state` file of a directory, as opened.
 #[derive(Debug)]
-pub(crate) enum Found {
+pub(crate) enum StateOnDisk {
     Valid(StateFile),
     Missing,
     Unreadable,
 }
 
 impl StateFile {
-    /// Looks for the shard's `state` file. To be written, it is synced before it is believed: it
-    /// may be there and not be durable, if the process that wrote it was killed.
+    /// Opens the shard's `state` file. A file opened to write is synced before it is trusted: if
+    /// the process that wrote it was killed, it may not be durable.
     pub(crate) fn open(
         storage: &dyn Storage,
         shard: ShardId,
         names: &[String],
         to_write: bool,
-    ) -> Result<Found> {
+    ) -> Result<StateOnDisk> {
         let name = state_name(shard);
         if !names.contains(&name) {
-            return Ok(Found::Missing);
+            return Ok(StateOnDisk::Missing);
         }
         let access = if to_write { Access::Write } else { Access::Read };
         let file = storage.open(&name, access)?;
@@ -73,7 +73,7 @@ impl StateFile {
         let mut bytes = vec![0; STATE_BYTES];
         let len = file.read_at(&mut bytes, 0)?;
         match newest(&bytes[..len]) {
-            Ok((current, _)) if current.shard != shard.get() => Ok(Found::Unreadable),
+            Ok((current, _)) if current.shard != shard.get() => Ok(StateOnDisk::Unreadable),
             Ok((current, slot)) => {
                 let other = slot_of(&bytes[..len], 1 - slot);
                 let (is_torn, is_unsettled) = match State::decode(other) {
@@ -84,19 +84,26 @@ impl StateFile {
                         (is_torn, is_torn)
                     }
                 };
-                Ok(Found::Valid(StateFile { file, current, slot, is_torn, is_unsettled, lock }))
+                Ok(StateOnDisk::Valid(StateFile {
+                    file,
+                    current,
+                    slot,
+                    is_torn,
+                    is_unsettled,
+                    lock,
+                }))
             }
             Err(StateError::OtherVersion(version)) => Err(Error::UnsupportedVersion {
                 path: storage.dir().join(&name),
                 version,
                 newest: VERSION,
             }),
-            Err(_) => Ok(Found::Unreadable),
+            Err(_) => Ok(StateOnDisk::Unreadable),
         }
     }
 
-    /// Makes the shard's `state` file, durably, for the log that these batches are of, or a new
-    /// one. What lies under its temporary name is replaced.
+    /// Creates the shard's `state` file, durably: for a new log, or for the log of batches with
+    /// this origin. A file with its temporary name is replaced.
     pub(crate) fn create(
         storage: &dyn Storage,
         shard: ShardId,
@@ -107,7 +114,7 @@ impl StateFile {
         let (name, temp) = (state_name(shard), state_temp_name(shard));
         let names = storage.list()?;
         if names.contains(&temp) {
-            let _nobody_makes_it = lock(&*storage.open(&temp, Access::Write)?)?;
+            let _nobody_creates_it = lock(&*storage.open(&temp, Access::Write)?)?;
             storage.remove(&temp)?;
         }
         let mut log_id = [0; 16];
@@ -127,23 +134,24 @@ impl StateFile {
             error => error,
         })?;
         let guard = lock(&*file)?;
-        // From here on nobody else makes one; but somebody may just have made it.
+        // From here on no other process creates one; but one may have been faster.
         let _replaced = lock_unreadable(storage, shard)?;
         file.write_at(&state_file(&current, None), 0)?;
         file.sync()?;
-        // Whoever finds a `state` need not ask for the name of its directory.
+        // The directory's own name is durable before `state` exists, so later openings need not
+        // sync it.
         if !mutated("skip_parent_sync") {
             storage.sync_parent()?;
         }
         storage.rename(&temp, &name)?;
         storage.sync_dir()?;
-        // By the name that errors should tell.
+        // Open it by its final name, for error messages.
         let file = storage.open(&name, Access::Write)?;
         let (is_torn, is_unsettled) = (false, false);
         Ok(StateFile { file, current, slot: 0, is_torn, is_unsettled, lock: guard })
     }
 
-    /// Whoever holds this has the file to itself.
+    /// The lock on the file, for the owner of the open log.
     pub(crate) fn take_lock(&mut self) -> Option<Box<dyn LockGuard>> {
         self.lock.take()
     }
@@ -153,21 +161,22 @@ impl StateFile {
         &self.current
     }
 
-    /// That there are generations left for a change, and for what it takes to finish it and to
-    /// close the log. To be asked before anything is begun.
+    /// An error if there are not enough generations left to make a change, to finish it and to
+    /// close the log. Call this before a change begins.
     pub(crate) fn require_generations(&self) -> Result<()> {
         let is_near_end = self.current.generation > u64::MAX - GENERATIONS_KEPT;
         if is_near_end { Err(Error::StatesUsedUp) } else { Ok(()) }
     }
 
-    /// Makes `state` the one that counts, durably; its generation is set here. After an error
-    /// either of the two may count at the next open, and nothing may be written any more.
+    /// Makes `state` the one that counts, durably, with the next generation. After an error, either
+    /// state may count at the next open, and the file must not be written any more.
     pub(crate) fn write(&mut self, state: State) -> Result<()> {
         let Some(generation) = self.current.generation.checked_add(1) else {
             return Err(Error::StatesUsedUp);
         };
         let state = State { generation, ..state };
         let slot = if mutated("state_in_place") { self.slot } else { 1 - self.slot };
+        debug_assert!(slot != self.slot || mutated("state_in_place"), "invariant 1");
         self.file.write_at(state.encode().as_slice(), (slot * SLOT_DISTANCE) as u64)?;
         if !mutated("skip_state_sync") {
             self.file.sync()?;
@@ -178,13 +187,13 @@ impl StateFile {
         Ok(())
     }
 
-    /// Whether the slot that does not count held no state when the file was opened: a write was
-    /// torn, or the slot went bad.
+    /// Whether the other slot held no state when the file was opened: a write was torn, or the slot
+    /// went bad.
     pub(crate) fn was_torn(&self) -> bool {
         self.is_torn
     }
 
-    /// Leaves nothing in the other slot that must never count, durably.
+    /// Overwrites the other slot, durably, if its content must never count.
     pub(crate) fn settle(&mut self) -> Result<()> {
         if self.is_unsettled && !mutated("leave_torn_state") {
             self.write(self.current.clone())
@@ -194,21 +203,23 @@ impl StateFile {
     }
 }
 
-/// Locks a `state` file, whatever name it has yet.
+/// Locks a `state` file, under its temporary or its final name.
 fn lock(file: &dyn StorageFile) -> Result<Option<Box<dyn LockGuard>>> {
     if mutated("leave_state_unlocked") { Ok(None) } else { file.lock() }
 }
 
-/// Locks the file that a new one is to replace, if there is one: it holds no state, or another
-/// writer was faster.
+/// Locks the file that a new one is to replace, if there is one. It must hold no state; otherwise
+/// another writer was faster.
 fn lock_unreadable(storage: &dyn Storage, shard: ShardId) -> Result<Option<Box<dyn LockGuard>>> {
     let name = state_name(shard);
     if !storage.list()?.contains(&name) {
         return Ok(None);
     }
     match StateFile::open(storage, shard, std::slice::from_ref(&name), true)? {
-        Found::Valid(_) => Err(Error::Locked { path: storage.dir().join(name), pid: None }),
-        Found::Missing | Found::Unreadable => lock(&*storage.open(&name, Access::Write)?),
+        StateOnDisk::Valid(_) => Err(Error::Locked { path: storage.dir().join(name), pid: None }),
+        StateOnDisk::Missing | StateOnDisk::Unreadable => {
+            lock(&*storage.open(&name, Access::Write)?)
+        }
     }
 }
 
@@ -220,7 +231,7 @@ mod tests {
     fn reopen(memory: &Memory) -> StateFile {
         let names = memory.list().unwrap();
         match StateFile::open(memory, ShardId::SINGLE, &names, true).unwrap() {
-            Found::Valid(file) => file,
+            StateOnDisk::Valid(file) => file,
             other => panic!("{other:?}"),
         }
     }
@@ -345,10 +356,10 @@ mod tests {
         assert_eq!(reopen(&memory).current(), file.current());
     }
 
-    /// Two that begin a log at the same time, with a file called `lock` deleted between them.
+    /// Two processes begin a log at the same time, and the file `lock` is deleted between them.
     #[cfg(unix)]
     #[test]
-    fn only_one_makes_the_file_and_whoever_was_slower_is_told_that_it_is_locked() {
+    fn only_one_process_creates_the_file_and_the_slower_one_fails_with_locked() {
         use crate::io::StdStorage;
         let dir = tempfile::tempdir().unwrap();
         let storage = StdStorage::new(dir.path());
@@ -357,14 +368,14 @@ mod tests {
         {
             let begun = storage.open("state.tmp", Access::Create).unwrap();
             let _guard = begun.lock();
-            assert!(is_locked(create()), "it is being made");
+            assert!(is_locked(create()), "it is being created");
         }
         let file = create().unwrap();
-        assert!(is_locked(create()), "it was made a moment ago");
+        assert!(is_locked(create()), "it was created a moment ago");
         let open = || StateFile::open(&storage, ShardId::SINGLE, &storage.list().unwrap(), true);
         assert!(matches!(open(), Err(Error::Locked { .. })));
         drop(file);
-        assert!(matches!(open().unwrap(), Found::Valid(_)));
+        assert!(matches!(open().unwrap(), StateOnDisk::Valid(_)));
         storage.open("state", Access::Write).unwrap().set_bytes(0).unwrap();
         create().unwrap();
     }
@@ -375,6 +386,6 @@ mod tests {
         StateFile::create(&memory, ShardId(3), None, 1, &Identity::default()).unwrap();
         memory.put("state", memory.get("s00003-state").unwrap());
         let found = StateFile::open(&memory, ShardId::SINGLE, &memory.names(), false).unwrap();
-        assert!(matches!(found, Found::Unreadable), "{found:?}");
+        assert!(matches!(found, StateOnDisk::Unreadable), "{found:?}");
     }
 }

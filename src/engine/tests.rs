@@ -1,9 +1,8 @@
-//! The engine on queues that fail on demand.
+//! The engine on I/O queues that fail on demand.
 
 mod cuts;
 mod page_cache;
 
-use crate::sync::plain::Mutex;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -18,22 +17,23 @@ use crate::io::{
     Strategy, Wake, open_queue,
 };
 use crate::seq::Seq;
+use crate::sync::plain::Mutex;
 
 /// Which operation fails, and how.
 #[derive(Clone, Debug)]
-pub(crate) struct Fault {
+pub(crate) struct QueueFault {
     pub(crate) kind: &'static str,
     /// The n-th of its kind, from 0.
     pub(crate) nth: usize,
     pub(crate) error: io::ErrorKind,
-    /// And all of its kind after it.
+    /// Whether all later operations of the kind fail, too.
     pub(crate) for_good: bool,
 }
 
 /// A queue in front of a real one.
 struct Faulty {
     inner: Box<dyn IoQueue>,
-    fault: Arc<Mutex<Option<Fault>>>,
+    fault: Arc<Mutex<Option<QueueFault>>>,
     seen: Arc<AtomicUsize>,
     log: Arc<Mutex<Vec<&'static str>>>,
     failed: Vec<Completion>,
@@ -90,11 +90,11 @@ impl IoQueue for Faulty {
 
 struct Rig {
     log: Log,
-    fault: Arc<Mutex<Option<Fault>>>,
+    fault: Arc<Mutex<Option<QueueFault>>>,
     ops: Ops,
 }
 
-fn rig(dir: &Path, builder: impl FnOnce(Builder) -> Builder, fault: Option<Fault>) -> Rig {
+fn rig(dir: &Path, builder: impl FnOnce(Builder) -> Builder, fault: Option<QueueFault>) -> Rig {
     let fault = Arc::new(Mutex::new(fault));
     let builder = builder(Log::builder(dir).segment_bytes(65_536).backend(BackendKind::Std));
     let (log, ops) = open_faulty(dir, builder, &fault).unwrap();
@@ -103,11 +103,11 @@ fn rig(dir: &Path, builder: impl FnOnce(Builder) -> Builder, fault: Option<Fault
 
 type Ops = Arc<Mutex<Vec<&'static str>>>;
 
-/// Opens a log whose queue fails on demand; it tells what was submitted.
+/// Opens a log whose queue fails on demand; also returns the list of submitted operations.
 pub(crate) fn open_faulty(
     dir: &Path,
     builder: Builder,
-    fault: &Arc<Mutex<Option<Fault>>>,
+    fault: &Arc<Mutex<Option<QueueFault>>>,
 ) -> Result<(Log, Ops)> {
     let ops = Ops::default();
     let storage = Arc::new(StdStorage::new(dir));
@@ -126,8 +126,8 @@ pub(crate) fn open_faulty(
     Ok((log, ops))
 }
 
-fn fault(kind: &'static str, nth: usize, error: io::ErrorKind) -> Option<Fault> {
-    Some(Fault { kind, nth, error, for_good: false })
+fn fault(kind: &'static str, nth: usize, error: io::ErrorKind) -> Option<QueueFault> {
+    Some(QueueFault { kind, nth, error, for_good: false })
 }
 
 fn records(dir: &Path) -> Vec<Vec<u8>> {
@@ -193,7 +193,8 @@ fn what_was_acknowledged_before_a_failure_is_there_after_reopening() {
 #[test]
 fn a_full_disk_refuses_appends_until_there_is_room() {
     let dir = tempfile::tempdir().unwrap();
-    let full = Fault { kind: "prepare", nth: 1, error: io::ErrorKind::StorageFull, for_good: true };
+    let full =
+        QueueFault { kind: "prepare", nth: 1, error: io::ErrorKind::StorageFull, for_good: true };
     let rig = rig(dir.path(), |b| b.segment_bytes(8192).spare_segments(0), Some(full));
     let record = [7_u8; 3000];
     rig.log.append(record).unwrap();
@@ -211,9 +212,10 @@ fn a_full_disk_refuses_appends_until_there_is_room() {
 }
 
 #[test]
-fn try_append_never_waits_and_tells_of_a_full_disk() {
+fn try_append_never_waits_and_reports_a_full_disk() {
     let dir = tempfile::tempdir().unwrap();
-    let full = Fault { kind: "prepare", nth: 0, error: io::ErrorKind::StorageFull, for_good: true };
+    let full =
+        QueueFault { kind: "prepare", nth: 0, error: io::ErrorKind::StorageFull, for_good: true };
     let rig = rig(dir.path(), |b| b, Some(full));
     assert!(matches!(rig.log.try_submit("one"), Err(Error::QueueFull)));
     let refused = loop {
@@ -245,7 +247,7 @@ fn a_wait_for_records_that_were_truncated_meanwhile_ends() {
     assert_eq!(log.flush().unwrap(), Seq::new(1));
 }
 
-/// Fills a segment of those below, almost.
+/// A record that almost fills a segment of [`three_spares`].
 const LARGE: usize = 400_000;
 
 /// A log that holds three spares.
@@ -253,14 +255,14 @@ fn three_spares(builder: Builder) -> Builder {
     builder.segment_bytes(512 << 10).spare_segments(3)
 }
 
-/// How many spares are there, and how many were only reserved so far.
+/// How many spares there are, and how many were only reserved so far.
 fn spares(log: &Log) -> (u64, u64) {
     let metrics = log.metrics();
     (metrics.spares_prepared - metrics.rotations, metrics.spares_reserved)
 }
 
-/// Appends records of `bytes`, each when the log has come to rest; gives the spares after each.
-fn append_at_rest(log: &Log, count: u32, bytes: usize) -> Vec<(u64, u64)> {
+/// Appends records of `bytes`, each when the log is idle; returns the spares after each.
+fn append_when_idle(log: &Log, count: u32, bytes: usize) -> Vec<(u64, u64)> {
     let append = |_| {
         log.append(vec![7; bytes]).unwrap();
         while log.step() {}
@@ -272,15 +274,15 @@ fn append_at_rest(log: &Log, count: u32, bytes: usize) -> Vec<(u64, u64)> {
 #[test]
 fn while_batches_are_large_the_spares_are_used_up_before_another_is_reserved() {
     let log = three_spares(Log::builder("sim")).open_sim(&SimDisk::new(1)).unwrap();
-    assert_eq!(append_at_rest(&log, 1, 100), [(3, 0)]);
-    let mut seen = append_at_rest(&log, 20, LARGE);
+    assert_eq!(append_when_idle(&log, 1, 100), [(3, 0)]);
+    let mut seen = append_when_idle(&log, 20, LARGE);
     let reserved = seen.last().unwrap().1;
     assert!(reserved > 10, "{seen:?}");
     seen.dedup();
     let one_by_one = (1..=reserved).map(|reserved| (1, reserved));
     let expected: Vec<_> = [(3, 0), (2, 0), (1, 0)].into_iter().chain(one_by_one).collect();
     assert_eq!(seen, expected);
-    let small = append_at_rest(&log, 40, 100);
+    let small = append_when_idle(&log, 40, 100);
     assert_eq!(small[0], (1, reserved), "one small batch is not the usual one");
     assert_eq!(small[39], (3, reserved), "{small:?}");
 }
@@ -289,11 +291,11 @@ fn while_batches_are_large_the_spares_are_used_up_before_another_is_reserved() {
 fn batches_of_half_the_size_for_a_while_do_not_end_a_burst() {
     let log = three_spares(Log::builder("sim")).open_sim(&SimDisk::new(1)).unwrap();
     let half = 40_000;
-    assert_eq!(append_at_rest(&log, 20, half)[19].0, 3, "they do not begin one");
-    assert_eq!(append_at_rest(&log, 2, LARGE)[1], (2, 0));
+    assert_eq!(append_when_idle(&log, 20, half)[19].0, 3, "they do not begin a burst");
+    assert_eq!(append_when_idle(&log, 2, LARGE)[1], (2, 0));
     // The next segment, and not all of it.
-    assert_eq!(append_at_rest(&log, 14, half)[13], (1, 0));
-    assert_eq!(append_at_rest(&log, 40, 100)[39], (3, 0));
+    assert_eq!(append_when_idle(&log, 14, half)[13], (1, 0));
+    assert_eq!(append_when_idle(&log, 40, 100)[39], (3, 0));
 }
 
 #[test]
@@ -301,7 +303,7 @@ fn spares_whose_blocks_were_asked_for_are_always_prepared_at_once() {
     for blocks in [Blocks::Written, Blocks::Reserved, Blocks::AsTheyCome] {
         let builder = three_spares(Log::builder("sim")).preallocate(Some(blocks));
         let log = builder.open_sim(&SimDisk::new(1)).unwrap();
-        for (ready, reserved) in append_at_rest(&log, 20, LARGE) {
+        for (ready, reserved) in append_when_idle(&log, 20, LARGE) {
             assert_eq!((ready, reserved > 0), (3, blocks == Blocks::Reserved), "{blocks:?}");
         }
     }
@@ -317,24 +319,24 @@ fn a_refused_spare_was_not_reserved() {
     let metrics = log.metrics();
     assert_eq!((metrics.spares_refused, metrics.spares_reserved), (1, 0));
     disk.set_capacity(None);
-    append_at_rest(&log, 1, 100);
+    append_when_idle(&log, 1, 100);
     let metrics = log.metrics();
     assert_eq!((metrics.spares_prepared, metrics.spares_reserved), (2, 2));
 }
 
 #[test]
-fn an_appender_that_writes_by_itself_has_the_spares_prepared_again() {
+fn inline_commits_have_the_spares_prepared_again() {
     let dir = tempfile::tempdir().unwrap();
     let builder = three_spares(Log::builder(dir.path())).backend(BackendKind::Std);
     let log = builder.open().unwrap();
-    append_at_rest(&log, 1, 100);
-    let reserved = append_at_rest(&log, 12, LARGE)[11].1;
+    append_when_idle(&log, 1, 100);
+    let reserved = append_when_idle(&log, 12, LARGE)[11].1;
     if !log.backend().fill {
         return assert_eq!(reserved, 0, "nothing is written beforehand: {}", log.backend());
     }
     let (rotations, inline) = (log.metrics().rotations, log.metrics().inline_batches);
-    // As many as the segment still takes.
-    append_at_rest(&log, 28, 100);
+    // As many as fit in the segment.
+    append_when_idle(&log, 28, 100);
     assert_eq!(log.metrics().rotations, rotations);
     assert!(log.metrics().inline_batches > inline);
     while spares(&log).0 < 3 {
@@ -346,7 +348,7 @@ fn an_appender_that_writes_by_itself_has_the_spares_prepared_again() {
 fn a_log_that_rests_after_a_burst_prepares_its_spares_for_the_next() {
     let dir = tempfile::tempdir().unwrap();
     let log = three_spares(Log::builder(dir.path())).open().unwrap();
-    append_at_rest(&log, 12, LARGE);
+    append_when_idle(&log, 12, LARGE);
     if !log.backend().fill {
         return assert_eq!(log.backend().blocks, Some(Blocks::AsTheyCome), "{}", log.backend());
     }
@@ -357,7 +359,7 @@ fn a_log_that_rests_after_a_burst_prepares_its_spares_for_the_next() {
     }
 }
 
-/// A queue that tells whether its thread sleeps until it is woken, and counts who wakes it.
+/// A queue that shows whether its thread sleeps until it is woken, and counts the wake-ups.
 struct Watched {
     inner: Box<dyn IoQueue>,
     sleeps: Arc<AtomicBool>,
@@ -400,7 +402,7 @@ impl IoQueue for Watched {
     }
 }
 
-/// Of 100 records that appenders wrote by themselves while the ring thread slept, how many woke it.
+/// Of 100 inline commits while the ring thread slept, how many woke it.
 fn woken_by_100(after: Option<Duration>) -> usize {
     let dir = tempfile::tempdir().unwrap();
     let (sleeps, wakes) = (Arc::<AtomicBool>::default(), Arc::<AtomicUsize>::default());
@@ -425,8 +427,8 @@ fn woken_by_100(after: Option<Duration>) -> usize {
 }
 
 #[test]
-fn who_writes_by_itself_wakes_the_ring_thread_only_for_a_note() {
-    // A few are written while it is on its way to sleep.
+fn an_inline_commit_wakes_the_ring_thread_only_for_a_note() {
+    // A few are written while the thread is about to sleep.
     let woke = woken_by_100(Some(Duration::from_millis(10)));
     assert!(woke > 50, "only {woke} of 100 woke it");
     let woke = woken_by_100(None);
@@ -464,7 +466,7 @@ impl IoQueue for Panicking {
 }
 
 #[test]
-fn a_panic_of_an_appender_that_writes_ends_the_log_and_hangs_nobody() {
+fn a_panic_in_an_inline_commit_ends_the_log_and_hangs_no_thread() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("log");
     let log = Log::builder(&path)
@@ -474,7 +476,7 @@ fn a_panic_of_an_appender_that_writes_ends_the_log_and_hangs_nobody() {
     // The first batch of a segment is the ring thread's.
     log.append("one").unwrap();
     let seen: Vec<_> = std::thread::scope(|scope| {
-        // The ring thread, which may still be awake, can write one or the other itself.
+        // The ring thread may still be awake and write a few batches itself.
         let until_it_fails = || std::iter::repeat_with(|| log.append("lost")).find_map(Result::err);
         let appends: Vec<_> = (0..4).map(|_| scope.spawn(until_it_fails)).collect();
         appends.into_iter().filter_map(|append| append.join().unwrap()).collect()
@@ -504,7 +506,7 @@ fn a_wall_clock_that_was_a_day_ahead_for_a_moment_does_not_show_in_the_times_of_
     let seen = times(&log);
     assert!(seen.is_sorted() && seen[2] < seen[0] + HOUR_NANOS, "{seen:?}");
     log.close().unwrap();
-    // The next life begins with the wall clock, whatever the one before it had.
+    // After reopening, the clock begins with the wall clock again.
     AHEAD.set(Duration::from_secs(86_400));
     let log = Log::builder("sim").open_sim(&disk).unwrap();
     AHEAD.set(Duration::ZERO);

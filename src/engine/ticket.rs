@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use crate::engine::commit::latch::{Latch, Outcome, Stage};
 use crate::engine::commit::queue::Placed;
 use crate::engine::options::Durability;
-use crate::engine::read::record::{Life, RecordRef};
+use crate::engine::read::record::{CutEpoch, RecordRef};
 use crate::error::Result;
 use crate::seq::Seq;
 use crate::sync::now;
@@ -74,8 +74,8 @@ impl Commit {
 
     /// Where the record lies; of an atomic batch, its first one.
     pub fn record_ref(&self) -> RecordRef {
-        let life = Life(Some(self.cuts));
-        RecordRef { life, ..RecordRef::new(self.first_seq, self.segment, self.offset, self.bytes) }
+        let epoch = CutEpoch(Some(self.cuts));
+        RecordRef { epoch, ..RecordRef::new(self.first_seq, self.segment, self.offset, self.bytes) }
     }
 
     /// Whether the record is acknowledged; false also after a failure.

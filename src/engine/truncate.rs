@@ -1,12 +1,12 @@
-//! What a log keeps: rotation, and truncation at both ends.
+//! Rotation, and truncation at both ends, for the users of a log.
 //!
-//! Both truncations are decided by one write of `state`; what follows only tidies up, and
-//! recovery finishes it after a crash.
+//! One write of `state` decides a truncation. The rest is cleaning up, and after a crash recovery
+//! finishes it.
 //!
 //! - T1 `truncate_before` frees whole sealed segments. `state` names the first live record before
-//!   a file goes, so truncation is told from loss. Oldest files go first.
-//! - T2 `truncate_after` may cut inside a batch. `state` names the cut before a file is touched;
-//!   from then on nothing after it counts, whatever still lies on disk. Newest files go first.
+//!   a file is removed, so that truncated records are not taken for lost ones. Oldest files first.
+//! - T2 `truncate_after` may cut inside a batch. `state` names the cut before a file is touched.
+//!   From then on no record after it counts, even if it is still on disk. Newest files first.
 //! - T3 A file is recycled only after its old name is durably gone.
 
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use std::sync::Arc;
 use crate::engine::Log;
 use crate::engine::commit::ring_thread::control::Control;
 use crate::engine::recovery::SegmentInfo;
-use crate::engine::recovery::repair::{self, Plan};
+use crate::engine::recovery::repair::{self, RepairPlan};
 use crate::engine::state_file::StateFile;
 use crate::error::{Corruption, CorruptionKind, Error, Result, Witness};
 use crate::io::{Access, StorageFile};
@@ -25,11 +25,11 @@ use crate::seq::Seq;
 use crate::sync::channel::bounded;
 use crate::wakers::may_block;
 
-/// The number of a recycled segment's name is its first sequence number with this bit set; the
-/// driver's spares count from 1, far below.
+/// A recycled segment's spare is named by its first sequence number with this bit set; the ring
+/// thread's spares count from 1, far below.
 const RECYCLED: u64 = 1 << 63;
 
-/// What [`Log::truncate_before`] freed.
+/// The outcome of [`Log::truncate_before`].
 ///
 /// ```
 /// use ringwal::{Log, Seq};
@@ -46,11 +46,11 @@ const RECYCLED: u64 = 1 << 63;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Truncated {
-    /// How many segments went.
+    /// How many segments were freed.
     pub segments: usize,
     /// How many bytes they had.
     pub bytes: u64,
-    /// The first record that is still there.
+    /// The first remaining record.
     pub first_seq: Seq,
 }
 
@@ -75,23 +75,23 @@ pub struct Segment {
     pub first_seq: Seq,
     /// Its last record; `None` while it may take more.
     pub last_seq: Option<Seq>,
-    /// The end of its last batch in bytes, with its padding while it may take more; 0 for the
-    /// moment in which it is being sealed.
+    /// The end of its last batch in bytes; with its padding while the segment may take more, and 0
+    /// at the moment it is being sealed.
     pub bytes: u64,
 }
 
-/// A cut of the end that nothing keeps from being carried out but the disk.
+/// A cut of the end that only a failing disk can stop.
 struct PlannedCut {
-    plan: Plan,
-    /// The segments that are left.
+    plan: RepairPlan,
+    /// The segments that remain.
     kept: Vec<SegmentInfo>,
-    /// Keeps a descriptor for who trims the last of them: once `state` tells of the cut, it has to
-    /// be finished.
+    /// Reserves a descriptor to trim the last of them: once `state` names the cut, it has to be
+    /// finished.
     to_trim: Option<Box<dyn StorageFile>>,
 }
 
 impl Log {
-    /// The segments of the log, oldest first; what one has freed is not among them.
+    /// The segments of the log, oldest first, without freed ones.
     pub fn segments(&self) -> Vec<Segment> {
         let active = self.shared().queue().active();
         let segments = self.shared().segments();
@@ -106,7 +106,7 @@ impl Log {
     }
 
     /// Seals the active segment: the next record begins a new one. Appends wait meanwhile. Does
-    /// nothing when the active segment has no records.
+    /// nothing if the active segment has no records.
     ///
     /// # Errors
     ///
@@ -119,14 +119,13 @@ impl Log {
     }
 
     /// Frees every sealed segment that has only records before `seq`. The active segment stays;
-    /// [`rotate`](Self::rotate) first to free that as well. When it returns, what is freed is
-    /// gone for good.
+    /// call [`rotate`](Self::rotate) first to free it as well. When this returns, the freed records
+    /// are gone for good.
     ///
     /// # Errors
     ///
-    /// [`Error::OutOfRange`] when `seq` is beyond the first sequence number to come after the
-    /// durable watermark, [`Error::StatesUsedUp`]; then nothing changes. Else as
-    /// [`append`](Self::append).
+    /// [`Error::OutOfRange`] if `seq` is more than one beyond the durable watermark,
+    /// [`Error::StatesUsedUp`]; these change nothing. Else as [`append`](Self::append).
     pub fn truncate_before(&self, seq: Seq) -> Result<Truncated> {
         self.shared().require_own_process()?;
         may_block()?;
@@ -160,6 +159,8 @@ impl Log {
         if !mutated("truncate_without_state") {
             self.shared().or_poison(file.write(state))?;
         }
+        let is_noted = file.current().first_seq == first_seq.get();
+        debug_assert!(is_noted || mutated("truncate_without_state"), "T1");
         self.shared().segments().drain(..freed.len());
         self.inner.files.retain(|kept| kept >= first_seq);
         let removed = self.remove_or_recycle(&freed);
@@ -167,8 +168,9 @@ impl Log {
         Ok(outcome)
     }
 
-    /// T1, T3.
+    /// Removes or recycles the files of freed segments: T1, T3.
     fn remove_or_recycle(&self, freed: &[SegmentInfo]) -> Result<()> {
+        debug_assert!(freed.is_sorted_by_key(|segment| segment.first_seq), "T1: oldest first");
         let storage = &self.inner.storage;
         let kept = self.shared().recycled().len();
         let room = self.options().recycle_segments.saturating_sub(kept);
@@ -183,20 +185,22 @@ impl Log {
             }
         }
         storage.sync_dir()?;
+        // T3: only now may the ring thread reuse the files.
         self.shared().recycled().extend(recycled);
         self.shared().queue().room_came_back();
         Ok(())
     }
 
-    /// What is to be removed and trimmed after `seq`, by the same steps as recovery after a crash
-    /// in between. Changes nothing.
+    /// Plans the steps of a cut after `seq`; recovery after a crash in between takes the same ones.
+    /// Changes nothing.
     fn plan_cut(&self, seq: Seq, state: &StateFile) -> Result<PlannedCut> {
         let storage = &*self.inner.storage;
         let mut kept = self.shared().segments().clone();
         let after = kept.split_off(kept.partition_point(|segment| segment.first_seq <= seq));
-        let mut plan = Plan { end_at: Some(seq.get()), ..Plan::default() };
+        let mut plan = RepairPlan { end_at: Some(seq.get()), ..RepairPlan::default() };
         let mut to_trim = None;
         plan.remove = after.into_iter().rev().map(|segment| segment.name).collect();
+        debug_assert!(plan.remove.is_sorted_by(|a, b| a > b), "T2: newest first");
         if let Some(last) = kept.last_mut().filter(|last| last.last_seq > seq) {
             let file = Arc::from(storage.open(&last.name, Access::Read)?);
             let shard = self.options().shard.get();
@@ -227,18 +231,19 @@ impl Log {
     }
 
     /// Removes every record after `seq`, durably: the next append gets `seq + 1`. Appends wait
-    /// meanwhile. A [`RecordRef`](crate::RecordRef) of a removed record leads to
-    /// [`Error::Truncated`], whatever comes in its place; but for one that was put together from
-    /// parts, so forget those. Tickets of removed records tell nothing any more. A
-    /// [`Reader`](crate::Reader)
-    /// that was to show removed records says [`Error::Truncated`] where they began.
+    /// meanwhile.
+    ///
+    /// Reading a removed record by its [`RecordRef`](crate::RecordRef) fails with
+    /// [`Error::Truncated`], even if another record has its position; but forget refs that you make
+    /// from parts. Tickets of removed records have no meaning any more. A
+    /// [`Reader`](crate::Reader) fails with [`Error::Truncated`] where the removed records began.
     ///
     /// # Errors
     ///
-    /// [`Error::OutOfRange`] when `seq` lies beyond what was appended, before what is still
-    /// there, or before the last checkpoint, [`Error::StatesUsedUp`], [`Error::Io`] and
-    /// [`Error::Corrupt`] when the segment that has `seq` cannot be opened or read; then nothing
-    /// changes, and the log goes on. Else as [`append`](Self::append).
+    /// [`Error::OutOfRange`] if `seq` lies beyond the last record, before the first remaining one,
+    /// or before the last checkpoint; [`Error::StatesUsedUp`]; [`Error::Io`] and
+    /// [`Error::Corrupt`] if the segment that has `seq` cannot be opened or read. These change
+    /// nothing, and the log stays open. Else as [`append`](Self::append).
     pub fn truncate_after(&self, seq: Seq) -> Result<()> {
         self.shared().require_own_process()?;
         may_block()?;
@@ -269,6 +274,7 @@ impl Log {
         let shared = self.shared();
         shared.cuts.begin(seq.get());
         shared.or_poison(file.write(state))?;
+        debug_assert!(file.current().cutting || mutated("forget_cut"), "T2");
         drop(planned.to_trim);
         let storage = &*self.inner.storage;
         shared.or_poison(repair::carry_out(storage, &planned.plan, Some(&mut file)))?;

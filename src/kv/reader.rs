@@ -54,7 +54,7 @@ impl DataReader {
         let secret = new_secret()?;
         let seen = RefCell::new(Index::new(secret));
         let begin = &mut || *seen.borrow_mut() = Index::new(secret);
-        let reader = options.engine(dir).read_only_still(begin, &mut |place, bytes| {
+        let reader = options.engine(dir).read_only_snapshot(begin, &mut |place, bytes| {
             replay(&mut seen.borrow_mut(), dir, place, bytes)
         })?;
         let mut index = seen.into_inner();

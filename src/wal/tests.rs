@@ -2,7 +2,7 @@ use crate::sync::plain::Mutex;
 use std::io;
 use std::sync::{Arc, Barrier};
 
-use crate::engine::tests::{Fault, open_faulty};
+use crate::engine::tests::{QueueFault, open_faulty};
 use crate::wal::{SignalEvent, WalConfig, WalHandle};
 use crate::{BackendKind, Error};
 
@@ -15,7 +15,7 @@ fn a_failure_reaches_every_thread_that_appends_with_its_root_cause() {
     const THREADS: u64 = 8;
     for (kind, nth) in [("write and sync", 0), ("write and sync", 3), ("install", 0)] {
         let dir = tempfile::tempdir().unwrap();
-        let fault = Fault { kind, nth, error: io::ErrorKind::Other, for_good: false };
+        let fault = QueueFault { kind, nth, error: io::ErrorKind::Other, for_good: false };
         let fault = Arc::new(Mutex::new(Some(fault)));
         let config = WalConfig { dir: dir.path().join("log"), ..WalConfig::default() };
         let log_dir = config.log_dir();

@@ -1,4 +1,4 @@
-//! Truncation at both ends, and what places, readers and checkpoints make of it.
+//! Truncation at both ends, and its effect on record refs, readers and checkpoints.
 
 use ringwal::{Batch, Error, Log, Seq, Verdict};
 
@@ -68,7 +68,7 @@ fn a_reader_survives_the_truncation_of_what_it_reads() {
         assert_eq!(reader.next().unwrap().unwrap().seq(), Seq::FIRST);
         log.truncate_before(Seq::new(40)).unwrap();
         for n in 0..40_u8 {
-            log.append([n; 3000]).unwrap(); // overwrites what was recycled
+            log.append([n; 3000]).unwrap(); // overwrites recycled files
         }
         let rest: Vec<_> = reader.by_ref().collect();
         let (last, before) = rest.split_last().unwrap();

@@ -1,4 +1,4 @@
-//! The ways that need no help of this crate: a snapshot of all files at one instant, and a copy of
+//! Ways to copy a log without this crate: a snapshot of all files at one instant, and a copy of
 //! the files of a closed log.
 
 use std::fs;
@@ -12,7 +12,7 @@ pub(crate) fn segments(dir: &Path) -> Vec<PathBuf> {
     paths
 }
 
-/// As `cp -a` does, or where that is to be had, with it.
+/// Copies with `cp -a` if available, else in the same way.
 #[cfg(unix)]
 fn copy_files(from: &Path, to: &Path) {
     let copied = std::process::Command::new("cp").arg("-a").args([from, to]).status().unwrap();
@@ -56,7 +56,7 @@ fn every_rsync_of_the_files_of_a_closed_log_opens_with_what_was_acknowledged() {
     closed_log_is_copied(rsync_files);
 }
 
-/// Copies a log that is closed each time, and used between.
+/// Copies a log that is closed for each copy, and used in between.
 #[cfg(unix)]
 fn closed_log_is_copied(copy_files: impl Fn(&Path, &Path)) {
     use super::{BackendKind, ROUNDS, Seq, builder, new_parent, open_copy};
@@ -81,8 +81,8 @@ fn closed_log_is_copied(copy_files: impl Fn(&Path, &Path)) {
     }
 }
 
-/// A process that is stopped and has nothing in flight, as with the std backend, changes no file:
-/// what is copied then is a snapshot of one instant.
+/// A stopped process with no operation in flight, as with the std backend, changes no file: a copy
+/// made then is a snapshot of one instant.
 #[cfg(all(target_os = "linux", feature = "cli"))]
 #[test]
 fn every_atomic_snapshot_of_a_busy_log_opens_with_what_was_acknowledged() {
@@ -91,7 +91,7 @@ fn every_atomic_snapshot_of_a_busy_log_opens_with_what_was_acknowledged() {
 
     use super::{BackendKind, Log, ROUNDS, new_parent};
 
-    /// Ends the process, also when the test panics.
+    /// Ends the process, also if the test panics.
     struct Writer(std::process::Child);
     impl Drop for Writer {
         fn drop(&mut self) {
@@ -122,7 +122,7 @@ fn every_atomic_snapshot_of_a_busy_log_opens_with_what_was_acknowledged() {
     };
     let mut acked = Vec::new();
     for _ in 0..ROUNDS {
-        // What it acknowledged since; the pipe holds the rest of it back.
+        // The records acknowledged since; the pipe holds back the rest.
         for _ in 0..20 {
             let mut line = String::new();
             assert!(acks.read_line(&mut line).unwrap() > 0);

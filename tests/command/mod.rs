@@ -1,6 +1,6 @@
 //! The command as a process, for the tests that run it.
 
-// Every test program takes what it needs.
+// Each test program uses only some of these helpers.
 #![allow(dead_code)]
 
 use std::collections::BTreeMap;
@@ -11,7 +11,7 @@ use std::process::{Child, Command, Output, Stdio};
 
 use tempfile::TempDir;
 
-/// What `--backend` is tested with.
+/// The values of `--backend` under test.
 pub(crate) const BACKENDS: [&str; 2] = ["auto", "std"];
 
 pub(crate) fn ringwal(args: &[&str], dir: &Path) -> Command {

@@ -1,4 +1,4 @@
-//! What standard output and error can be, and what comes out of it.
+//! The kinds of standard output and error, and the output that arrives there.
 
 use std::fs::File;
 use std::io::{self, ErrorKind, PipeReader, Read, Seek, Write};
@@ -7,7 +7,7 @@ use std::thread;
 
 use crate::terminal::{do_not_block, terminal};
 
-/// What a stream of a command is.
+/// The kind of a command's stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Sink {
     Terminal,
@@ -71,7 +71,7 @@ fn fill(writer: &mut impl Write) -> usize {
     filled
 }
 
-/// Where what a command wrote comes out.
+/// The other end of a command's stream.
 enum Source {
     Terminal(File),
     File(File),
@@ -130,7 +130,7 @@ fn wait_until_it_waits(pid: u32) {
 #[cfg(not(target_os = "linux"))]
 fn wait_until_it_waits(_pid: u32) {}
 
-/// What a command did.
+/// The outcome of a command.
 #[derive(Debug)]
 pub(crate) struct Done {
     /// `None` if a signal ended it.

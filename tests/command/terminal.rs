@@ -10,10 +10,10 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 pub(crate) fn terminal() -> (File, OwnedFd) {
     let (mut person, mut program) = (-1, -1);
     let (name, termios, size) = (std::ptr::null_mut(), std::ptr::null_mut(), std::ptr::null_mut());
-    // SAFETY: two numbers are written to locals; the null pointers ask for what is usual.
+    // SAFETY: two numbers are written to locals; the null pointers ask for the defaults.
     let code = unsafe { libc::openpty(&raw mut person, &raw mut program, name, termios, size) };
     assert_eq!(code, 0, "{}", io::Error::last_os_error());
-    // SAFETY: the call just made this descriptor, so nobody else owns it.
+    // SAFETY: the call just created this descriptor, so it has no other owner.
     let person = unsafe { File::from_raw_fd(person) };
     // SAFETY: as above.
     let program = unsafe { OwnedFd::from_raw_fd(program) };

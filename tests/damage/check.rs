@@ -1,4 +1,4 @@
-//! Opens a damaged log in every way and holds what it does against the model.
+//! Opens a damaged log in every way, and compares the outcome with the model.
 
 use std::fs;
 use std::path::PathBuf;
@@ -20,19 +20,19 @@ use crate::model::{
     Files, SLOT, Shape, Unit, lay_out, scratch, segment_name, segment_number, slots,
 };
 
-/// What became of a damaged log.
+/// The outcome for a damaged log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
-    /// It is an error that names the damage.
+    /// An error names the damage.
     Refused,
-    /// Everything acknowledged is there.
+    /// All acknowledged records are there.
     Harmless,
-    /// What was damaged, and all behind it, was cut off as a torn tail: nothing testified to it.
+    /// The damaged bytes, and all behind them, were cut off as a torn tail: there was no evidence.
     TornTail,
     /// All records are there, but the older slot of `state` counts: a truncation, a checkpoint or
     /// a clean close is undone. The report says so.
     Told,
-    /// The same with a whole `state` file of an earlier time, which nothing contradicts.
+    /// The same with a whole `state` file of an earlier time; no evidence contradicts it.
     Older,
 }
 
@@ -52,13 +52,13 @@ pub(crate) struct Checker<'a> {
     root: TempDir,
 }
 
-/// A damaged log, seen with the eyes of the model.
+/// A damaged log, from the model's point of view.
 struct Case<'a> {
     edit: &'a Edit,
     files: &'a Files,
     /// The first batch that is not as it was.
     lost: Option<&'a Unit>,
-    /// Whether `state` is not the newest one any more.
+    /// Whether `state` is older than the newest one.
     is_older: bool,
     known_seq: u64,
 }
@@ -136,8 +136,8 @@ impl<'a> Checker<'a> {
         bytes(files) == bytes(&self.shape.files)
     }
 
-    /// What testifies that this batch had been acknowledged: each batch was appended when the one
-    /// before it had been, a segment is named later than all before it, `state` was told.
+    /// The evidence that this batch had been acknowledged: each batch was appended after the one
+    /// before it was acknowledged, a segment is named after all before it, and `state` notes it.
     fn witness(&self, case: &Case<'_>, unit: &Unit) -> Option<String> {
         let later_segment =
             |name: &&String| segment_number(name).is_some_and(|first| first > unit.segment);
@@ -180,12 +180,12 @@ impl<'a> Checker<'a> {
         Ok(outcome)
     }
 
-    /// Whether the last record is not there.
+    /// Whether the last record is missing.
     fn is_missing(&self, shown: &Records) -> bool {
         shown.last().map_or(0, |(seq, _)| *seq) < self.shape.last_seq()
     }
 
-    /// Whether a slot that holds no state any more is told.
+    /// Whether the report mentions a slot that no longer holds a state.
     fn tells_of_state(&self, case: &Case<'_>, report: &Recovery) -> bool {
         let state = &case.files["state"];
         let known = [self.shape, self.sister].map(|shape| &shape.slots);
@@ -199,8 +199,8 @@ impl<'a> Checker<'a> {
         report.state_torn != slots.into_iter().all(is_known)
     }
 
-    /// Which of the acknowledged records are shown. Nothing else may be, and what is missing may
-    /// only begin with a damaged batch.
+    /// The acknowledged records that are shown. No others may be, and missing records may
+    /// only begin at a damaged batch.
     fn compare(&self, case: &Case<'_>, shown: &Records) -> Check<Outcome> {
         let mut outcome = Outcome::Harmless;
         for pair in shown.windows(2) {
@@ -233,7 +233,7 @@ impl<'a> Checker<'a> {
         Ok(Outcome::TornTail)
     }
 
-    /// An error that names what is lost, and only for a reason.
+    /// Checks that an error names the lost records, and has a reason.
     fn refused(&self, case: &Case<'_>, error: &Error) -> Check<()> {
         let Error::Corrupt(found) = error else {
             return Err(format!("not told as damage: {error}"));
@@ -249,7 +249,7 @@ impl<'a> Checker<'a> {
         let (first, last) = (found.first_seq.get(), found.last_seq.get());
         ensure(first <= last, || "an empty range".to_owned())?;
         if case.is_older || !keeps_names(case.edit) {
-            // Which file is wrong, or since when, is a matter of view then.
+            // In that case it is open which of the files is wrong.
             return ensure(found.path.starts_with(&self.dir), || "another path".to_owned());
         }
         let Some(unit) = case.lost else { return Err("a false alarm".to_owned()) };
@@ -271,7 +271,7 @@ impl<'a> Checker<'a> {
         })
     }
 
-    /// `verify` and a strict `open` say the same.
+    /// `verify` and a strict `open` must agree.
     fn agrees(&self, seen: &ringwal::Result<Recovery>, opened: &ringwal::Result<Log>) -> Check<()> {
         let is_same = match (seen, opened) {
             (Ok(seen), Ok(log)) => {
@@ -290,7 +290,7 @@ impl<'a> Checker<'a> {
         ensure(is_same, || format!("verify says {seen:?}, open says {opened:?}"))
     }
 
-    /// `TolerateTail` drops nothing that has something valid behind it, and tells what it drops.
+    /// `TolerateTail` drops no records with valid ones behind them, and reports those it drops.
     fn tolerated(
         &self,
         case: &Case<'_>,
@@ -339,7 +339,7 @@ impl<'a> Checker<'a> {
         }
     }
 
-    /// What is read of a refused log is at least nothing else than what was written.
+    /// The records read from a refused log must be ones that were written.
     fn compare_prefix(&self, read: &Records) -> Check<()> {
         let is_known = |(seq, data): &(u64, Vec<u8>)| {
             let ever = [self.shape.ever.get(seq), self.sister.ever.get(seq)];

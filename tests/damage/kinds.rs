@@ -257,7 +257,7 @@ fn states(shape: &Shape) -> Vec<Edit> {
     edits
 }
 
-/// The files of the shape with the damage done. `sister` is a log that was made in the same way
+/// The files of the shape with the damage done. `sister` is a log that was written in the same way
 /// with other records; `seed` decides which bit is flipped and what garbage there is.
 pub(crate) fn apply(edit: &Edit, shape: &Shape, sister: &Shape, seed: u64) -> Files {
     let mut files = shape.files.clone();

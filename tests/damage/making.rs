@@ -1,6 +1,6 @@
-//! A log that is being made, and its model with it.
+//! Writes a log to be damaged, and its model with it.
 //!
-//! Where a batch lies follows from the documented format by arithmetic of its own; when a log is
+//! The position of a batch is computed from the documented format, independently; when a log is
 //! finished, that is checked against its files.
 
 use std::collections::BTreeMap;
@@ -125,7 +125,7 @@ impl Making {
         self.log = None;
     }
 
-    /// Learns what was written to `state` since the last call.
+    /// Takes over the writes of `state` since the last call.
     fn note_state(&mut self) {
         let Ok(state) = fs::read(self.dir.path().join("state")) else { return };
         for slot in slots(&state) {

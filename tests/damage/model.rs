@@ -1,6 +1,6 @@
-//! What is known of a log: what was acknowledged, and what lies where.
+//! The model of a log: the acknowledged records, and their positions in the files.
 //!
-//! It is kept beside the log while that is made, and not read from it afterwards.
+//! It is kept while the log is written, and not read from the log afterwards.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -22,7 +22,7 @@ pub(crate) const HEAD: usize = 8;
 /// The files of a directory.
 pub(crate) type Files = BTreeMap<String, Arc<Vec<u8>>>;
 
-/// The slots of a `state` file, or what it has of them.
+/// The slots of a `state` file, as far as it has them.
 pub(crate) fn slots(state: &[u8]) -> [&[u8]; 2] {
     [0, SECOND].map(|at| &state[at.min(state.len())..(at + SLOT).min(state.len())])
 }
@@ -51,7 +51,7 @@ pub(crate) struct SlotWrite {
     pub(crate) known_seq: u64,
 }
 
-/// A log, as its files, and what is known of it.
+/// A log: its files and its model.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Shape {
     pub(crate) name: &'static str,

@@ -3,7 +3,7 @@
 use crate::making::{Making, event_log};
 use crate::model::{BLOCK, Shape, segment_name};
 
-/// All shapes. Two calls with other tags give logs of the same making with other records.
+/// All shapes. Two calls with different tags return logs of the same shapes with other records.
 pub(crate) fn all(tag: u8) -> Vec<Shape> {
     let plain = |name, segment_bytes| Making::new(name, tag, segment_bytes);
     let mut shapes = Vec::new();
@@ -72,7 +72,7 @@ pub(crate) fn all(tag: u8) -> Vec<Shape> {
     shapes
 }
 
-/// A last segment in a file that has batches of an earlier life behind its own.
+/// A last segment in a recycled file, with batches of its earlier use behind its own.
 fn recycled(tag: u8) -> Shape {
     let mut log = Making::new("recycled, crashed", tag, 32 * 1024);
     for _ in 0..2 {

@@ -1,4 +1,4 @@
-//! What became of damaged logs, by kind of damage and by shape of log.
+//! The table of outcomes, by kind of damage and by shape of log.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -36,7 +36,7 @@ impl Table {
     }
 }
 
-/// One line: how many places, each outcome, and how much of what did harm was noticed.
+/// One line: the number of places, each outcome, and how much of the harmful damage was noticed.
 fn line(f: &mut fmt::Formatter<'_>, name: &str, counts: [u64; OUTCOMES.len()]) -> fmt::Result {
     let [refused, told, harmless, torn, older] = counts;
     let places: u64 = counts.iter().sum();

@@ -187,7 +187,7 @@ fn a_store_opens_as_a_key_value_log_and_back() {
         kv.close().unwrap();
         let mut store = store_in(dir, kind);
         assert_eq!((store.len(), store.get(b"a").unwrap()), (2, Some(b"4".to_vec())));
-        // What a key-value log has no place for, it refuses to open, rather than to lose it.
+        // The store refuses records that a key-value log cannot hold, rather than lose them.
         store.put(b"", b"of the empty key").unwrap();
         drop(store);
         let opened = ringwal::kv::DataWal::builder(dir).backend(kind).open();

@@ -199,7 +199,7 @@ fn what_is_no_record_is_damage_in_every_file() {
         (changed(7, 1), "flags"),
         (changed(19, 1), "MAX_KEY_LEN"),
         (changed(23, 255), "MAX_PAYLOAD_LEN"),
-        // A torn write, and what came after it.
+        // A torn write, and the records after it.
         ([&record[..10], &record[..]].concat(), "MAX_KEY_LEN"),
     ] {
         let old = store();
@@ -268,7 +268,7 @@ fn an_import_wants_a_source_and_an_empty_target() {
         assert!(error.root_cause().to_string().contains("inside"), "{error}");
         assert_eq!(fs::read_dir(old.dir()).unwrap().count(), before);
     }
-    // What others have under such a name stays.
+    // A foreign file with such a name stays.
     let partial = old.scratch.path().join(format!("new.{}-0.partial", std::process::id()));
     fs::create_dir(&partial).unwrap();
     fs::write(partial.join("notes.txt"), "of somebody else").unwrap();

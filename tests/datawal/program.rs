@@ -11,7 +11,7 @@ use datawal::{
     RecordLogReader, RecordRef, RecordType, RecoveryReport, WIRE_VERSION,
 };
 
-/// What a program may do with an open store: move it to a thread, share it, catch a panic with it.
+/// A program may move an open store to a thread, share it, and catch a panic with it.
 const _: () = {
     const fn travels<T: Send + Sync + std::panic::UnwindSafe + std::panic::RefUnwindSafe>() {}
     travels::<DataWal>();

@@ -1,4 +1,4 @@
-//! What a small log costs while it is open, on disk and for who reads it.
+//! The cost of a small open log, on disk and for its readers.
 
 use std::fs;
 

@@ -185,7 +185,7 @@ fn a_store_whose_log_failed_still_reads() {
     });
 }
 
-/// What a program may do, one call after the other.
+/// The calls that a program may make, one after the other.
 #[derive(Clone, Debug)]
 enum Call {
     Put(u8, Vec<u8>),

@@ -24,7 +24,7 @@ use datawal::{
 
 type Result<T> = anyhow::Result<T>;
 
-/// What every type of it is.
+/// The properties of each type.
 trait Travels: Send + Sync + UnwindSafe + RefUnwindSafe + Unpin {}
 impl<T: Send + Sync + UnwindSafe + RefUnwindSafe + Unpin> Travels for T {}
 
@@ -66,7 +66,7 @@ fn every_constant_has_the_type_and_the_value_it_had() {
     assert_eq!((format::MAX_KEY_LEN, format::MAX_PAYLOAD_LEN), LIMITS);
     assert_eq!((HEAD.len(), SIZES, &START), (24, (4, 8, 1), b"DWAL"));
     assert_eq!(format::WIRE_VERSION, WIRE_VERSION);
-    // What the lock is called is each crate's own.
+    // The two crates name the lock differently.
     assert!(NAMES.0 == "dwal" && !NAMES.1.is_empty());
     assert_eq!([RecordType::Raw as u8, RecordType::Put as u8, RecordType::Delete as u8], [0, 1, 2]);
     assert_eq!(format::RecordType::Put, RecordType::Put);
@@ -154,7 +154,7 @@ fn every_structure_has_the_fields_it_had_and_no_other() {
     let _: [u64; 3] = [records_replayed, tail_bytes_discarded, last_txid_seen];
 }
 
-/// Enumerations are matched without a rest, and say what they said.
+/// Enumerations are matched exhaustively, and print the same texts as before.
 #[test]
 fn every_enumeration_has_the_variants_it_had_and_their_words() {
     let name = match RecordType::Raw {
@@ -201,7 +201,7 @@ fn every_enumeration_has_the_variants_it_had_and_their_words() {
     }
 }
 
-/// What programs look for in errors: where they begin, mostly.
+/// Programs compare error texts, mostly their beginnings.
 #[test]
 fn errors_begin_with_the_words_they_began_with() {
     let begins = |error: anyhow::Error, words: &str| {

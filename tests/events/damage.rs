@@ -1,4 +1,4 @@
-//! Files that were cut: what is left comes back, and the log goes on.
+//! Files that were cut short: the remaining events come back, and the log takes new ones.
 
 use std::fs;
 use std::path::Path;
@@ -112,7 +112,7 @@ fn a_last_segment_cut_to_seventy_percent_loses_its_end_and_takes_appends_again()
         assert!(left >= first_seq - 1 && left < 40, "{left}");
         assert_eq!(report.recovery.verdict, Verdict::Corrupt);
         assert_eq!(report.events_lost, 40 - left, "{variant:?}");
-        // What was lost is not remembered either.
+        // Lost events are not remembered as duplicates either.
         assert_eq!(wal.append(event(39)).unwrap(), left + 1);
         assert_eq!(wal.append(event(0)).unwrap(), 0);
         for n in 100..110 {

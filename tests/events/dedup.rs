@@ -1,4 +1,4 @@
-//! Duplicates: told exactly, for as long as was asked, through everything that ends a process.
+//! Duplicates: recognised exactly, within the given window, across closes, crashes and kills.
 
 use std::fs;
 use std::sync::{Arc, Barrier};

@@ -34,7 +34,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// What the log must have: all accepted events in order, and the checkpoint.
+/// The expected log: all accepted events in order, and the checkpoint.
 #[derive(Default)]
 struct Model {
     accepted: Vec<u64>,
@@ -58,7 +58,7 @@ impl Model {
         self.accepted[self.checkpoint as usize..].to_vec()
     }
 
-    /// What is truncated is not known any more after a reopen.
+    /// Truncated events are no longer known after a reopen.
     fn forget_truncated(&mut self) {
         let live = &self.accepted[self.first_seq.saturating_sub(1) as usize..];
         self.known = live.iter().copied().collect();
@@ -126,7 +126,7 @@ fn run(steps: &[Step], segment_size: u64, uring: bool) {
 }
 
 /// Appends, makes a checkpoint, copies the log while it is open, and cuts the last file of the
-/// copy. Of what was appended without waiting, a prefix may be there.
+/// copy. Of the events appended without waiting, a prefix may be there.
 fn crash(acked: u64, queued: u64, checkpoint: u64, cut: f64, uring: bool) {
     let dir = tempfile::tempdir().unwrap();
     let copy = tempfile::tempdir().unwrap();
@@ -140,7 +140,7 @@ fn crash(acked: u64, queued: u64, checkpoint: u64, cut: f64, uring: bool) {
     wal.checkpoint(checkpoint).unwrap();
     let tickets: Vec<_> = (0..queued).map(|n| wal.submit(event(1000 + n)).unwrap()).collect();
     copy_log(dir.path(), copy.path());
-    // What is cut off was not acknowledged when the last of `acked` was.
+    // Events that are cut off were not acknowledged when the last of `acked` was.
     if let Some((_, path)) = list_segments(&copy.path().join("wal")).unwrap().last() {
         let len = fs::metadata(path).unwrap().len();
         let is_same = whole.last().is_some_and(|(_, last)| last.file_name() == path.file_name());
@@ -155,7 +155,7 @@ fn crash(acked: u64, queued: u64, checkpoint: u64, cut: f64, uring: bool) {
     let more = (replayed.len() as u64).checked_sub(acked - checkpoint).expect("nothing is lost");
     assert!(more <= queued);
     assert_eq!(replayed, events((checkpoint..acked).chain(1000..1000 + more)));
-    // Exactly what is there is a duplicate.
+    // Exactly the events that are there are duplicates.
     for n in 0..acked {
         assert_eq!(wal.append(event(n)).unwrap(), 0);
     }

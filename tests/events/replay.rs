@@ -1,5 +1,5 @@
-//! What opening makes of the records while it verifies them: what a second reading would make of
-//! them, without one.
+//! Opening rebuilds the event log's state while it verifies the records: the same state as a second
+//! pass over them would give.
 
 use std::fs;
 use std::path::Path;
@@ -13,12 +13,12 @@ use ringwal::{BackendKind, Corruption, Error, Kind, Log, RecoveryPolicy, Result,
 
 use crate::{config, copy_log, event, events};
 
-/// What an event log of a directory is, by another way: the engine opens it, then it is read.
+/// An event log, read in another way: the engine opens it, then a reader reads it.
 #[derive(Debug, PartialEq)]
 struct Found {
     checkpoint_seq: u64,
     after_checkpoint: Vec<SignalEvent>,
-    /// The numbers of the events that are told as duplicates.
+    /// The numbers of the events that are recognised as duplicates.
     remembered: Vec<u64>,
     last_seq: u64,
 }
@@ -65,8 +65,8 @@ fn by_opening(dir: &Path, config: WalConfig) -> Result<Found> {
     Ok(Found { checkpoint_seq, after_checkpoint, remembered, last_seq })
 }
 
-/// Compares both ways on copies of the log in `dir` that `edit` changes. Returns what was found,
-/// or nothing if both refuse the log with the same words.
+/// Compares both ways on copies of the log in `dir` that `edit` changes. Returns the outcome,
+/// or `None` if both refuse the log with the same words.
 #[track_caller]
 fn compare(dir: &Path, config: &WalConfig, edit: impl Fn(&Path)) -> Option<Found> {
     let copies = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
@@ -259,7 +259,7 @@ mod reads {
 
     #[test]
     fn opening_reads_each_segment_once() {
-        // Batches that lie over the end of what is read at once, and one that is longer.
+        // Batches across the end of a read window, and one that is longer than a window.
         for (segment_size, batch, batches) in
             [(4096, 1, 20), (65_536, 1000, 12), (16 << 20, 20_000, 9), (1 << 20, 90_000, 3)]
         {

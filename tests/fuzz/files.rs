@@ -23,7 +23,7 @@ pub(crate) const SEGMENT: &str = "wal-00000000000000000001.seg";
 
 const SIGNED: u8 = 0x80;
 
-/// What files may be called.
+/// The names that files may have.
 pub(crate) const NAMES: [&str; 12] = [
     SEGMENT,
     "state",
@@ -118,8 +118,8 @@ pub(crate) fn sign_frames(bytes: &mut [u8], segment: u64) {
     }
 }
 
-/// The `state` file whose slots an input has one behind the other: what is between them is nothing
-/// to try.
+/// The `state` file from an input that has the slots one behind the other: the bytes between the
+/// slots of a file do not matter.
 pub(crate) fn spread(slots: &[u8]) -> Vec<u8> {
     let (first, second) = slots.split_at(slots.len().min(SLOT_BYTES));
     let mut file = first.to_vec();

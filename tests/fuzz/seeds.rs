@@ -32,7 +32,7 @@ pub(crate) fn seeds(target: &str) -> Vec<(String, Vec<u8>)> {
     }
 }
 
-/// What broke a promise once, and must not again.
+/// Inputs that broke a promise once, and must not again.
 pub(crate) fn kept(target: &str) -> Vec<(String, Vec<u8>)> {
     read_all(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fuzz/kept").join(target), "")
 }

@@ -1,5 +1,5 @@
-//! What a fuzzer calls: one function for each reader of bytes that nobody vouches for. They assert
-//! what the bytes mean, not only that nothing panics.
+//! The fuzz targets: one function for each reader of untrusted bytes. They assert
+//! the meaning of the bytes, not only that no call panics.
 //!
 //! The fuzzer and the stable test share this file. The first byte of an input says how the rest is
 //! taken: with bit 0 set, checksums are made to hold first, which no mutation would find.
@@ -41,7 +41,7 @@ fn split(input: &[u8], sign: fn(&mut [u8])) -> Option<(u8, Vec<u8>)> {
     Some((how, bytes))
 }
 
-/// The batch decoder: what it accepts is what encoding gives, and nothing else.
+/// The batch decoder accepts exactly the bytes that encoding produces.
 pub(crate) fn batch(input: &[u8]) {
     let Some((how, bytes)) = split(input, |bytes| sign_frames(bytes, 1)) else { return };
     let here = place(1);
@@ -73,7 +73,7 @@ pub(crate) fn batch(input: &[u8]) {
     assert!(decoded.records().map(|record| record.bytes).eq(records));
 }
 
-/// The `state` file: what counts is read again as it was.
+/// The `state` file: the state that counts survives another round trip.
 pub(crate) fn state(input: &[u8]) {
     let Some((how, bytes)) = split(input, sign_slots) else { return };
     let bytes = spread(&bytes);
@@ -151,7 +151,7 @@ pub(crate) fn directory(input: &[u8]) {
     let _ = check_directory(&unpack(input));
 }
 
-/// Recovers these files in every way, and returns what a strict opening shows.
+/// Recovers these files in every way, and returns the records of a strict opening.
 pub(crate) fn check_directory(files: &Files) -> ringwal::Result<Records> {
     let valid = valid_records(files);
     let seen = Log::builder("sim").verify_sim(&disk_of(files));
@@ -192,7 +192,7 @@ fn valid_records(files: &Files) -> BTreeSet<(u64, Vec<u8>)> {
     valid
 }
 
-/// Opens a log, and checks that what it shows survives a power cut right then, and that it goes
+/// Opens a log, and checks that the shown records survive a power cut right then, and that it goes
 /// on; or that a refusal changed nothing.
 fn open(files: &Files, policy: RecoveryPolicy) -> ringwal::Result<Records> {
     let disk = disk_of(files);

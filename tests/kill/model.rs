@@ -1,4 +1,4 @@
-//! What the lines of the writers promise, and the comparison with what is found afterwards.
+//! The promises in the writers' lines, compared with the log after their death.
 
 use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
@@ -18,10 +18,10 @@ macro_rules! ensure {
     };
 }
 
-/// What ended the writer.
+/// The cause of the writer's end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Death {
-    /// Its process alone: the operating system keeps what it was given.
+    /// Only the process died: the operating system keeps all written bytes.
     #[allow(dead_code, reason = "each program that uses the model knows one kind of death")]
     Killed,
     /// The power.
@@ -29,33 +29,33 @@ pub(crate) enum Death {
     PowerCut,
 }
 
-/// What a log must hold.
+/// The expected content of a log.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Model {
-    /// Who made the record with that number, as far as it was told.
+    /// The writer of each record, by its number, as far as a line says so.
     sent: BTreeMap<u64, Ident>,
-    /// Everything up to here must survive a power cut.
+    /// Every record up to this one must survive a power cut.
     synced: u64,
-    /// Everything up to here must survive the death of the process.
+    /// Every record up to this one must survive the death of the process.
     written: u64,
-    /// The first record that is still there.
+    /// The first remaining record.
     first: u64,
     checkpoint: Option<(u64, String)>,
-    /// What was begun and not ended.
+    /// The operations that were begun and not ended.
     maybe_first: Option<u64>,
     maybe_cut: Option<u64>,
     maybe_checkpoint: Option<(u64, String)>,
     /// Where the log was cut: an atomic batch may end there.
     cuts: Vec<u64>,
-    /// Who made records that were cut off: they never come back.
+    /// The writers of records that were cut off, which must never come back.
     gone: HashSet<Ident>,
-    /// The writer was killed: it may have sent more than it told.
+    /// Whether the writer was killed: it may have appended more than its lines say.
     maybe_more: bool,
-    /// Lives from this one on may have made records that nobody told of.
+    /// Writers from this one on may have appended records without a line.
     life: u32,
 }
 
-/// What was found in a directory.
+/// The log found in a directory.
 #[derive(Debug)]
 pub(crate) struct Found {
     pub(crate) first: u64,
@@ -114,7 +114,7 @@ impl Model {
         self.life = life;
     }
 
-    /// The last record that may not go away.
+    /// The last record that must not be lost.
     pub(crate) fn floor(&self, death: Death) -> u64 {
         match death {
             Death::Killed => self.written.max(self.synced),
@@ -170,7 +170,7 @@ impl Model {
         Ok(())
     }
 
-    /// A log that was opened shows this; from now on it must stay.
+    /// Takes over the records that an opened log shows; from now on they must stay.
     fn shown(&mut self, first: u64, last: u64) -> Result<(), Broken> {
         let most = self.maybe_first.take().unwrap_or(0).max(self.first);
         let in_range = (self.first..=most).contains(&first);
@@ -188,7 +188,7 @@ impl Model {
         (self.synced, self.written) = (seq, seq);
     }
 
-    /// Compares with what is found after the writer's death, and takes it over: it was shown.
+    /// Compares with the log found after the writer's death, and takes it over: it was shown.
     pub(crate) fn check(&mut self, found: &Found, death: Death) -> Result<(), Broken> {
         let last = found.last;
         let floor = self.floor(death);
@@ -212,7 +212,7 @@ impl Model {
             let next = groups.insert(group, ident.index + 1);
             let follows = next.is_none_or(|next| next == ident.index);
             ensure!(follows, "record {seq} is {ident:?}: {next:?} of its thread is missing");
-            // A batch that was cut by truncation goes on with another one.
+            // A batch that truncation has cut is followed by another one.
             let whole = ident.place == place || ident.place == 0 && self.cuts.contains(&(seq - 1));
             ensure!(whole, "record {seq} is {ident:?}: its atomic batch is torn");
             place = (ident.place + 1) % ident.batch;

@@ -80,7 +80,7 @@ fn install() -> io::Result<libc::c_int> {
     const JUMP_IF_EQUAL: u16 = (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16;
     const RETURN: u16 = (libc::BPF_RET | libc::BPF_K) as u16;
     let step = |code, jt, jf, k| libc::sock_filter { code, jt, jf, k };
-    // The system call's number is the first field of what a filter is given.
+    // The system call's number is the first field of the filter's input.
     let mut steps = vec![step(LOAD, 0, 0, 0)];
     for (index, (call, _)) in CALLS.iter().enumerate() {
         let to_notify = (CALLS.len() - index) as u8;

@@ -1,8 +1,8 @@
-//! Records that say who made them: what is read back is recomputed from its own first bytes.
+//! Records that name their writer: the content of each follows from its own first bytes.
 
 use crate::rng::Rng;
 
-/// Who made a record. The writer prints it, and every record begins with it.
+/// The origin of a record. The writer prints it, and every record begins with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Ident {
     /// The writer process.
@@ -47,7 +47,7 @@ impl Ident {
         content
     }
 
-    /// Who made a record, if all of its bytes are those that it was made with.
+    /// The origin of a record, if all of its bytes are as written.
     pub(crate) fn of(content: &[u8]) -> Option<Ident> {
         let mut fields = [0; 7];
         for (field, bytes) in fields.iter_mut().zip(content.as_chunks::<4>().0) {

@@ -1,10 +1,10 @@
-//! What a writer does with a log, by a seed, and what it tells of it.
+//! The work of a writer, by a seed, and the lines that it prints.
 //!
-//! It tells in lines. What it is about to do comes before, what was promised comes after:
+//! It prints a line before each operation, and a line with its promise afterwards:
 //!
 //! | line | says |
 //! |---|---|
-//! | `opened FIRST LAST` | what opening found; shown, so it must stay |
+//! | `opened FIRST LAST` | the records that opening found; shown, so they must stay |
 //! | `sent SEQ IDENT` | a record has this number; nothing is promised |
 //! | `ok SEQ written\|synced` | it, and all before it, survive a kill, or a power cut |
 //! | `before SEQ`, `begins FIRST` | truncation before, begun and done |
@@ -12,7 +12,7 @@
 //! | `mark SEQ TEXT`, `marked` | a checkpoint, begun and done |
 //! | `closed` | the log is closed, everything in it survives |
 //! | `failed TEXT` | a call failed; none may |
-//! | `killed` | the writer is dead; who put the lines together says so |
+//! | `killed` | the writer is dead; the parent adds this line |
 //! | `end` | there is nothing more to do |
 
 use std::collections::VecDeque;
@@ -29,11 +29,11 @@ use crate::rng::Rng;
 const LIVE_RECORDS_MAX: u64 = 400;
 const LIVE_RECORDS_KEPT: u64 = 150;
 
-/// What a life may be made to do more often than by chance.
+/// An operation that a writer does more often than by chance.
 pub(crate) const OPERATIONS: [&str; 7] =
     ["open", "append", "rotate", "truncate-before", "truncate-after", "checkpoint", "close"];
 
-/// What one writer process is to do.
+/// The work of one writer process.
 #[derive(Clone, Debug)]
 pub(crate) struct Life {
     pub(crate) dir: PathBuf,
@@ -46,7 +46,7 @@ pub(crate) struct Life {
     pub(crate) strategies: Vec<Option<Strategy>>,
 }
 
-/// Hears what is done: each line, and each operation as it begins and ends.
+/// Receives each line, and each operation as it begins and ends.
 pub(crate) trait Witness: Sync {
     fn tell(&self, line: String);
 
@@ -57,7 +57,7 @@ pub(crate) trait Witness: Sync {
 
 type Done = Result<(), Error>;
 
-/// Lives that life.
+/// Does the work of one writer.
 pub(crate) fn live(life: &Life, witness: &dyn Witness) {
     let mut writer = Writer { life, witness, rng: Rng::new(life.seed), bursts: AtomicU32::new(0) };
     match writer.run() {
@@ -234,7 +234,7 @@ impl Writer<'_> {
     }
 }
 
-/// A log as all lives of a directory open it.
+/// A builder with the options of all writers of a directory.
 pub(crate) fn builder_in(dir: &Path) -> Builder {
     Log::builder(dir)
 }

@@ -51,7 +51,7 @@ fn compact_to_takes_an_empty_directory_and_removes_nothing_that_is_not_its_own()
     }
     let marker = foreign[1].join("ringwal-partial");
     fs::write(&marker, "of something else").unwrap();
-    // What a crash leaves has a marker that nobody has locked.
+    // The leftover of a crash has a marker without a lock.
     let left = dir.path().join("target.1-1.partial");
     DataWal::open(left.join("content")).unwrap().put("other", "1").unwrap();
     fs::write(
@@ -168,8 +168,8 @@ fn a_store_compacts_by_itself_above_the_share_that_was_asked_for() {
             store.put(key(n % 10), vec![1; 1000]).unwrap();
             most = most.max(store.stats().records);
         }
-        // 3 MB were put; the compactor runs beside this, so only the end is certain: whoever
-        // closes waits for it.
+        // 3 MB were put; the compactor runs beside this, so only the end is certain:
+        // closing waits for it.
         store.close().unwrap();
         assert!(store.compaction_failure().is_none());
         let store = builder().open().unwrap();
@@ -271,7 +271,7 @@ fn compaction_goes_as_far_as_something_is_dead_and_does_nothing_when_nothing_is(
         // The delete is the last dead record, so all goes once, and then nothing more.
         assert_eq!(store.compact().unwrap().copied.records, 400);
         assert_eq!(store.compact().unwrap(), Compacted::default());
-        // Dead is only the front now, and what the batch outdates is not in the last segment.
+        // Only the front is dead now, and the last segment has no record that the batch replaces.
         let first = store.iter().unwrap().next().unwrap().unwrap().0;
         store.put(first, [2; 1000]).unwrap();
         let done = store.compact().unwrap();
@@ -320,7 +320,7 @@ fn a_compaction_that_cannot_go_on_is_told_where_and_seals_no_more_segments() {
         let stats = store.stats();
         assert!(stats.segments <= segments + 1, "{segments} {stats:?}");
         assert_eq!(stats.stuck_at, Some(Seq::new(1)));
-        // What is overwritten is in nobody's way any more.
+        // Overwritten records no longer count.
         store.put("bad", "new").unwrap();
         store.compact().unwrap();
         assert_eq!((store.stats().stuck_at, store.stats().records), (None, 2));

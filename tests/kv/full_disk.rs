@@ -18,10 +18,10 @@ fn key(n: usize) -> Vec<u8> {
     format!("key {n:06}").into_bytes()
 }
 
-/// Puts new keys until there is no room; gives what is there then.
+/// Puts new keys until there is no room; returns the content of the store.
 fn fill(store: &DataWal, value_bytes: usize) -> Map {
     let mut map = BTreeMap::new();
-    // What is too small for a large value takes small ones.
+    // Space that is too small for a large value takes small ones.
     for bytes in [value_bytes, 1] {
         loop {
             let (key, value) = (key(map.len()), vec![map.len() as u8; bytes]);

@@ -6,7 +6,7 @@ use ringwal::kv::{DataReader, DataWal, WriteBatch};
 
 use crate::{Map, common, contents};
 
-/// Something to do in a random life.
+/// An act of a random run.
 #[derive(Clone, Debug)]
 enum Step {
     Put(u8, usize),

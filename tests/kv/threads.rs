@@ -1,5 +1,5 @@
-//! Many threads on one key-value log: what each key shows is a history that could have happened
-//! one step after the other, and what was acknowledged is there after reopening, also beside
+//! Many threads on one key-value log: the results for each key could come from calls that happened
+//! one step after the other, and acknowledged writes are there after reopening, also beside
 //! compaction.
 
 use std::collections::{BTreeMap, HashSet};
@@ -28,7 +28,7 @@ enum What {
 }
 
 /// Whether there is an order of the calls of one key, each between its begin and its end, in which
-/// each gives what it gave. Tries orders depth first and remembers where it was in vain.
+/// each returns what it returned. Tries orders depth first and remembers dead ends.
 fn is_linearizable(events: &[Event]) -> bool {
     assert!(events.len() <= 64, "a set of events is a word");
     let mut seen = HashSet::new();
@@ -75,7 +75,7 @@ fn the_checker_of_histories_tells_right_from_wrong() {
     assert!(!is_linearizable(&stale));
 }
 
-/// Gives each of a few threads a few calls on a few keys, and returns what happened to each key.
+/// Gives each of a few threads a few calls on a few keys, and returns the history of each key.
 fn race(store: &DataWal, round: u64, keys: u64, values: &AtomicU64) -> Vec<Vec<Event>> {
     const THREADS: u64 = 4;
     // So that all of them fit into one history, with one more.
@@ -117,7 +117,7 @@ fn race(store: &DataWal, round: u64, keys: u64, values: &AtomicU64) -> Vec<Vec<E
     histories.into_iter().map(|history| history.into_inner().unwrap()).collect()
 }
 
-/// Ends who asks for it, also when the test fails.
+/// Stops the threads that check it, also if the test fails.
 struct Stop<'a>(&'a AtomicBool);
 
 impl Drop for Stop<'_> {

@@ -1,4 +1,4 @@
-//! No descriptors for a while.
+//! A log while the process has no descriptors left.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -48,7 +48,7 @@ pub(crate) fn no_descriptors_at_open(dir: &Path, backend: BackendKind) {
     assert_goes_on(dir, backend, Seq::new(30));
 }
 
-/// What the open descriptors of this process point to.
+/// The targets of this process's open descriptors.
 fn descriptors() -> Vec<PathBuf> {
     let entries = fs::read_dir("/proc/self/fd").unwrap().map(|entry| entry.unwrap().path());
     let mut targets: Vec<_> = entries.filter_map(|path| fs::read_link(path).ok()).collect();
@@ -68,11 +68,11 @@ pub(crate) fn no_descriptors_at_rotation(dir: &Path, backend: BackendKind) {
     Limit::Descriptors.set(Some(3));
     let error = append_until_refused(&log);
     assert_names(&error, dir, "Too many open files");
-    // What names and seals a segment needs none; only the next spare does, and that can wait.
+    // Naming and sealing a segment needs no descriptor; the next spare does, and that can wait.
     assert!(matches!(error, Error::NoSpace { .. }), "{error}");
     assert!(log.durable_seq().get() > SEGMENT_BYTES / (2 * RECORD_BYTES as u64), "none was filled");
     Limit::Descriptors.set(None);
-    // The spare that was being prepared meanwhile may be refused to one more append, but no other.
+    // A spare that was being prepared may fail one more append, but no later one.
     match log.append(record(log.appended_seq().get() + 1)) {
         Ok(_) | Err(Error::NoSpace { .. }) => {}
         Err(error) => panic!("{error}"),
@@ -105,7 +105,7 @@ pub(crate) fn no_descriptors_to_cut_the_end(dir: &Path, backend: BackendKind) {
             Err(error) => assert_names(&error, dir, "Too many open files"),
         }
         refused += 1;
-        // Nothing was cut off, and appends go on.
+        // No record was cut off, and appends go on.
         append(&log, 1);
         assert_eq!(log.durable_seq().get(), 12 + refused);
     }

@@ -16,7 +16,7 @@ fn a_store_of_more_segments_than_descriptors_opens_to_read_and_to_write() {
 
 pub(crate) fn many_segments(dir: &Path, backend: BackendKind) {
     const KEYS: u32 = 1200;
-    /// What processes may usually have, less than what is held open, and hardly any.
+    /// The usual limit, one below the number of files held open, and a very low one.
     const LIMITS: [u64; 3] = [1024, 100, 48];
     let builder = || DataWal::builder(dir).backend(backend).durability(Durability::Written);
     let store = builder().segment_bytes(SEGMENT_BYTES).open().unwrap();
@@ -43,5 +43,5 @@ pub(crate) fn many_segments(dir: &Path, backend: BackendKind) {
     }
 }
 
-/// The least that a store may have.
+/// The smallest segment of a store.
 const SEGMENT_BYTES: u64 = 4096;

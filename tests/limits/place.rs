@@ -1,4 +1,4 @@
-//! A log whose path leads elsewhere, by a change of the directory or of the process.
+//! A log whose path leads elsewhere, because the directory or the process has changed.
 
 use super::*;
 
@@ -8,7 +8,7 @@ fn a_directory_that_is_replaced_underneath_is_told_at_the_next_segment() {
     run_case(test, "directory_replaced", false);
 }
 
-/// As a backup that is restored below a running service.
+/// A backup is restored over the log of a running service.
 pub(crate) fn directory_replaced(dir: &Path, backend: BackendKind) {
     let log = builder(dir, backend).open().unwrap();
     append(&log, 30);
@@ -25,7 +25,7 @@ pub(crate) fn directory_replaced(dir: &Path, backend: BackendKind) {
     let acked = log.durable_seq();
     assert_failed_for_good(&log, "another directory is there now");
     drop(log);
-    // Both are whole: nothing of the one has got into the other.
+    // Both logs are whole: no record of one is in the other.
     assert_goes_on(dir, backend, Seq::new(30));
     assert_goes_on(&away, backend, acked);
 }
@@ -57,7 +57,7 @@ pub(crate) fn working_directory_changed(dir: &Path, backend: BackendKind) {
     let log = builder(relative, backend).open().unwrap();
     append(&log, 3);
     std::env::set_current_dir(&second).unwrap();
-    // Over there is a log, too, of the same relative path: this one must not go on in it.
+    // The other directory has a log with the same relative path: this log must not continue in it.
     append(&log, 100);
     log.close().unwrap();
     drop(log);

@@ -7,7 +7,7 @@ use std::io;
 use std::os::fd::AsRawFd;
 use std::path::Path;
 
-/// What can be limited.
+/// A limit of the process.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Limit {
     /// The length that files may have; a longer write is cut short, the next one fails.

@@ -1,4 +1,4 @@
-//! What may be done to a log, step by step, and what each must come to.
+//! The acts of a simulated run, step by step, and the expected outcome of each.
 
 use ringwal::io::Storage;
 use ringwal::{Batch, Durability, Error, Log, Seq, SimFault};
@@ -11,12 +11,12 @@ use crate::world::{ERRNOS, World};
 const LEVELS: [Durability; 4] =
     [Durability::Synced, Durability::Synced, Durability::Written, Durability::Queued];
 
-/// Something to do; how is up to chance.
+/// An act; chance decides the details.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Act {
-    /// In any form, any size, any durability.
+    /// Append in any form, of any size, with any durability.
     Append,
-    /// Lets the driver run a little.
+    /// Run a few steps of the ring thread.
     Run,
     Flush,
     Rotate,
@@ -24,13 +24,13 @@ pub(crate) enum Act {
     TruncateBefore,
     TruncateAfter,
     Read,
-    /// Fills the disk, or frees it.
+    /// Fill the disk, or free it.
     Fill,
-    /// Lets something fail soon.
+    /// Make an operation fail soon.
     Fail,
-    /// Lets the driver run until it sleeps.
+    /// Run the ring thread until it sleeps.
     Settle,
-    /// The lock file goes away, and another writer comes.
+    /// Delete the lock file, and open the log as another writer.
     Intrude,
 }
 
@@ -60,7 +60,7 @@ impl World {
                 self.tell(|| format!("full {full}"));
                 self.disk.set_capacity(full.then_some(20_000));
                 self.full = full;
-                // Only what has its room beforehand cannot run out of it.
+                // Only segments with preallocated space cannot run out of it.
                 self.faulty |= full && !self.filled;
                 self.unclean |= full && !self.filled;
                 Ok(())
@@ -75,7 +75,7 @@ impl World {
     }
 
     fn intrude(&mut self) -> Result<(), Broken> {
-        // What is due to fail is to hit the log.
+        // The planned fault must hit the log.
         if self.faulty || self.fault.is_some() {
             return Ok(());
         }
@@ -107,7 +107,7 @@ impl World {
         self.queue_lost |= matches!(fault, SimFault::Enter(_));
     }
 
-    /// The driver comes to sleep and has left nothing undone.
+    /// The ring thread must sleep, and must have finished all work.
     pub(crate) fn check_settled(&mut self, log: &Log) -> Result<(), Broken> {
         self.tell(|| "settle".to_owned());
         let sleeps = (0..1_000_000).any(|_| !log.step());
@@ -120,13 +120,13 @@ impl World {
                 );
             ensure!(done, "{level:?} {} waits for ever", ticket.seq());
         }
-        // A queue that failed may keep what the kernel had.
+        // A failed queue may still own the operations that the kernel had.
         let queued = log.metrics().queued_bytes;
         ensure!(queued == 0 || self.queue_lost, "{queued} bytes of buffers do not come back");
         Ok(())
     }
 
-    /// What the log says of itself.
+    /// The log's own watermarks and segments must be consistent.
     pub(crate) fn observe(&mut self) -> Result<(), Broken> {
         let log = self.log()?;
         let (durable, written) = (log.durable_seq().get(), log.written_seq().get());
@@ -152,7 +152,7 @@ impl World {
 
     fn size(&mut self) -> usize {
         if self.rng.percent(8) {
-            // Alone in its batch it ends with a block, so that nothing is to be trimmed.
+            // Alone in its batch, the record ends with a block, so that no padding is trimmed.
             return self.rng.pick(&[440, 952, 4024]);
         }
         let limit = self.rng.pick(&[20, 20, 200, 200, 1000, 6000]);
@@ -166,7 +166,7 @@ impl World {
         let sizes: Vec<usize> = (0..count).map(|_| self.size()).collect();
         let mut records: Vec<_> = sizes.iter().map(|&size| self.model.record(size)).collect();
         for (record, seq) in records.iter_mut().zip(self.model.last() + 1..) {
-            // By its own chances, so that what else a seed does stays the same.
+            // With its own random numbers, so that the rest of the seed's run stays the same.
             let made = record.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));
             let mut chances = Rng::of_step(0xf07e, made);
             if chances.percent(40) {
@@ -219,7 +219,7 @@ impl World {
             Err(Error::BatchTooLarge { .. }) => Ok(()),
             Err(Error::NoSpace { .. }) => {
                 ensure!(taken == 0, "no space, but a number");
-                // One that does not wait may be told of what has healed meanwhile.
+                // An append that does not wait may report a failure that has healed meanwhile.
                 ensure!(self.full || self.faulty || form < 3, "no space, but there is room");
                 Ok(())
             }
@@ -243,7 +243,7 @@ impl World {
     fn checkpoint(&mut self, log: &Log) -> Result<(), Broken> {
         let from = self.model.checkpoint.as_ref().map_or(0, |mark| mark.0);
         let seq = self.rng.between(from, log.durable_seq().get());
-        // Beginning with a mark, and then like any other over several sectors: what is torn here
+        // It begins with a mark, and is otherwise the same over several sectors: a write torn here
         // could be completed by a later one.
         let mut payload = self.rng.next().to_le_bytes().to_vec();
         payload.resize(self.rng.pick(&[8, 600, 3000]), 7);
@@ -281,7 +281,7 @@ impl World {
         }
     }
 
-    /// A service may have copies of the segments that go when everything after `seq` is cut off.
+    /// Keeps copies of the segments that a cut after `seq` removes, as a service may have them.
     fn keep_copies_after(&mut self, seq: u64) {
         for name in self.disk.names() {
             let digits = name.strip_prefix("wal-").and_then(|name| name.strip_suffix(".seg"));
@@ -296,7 +296,7 @@ impl World {
         let checkpoint = self.model.checkpoint.as_ref().map_or(0, |mark| mark.0);
         let least = checkpoint.max(self.model.first - 1);
         let mut seq = self.rng.between(least, self.model.last());
-        // Where a segment begins, it is made again: what comes then has the numbers of that one.
+        // A cut where a segment begins: the next segment has the same first number.
         let mut chances = Rng::of_step(0xc07, self.model.last() + seq);
         let begins = log.segments().into_iter().map(|segment| segment.first_seq.get() - 1);
         let begins: Vec<_> = begins.filter(|&at| at >= least && at < self.model.last()).collect();
@@ -315,7 +315,7 @@ impl World {
                 ensure!(log.appended_seq().get() == seq, "cut at {}", log.appended_seq());
                 Ok(())
             }
-            // The segment that is to be cut cannot be read now: nothing has begun.
+            // The segment to be cut cannot be read now, so nothing has changed.
             Err(error @ Error::Io { .. }) => {
                 ensure!(self.faulty, "truncate after fails without a cause: {error}");
                 ensure!(log.appended_seq().get() == self.model.last(), "{error}, but it is cut");
@@ -328,7 +328,7 @@ impl World {
         }
     }
 
-    /// Reads a record by its place, which it may have got in an earlier life.
+    /// Reads a record by its position, which may come from an earlier opening.
     fn read_one(&mut self, log: &Log) -> Result<(), Broken> {
         if self.places.is_empty() {
             return Ok(());

@@ -1,5 +1,5 @@
-//! Random lives of an event log on a simulated disk, against a plain model; and what its callers
-//! are told when something fails.
+//! Random runs of an event log on a simulated disk, against a plain model; and what its callers
+//! see after a fault.
 
 use std::collections::BTreeMap;
 use std::pin::Pin;
@@ -15,7 +15,7 @@ use crate::model::{Broken, ensure};
 use crate::rng::Rng;
 use crate::world::Figures;
 
-/// So few different events that many are duplicates.
+/// Few different events, so that many are duplicates.
 const DIFFERENT: u64 = 60;
 
 fn event(n: u64) -> SignalEvent {
@@ -23,12 +23,12 @@ fn event(n: u64) -> SignalEvent {
     SignalEvent { entity_id: n, signal_type, weight, timestamp_nanos: 1_000 + n }
 }
 
-/// What the log must have.
+/// The expected content of the log.
 #[derive(Debug, Default)]
 struct Model {
     /// The events by their numbers, from 1 on: all that were submitted and are no duplicates.
     events: Vec<u64>,
-    /// The events that are told as duplicates, and their numbers.
+    /// The events that are recognised as duplicates, and their numbers.
     known: BTreeMap<u64, u64>,
     acked: u64,
     first: u64,
@@ -120,7 +120,7 @@ impl Events {
         true
     }
 
-    /// Several lives of a log.
+    /// Opens, uses and ends a log several times.
     pub(crate) fn run(&mut self) -> Result<(), Broken> {
         self.rng = self.path.must();
         let rounds = self.rng.between(2, 6);
@@ -287,7 +287,7 @@ impl Events {
         }
     }
 
-    /// What an append came to that has returned.
+    /// Checks the outcome of an append that has returned.
     fn appended(&mut self, n: u64, appended: ringwal::Result<u64>) -> Result<(), Broken> {
         match appended {
             Ok(seq) => {
@@ -358,7 +358,7 @@ impl Events {
         Ok(())
     }
 
-    /// Nobody waits for ever: whoever has a ticket is told a number or the cause.
+    /// No ticket waits for ever: each one gets a number or the cause of the failure.
     fn settle(&mut self) -> Result<(), Broken> {
         let wal = self.wal()?;
         ensure!((0..1_000_000).any(|_| !wal.step()), "it is busy for ever");
@@ -386,7 +386,7 @@ impl Events {
     }
 }
 
-/// What a ticket says now, if it says something.
+/// The outcome of a ticket, if there is one yet.
 fn answer(mut ticket: EventCommit) -> Option<ringwal::Result<u64>> {
     match Pin::new(&mut ticket).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(answer) => Some(answer),
@@ -394,8 +394,8 @@ fn answer(mut ticket: EventCommit) -> Option<ringwal::Result<u64>> {
     }
 }
 
-/// Callers of every kind, with a fault at the n-th call: all of them are told its cause, and what
-/// was acknowledged is there afterwards.
+/// Callers of every kind, with a fault at the n-th call: all of them get its cause, and every event
+/// that was acknowledged is there afterwards.
 fn tell_everybody(at: u64, fault: SimFault, for_good: bool) -> bool {
     let disk = SimDisk::new(at);
     let config = WalConfig { dir: "sim".into(), segment_size: 600, ..WalConfig::default() };
@@ -417,11 +417,11 @@ fn tell_everybody(at: u64, fault: SimFault, for_good: bool) -> bool {
         (Error::Io { source, .. }, SimFault::Errno(errno) | SimFault::Enter(errno)) => {
             source.raw_os_error() == Some(errno)
         }
-        // A segment that there is no room for is refused and not fatal.
+        // A segment without room is refused, which is not fatal.
         (Error::NoSpace { source, .. }, SimFault::Errno(errno)) => {
             source.raw_os_error() == Some(errno)
         }
-        // Without power nothing can be opened any more, and a close is told so.
+        // Without power no file can be opened, and closing fails.
         (Error::Io { source, .. }, _) => source.raw_os_error().is_none(),
         _ => false,
     };

@@ -1,4 +1,4 @@
-//! One fault at one call, once or for good, and what comes of it.
+//! One fault at one call, once or for good, and its consequences.
 
 use ringwal::{Error, SimFault, Strategy};
 
@@ -23,11 +23,11 @@ pub(crate) const FAULTS: [SimFault; 13] = [
     SimFault::Enter(libc::EBADF),
 ];
 
-/// What must not even be noticed, if it ends.
+/// Faults that must go unnoticed once they end.
 pub(crate) const HARMLESS: [SimFault; 3] =
     [SimFault::Enter(libc::EAGAIN), SimFault::Enter(libc::EBUSY), SimFault::Enter(libc::EINTR)];
 
-/// What a log was before something fails.
+/// The state of a log before a fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Before {
     Nothing,
@@ -36,7 +36,7 @@ pub(crate) enum Before {
     Killed,
 }
 
-/// What is done while something fails: the log is opened, these acts, and it is closed.
+/// The acts during a fault: the log is opened, these acts follow, and it is closed.
 pub(crate) struct Scenario {
     pub(crate) name: &'static str,
     pub(crate) before: Before,
@@ -70,7 +70,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     scenario("reading", Before::PowerCut, &[Act::Append, Act::Flush, Act::Read, Act::Read]),
 ];
 
-/// What happens before anything fails.
+/// The acts before a fault.
 const PREPARATION: [Act; 16] = {
     use Act::{Append, Checkpoint, Flush, Rotate, Run, TruncateBefore};
     [
@@ -94,7 +94,7 @@ const PREPARATION: [Act; 16] = {
 };
 
 impl World {
-    /// An error names what was made to fail.
+    /// An error must name the injected fault.
     pub(crate) fn check_cause(&self, error: &Error) -> Result<(), Broken> {
         let source = match error.root_cause() {
             Error::Io { source, .. } => source,
@@ -117,7 +117,7 @@ impl World {
         Ok(())
     }
 
-    /// A log that has lived already.
+    /// A log that was used before.
     pub(crate) fn prepare(&mut self, before: Before) -> Result<(), Broken> {
         if before == Before::Nothing {
             return Ok(());
@@ -141,8 +141,8 @@ impl World {
         Ok(())
     }
 
-    /// One life of a log in which only one thing fails, and what follows. Returns whether it came
-    /// to that.
+    /// Opens, uses and closes a log in which only one call fails. Returns whether that call came
+    /// at all.
     pub(crate) fn run_with(
         &mut self,
         scenario: &Scenario,
@@ -176,7 +176,7 @@ impl World {
         Ok(struck)
     }
 
-    /// Opens the log; if that fails, once more when all is well again. Returns whether it failed.
+    /// Opens the log; if that fails, opens it again without faults. Returns whether it failed.
     fn open_in_trouble(&mut self) -> Result<bool, Broken> {
         self.rng = self.path.must();
         let builder = self.builder();
@@ -201,7 +201,7 @@ impl World {
         }
     }
 
-    /// The log opens, has everything, goes on, and leaves nothing behind.
+    /// The log must open with all records, take new ones, and leave no files behind.
     fn check_afterwards(&mut self) -> Result<(), Broken> {
         self.rng = self.path.must();
         let builder = self.builder();

@@ -1,5 +1,5 @@
 //! Records whose bytes are this very format: frames, headers, other versions. Users store such
-//! things, whole logs among them; and what is left of such a record behind a torn write, or in a
+//! things, even whole logs. The remains of such a record behind a torn write, or in a
 //! recycled file, must never be taken for structure.
 
 use ringwal::SimDisk;
@@ -25,7 +25,7 @@ pub(crate) fn forge(
     let aligned = room.len() >= TO_A_BLOCK && rng.percent(70);
     let from = if aligned { TO_A_BLOCK - 8 } else { 0 };
     let room = &mut room[from..];
-    // Best of all what the segment that it goes to had before the end was cut off.
+    // Prefer bytes that this segment had before the end was cut off.
     let fits = |&&(first, ref bytes): &&(u64, Vec<u8>)| {
         first <= seq && seq - first < (bytes.len() / 512) as u64
     };
@@ -63,7 +63,7 @@ fn versions(len: usize, rng: &mut Rng) -> Vec<u8> {
     bytes
 }
 
-/// Frames made for this very segment, by somebody who knows everything but the log's tag and the
+/// Frames made for this very segment, by a user who knows everything except the log's tag and the
 /// salt.
 fn frames(seq: u64, rng: &mut Rng, disk: Option<&SimDisk>) -> Vec<u8> {
     let segment = disk.and_then(last_segment).map_or(1, |(first_seq, _)| first_seq);
@@ -90,7 +90,7 @@ fn frames(seq: u64, rng: &mut Rng, disk: Option<&SimDisk>) -> Vec<u8> {
     bytes
 }
 
-/// What a service that keeps copies of its own log in it would store.
+/// The bytes of a service that stores copies of its own log in it.
 fn copy_of_the_log(rng: &mut Rng, disk: Option<&SimDisk>) -> Vec<u8> {
     let Some((_, mut bytes)) = disk.and_then(last_segment) else { return Vec::new() };
     let blocks = (bytes.len() / 512) as u64;

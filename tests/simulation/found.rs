@@ -1,4 +1,4 @@
-//! What the simulation found once, each as short as it gets.
+//! Bugs that the simulation found, each as a minimal case.
 
 use ringwal::{Builder, Durability, Error, Log, Seq, SimDisk, SimFault};
 

@@ -1,4 +1,4 @@
-//! What a log must hold, as plain lists, and the comparison with a log that was opened again.
+//! The model: the expected content of a log as plain lists, compared with the log after reopening.
 
 use ringwal::{Error, Log, Reader, Seq};
 
@@ -24,18 +24,18 @@ pub(crate) struct Model {
     pub(crate) records: Vec<Vec<u8>>,
     /// The first live record.
     pub(crate) first: u64,
-    /// Everything up to here must survive a power cut.
+    /// Every record up to this one must survive a power cut.
     pub(crate) acked: u64,
-    /// Everything up to here must survive the death of the process.
+    /// Every record up to this one must survive the death of the process.
     pub(crate) written: u64,
     /// The sequence numbers of atomic batches.
     pub(crate) atomic: Vec<(u64, u64)>,
     pub(crate) checkpoint: Mark,
-    /// What calls that failed were about: it may have happened.
+    /// The acts of failed calls, which may have happened.
     pub(crate) maybe_checkpoint: Mark,
     pub(crate) maybe_first: Option<u64>,
     pub(crate) maybe_cut: Option<u64>,
-    /// Something was truncated at the end once.
+    /// Whether records were ever truncated at the end.
     pub(crate) was_cut: bool,
     made: u64,
 }
@@ -57,7 +57,7 @@ impl Model {
         record
     }
 
-    /// Everything after `seq` was cut off.
+    /// All records after `seq` were cut off.
     pub(crate) fn cut(&mut self, seq: u64) {
         self.records.truncate(seq as usize);
         self.acked = seq;
@@ -66,8 +66,8 @@ impl Model {
     }
 
     /// Compares with a log that was just opened, after the process was killed or the power cut,
-    /// and takes over what it shows: that must stay. Gives the error that ended the reading, if
-    /// one did.
+    /// and takes over the shown records, which must stay. Returns the error that ended the
+    /// reading, if there was one.
     pub(crate) fn check_reopened(
         &mut self,
         log: &Log,
@@ -104,8 +104,8 @@ impl Model {
         Ok(ended)
     }
 
-    /// Compares what a reader gives with all durable records, or as far as it comes: then with the
-    /// error that ended it.
+    /// Compares the items of a reader with all durable records; or up to an error, and returns the
+    /// error.
     pub(crate) fn check_records(&self, log: &Log, reader: Reader) -> Result<Option<Error>, Broken> {
         let mut next = log.first_seq().get();
         let end = log.durable_seq().get();

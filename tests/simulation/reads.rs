@@ -1,5 +1,5 @@
-//! Reads that give wrong bytes: never shown as right ones, and nothing that has a later witness
-//! disappears because of them.
+//! Reads that return wrong bytes: they are never shown as right ones, and no record with a later
+//! witness disappears because of them.
 
 use std::ops::Range;
 
@@ -14,22 +14,22 @@ use crate::world::World;
 pub(crate) const WRONG_READS: [SimFault; 3] =
     [SimFault::RottenRead, SimFault::StaleRead, SimFault::MisdirectedRead];
 
-/// What came of opening a log while a read was wrong.
+/// The outcome of opening a log while one read is wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Seen {
     /// There was no such read.
     Nothing,
-    /// Everything acknowledged is shown.
+    /// All acknowledged records are shown.
     Whole,
     /// An error names the damage.
     Corrupt,
-    /// What is not shown has no later witness.
+    /// The records that are not shown have no later witness.
     Shorter,
-    /// It was the newest state, which cannot be told from an unfinished one.
+    /// The wrong bytes hit the newest state, so that it looks like an unfinished one.
     State,
 }
 
-/// The last segment, as its name and its bytes say.
+/// The last segment, by its name and its bytes.
 #[derive(Default)]
 struct LastSegment {
     name: String,
@@ -46,7 +46,7 @@ impl LastSegment {
         LastSegment { first_seq: digits.parse().unwrap(), content, name }
     }
 
-    /// The greatest watermark that a batch states which has none of these bytes.
+    /// The greatest watermark in the batches outside these bytes.
     fn stated_outside(&self, bytes: Range<usize>) -> u64 {
         let (mut at, mut stated, mut salt) = (0, 0, None);
         let mut next_seq = self.first_seq;
@@ -55,7 +55,7 @@ impl LastSegment {
             let Ok(batch) = decode(rest, Some(&place)) else { break };
             let header = batch.header();
             let end = at + header.frame_bytes() as usize;
-            // What follows is of an earlier life of the file.
+            // A batch of an earlier use of the file follows.
             if header.first_seq != next_seq || *salt.get_or_insert(header.salt) != header.salt {
                 break;
             }
@@ -119,7 +119,7 @@ impl World {
                 let is_there = copy.names().iter().any(|known| *known == name) || name == "sim";
                 ensure!(is_there, "{struck}: damage in {name}, which is not there");
                 ensure!(!range.is_empty(), "{struck}: {error}");
-                // Nothing was changed: with reads that are right, all is well.
+                // Nothing was changed: with correct reads, the log is whole.
                 copy.heal();
                 let log = builder().open_sim(&copy);
                 let log = log.map_err(|error| format!("{struck}, then healed: {error}"))?;
@@ -150,7 +150,7 @@ impl World {
         opened: ringwal::Result<Log>,
     ) -> Result<Seen, Broken> {
         match opened {
-            // The records of a cut that is forgotten are there again.
+            // The records of a forgotten cut are there again.
             Ok(_) if self.model.was_cut => {}
             Ok(log) => {
                 let reader = log.reader().map_err(|error| format!("{struck}: {error}"))?;
@@ -166,7 +166,7 @@ impl World {
         Ok(Seen::State)
     }
 
-    /// Reads everything, and one record by its place, while a read is wrong.
+    /// Reads all records, and one by its position, while a read is wrong.
     pub(crate) fn read_wrongly(&mut self, log: &Log) -> Result<(), Broken> {
         let fault = self.rng.pick(&WRONG_READS);
         let index = self.rng.below(4);
@@ -177,7 +177,7 @@ impl World {
         }
         let reader = log.reader().map_err(|error| format!("reader: {error}"))?;
         let outcome = self.model.check_records(log, reader)?;
-        // Which record a place has is only known from the batch around it.
+        // Only the batch around a record has its sequence number.
         if fault == SimFault::RottenRead
             && let Some(&place) = self.places.last()
         {
@@ -199,7 +199,7 @@ impl World {
     }
 }
 
-/// Every read of an opening is wrong once, in every way. How often it comes to what.
+/// Makes every read of an opening wrong once, in every way. Returns how often each outcome came.
 pub(crate) fn try_all(seed: u64, counts: &mut [u64; 5]) -> Result<(), Broken> {
     for Scenario { name, before, .. } in SCENARIOS {
         let mut world = World::new(seed, Steps::All);

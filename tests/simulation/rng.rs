@@ -1,4 +1,4 @@
-//! Chance that a seed repeats.
+//! Random numbers that a seed repeats.
 
 /// SplitMix64.
 #[derive(Clone, Debug)]
@@ -9,7 +9,7 @@ impl Rng {
         Rng(seed)
     }
 
-    /// The chances of one step, whatever happened in the steps before it.
+    /// The random numbers of one step, independent of the steps before it.
     pub(crate) fn of_step(seed: u64, step: u64) -> Rng {
         Rng(Rng(seed).next().wrapping_add(step.wrapping_mul(0xd134_2543_de82_ef95)))
     }

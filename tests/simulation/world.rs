@@ -1,4 +1,4 @@
-//! A log on a simulated disk, its model, and how its lives begin and end.
+//! A log on a simulated disk, its model, and how the log is opened, closed and killed.
 
 use ringwal::{
     Blocks, Builder, Commit, Durability, Error, Log, RecordRef, RecoveryPolicy, SimDisk, SimFault,
@@ -14,7 +14,7 @@ use crate::rng::Rng;
 pub(crate) const ERRNOS: [i32; 5] =
     [libc::EIO, libc::ENOSPC, libc::EDQUOT, libc::EINTR, libc::ECANCELED];
 
-/// What a run did.
+/// Counts of the events in a run.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Figures {
     pub(crate) crashes: u64,
@@ -38,35 +38,35 @@ impl Figures {
 
 pub(crate) struct World {
     pub(crate) path: Path,
-    /// The chances of this step.
+    /// The random numbers of this step.
     pub(crate) rng: Rng,
     pub(crate) disk: SimDisk,
     pub(crate) log: Option<Log>,
     pub(crate) model: Model,
     pub(crate) tickets: Vec<(Commit, Durability)>,
     pub(crate) places: Vec<RecordRef>,
-    /// What segments that were cut off had, by their first record.
+    /// The content of segments that were cut off, by their first record.
     pub(crate) former: Vec<(u64, Vec<u8>)>,
-    /// The log was closed, and nothing failed.
+    /// Whether the log was closed and nothing failed.
     pub(crate) closed: bool,
-    /// Something was asked to fail in this life of the log.
+    /// Whether a fault was injected since the log was opened.
     pub(crate) faulty: bool,
-    /// The queue itself may have failed, with all that it had in hand.
+    /// Whether the queue itself may have failed, with all its operations.
     pub(crate) queue_lost: bool,
-    /// The disk has no room for more than little.
+    /// Whether the disk is almost full.
     pub(crate) full: bool,
-    /// There is room for whole segments beforehand.
+    /// Whether whole segments have preallocated space.
     pub(crate) filled: bool,
-    /// What failed may be on the disk as it pleases until the next power cut.
+    /// Whether failed writes may or may not be on the disk, until the next power cut.
     pub(crate) unclean: bool,
     pub(crate) killed: bool,
     pub(crate) figures: Figures,
     telling: bool,
-    /// The only thing that goes wrong, instead of chance.
+    /// The only fault, in place of random ones.
     pub(crate) fault: Option<SimFault>,
-    /// The strategy, instead of chance.
+    /// The strategy, in place of a random one.
     pub(crate) strategy: Option<Strategy>,
-    /// Short lives with many changes of `state`.
+    /// Short runs with many changes of `state`.
     of_state: bool,
     pub(crate) story: Vec<String>,
 }
@@ -98,7 +98,7 @@ impl World {
         }
     }
 
-    /// Keeps what happens, for people.
+    /// Records an event, for the failure report.
     pub(crate) fn tell_all(&mut self) {
         self.telling = true;
     }
@@ -110,7 +110,7 @@ impl World {
         }
     }
 
-    /// Whether the next step is taken. If so, chance is that of this step.
+    /// Whether the next step is taken. If so, draws come from this step's random numbers.
     fn may(&mut self) -> bool {
         match self.path.may() {
             Some(rng) => self.rng = rng,
@@ -119,7 +119,7 @@ impl World {
         true
     }
 
-    /// Several lives of a log.
+    /// Opens, uses and ends a log several times.
     pub(crate) fn run(&mut self) -> Result<(), Broken> {
         self.rng = self.path.must();
         self.of_state = self.rng.percent(25);
@@ -215,7 +215,7 @@ impl World {
         builder
     }
 
-    /// Lets a power cut or a failure come while the log is opened, perhaps.
+    /// Perhaps plans a power cut or a fault while the log is opened.
     fn trouble(&mut self) {
         let trouble = self.rng.below(100);
         let index = self.rng.below(40);
@@ -307,20 +307,20 @@ impl World {
             self.disk = self.disk.crash();
             self.unclean = false;
             self.figures.crashes += 1;
-            // What was only written before need not have survived this.
+            // Records that were only written before need not have survived this.
             self.killed = false;
         }
         Ok(())
     }
 
-    /// Nobody has a file, a lock or a queue open any more.
+    /// No file, lock or queue may be open any more.
     pub(crate) fn check_released(&self) -> Result<(), Broken> {
         let users = self.disk.users();
         ensure!(users == 0, "{users} files, locks or queues are still open");
         Ok(())
     }
 
-    /// Ends this life of the log.
+    /// Closes, drops or kills the log.
     pub(crate) fn end(&mut self) -> Result<(), Broken> {
         if self.log.is_some() && !self.disk.is_off() && self.rng.percent(15) {
             self.disk.heal();
@@ -372,14 +372,14 @@ impl World {
         self.log.clone().ok_or_else(|| "no log".to_owned())
     }
 
-    /// An error that a call may have: the log was poisoned, and there is a reason.
+    /// Checks an error that a call may return: the log was poisoned, and for a reason.
     pub(crate) fn expect_failure(&mut self, what: &str, error: &Error) -> Result<(), Broken> {
         match error {
             Error::Poisoned(_) => {
                 ensure!(self.faulty, "{what} fails without a cause: {error}");
                 self.check_cause(error)
             }
-            // Nobody is left for whom the log could be poisoned; and a read that fails is no
+            // No handle is left for which the log could be poisoned; and a failed read is no
             // failure of the log.
             Error::Io { .. } if ["close", "read", "reader"].contains(&what) => {
                 ensure!(self.faulty, "{what} fails without a cause: {error}");

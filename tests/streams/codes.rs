@@ -28,7 +28,7 @@ fn run_plain(case: &Case, make: impl Fn(&Path)) {
     });
 }
 
-/// [`run_plain`] under a file-size limit that fails what it writes.
+/// [`run_plain`] under a file-size limit that makes its writes fail.
 fn run_limited(case: &Case, make: impl Fn(&Path)) {
     run_made(case, make, |_| {
         let mut command = Command::new("sh");

@@ -37,14 +37,14 @@ const ALLOWED: [(&str, &str); 8] = [
     // The parts of a batch fill in the type of the whole.
     ("src/format/batch/header.rs", "src/format/batch.rs"),
     ("src/format/batch/place.rs", "src/format/batch.rs"),
-    // A compaction, a copy and a reader take the handle or give its types; what a compaction
-    // retires, and what a snapshot keeps from it, are in the module of the compaction.
+    // A compaction, a copy and a reader take the handle or return its types; files that one
+    // retires, and those that a snapshot keeps, are in the module of the compaction.
     ("src/kv/compact.rs", "src/kv/handle.rs"),
     ("src/kv/copy.rs", "src/kv/handle.rs"),
     ("src/kv/reader.rs", "src/kv/handle.rs"),
     ("src/kv/snapshot.rs", "src/kv/compact.rs"),
     ("src/kv/store.rs", "src/kv/compact.rs"),
-    // What became of an event is the ticket's, and lies in the window of duplicates.
+    // The outcome of an event belongs to the ticket, and is kept in the window of duplicates.
     ("src/wal/ticket.rs", "src/wal/dedup.rs"),
 ];
 
@@ -107,7 +107,7 @@ fn between_commands(imports: &Imports) -> Vec<String> {
     complaints
 }
 
-/// What is wrong: circles that are not allowed, and exceptions that are not needed.
+/// The complaints: circles that are not allowed, and exceptions that are not needed.
 fn complaints(imports: &Imports, allowed: &[(&str, &str)]) -> Vec<String> {
     let mut without = imports.clone();
     for (from, to) in allowed {
@@ -229,7 +229,7 @@ fn module_path(file: &str, folder: &str, root: &str) -> Vec<String> {
     inside.split('/').filter(|part| *part != "mod").map(str::to_owned).collect()
 }
 
-/// The file that defines what a path names: through the modules, and through names handed on.
+/// The file that defines the target of a path: through modules and re-exports.
 fn defining_file<'a>(modules: &Modules<'a>, path: &[String]) -> Option<&'a str> {
     /// More names than that do not stand for each other.
     const HANDED_ON_MAX: usize = 8;

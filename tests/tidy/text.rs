@@ -1,4 +1,4 @@
-//! Source text, read as text: what is code in it, and which functions it has.
+//! Source read as text: finds the code and the functions in it.
 //!
 //! It is no parser; where it is too coarse it errs towards silence, and the compiler and clippy
 //! hold what they can.
@@ -110,7 +110,7 @@ pub(crate) fn without_tests(code: &str) -> String {
 pub(crate) struct Function<'a> {
     pub(crate) name: &'a str,
     pub(crate) line: usize,
-    /// What stands before it on the lines above: its attributes.
+    /// The lines above it: its attributes.
     pub(crate) attributes: &'a str,
     pub(crate) body: &'a str,
 }

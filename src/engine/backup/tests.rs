@@ -1,10 +1,10 @@
-use crate::sync::plain::Mutex;
 use std::fmt;
 
 use super::*;
 use crate::io::mem::Memory;
 use crate::io::{BackendKind, LockGuard, SimDisk, StorageFile};
 use crate::segment::name::segment_filename;
+use crate::sync::plain::Mutex;
 
 const SINGLE: ShardId = ShardId::SINGLE;
 
@@ -43,7 +43,7 @@ fn files(log: &Log) -> Memory {
     memory
 }
 
-/// A directory in which something happens at a certain opening of a file.
+/// A directory that runs `act` at a certain opening of a file.
 struct Meddled {
     memory: Memory,
     left: Mutex<usize>,
@@ -80,8 +80,8 @@ impl Storage for Meddled {
     }
 }
 
-/// Copies a log while something happens to it at the opening number `at` of a file. False if so
-/// many are not opened.
+/// Copies a log while `act` runs at the `at`-th opening of a file. False if the copy opens fewer
+/// files.
 fn copy_while(
     log: &Memory,
     at: usize,
@@ -89,7 +89,7 @@ fn copy_while(
 ) -> (bool, Memory, Result<BackupReport>) {
     let (copy, act) = (Memory::default(), Box::new(act));
     let storage = Arc::new(Meddled { memory: log.copy(), left: Mutex::new(at), act });
-    let source = Source { storage: storage.clone(), shard: SINGLE, log: None };
+    let source = BackupSource { storage: storage.clone(), shard: SINGLE, log: None };
     let report = copy_log(&source, &copy);
     let left = *storage.left.lock();
     (left > usize::MAX / 2, copy, report)
@@ -147,7 +147,7 @@ fn a_copy_whose_last_record_goes_bad_says_so() {
 #[test]
 fn a_truncation_at_any_moment_leaves_a_copy_from_before_it_or_from_after_it() {
     let log = log();
-    // Recycled: the file goes on under another name, with other bytes.
+    // The file is recycled: it continues under another name, with other bytes.
     let truncate = |memory: &Memory| {
         edit_state(memory, |state| state.first_seq = 5);
         let name = segment_filename(SINGLE, 1);
@@ -188,9 +188,9 @@ fn a_cut_at_any_moment_leaves_a_copy_from_before_it_or_from_after_it() {
     }
 }
 
-/// `state` says the same before and after, and the numbers are the same.
+/// `state` and the sequence numbers are the same before and after.
 #[test]
-fn what_was_cut_and_what_came_in_its_place_are_never_mixed() {
+fn removed_records_and_those_that_replace_them_are_never_mixed() {
     let dir = tempfile::tempdir().unwrap();
     let log = open(dir.path());
     append(&log, 1..=4);
@@ -232,7 +232,7 @@ fn damage_is_an_error_and_never_a_copy() {
 }
 
 #[test]
-fn a_loss_that_nobody_acknowledged_is_told_by_the_copy() {
+fn a_copy_reports_an_unacknowledged_loss() {
     let log = log();
     let lost = LostName { first_seq: 13, last_seq: 14, count: 0, seen: false }.name(SINGLE);
     log.put(&lost, b"what was cut off".to_vec());
@@ -245,7 +245,7 @@ fn a_loss_that_nobody_acknowledged_is_told_by_the_copy() {
 #[test]
 fn a_copy_that_reads_back_otherwise_is_refused() {
     let (log, copy) = (log(), Memory::default());
-    let source = Source { storage: Arc::new(log), shard: SINGLE, log: None };
+    let source = BackupSource { storage: Arc::new(log), shard: SINGLE, log: None };
     let mut copier =
         Copier { source: &source, copy: &copy, copied: BTreeMap::new(), suspect: None };
     let recovered = copier.attempt().unwrap().unwrap();
@@ -259,9 +259,9 @@ fn a_copy_that_is_complete_survives_a_loss_of_power() {
     let log = log();
     for seed in 0..50 {
         let disk = SimDisk::new(seed);
-        let source = Source { storage: Arc::new(log.clone()), shard: SINGLE, log: None };
+        let source = BackupSource { storage: Arc::new(log.clone()), shard: SINGLE, log: None };
         copy_log(&source, &disk).unwrap();
-        // As when it got its name.
+        // As a copy has it when it gets its name.
         disk.sync_dir().unwrap();
         disk.sync_parent().unwrap();
         assert_eq!(records(&disk.crash()), expected(1..=12), "seed {seed}");

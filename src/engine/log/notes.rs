@@ -1,4 +1,4 @@
-//! What a log notes in `state` for its user: checkpoints, and losses that were acknowledged.
+//! Notes of the log's user: checkpoints in `state`, and acknowledged losses.
 
 use std::time::SystemTime;
 
@@ -12,15 +12,15 @@ use crate::sync::MutexGuard;
 use crate::wakers::may_block;
 
 impl Log {
-    /// Notes durably that everything up to `seq` is safe elsewhere, with up to
-    /// [`Checkpoint::PAYLOAD_BYTES_MAX`] bytes of the caller's. A crash inside leaves the last
-    /// checkpoint. Nothing is truncated.
+    /// Notes durably that every record up to `seq` is safe elsewhere, with up to
+    /// [`Checkpoint::PAYLOAD_BYTES_MAX`] bytes of the caller's. After a crash in between, the
+    /// previous checkpoint counts. Nothing is truncated.
     ///
     /// # Errors
     ///
-    /// [`Error::OutOfRange`] when `seq` is not durable yet or lies before the last checkpoint,
-    /// [`Error::RecordTooLarge`] for the payload, [`Error::StatesUsedUp`]; none of them changes
-    /// anything. Else as [`append`](Log::append).
+    /// [`Error::OutOfRange`] if `seq` is not durable yet or lies before the last checkpoint,
+    /// [`Error::RecordTooLarge`] if the payload is, [`Error::StatesUsedUp`]; these change nothing.
+    /// Else as [`append`](Log::append).
     pub fn checkpoint(&self, seq: Seq, payload: impl AsRef<[u8]>) -> Result<()> {
         let payload = payload.as_ref();
         let limit = Checkpoint::PAYLOAD_BYTES_MAX as u64;
@@ -58,19 +58,19 @@ impl Log {
         self.inner.last_checkpoint.lock()
     }
 
-    /// Acknowledges that records were lost to damage that was tolerated
-    /// ([`Recovery::losses`](crate::Recovery::losses)): later openings do not report them any
-    /// more. The `lost-*.bin` files are renamed to `lost-*.seen`, and stay until somebody removes
-    /// them. Returns how many there were.
+    /// Acknowledges the records lost to tolerated damage
+    /// ([`Recovery::losses`](crate::Recovery::losses)): later openings no longer report them.
+    /// Renames the `lost-*.bin` files to `lost-*.seen`; these stay until you remove them. Returns
+    /// how many losses there were.
     ///
     /// # Errors
     ///
-    /// [`Error::Closed`], [`Error::Poisoned`]; [`Error::Io`] when a file cannot be renamed: then
-    /// its loss is reported again.
+    /// [`Error::Closed`], [`Error::Poisoned`]; [`Error::Io`] if a file cannot be renamed: then its
+    /// loss is reported again.
     pub fn acknowledge_loss(&self) -> Result<usize> {
         self.require_own_process()?;
         may_block()?;
-        // One at a time.
+        // Acknowledge one at a time.
         let _state = self.inner.state();
         self.shared().check()?;
         let (storage, shard) = (&self.inner.storage, self.options().shard);

@@ -1,16 +1,17 @@
-//! What was cut off the end of an open log, for those who read it meanwhile.
+//! The cuts of an open log's end, for the readers beside them.
 //!
-//! 1. A cut is counted before anything is changed for it, so whoever sees the same count after a
-//!    read as before it has read nothing of what came in the place of what was cut off.
-//! 2. As long as a cut is under way, nobody begins to read behind it.
-//! 3. Memory is bounded: of many cuts the oldest are kept as one, at the lowest of their places.
+//! 1. A cut is counted before it changes anything. If a reader sees the same count after a read as
+//!    before it, it has read no record that replaced a removed one.
+//! 2. As long as a cut is under way, no reader begins behind it.
+//! 3. Memory is bounded: the oldest of many cuts are merged into one, at the lowest position.
 //!
 //! Threading: any. The lock is a leaf.
 
-use crate::sync::plain::{Mutex, MutexGuard};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// How many cuts are told apart.
+use crate::sync::plain::{Mutex, MutexGuard};
+
+/// How many cuts are kept apart.
 const CUTS_KEPT: usize = 64;
 
 /// The cuts of a log since it was opened.
@@ -22,17 +23,17 @@ pub(crate) struct Cuts {
 
 #[derive(Debug, Default)]
 struct List {
-    /// Counts and the last record that each left, both ascending: a later cut at a lower place
-    /// covers the earlier ones.
+    /// The count and the last remaining record of each cut, both ascending: a later cut at a lower
+    /// position covers the earlier ones.
     cuts: Vec<(u64, u64)>,
     under_way: Option<u64>,
 }
 
-/// What had been cut when somebody began to read.
+/// The cuts so far, when a reader begins.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Mark {
+pub(crate) struct CutMark {
     count: u64,
-    /// The last record that a cut which was under way leaves.
+    /// The last record that remains after a cut that was under way.
     limit: Option<u64>,
 }
 
@@ -41,9 +42,10 @@ impl Cuts {
         self.list.lock()
     }
 
-    /// From now on nothing after `seq` may be shown to who began before [`Cuts::finish`].
+    /// From now on, a reader that began before [`Cuts::finish`] shows no record after `seq`.
     pub(crate) fn begin(&self, seq: u64) {
         let mut list = self.list();
+        debug_assert!(list.under_way.is_none(), "one cut at a time");
         let count = self.count.load(Ordering::Relaxed) + 1;
         list.cuts.retain(|&(_, left)| left < seq);
         list.cuts.push((count, seq));
@@ -51,22 +53,23 @@ impl Cuts {
             let (_, lowest) = list.cuts.remove(0);
             list.cuts[0].1 = lowest;
         }
+        debug_assert!(list.cuts.is_sorted_by(|a, b| a.0 < b.0 && a.1 < b.1));
         list.under_way = Some(seq);
         self.count.store(count, Ordering::Release);
     }
 
-    /// What was cut off is gone, and the watermarks say so.
+    /// The removed records are gone, and the watermarks say so.
     pub(crate) fn finish(&self) {
         self.list().under_way = None;
     }
 
-    pub(crate) fn mark(&self) -> Mark {
+    pub(crate) fn mark(&self) -> CutMark {
         let list = self.list();
-        Mark { count: self.count.load(Ordering::Relaxed), limit: list.under_way }
+        CutMark { count: self.count.load(Ordering::Relaxed), limit: list.under_way }
     }
 
-    /// The last record that the cuts since `mark` left; `None` if they left everything.
-    pub(crate) fn left_since(&self, mark: Mark) -> Option<u64> {
+    /// The last record that remains after the cuts since `mark`; `None` if there were none.
+    pub(crate) fn left_since(&self, mark: CutMark) -> Option<u64> {
         if self.count.load(Ordering::Acquire) == mark.count {
             return mark.limit;
         }
@@ -84,18 +87,18 @@ mod tests {
     fn the_lowest_cut_since_a_mark_counts_however_many_there_were() {
         let cuts = Cuts::default();
         let mut marks = Vec::new();
-        let places: Vec<u64> = (0..300).map(|n| 1000 + n * 37 % 91 + n).collect();
-        for &place in &places {
+        let positions: Vec<u64> = (0..300).map(|n| 1000 + n * 37 % 91 + n).collect();
+        for &position in &positions {
             marks.push(cuts.mark());
-            cuts.begin(place);
+            cuts.begin(position);
             cuts.finish();
         }
         assert!(cuts.list().cuts.len() <= CUTS_KEPT);
         for (n, mark) in marks.into_iter().enumerate() {
-            let lowest = places[n..].iter().min().copied();
+            let lowest = positions[n..].iter().min().copied();
             let left = cuts.left_since(mark);
-            // Of the oldest only the lowest place is known.
-            assert!(left <= lowest && left >= places.iter().min().copied(), "{n}: {left:?}");
+            // Of the oldest cuts only the lowest position is known.
+            assert!(left <= lowest && left >= positions.iter().min().copied(), "{n}: {left:?}");
         }
         assert_eq!(cuts.left_since(cuts.mark()), None);
     }

@@ -1,11 +1,11 @@
-//! Records back from disk.
+//! Reading: returns records from disk to callers, while the log is appended to and truncated.
 //!
 //! | file | what it does |
 //! |---|---|
-//! | `record` | a record, and the place where it lies |
-//! | `reader` | records in order |
-//! | `replay` | records while recovery verifies them; logs that are opened to read only |
-//! | `segments`, `file_cache` | which segments there are, and their open files |
+//! | `record` | a record, and its position |
+//! | `reader` | an iterator over records |
+//! | `replay` | records while recovery verifies them; logs opened to read only |
+//! | `segments`, `file_cache` | the segments that exist, and their open files |
 //! | `cuts`, `watch` | what was truncated meanwhile, by this process or by another one |
 
 pub(crate) mod cuts;

@@ -1,28 +1,27 @@
-//! Records back from disk, in order.
+//! The reader: an iterator that returns records from disk, in order.
 //!
 //! - A reader sees the records that were durable when it was made, and verifies every batch again.
-//! - It holds no lock and no segment: truncation goes on meanwhile, and a reader that comes to
-//!   where records were truncated says [`Error::Truncated`].
-//! - One over records that are cut off at the end ([`Log::truncate_after`]) says so where they
-//!   began: it shows nothing of what came in their place, and calls nothing of that damage.
-//! - So does one that was opened to read only, beside a writer in another process: after each
-//!   batch, and before it tells an error, it looks at `state` once more
-//!   ([`watch`](crate::engine::read::watch)).
-//! - A reader over a damaged log has the damage as its last item.
-//! - After an error it yields nothing more.
+//! - It holds no lock and no segment, so truncation goes on meanwhile. A reader that arrives at
+//!   truncated records fails with [`Error::Truncated`].
+//! - If records are cut off at the end ([`Log::truncate_after`]), it fails where they began. It
+//!   never shows the records that replaced them, and never calls them damage.
+//! - The same holds for a reader beside a writer in another process: after each batch, and before
+//!   it reports an error, it looks at `state` once more ([`watch`](crate::engine::read::watch)).
+//! - On a damaged log, the damage is the last item.
+//! - After an error the reader yields nothing more.
 //! - A record is a slice of the memory that its part of the file was read into; nothing is copied
-//!   or allocated for it. Memory that no record shares any more is read into again.
+//!   or allocated for it. Memory that no record shares any more is reused.
 //!
-//! It does not follow the end of the log: make another one from where it ended.
+//! A reader does not follow the end of the log: make another one from where it ended.
 
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
 use crate::engine::Log;
-use crate::engine::read::cuts::Mark;
+use crate::engine::read::cuts::CutMark;
 use crate::engine::read::file_cache::FileCache;
-use crate::engine::read::record::{Life, Record, RecordRef};
+use crate::engine::read::record::{CutEpoch, Record, RecordRef};
 use crate::engine::read::segments::Segments;
 use crate::engine::read::watch::{Truncation, Watch};
 use crate::engine::recovery::{Recovered, Recovery, Verdict};
@@ -36,12 +35,12 @@ use crate::seq::Seq;
 
 /// An iterator over records, in order.
 ///
-/// Where a log that was opened to read only is damaged, the last item is the [`Error::Corrupt`]
-/// that its [`recovery`](Reader::recovery) tells: who reads to the end cannot miss it.
+/// If the log was opened to read only and is damaged, the last item is the [`Error::Corrupt`] that
+/// [`recovery`](Reader::recovery) reports: a caller that reads to the end cannot miss it.
 ///
-/// Its memory is a piece of 1 MiB of the log, and the batch that lies over its beginning. It is
-/// used again for the next piece when all records of it are dropped; see [`Record`] for those that
-/// are kept.
+/// The reader's memory is a piece of 1 MiB of the log, and the batch that spans its beginning. It
+/// is reused for the next piece once all its records are dropped; see [`Record`] for those that you
+/// keep.
 ///
 /// ```
 /// use ringwal::{Log, Seq};
@@ -62,33 +61,33 @@ pub struct Reader {
     pub(crate) segments: Segments,
     next: Seq,
     end: Seq,
-    pub(crate) mark: Mark,
-    /// What cuts by a writer elsewhere left, as of the last batch.
+    pub(crate) mark: CutMark,
+    /// The last record that remained after cuts by another process, as of the last batch.
     left_elsewhere: Seq,
-    scan: Option<Position>,
+    current: Option<CurrentSegment>,
     failed: bool,
     recovery: Option<Box<Recovery>>,
 }
 
 /// The segment that a reader is in.
-struct Position {
+struct CurrentSegment {
     segment: Seq,
     last_seq: Seq,
     scanner: SegmentScanner,
-    /// The batch that the next record may be in.
-    batch: Option<Begun>,
+    /// The batch that may have the next record.
+    batch: Option<CurrentBatch>,
 }
 
-/// A verified batch that the scanner has in memory, and how far it was read.
-struct Begun {
+/// A verified batch in the scanner's memory, and how far it was read.
+struct CurrentBatch {
     offset: u64,
     time_nanos: u64,
-    life: Life,
+    epoch: CutEpoch,
     walk: Walk,
 }
 
 impl Reader {
-    /// A reader over a log that is not open, or open elsewhere.
+    /// A reader over a log that is not open, or open in another process.
     pub(crate) fn of_segments(
         files: FileCache,
         shard: ShardId,
@@ -101,7 +100,7 @@ impl Reader {
         let next = segments.first().map_or(Seq::FIRST, |first| first.first_seq.max(first_seq));
         let segments = Segments::Fixed(segments.into(), watch);
         let recovery = Some(Box::new(recovery));
-        let mark = Mark::default();
+        let mark = CutMark::default();
         Reader { recovery, ..Reader::new(Arc::new(files), shard, segments, next, end, mark) }
     }
 
@@ -111,14 +110,25 @@ impl Reader {
         segments: Segments,
         next: Seq,
         end: Seq,
-        mark: Mark,
+        mark: CutMark,
     ) -> Reader {
-        let (scan, failed, left_elsewhere) = (None, false, Seq::new(u64::MAX));
-        let recovery = None;
-        Reader { files, shard, segments, next, end, mark, left_elsewhere, scan, failed, recovery }
+        let (current, failed, recovery) = (None, false, None);
+        let left_elsewhere = Seq::new(u64::MAX);
+        Reader {
+            files,
+            shard,
+            segments,
+            next,
+            end,
+            mark,
+            left_elsewhere,
+            current,
+            failed,
+            recovery,
+        }
     }
 
-    /// What opening to read only found; `None` for a reader of an open log, which has its own
+    /// The report of opening to read only; `None` for a reader of an open log, see
     /// [`Log::recovery`].
     pub fn recovery(&self) -> Option<&Recovery> {
         self.recovery.as_deref()
@@ -134,78 +144,79 @@ impl Reader {
         self.next
     }
 
-    /// The last sequence number that this reader will yield.
+    /// The last sequence number that this reader yields.
     pub fn end_seq(&self) -> Seq {
         self.end
     }
 
-    /// Goes to `seq`, forwards or backwards; past the end there is nothing to read.
+    /// Moves to `seq`, forwards or backwards. Past the end, the reader is empty.
     pub fn seek(&mut self, seq: Seq) {
         self.next = seq.max(Seq::FIRST);
-        self.scan = None;
+        self.current = None;
         self.failed = false;
     }
 
-    /// Reads one record by its place, with one positional read, and verifies it. The reader stays
-    /// where it is.
+    /// Reads one record by its position, with one positional read, and verifies it. The reader does
+    /// not move.
     ///
     /// # Errors
     ///
-    /// As [`Log::read`]; [`Error::OutOfRange`] for what lies behind the reader's end.
-    pub fn read(&self, place: RecordRef) -> Result<Record> {
-        if place.seq > self.end_seq() {
+    /// As [`Log::read`]; [`Error::OutOfRange`] for a record behind the reader's end.
+    pub fn read(&self, record_ref: RecordRef) -> Result<Record> {
+        if record_ref.seq > self.end_seq() {
             let (min, max) = (self.segments.first_seq(), self.end_seq());
-            return Err(Error::OutOfRange { op: "read", seq: place.seq, min, max });
+            return Err(Error::OutOfRange { op: "read", seq: record_ref.seq, min, max });
         }
-        if place.seq > self.segments.left_since(self.mark) {
+        if record_ref.seq > self.segments.left_since(self.mark) {
             let first_seq = self.segments.first_seq();
-            return Err(Error::Truncated { seq: place.seq, first_seq });
+            return Err(Error::Truncated { seq: record_ref.seq, first_seq });
         }
-        self.files.read(&self.segments, place)
+        self.files.read(&self.segments, record_ref)
     }
 
-    /// The next record, if the batch that was begun has it.
+    /// The next record, if the current batch has it.
     fn next_of_batch(&mut self) -> Option<Record> {
-        let position = self.scan.as_mut()?;
-        let Begun { offset, time_nanos, life, walk } = position.batch.as_mut()?;
-        let until = position.last_seq.min(self.end);
-        while let Some(view) = walk.next(position.scanner.after(*offset)) {
+        let current = self.current.as_mut()?;
+        let CurrentBatch { offset, time_nanos, epoch, walk } = current.batch.as_mut()?;
+        let until = current.last_seq.min(self.end);
+        while let Some(view) = walk.next(current.scanner.after(*offset)) {
             let seq = Seq::new(view.seq);
             if seq < self.next || seq > until {
                 continue;
             }
+            debug_assert_eq!(seq, self.next, "records come in order");
             let (offset, bytes) = (*offset + u64::from(view.offset), view.bytes.len());
-            let data = position.scanner.slice(offset + RECORD_HEAD_SIZE as u64, bytes)?;
-            let (segment, bytes) = (position.segment, bytes as u32);
+            let data = current.scanner.slice(offset + RECORD_HEAD_SIZE as u64, bytes)?;
+            let (segment, bytes) = (current.segment, bytes as u32);
             self.next = seq.next();
-            let record_ref = RecordRef { seq, segment, offset, bytes, life: *life };
+            let record_ref = RecordRef { seq, segment, offset, bytes, epoch: *epoch };
             return Some(Record { data, record_ref, time_nanos: *time_nanos });
         }
-        position.batch = None;
+        current.batch = None;
         None
     }
 
-    /// Reads the next batch, from where the last one ended or where the next record is.
+    /// Reads the next batch: in the current segment, or in the one that has the next record.
     fn load(&mut self) -> Result<()> {
-        let position = match self.scan.take() {
-            Some(position) if self.next <= position.last_seq => position,
+        let current = match self.current.take() {
+            Some(current) if self.next <= current.last_seq => current,
             _ => self.enter()?,
         };
-        let position = self.scan.insert(position);
-        let (segment, until) = (position.segment, position.last_seq.min(self.end));
-        let offset = match position.scanner.next_batch()? {
+        let current = self.current.insert(current);
+        let (segment, until) = (current.segment, current.last_seq.min(self.end));
+        let offset = match current.scanner.next_batch()? {
             Scan::Batch(batch) => {
                 let (offset, header) = (batch.offset(), batch.header());
-                let (time_nanos, life) = (header.time_nanos, Life(header.cuts()));
+                let (time_nanos, epoch) = (header.time_nanos, CutEpoch(header.cuts()));
                 let walk = Walk::new(header);
-                position.batch = Some(Begun { offset, time_nanos, life, walk });
-                // A writer elsewhere may have cut off what was just read, or some of it.
+                current.batch = Some(CurrentBatch { offset, time_nanos, epoch, walk });
+                // Another process may have cut off records that were just read.
                 self.left_elsewhere = self.segments.left_elsewhere()?;
                 return Ok(());
             }
             Scan::End(stop) => stop.offset,
         };
-        // What stopped the scan is damage, unless the file was truncated or recycled meanwhile.
+        // The scan stopped at damage, unless the segment was truncated or recycled meanwhile.
         self.check_live(segment)?;
         let path = self.path(segment);
         let range = (self.next, until);
@@ -214,7 +225,7 @@ impl Reader {
     }
 
     /// Opens the segment that has the next record.
-    fn enter(&mut self) -> Result<Position> {
+    fn enter(&mut self) -> Result<CurrentSegment> {
         let Some((segment, last_seq)) = self.segments.find(self.next) else {
             return Err(self.truncated());
         };
@@ -230,18 +241,18 @@ impl Reader {
             }
         };
         let (shard, origin) = (self.shard.get(), self.files.origin);
-        // What was cut off may have been followed by something else. What was freed at the other
-        // end, and is open, is still what it was.
+        // Other records may have replaced the ones that were cut off. A segment that was freed at
+        // the front, and is open, still has its records.
         if let Some(Truncation { first_seq, is_cut: true }) =
             self.segments.truncated_elsewhere(self.next)?
         {
             return Err(Error::Truncated { seq: self.next, first_seq });
         }
         let scanner = SegmentScanner::new(file, shard, origin, first_seq.get())?;
-        Ok(Position { segment: first_seq, last_seq, scanner, batch: None })
+        Ok(CurrentSegment { segment: first_seq, last_seq, scanner, batch: None })
     }
 
-    /// The damage with which the records end, where opening to read only found some.
+    /// The damage behind the last record, if opening to read only found some.
     fn damage(&self) -> Option<Error> {
         let found = self.recovery.as_deref()?;
         let is_damaged = found.verdict == Verdict::Corrupt;
@@ -256,7 +267,7 @@ impl Reader {
         Ok(())
     }
 
-    /// An error if the segment is not part of the log any more.
+    /// An error if the segment is no longer part of the log.
     fn check_live(&self, segment: Seq) -> Result<()> {
         self.check_cut()?;
         if let Some(Truncation { first_seq, .. }) = self.segments.truncated_elsewhere(self.next)? {
@@ -291,13 +302,13 @@ impl Iterator for Reader {
             }
             let before = self.next;
             if let Some(record) = self.next_of_batch() {
-                // Looked at after it was read: a cut is counted before it changes anything.
+                // Check after the read: a cut is counted before it changes anything.
                 let left = self.segments.left_since(self.mark).min(self.left_elsewhere);
                 if record.seq() <= left || mutated("read_over_a_cut") {
                     return Some(Ok(record));
                 }
                 self.next = before;
-                self.scan = None;
+                self.current = None;
                 self.failed = true;
                 return Some(Err(self.truncated()));
             }
@@ -311,7 +322,7 @@ impl Iterator for Reader {
 
 impl std::iter::FusedIterator for Reader {}
 
-// What a panic could interrupt is a read; the next one begins with what was read whole.
+// A panic can only interrupt a read; the next one begins after the last whole record.
 impl std::panic::UnwindSafe for Reader {}
 impl std::panic::RefUnwindSafe for Reader {}
 
@@ -335,13 +346,13 @@ impl Log {
         Ok(self.reader_at(self.first_seq()))
     }
 
-    /// A reader over the records from `seq` on that are durable now. It is empty when `seq` is
-    /// the next one to come.
+    /// A reader over the records from `seq` on that are durable now. It is empty if `seq` is the
+    /// next number to be given.
     ///
     /// # Errors
     ///
-    /// [`Error::Truncated`] when `seq` was truncated away, [`Error::OutOfRange`] when it lies
-    /// further ahead, and as [`reader`](Self::reader).
+    /// [`Error::Truncated`] if `seq` was truncated, [`Error::OutOfRange`] if it lies further ahead,
+    /// and as [`reader`](Self::reader).
     pub fn reader_from(&self, seq: Seq) -> Result<Reader> {
         self.shared().check()?;
         let (min, max) = (self.first_seq(), self.durable_seq().next());
@@ -354,29 +365,28 @@ impl Log {
         Ok(self.reader_at(seq))
     }
 
-    /// Reads one record by its place, with one positional read, and verifies its length and its
-    /// bytes. Which record it is the batch around it says, and only a [`Reader`] looks at that: a
-    /// drive that gives another block than the one it was asked for can go unnoticed here.
+    /// Reads one record by its position, with one positional read, and verifies its length and its
+    /// bytes. The sequence number is in the batch around it, which only a [`Reader`] verifies: a
+    /// drive that returns the wrong block can go unnoticed here.
     ///
     /// # Errors
     ///
-    /// [`Error::Truncated`] when the record is gone, [`Error::OutOfRange`] when it is not written
-    /// yet, [`Error::NotThere`] when it lies elsewhere, [`Error::Corrupt`] when its bytes are
-    /// damaged.
-    pub fn read(&self, place: RecordRef) -> Result<Record> {
+    /// [`Error::Truncated`] if the record is gone, [`Error::OutOfRange`] if it is not written yet,
+    /// [`Error::NotThere`] if it is at another offset, [`Error::Corrupt`] if its bytes are damaged.
+    pub fn read(&self, record_ref: RecordRef) -> Result<Record> {
         self.shared().check()?;
-        if place.seq > self.written_seq() {
+        if record_ref.seq > self.written_seq() {
             let (min, max) = (self.first_seq(), self.written_seq());
-            return Err(Error::OutOfRange { op: "read", seq: place.seq, min, max });
+            return Err(Error::OutOfRange { op: "read", seq: record_ref.seq, min, max });
         }
-        self.inner.files.read(&Segments::Live(Arc::clone(&self.inner.shared)), place)
+        self.inner.files.read(&Segments::Live(Arc::clone(&self.inner.shared)), record_ref)
     }
 
-    /// The bytes of a record as they are, verified or not.
-    pub(crate) fn read_unverified(&self, place: RecordRef) -> Result<Vec<u8>> {
+    /// The bytes of a record as they are on disk, without verifying them.
+    pub(crate) fn read_unverified(&self, record_ref: RecordRef) -> Result<Vec<u8>> {
         self.shared().check()?;
         let segments = Segments::Live(Arc::clone(&self.inner.shared));
-        self.inner.files.read_unverified(&segments, place)
+        self.inner.files.read_unverified(&segments, record_ref)
     }
 
     fn reader_at(&self, seq: Seq) -> Reader {

@@ -1,29 +1,31 @@
-//! A record, and the place where it lies.
+//! A record as readers return it, and its position in the log.
 
+#[cfg(doc)]
+use crate::error::Error;
 use crate::format::RECORD_HEAD_SIZE;
 use crate::segment::window::Slice;
 use crate::seq::Seq;
 
-/// Where a record lies, for [`Log::read`](crate::Log::read).
+/// The position of a record, for [`Log::read`](crate::Log::read).
 ///
-/// It stays valid until the record is truncated away; then to read by it is an error
-/// ([`Error::Truncated`]), also if another record came to the same place after a
-/// [`truncate_after`](crate::Log::truncate_after). A place with which the log never had that record
-/// is one as well ([`Error::OutOfRange`], [`Error::Truncated`] or [`Error::NotThere`]), as long as
-/// no record of that very length lies there whole.
+/// It stays valid until the record is truncated. From then on, reading it fails with
+/// [`Error::Truncated`], even if another record has the same position after a
+/// [`truncate_after`](crate::Log::truncate_after). Reading a position that the log never gave out
+/// fails as well ([`Error::OutOfRange`], [`Error::Truncated`] or [`Error::NotThere`]), unless a
+/// whole record of exactly that length happens to be there.
 ///
-/// Two things it cannot tell by itself. Which record lies at a place is known from the batch around
-/// it, which is not read; so one that was put together from parts ([`new`](RecordRef::new)) must
-/// have the parts of one. And such a one does not say how often the log had been cut when it was
-/// given out: whoever keeps parts forgets those behind a cut when he makes it.
+/// A ref made from parts ([`new`](RecordRef::new)) is checked less. A read does not look at the
+/// batch around the record, which has its sequence number, so all parts must come from the same
+/// ref. And such a ref does not know how often the log had been cut, so callers that keep parts
+/// must forget those behind a cut when they make it.
 ///
 /// ```
 /// let dir = tempfile::tempdir()?;
 /// let log = ringwal::Log::open(dir.path().join("log"))?;
 /// let commit = log.submit("one")?;
 /// commit.wait()?;
-/// let place = commit.record_ref(); // small and `Copy`: keep it in an index
-/// assert_eq!(log.read(place)?.data(), b"one");
+/// let record_ref = commit.record_ref(); // small and `Copy`: keep it in an index
+/// assert_eq!(log.read(record_ref)?.data(), b"one");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -32,44 +34,44 @@ pub struct RecordRef {
     pub(crate) segment: Seq,
     pub(crate) offset: u64,
     pub(crate) bytes: u32,
-    pub(crate) life: Life,
+    pub(crate) epoch: CutEpoch,
 }
 
-/// How often the end of the log had been cut off when a segment began, if that is known. It says
-/// nothing of which record a place is of, so places are compared without it.
+/// How often the log's end had been cut off when a segment began, if known. Two refs to one record
+/// may differ in it, so all epochs are equal in comparisons.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Life(pub(crate) Option<u16>);
+pub(crate) struct CutEpoch(pub(crate) Option<u16>);
 
-impl PartialEq for Life {
-    fn eq(&self, _other: &Life) -> bool {
+impl PartialEq for CutEpoch {
+    fn eq(&self, _other: &CutEpoch) -> bool {
         true
     }
 }
 
-impl Eq for Life {}
+impl Eq for CutEpoch {}
 
-impl PartialOrd for Life {
-    fn partial_cmp(&self, other: &Life) -> Option<std::cmp::Ordering> {
+impl PartialOrd for CutEpoch {
+    fn partial_cmp(&self, other: &CutEpoch) -> Option<std::cmp::Ordering> {
         Some(self.cmp(other))
     }
 }
 
-impl Ord for Life {
-    fn cmp(&self, _other: &Life) -> std::cmp::Ordering {
+impl Ord for CutEpoch {
+    fn cmp(&self, _other: &CutEpoch) -> std::cmp::Ordering {
         std::cmp::Ordering::Equal
     }
 }
 
-impl std::hash::Hash for Life {
+impl std::hash::Hash for CutEpoch {
     fn hash<H: std::hash::Hasher>(&self, _state: &mut H) {}
 }
 
 const _: () = assert!(size_of::<RecordRef>() == 32);
 
 impl RecordRef {
-    /// A ref put together again from its parts, as an index may have kept them.
+    /// A ref from parts that an index has kept.
     pub fn new(seq: Seq, segment: Seq, offset: u64, bytes: u32) -> RecordRef {
-        RecordRef { seq, segment, offset, bytes, life: Life::default() }
+        RecordRef { seq, segment, offset, bytes, epoch: CutEpoch::default() }
     }
 
     /// The record right after this one in the same atomic batch; it has `bytes` bytes.
@@ -89,7 +91,7 @@ impl RecordRef {
         self.segment
     }
 
-    /// Where the record's 8-byte head begins in the segment, in bytes.
+    /// The offset of the record's 8-byte head in the segment, in bytes.
     pub fn offset(&self) -> u64 {
         self.offset
     }
@@ -100,14 +102,13 @@ impl RecordRef {
     }
 }
 
-/// A record as it was read and verified.
+/// A record that was read and verified.
 ///
 /// It shares the memory that its part of the log was read into, and so does a clone: neither
-/// copies its bytes. As long as one of them is kept, so is that memory: a piece of 1 MiB, less at
-/// the end of a segment, with the batch that lies over its beginning, and up to twice that behind
-/// longer batches. That costs nothing for who looks at records and drops them, or keeps all of
-/// them; who keeps a few of many takes their bytes out ([`into_data`](Self::into_data)). A record
-/// that was read by its place has memory of its own.
+/// copies its bytes. As long as one of them exists, so does that memory: a piece of 1 MiB, less at
+/// the end of a segment, with the batch that spans its beginning, and up to twice that behind
+/// longer batches. This is free if you drop records or keep all. To keep a few of many, call
+/// [`into_data`](Self::into_data). A record read by its position has memory of its own.
 ///
 /// ```
 /// let dir = tempfile::tempdir()?;
@@ -135,8 +136,8 @@ impl Record {
         &self.data
     }
 
-    /// Its bytes, alone: nothing else is kept in memory for them. They are copied, unless they are
-    /// most of what the record keeps and nobody shares it, as with one that was read by its place.
+    /// Its bytes, in memory of their own. They are copied, unless they are most of the record's
+    /// memory and nothing else shares it, as with a record read by its position.
     pub fn into_data(self) -> Vec<u8> {
         self.into_data_after(0)
     }
@@ -146,15 +147,15 @@ impl Record {
         self.data.into_vec_after(bytes)
     }
 
-    /// Where it lies, for [`Log::read`].
+    /// Its position, for [`Log::read`](crate::Log::read).
     pub fn record_ref(&self) -> RecordRef {
         self.record_ref
     }
 
-    /// When its batch was written, in nanoseconds since the Unix epoch by the writer's clock, which
-    /// goes by the wall clock when the log is opened and only runs from then on. So it is never
-    /// less than that of a record before it in the same life of the log, and a wall clock that is
-    /// set meanwhile does not show in it; from one life to the next it may go back.
+    /// When its batch was written, in nanoseconds since the Unix epoch. The writer's clock takes
+    /// the wall clock when the log is opened, and is monotonic from then on: setting the wall clock
+    /// meanwhile does not show. So times never go back while a log stays open; from one opening to
+    /// the next they may.
     pub fn time_nanos(&self) -> u64 {
         self.time_nanos
     }
@@ -162,8 +163,8 @@ impl Record {
 
 impl PartialEq for Record {
     fn eq(&self, other: &Record) -> bool {
-        let place = |record: &Record| (record.record_ref, record.time_nanos);
-        place(self) == place(other) && self.data() == other.data()
+        let fields = |record: &Record| (record.record_ref, record.time_nanos);
+        fields(self) == fields(other) && self.data() == other.data()
     }
 }
 

@@ -1,9 +1,10 @@
-//! Records shown while recovery verifies them, so that who keeps an index reads the log once.
+//! Replay: passes each record to a callback during recovery, so that an index is rebuilt in one
+//! pass. And opening to read only.
 //!
-//! 1. A record is shown after its whole batch was verified, in order, and as a slice of what was
-//!    read: nothing is copied, and nothing is kept for longer than the call.
-//! 2. What was shown counts only if opening succeeds, because damage further on may end it. Then
-//!    it is what the log has: nothing of it is cut back, and there is nothing else.
+//! 1. A record is shown in order, after its whole batch was verified, as a slice of the memory it
+//!    was read into. Nothing is copied, and nothing is kept for longer than the call.
+//! 2. The shown records count only if opening succeeds, because damage further on may end it. If it
+//!    succeeds, the log has exactly these records.
 
 use std::sync::Arc;
 
@@ -11,7 +12,7 @@ use crate::engine::Log;
 use crate::engine::options::Builder;
 use crate::engine::read::file_cache::FileCache;
 use crate::engine::read::reader::Reader;
-use crate::engine::read::record::{Life, RecordRef};
+use crate::engine::read::record::{CutEpoch, RecordRef};
 use crate::engine::read::watch::Watch;
 use crate::engine::recovery::snapshot::{DirSnapshot, look_again};
 use crate::engine::recovery::{self, Mode, OnBatch, RecoveredBatch};
@@ -19,7 +20,7 @@ use crate::error::Result;
 use crate::io::{StdStorage, Storage};
 use crate::seq::Seq;
 
-/// A record that is shown while the log opens, in place: see
+/// A record that is shown while the log opens; see
 /// [`open_replaying_records`](Builder::open_replaying_records).
 ///
 /// ```
@@ -56,12 +57,12 @@ impl<'r> Replayed<'r> {
         self.record_ref.seq
     }
 
-    /// Its bytes, where they were read and verified.
+    /// Its bytes, verified, in the memory they were read into.
     pub fn data(&self) -> &'r [u8] {
         self.data
     }
 
-    /// Where it lies, for [`Log::read`].
+    /// Its position, for [`Log::read`].
     pub fn record_ref(&self) -> RecordRef {
         self.record_ref
     }
@@ -71,26 +72,26 @@ impl<'r> Replayed<'r> {
         self.time_nanos
     }
 
-    /// Whether the last checkpoint covers it, so that it is safe elsewhere.
+    /// Whether the last checkpoint covers it.
     pub fn is_checkpointed(&self) -> bool {
         self.seq() <= self.checkpoint_seq
     }
 }
 
-/// Is shown every record, in order.
-pub(crate) type Replay<'f> = dyn FnMut(Replayed<'_>) -> Result<()> + 'f;
+/// A callback that gets every record, in order.
+pub(crate) type OnRecord<'f> = dyn FnMut(Replayed<'_>) -> Result<()> + 'f;
 
-/// Shows the records of a batch that count.
-pub(crate) fn show(replay: &mut Replay<'_>, batch: &RecoveredBatch<'_>) -> Result<()> {
+/// Passes the records of a batch that count to `replay`.
+pub(crate) fn emit(replay: &mut OnRecord<'_>, batch: &RecoveredBatch<'_>) -> Result<()> {
     let RecoveredBatch { segment, batch, counts, checkpoint_seq } = batch;
     let (segment, checkpoint_seq) = (*segment, *checkpoint_seq);
-    let (time_nanos, life) = (batch.header().time_nanos, Life(batch.header().cuts()));
+    let (time_nanos, epoch) = (batch.header().time_nanos, CutEpoch(batch.header().cuts()));
     for record in batch.records() {
         if counts.contains(&record.seq) {
             let offset = batch.offset() + u64::from(record.offset);
             let (seq, data) = (Seq::new(record.seq), record.bytes);
             let bytes = data.len() as u32;
-            let record_ref = RecordRef { seq, segment, offset, bytes, life };
+            let record_ref = RecordRef { seq, segment, offset, bytes, epoch };
             replay(Replayed { data, record_ref, time_nanos, checkpoint_seq })?;
         }
     }
@@ -98,27 +99,27 @@ pub(crate) fn show(replay: &mut Replay<'_>, batch: &RecoveredBatch<'_>) -> Resul
 }
 
 impl Builder {
-    /// [`open`](Self::open) that shows every record to `replay`, in order, while recovery verifies
-    /// it: one pass over the log for who keeps an index. What was shown counts only if opening
-    /// succeeds; an error of `replay` ends it, and changes nothing on disk.
+    /// Opens the log like [`open`](Self::open), and passes every record to `replay`, in order,
+    /// while recovery verifies it: an index is rebuilt in one pass. The shown records count only if
+    /// opening succeeds. An error of `replay` ends it, and changes nothing on disk.
     ///
     /// ```
     /// use ringwal::Log;
     ///
     /// let dir = tempfile::tempdir()?;
     /// Log::open(dir.path().join("log"))?.append("one")?;
-    /// let mut places = Vec::new();
-    /// let log = Log::builder(dir.path().join("log")).open_replaying(|place, record| {
-    ///     places.push((place, record.len()));
+    /// let mut index = Vec::new();
+    /// let log = Log::builder(dir.path().join("log")).open_replaying(|record_ref, data| {
+    ///     index.push((record_ref, data.len()));
     ///     Ok(())
     /// })?;
-    /// assert_eq!(log.read(places[0].0)?.data(), b"one");
+    /// assert_eq!(log.read(index[0].0)?.data(), b"one");
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ///
     /// # Errors
     ///
-    /// As [`open`](Self::open), and whatever `replay` says.
+    /// As [`open`](Self::open), and any error of `replay`.
     pub fn open_replaying(
         self,
         mut replay: impl FnMut(RecordRef, &[u8]) -> Result<()>,
@@ -126,12 +127,12 @@ impl Builder {
         self.open_replaying_records(|record| replay(record.record_ref(), record.data()))
     }
 
-    /// [`open_replaying`](Self::open_replaying) that hands out all there is to know of a record,
-    /// also when it was written and whether the last checkpoint covers it.
+    /// Like [`open_replaying`](Self::open_replaying), but each record also has its time, and
+    /// whether the last checkpoint covers it.
     ///
     /// # Errors
     ///
-    /// As [`open`](Self::open), and whatever `replay` says.
+    /// As [`open`](Self::open), and any error of `replay`.
     pub fn open_replaying_records(
         self,
         mut replay: impl FnMut(Replayed<'_>) -> Result<()>,
@@ -139,15 +140,15 @@ impl Builder {
         self.open_std(&mut replay)
     }
 
-    /// [`read_only`](Self::read_only) that shows every record to `replay`, in order. The reader
-    /// looks at the log as it was at one moment, and holds its oldest segments open, with up to a
-    /// quarter of the descriptors that the process may have: so what a live writer truncates
-    /// meanwhile stays readable, unless it recycles the files. A segment beyond those that is gone
-    /// when it is read is an error that says so.
+    /// Opens the log like [`read_only`](Self::read_only), and passes every record to `replay`, in
+    /// order. The reader sees the log as it was at one moment. It holds the oldest segments open,
+    /// with up to a quarter of the process's file descriptors. So records that a live writer
+    /// truncates meanwhile stay readable, unless it recycles the files. If a segment that is not
+    /// held open is gone when it is read, the error says so.
     ///
     /// # Errors
     ///
-    /// As [`read_only`](Self::read_only), and whatever `replay` says.
+    /// As [`read_only`](Self::read_only), and any error of `replay`.
     pub fn read_only_replaying(
         self,
         mut replay: impl FnMut(RecordRef, &[u8]) -> Result<()>,
@@ -155,20 +156,20 @@ impl Builder {
         let storage = Arc::new(StdStorage::new(&self.options.dir));
         let watch = Watch::open(&*storage, self.options.shard)?;
         let storage = Arc::new(DirSnapshot::of(storage, self.options.shard)?);
-        let replay: &mut Replay<'_> = &mut |record| replay(record.record_ref(), record.data());
-        // What it looks at stands still, so one look is enough.
+        let replay: &mut OnRecord<'_> = &mut |record| replay(record.record_ref(), record.data());
+        // A snapshot does not change, so one look is enough.
         let (shard, policy) = (self.options.shard, self.options.policy);
-        let on_batch: &mut OnBatch<'_> = &mut |batch| show(replay, &batch);
+        let on_batch: &mut OnBatch<'_> = &mut |batch| emit(replay, &batch);
         let (identity, mode) = (&self.options.identity, Mode::ReadOnly);
         let recovered = recovery::recover(&*storage, shard, policy, identity, mode, on_batch)?;
         let files = FileCache::new(storage, shard, recovered.origin);
         Ok(Reader::of_segments(files, shard, watch, recovered))
     }
 
-    /// [`read_only_replaying`](Self::read_only_replaying) that looks again before it tells damage
-    /// or a segment that is gone, as beside a writer either may come from a look that took too
-    /// long: it calls `begin` and shows the records anew.
-    pub(crate) fn read_only_still(
+    /// Like [`read_only_replaying`](Self::read_only_replaying), but looks again before it reports
+    /// damage or a missing segment: beside a writer, either may come from a look that took too
+    /// long. Each look begins with a call of `begin`, and shows all records.
+    pub(crate) fn read_only_snapshot(
         self,
         begin: &mut dyn FnMut(),
         replay: &mut dyn FnMut(RecordRef, &[u8]) -> Result<()>,
@@ -181,17 +182,17 @@ impl Builder {
         })
     }
 
-    /// [`read_only`](Self::read_only) that shows every record to `replay`, in order; where it looks
-    /// again, it calls `begin` and shows them anew. Unlike
-    /// [`read_only_replaying`](Self::read_only_replaying) it has one segment open at a time, so
-    /// that there may be any number of them.
+    /// Opens the log like [`read_only`](Self::read_only), and passes every record to `replay`, in
+    /// order. Each look begins with a call of `begin`, and shows all records. Unlike
+    /// [`read_only_replaying`](Self::read_only_replaying), it has one segment open at a time, so
+    /// the log may have any number of them.
     pub(crate) fn read_only_std(
         self,
         begin: &mut dyn FnMut(),
-        replay: &mut Replay<'_>,
+        replay: &mut OnRecord<'_>,
     ) -> Result<Reader> {
         let storage = Arc::new(StdStorage::new(&self.options.dir));
-        self.read_only_on(storage, begin, &mut |batch| show(replay, &batch))
+        self.read_only_on(storage, begin, &mut |batch| emit(replay, &batch))
     }
 
     /// [`read_only`](Self::read_only) on any storage.

@@ -1,21 +1,21 @@
-//! Which segments a reader may read, and what was truncated since it began.
+//! The segments of a reader: which ones exist, and what was truncated since it began.
 
 use std::sync::Arc;
 
 use crate::engine::commit::shared::Shared;
-use crate::engine::read::cuts::Mark;
+use crate::engine::read::cuts::CutMark;
 use crate::engine::read::watch::{Truncation, Watch};
 use crate::engine::recovery::SegmentInfo;
 use crate::error::Result;
 use crate::mutation::mutated;
 use crate::seq::Seq;
 
-/// Where a reader learns which segments there are.
+/// The source of a reader's segments.
 #[derive(Clone)]
 pub(crate) enum Segments {
-    /// As they were when the log was looked at, and what tells what happened since.
+    /// The segments as recovery found them, and the watch on later truncations.
     Fixed(Arc<[SegmentInfo]>, Option<Arc<Watch>>),
-    /// Of the log that is open.
+    /// The segments of a log that is open here.
     Live(Arc<Shared>),
 }
 
@@ -36,16 +36,16 @@ impl Segments {
         }
     }
 
-    /// What had been cut off when somebody begins to read.
-    pub(crate) fn mark(&self) -> Mark {
+    /// The cuts so far; a reader takes the mark when it begins.
+    pub(crate) fn mark(&self) -> CutMark {
         match self {
-            Segments::Fixed(..) => Mark::default(),
+            Segments::Fixed(..) => CutMark::default(),
             Segments::Live(shared) => shared.cuts.mark(),
         }
     }
 
-    /// The last record that is left of those that were there at `mark`.
-    pub(crate) fn left_since(&self, mark: Mark) -> Seq {
+    /// The last record that remains of those at `mark`.
+    pub(crate) fn left_since(&self, mark: CutMark) -> Seq {
         let left = match self {
             Segments::Fixed(..) => None,
             Segments::Live(shared) => shared.cuts.left_since(mark),
@@ -53,7 +53,7 @@ impl Segments {
         Seq::new(left.unwrap_or(u64::MAX))
     }
 
-    /// What a writer elsewhere truncated since, if `seq` is of it.
+    /// The truncation by a writer in another process, if it took `seq`.
     pub(crate) fn truncated_elsewhere(&self, seq: Seq) -> Result<Option<Truncation>> {
         match self {
             Segments::Fixed(_, Some(watch)) if !mutated("never_look_at_state_again") => {
@@ -63,7 +63,7 @@ impl Segments {
         }
     }
 
-    /// The last record that cuts by a writer elsewhere left.
+    /// The last record that remains after the cuts by a writer in another process.
     pub(crate) fn left_elsewhere(&self) -> Result<Seq> {
         let left = match self {
             Segments::Fixed(_, Some(watch)) if !mutated("ask_at_segments_only") => watch.left()?,

@@ -1,14 +1,13 @@
-//! An eye on `state`, for those who read a log that another process may be changing.
+//! A watch on `state`, for readers of a log that another process may be changing.
 //!
-//! They have the segments as they were when they looked. A writer tells in `state` what it
-//! truncates before it touches a file, so whoever looks at `state` after a read, or after a read
-//! that failed, learns whether what he read was still there.
+//! Such a reader has the segments as they were when it opened the log. A writer names a truncation
+//! in `state` before it touches a file. So a reader that looks at `state` after a read, failed or
+//! not, learns whether the records were still there.
 //!
-//! A look is one read of a small file; it is only decoded when it has changed.
+//! A look is one read of a small file, which is decoded only if it has changed.
 //!
 //! Threading: any. The lock is a leaf.
 
-use crate::sync::plain::Mutex;
 use std::sync::Arc;
 
 use crate::engine::recovery::list;
@@ -18,8 +17,9 @@ use crate::io::{Access, Storage, StorageFile};
 use crate::replication::ShardId;
 use crate::segment::name::state_name;
 use crate::seq::Seq;
+use crate::sync::plain::Mutex;
 
-/// The `state` of a log that somebody else may be writing.
+/// The `state` of a log that another process may be writing.
 pub(crate) struct Watch {
     file: Box<dyn StorageFile>,
     first: State,
@@ -27,7 +27,7 @@ pub(crate) struct Watch {
 }
 
 impl Watch {
-    /// Begins to watch, before anything else is looked at. `None` without a valid `state`.
+    /// Begins to watch; call it before reading any other file. `None` without a valid `state`.
     pub(crate) fn open(storage: &dyn Storage, shard: ShardId) -> Result<Option<Arc<Watch>>> {
         let name = state_name(shard);
         if !list(storage)?.contains(&name) {
@@ -40,7 +40,7 @@ impl Watch {
         Ok(Some(Arc::new(Watch { file, first, last })))
     }
 
-    /// If `seq` was truncated since, the first record that is left.
+    /// The truncation that took `seq`, if there was one since.
     pub(crate) fn truncated(&self, seq: Seq) -> Result<Option<Truncation>> {
         let mut last = self.last.lock();
         let (slots, state) = &mut *last;
@@ -50,7 +50,7 @@ impl Watch {
         Ok((is_cut || seq < first_seq).then_some(Truncation { first_seq, is_cut }))
     }
 
-    /// The last record that cuts since left; `None` if they left everything.
+    /// The last record that remains after the cuts since; `None` if there were none.
     pub(crate) fn left(&self) -> Result<Option<u64>> {
         let mut last = self.last.lock();
         let (slots, state) = &mut *last;
@@ -58,7 +58,7 @@ impl Watch {
     }
 
     fn look(&self, slots: &mut [u8], state: &mut State) -> Result<Option<u64>> {
-        // What cannot be read is being written: then the other slot counts, or what was seen last.
+        // A slot that cannot be decoded is being written: the other one counts, or the last state.
         if read_changes(&*self.file, slots)?
             && let Ok((newest, _)) = newest(slots)
         {
@@ -70,12 +70,12 @@ impl Watch {
     }
 }
 
-/// What a writer truncated.
+/// A truncation by a writer in another process.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Truncation {
-    /// The first record that is left.
+    /// The first remaining record.
     pub(crate) first_seq: Seq,
-    /// It was cut off at the end.
+    /// Whether the record was cut off at the end.
     pub(crate) is_cut: bool,
 }
 
@@ -86,7 +86,7 @@ fn read(file: &dyn StorageFile) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Reads both slots, and says whether one has changed. What lies between them does not matter.
+/// Reads both slots, and returns whether one has changed. The bytes between them do not matter.
 fn read_changes(file: &dyn StorageFile, known: &mut [u8]) -> Result<bool> {
     let mut has_changed = false;
     for index in 0..2 {

@@ -1,9 +1,9 @@
-//! What whoever opens a log says that it is, against what `state` says.
+//! The identity of a log, its kind and label: checks what the caller expects against `state`.
 //!
-//! 1. A log of another kind or label is refused before anything of it is shown or changed.
-//! 2. What says nothing is adopted by who opens it first to write: a directory of stand-alone
-//!    batches, a new log, or a `state` without a kind or a label.
-//! 3. To read only, as raw records, any kind will do: that is what tools do.
+//! 1. A log of another kind or label is refused before any record is shown or any file changed.
+//! 2. A log without a kind or a label takes those of the first caller who opens it to write: a new
+//!    log, a directory of stand-alone batches, or a `state` that names none.
+//! 3. Any kind may be opened to read only as raw records, as tools do.
 
 use std::path::Path;
 
@@ -12,26 +12,26 @@ use crate::format::State;
 use crate::kind::{Kind, LABEL_BYTES, NO_LABEL};
 use crate::mutation::mutated;
 
-/// Whether recovery may change something.
+/// Whether recovery may change files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mode {
-    /// It leaves a log that can be appended to; damage is an error.
+    /// Repair the log so that it can be appended to; damage is an error.
     Repair,
-    /// It changes and syncs nothing; damage is in the report.
+    /// Change and sync nothing; damage is in the report.
     ReadOnly,
 }
 
-/// What a log is, or has to be.
+/// The kind and label that a log must have.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Identity {
-    /// Its kind; `None` is for any.
+    /// `None` accepts any kind.
     pub(crate) kind: Option<Kind>,
-    /// The user's label; `None` is for any.
+    /// The user's label; `None` accepts any.
     pub(crate) label: Option<[u8; LABEL_BYTES]>,
 }
 
 impl Identity {
-    /// An error if the log in `dir` is something else.
+    /// An error if the log in `dir` has another kind or label.
     pub(crate) fn check(&self, dir: &Path, state: &State, mode: Mode) -> Result<()> {
         let reads_raw = mode == Mode::ReadOnly && self.kind == Some(Kind::Raw);
         if let (Some(wanted), Some(found), false) = (self.kind, state.kind, reads_raw)
@@ -49,7 +49,7 @@ impl Identity {
         }
     }
 
-    /// The state with what it does not say yet; it passed the check.
+    /// The state, with this kind and label where it has none. It passed the check before.
     pub(crate) fn completed(&self, state: &State) -> State {
         let mut state = state.clone();
         state.kind = state.kind.or(self.kind);

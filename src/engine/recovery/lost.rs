@@ -1,13 +1,14 @@
-//! What tolerated damage took from a log, kept beside it until somebody has seen it.
+//! Losses: the bytes that tolerated damage took from a log, kept beside it until the user
+//! acknowledges them.
 //!
 //! ```text
-//! lost-{first record}-{last record}-{count}.bin    what was cut off, not yet acknowledged
-//! lost-{first record}-{last record}-{count}.seen   acknowledged; anybody may remove it
+//! lost-{first record}-{last record}-{count}.bin    the bytes cut off, not yet acknowledged
+//! lost-{first record}-{last record}-{count}.seen   acknowledged; it may be removed
 //! ```
 //!
-//! 1. The file is durable before anything is cut, so a crash in between loses nothing, and the
-//!    next recovery finds the file and the damage again and does not keep it twice.
-//! 2. The name alone says what is lost: there may be no bytes of it, where a file was cut short.
+//! 1. The file is durable before anything is cut, so a crash in between loses nothing. The next
+//!    recovery finds the file and the damage again, and does not keep the bytes twice.
+//! 2. The name alone says which records are lost: if a segment was cut short, there are no bytes.
 //! 3. No listing takes the name for a segment's.
 
 use std::fmt;
@@ -21,13 +22,13 @@ use crate::replication::ShardId;
 use crate::segment::name::{LostName, lost_temp_name};
 use crate::seq::Seq;
 
-/// The bytes that are copied at a time.
+/// How many bytes are copied at a time.
 const CHUNK_BYTES: usize = 1 << 20;
 /// How many losses of the same records there may be beside a log.
 const COUNT_MAX: u32 = 1000;
 
-/// Acknowledged records that recovery cut off because it was told to tolerate that, and where
-/// their bytes are kept. It is in the report of every opening until
+/// Acknowledged records that [`RecoveryPolicy::TolerateTail`](crate::RecoveryPolicy) cut off, and
+/// the file that keeps their bytes. Every opening reports the loss until
 /// [`Log::acknowledge_loss`](crate::Log::acknowledge_loss) is called.
 ///
 /// ```
@@ -45,7 +46,7 @@ const COUNT_MAX: u32 = 1000;
 ///
 /// let tolerant = || Log::builder(&path).recovery(RecoveryPolicy::TolerateTail).open();
 /// drop(tolerant()?);
-/// let log = tolerant()?; // it is told again
+/// let log = tolerant()?; // it is reported again
 /// let loss = &log.recovery().losses[0];
 /// assert_eq!((loss.first_seq.get(), loss.last_seq.get()), (2, 2));
 /// assert!(loss.path.exists());
@@ -57,12 +58,12 @@ const COUNT_MAX: u32 = 1000;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Loss {
-    /// The file with the bytes that were cut off, from the first damaged one on; empty if there
-    /// were none.
+    /// The file with the bytes that were cut off, from the first damaged byte on. It is empty if
+    /// there were none.
     pub path: PathBuf,
     /// The first record that is gone.
     pub first_seq: Seq,
-    /// The last one, as far as that is known.
+    /// The last record that is known to be gone.
     pub last_seq: Seq,
 }
 
@@ -76,20 +77,20 @@ impl Loss {
 impl fmt::Display for Loss {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Loss { path, first_seq, last_seq } = self;
-        write!(f, "records {first_seq} to {last_seq}; what was cut off is in {}", path.display())
+        write!(f, "records {first_seq} to {last_seq}; the bytes cut off are in {}", path.display())
     }
 }
 
-/// What a survey wants kept before it is cut off.
+/// The bytes that a scan wants kept before they are cut off.
 #[derive(Debug)]
 pub(crate) struct Keep {
-    /// From which file, from where to where; `None` if there are no bytes.
+    /// The file, and the offsets where the bytes begin and end; `None` if there are no bytes.
     pub(crate) bytes: Option<(String, u64, u64)>,
     pub(crate) first_seq: u64,
     pub(crate) last_seq: u64,
 }
 
-/// The losses of a shard that were not acknowledged, by the names in its directory.
+/// The losses of a shard that nobody acknowledged, by the names in its directory.
 pub(crate) fn losses_among(dir: &Path, shard: ShardId, names: &[String]) -> Vec<Loss> {
     let lost = names.iter().filter_map(|name| LostName::parse(shard, name));
     let mut lost: Vec<_> = lost.filter(|lost| !lost.seen).collect();
@@ -102,7 +103,7 @@ fn loss(dir: &Path, shard: ShardId, lost: LostName) -> Loss {
     Loss { path: dir.join(lost.name(shard)), first_seq, last_seq }
 }
 
-/// Keeps what is about to be cut off, durably, unless an attempt that crashed has done so.
+/// Keeps the bytes that are about to be cut off, durably, unless an attempt before a crash did.
 pub(crate) fn keep(storage: &dyn Storage, shard: ShardId, keep: &Keep) -> Result<Loss> {
     let names = storage.list()?;
     let temp = lost_temp_name(shard);
@@ -114,45 +115,45 @@ pub(crate) fn keep(storage: &dyn Storage, shard: ShardId, keep: &Keep) -> Result
         let lost = LostName { first_seq, last_seq, count, seen: false };
         let seen = LostName { seen: true, ..lost };
         let is_taken = names.contains(&lost.name(shard));
-        if is_taken && has_it(storage, &lost.name(shard), keep)? {
+        if is_taken && is_kept_in(storage, &lost.name(shard), keep)? {
             // The crash may have come before the name was durable.
             storage.sync_dir()?;
             return Ok(loss(storage.dir(), shard, lost));
         }
         if !is_taken && !names.contains(&seen.name(shard)) {
-            make(storage, shard, &lost.name(shard), keep)?;
+            create(storage, shard, &lost.name(shard), keep)?;
             return Ok(loss(storage.dir(), shard, lost));
         }
     }
     let reason = format!("there are {COUNT_MAX} lost-* files for these records; move them away");
-    Err(Error::io("keep what is lost in", storage.dir(), io::Error::other(reason)))
+    Err(Error::io("keep the lost bytes in", storage.dir(), io::Error::other(reason)))
 }
 
-fn make(storage: &dyn Storage, shard: ShardId, name: &str, keep: &Keep) -> Result<()> {
+fn create(storage: &dyn Storage, shard: ShardId, name: &str, keep: &Keep) -> Result<()> {
     if mutated("keep_nothing_lost") {
         return Ok(());
     }
     let temp = lost_temp_name(shard);
     let bytes = keep.bytes.as_ref().map_or(0, |(_, from, to)| to - from);
-    let made = (|| {
+    let created = (|| {
         let file = storage.open(&temp, Access::Create)?;
         for_each_chunk(storage, keep, |chunk, at| {
-            // Blocks that were never written need no room here either.
+            // Leave holes: blocks of zeros need no room here either.
             if chunk.iter().any(|&byte| byte != 0) { file.write_at(chunk, at) } else { Ok(()) }
         })?;
         file.sync()?;
         storage.rename(&temp, name)?;
         storage.sync_dir()
     })();
-    made.map_err(|error| {
-        // As far as it goes; else the next recovery does.
+    created.map_err(|error| {
+        // Best effort: the next recovery removes what is left.
         let _removed = storage.remove(&temp);
         error.or_no_space(storage.dir().join(name), bytes)
     })
 }
 
-/// Whether a file has the bytes that are to be kept, or was made when they were still there.
-fn has_it(storage: &dyn Storage, name: &str, keep: &Keep) -> Result<bool> {
+/// Whether the file has the bytes that are to be kept.
+fn is_kept_in(storage: &dyn Storage, name: &str, keep: &Keep) -> Result<bool> {
     let file = storage.open(name, Access::Read)?;
     let mut same = true;
     let mut buf = Vec::new();
@@ -160,7 +161,7 @@ fn has_it(storage: &dyn Storage, name: &str, keep: &Keep) -> Result<bool> {
         buf.clear();
         buf.resize(chunk.len(), 0);
         let len = file.read_at(&mut buf, at)?;
-        // What it does not have is zeros.
+        // Holes behind the end of the file read as zeros.
         buf[len..].fill(0);
         same &= buf == chunk;
         Ok(())
@@ -168,18 +169,18 @@ fn has_it(storage: &dyn Storage, name: &str, keep: &Keep) -> Result<bool> {
     Ok(same)
 }
 
-/// Shows what there is to keep, but for holes, which are zeros.
+/// Passes the bytes to keep to `on_chunk`, with their offset in the new file. Holes are left out.
 fn for_each_chunk(
     storage: &dyn Storage,
     keep: &Keep,
-    mut see: impl FnMut(&[u8], u64) -> Result<()>,
+    mut on_chunk: impl FnMut(&[u8], u64) -> Result<()>,
 ) -> Result<()> {
     let Some((name, from, to)) = &keep.bytes else { return Ok(()) };
     let source: Box<dyn StorageFile> = storage.open(name, Access::Read)?;
     let mut buf = vec![0; CHUNK_BYTES.min((to - from) as usize)];
     let mut at = *from;
     while at < *to {
-        // A file may be grown to any length for nothing.
+        // Skip holes: a sparse file may have any length.
         let data = source.next_data(at)?.unwrap_or(*to).clamp(at, *to);
         if data > at {
             at = data;
@@ -190,7 +191,7 @@ fn for_each_chunk(
         if len == 0 {
             break;
         }
-        see(&buf[..len], at - from)?;
+        on_chunk(&buf[..len], at - from)?;
         at += len as u64;
     }
     Ok(())

@@ -1,4 +1,4 @@
-//! Recovery as a whole: look, judge, and only then change something.
+//! Recovery as a whole, for opening, verifying and backups: scan, classify, and only then repair.
 
 use std::time::Instant;
 
@@ -11,7 +11,7 @@ use crate::error::Result;
 use crate::io::Storage;
 use crate::replication::ShardId;
 
-/// Recovers the log of a shard.
+/// Recovers a shard's log, and calls `on_batch` for every batch that counts, in order.
 pub(crate) fn recover(
     storage: &dyn Storage,
     shard: ShardId,
@@ -22,8 +22,8 @@ pub(crate) fn recover(
 ) -> Result<Recovered> {
     let start = Instant::now();
     let names = list(storage)?;
-    let survey = DirScan::new(storage, shard, policy, identity, mode, names)?;
-    let (plan, mut recovered) = survey.run(on_batch)?;
+    let scan = DirScan::new(storage, shard, policy, identity, mode, names)?;
+    let (plan, mut recovered) = scan.run(on_batch)?;
     if mode == Mode::Repair {
         if let Some(keep) = &plan.keep {
             let kept = lost::keep(storage, shard, keep)?;
@@ -33,7 +33,7 @@ pub(crate) fn recover(
         }
         repair::apply(storage, shard, &plan, &mut recovered.state)?;
         if let Some(state) = &recovered.state {
-            recovered.report.tell_identity(state.current());
+            recovered.report.set_identity(state.current());
         }
     }
     recovered.report.elapsed = start.elapsed();

@@ -1,4 +1,4 @@
-//! What recovery works with, and what comes of it.
+//! The result of recovery: the recovered log, its segments, and the batches shown on the way.
 
 use std::io;
 use std::ops::RangeInclusive;
@@ -13,49 +13,46 @@ use crate::seq::Seq;
 /// A recovered log.
 #[derive(Debug)]
 pub(crate) struct Recovered {
-    /// The `state` file, if there is one; read-only it cannot be written.
+    /// The `state` file, if there is one; opened to read only, it cannot be written.
     pub(crate) state: Option<StateFile>,
-    /// As `state` has it, else as the first batch says.
+    /// From `state`, else from the first batch.
     pub(crate) origin: Origin,
     /// The segments that have at least one batch, ascending.
     pub(crate) segments: Vec<SegmentInfo>,
-    /// The number that the next record gets.
     pub(crate) next_seq: Seq,
-    /// What was found and done.
     pub(crate) report: Recovery,
 }
 
 /// A segment of a recovered log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct SegmentInfo {
-    /// The first record, which is in its name.
+    /// The first record; the name of the file has it.
     pub(crate) first_seq: Seq,
     /// The last record in it that counts.
     pub(crate) last_seq: Seq,
     /// The end of its last batch.
     pub(crate) bytes: u64,
-    /// Its name.
     pub(crate) name: String,
-    /// How often the end of the log had been cut off when it began, counted round and round, as its
-    /// salt says; `None` where there is no salt.
+    /// How often the end of the log had been cut off when the segment began, from its salt; the
+    /// count wraps around. `None` without a salt.
     pub(crate) cuts: Option<u16>,
 }
 
-/// A batch that counts, and what is known of it.
+/// A batch that counts, with its context.
 #[derive(Clone, Debug)]
 pub(crate) struct RecoveredBatch<'b> {
     /// The first record of its segment.
     pub(crate) segment: Seq,
     pub(crate) batch: ScannedBatch<'b>,
-    /// Its records that count.
+    /// The records of the batch that count.
     pub(crate) counts: RangeInclusive<u64>,
-    /// The last checkpoint. Where damage is tolerated, recovery may set it back, but then to the
-    /// last record that there is: no record is on another side of it for that.
+    /// The last checkpoint. Tolerated damage may set it back, but only to the last record that is
+    /// left: every shown record stays on the same side of it.
     pub(crate) checkpoint_seq: Seq,
 }
 
-/// Is shown every batch that counts, in order. It may be shown batches before damage behind them
-/// is found and recovery fails; but if recovery succeeds, what was shown is what the log has.
+/// A callback that gets every batch that counts, in order. Recovery may call it and then fail,
+/// because it finds damage later. If recovery succeeds, the log has exactly the batches shown.
 pub(crate) type OnBatch<'v> = dyn FnMut(RecoveredBatch<'_>) -> Result<()> + 'v;
 
 /// The names in the directory of a log.

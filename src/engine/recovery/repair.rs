@@ -1,4 +1,5 @@
-//! The changes that a survey planned, in an order in which a crash between any two is harmless.
+//! The repair: carries out the changes that a scan planned, in an order in which a crash between
+//! any two is harmless.
 
 use super::identity::Identity;
 use super::lost::Keep;
@@ -11,24 +12,24 @@ use crate::replication::ShardId;
 use crate::segment::name::state_name;
 use crate::segment::reader::Origin;
 
-/// What a survey wants changed.
+/// The changes that a scan planned.
 #[derive(Debug, Default)]
-pub(crate) struct Plan {
-    /// First, keep these bytes of acknowledged records, which the rest cuts off.
+pub(crate) struct RepairPlan {
+    /// First, keep these bytes of acknowledged records; the next steps cut them off.
     pub(crate) keep: Option<Keep>,
-    /// Make a `state` whose first live record is this.
+    /// Create a `state` whose first live record is this one.
     pub(crate) create_state: Option<u64>,
-    /// With this of the batches that are there.
+    /// The origin that a new `state` takes over from the batches.
     pub(crate) origin: Option<Origin>,
-    /// Which is this, where nothing says otherwise.
+    /// The identity that `state` gets where it has none.
     pub(crate) identity: Identity,
     /// Remove these files, in this order.
     pub(crate) remove: Vec<String>,
     /// Cut these files to these lengths.
     pub(crate) trim: Vec<(String, u64)>,
-    /// Then remove this segment: nothing of it counts.
+    /// Then remove this segment: none of its records counts.
     pub(crate) remove_last: Option<String>,
-    /// Then note that nothing behind this record exists: a cut was finished or damage tolerated.
+    /// Then note that the log ends with this record: a cut was finished or damage tolerated.
     pub(crate) end_at: Option<u64>,
 }
 
@@ -36,7 +37,7 @@ pub(crate) struct Plan {
 pub(crate) fn apply(
     storage: &dyn Storage,
     shard: ShardId,
-    plan: &Plan,
+    plan: &RepairPlan,
     state: &mut Option<StateFile>,
 ) -> Result<()> {
     if let Some(first_seq) = plan.create_state {
@@ -56,8 +57,8 @@ pub(crate) fn apply(
     }
 }
 
-/// Notes what the log is, where it did not say so. One whose `state` can hardly be written any more
-/// stays as it is.
+/// Notes the log's kind and label if `state` lacks them. A log that has almost used up its
+/// generations of `state` stays as it is.
 fn adopt(file: &mut StateFile, identity: &Identity) -> Result<()> {
     let completed = identity.completed(file.current());
     if completed == *file.current() || file.require_generations().is_err() {
@@ -67,16 +68,16 @@ fn adopt(file: &mut StateFile, identity: &Identity) -> Result<()> {
     file.settle()
 }
 
-/// Carries out all of the plan but the making of `state`.
+/// Carries out the plan, except for creating `state`. `truncate_after` uses it as well.
 pub(crate) fn carry_out(
     storage: &dyn Storage,
-    plan: &Plan,
+    plan: &RepairPlan,
     state: Option<&mut StateFile>,
 ) -> Result<()> {
     for name in &plan.remove {
         storage.remove(name)?;
     }
-    // Even if nothing was removed: a segment may have its name and not have it durably.
+    // Also if nothing was removed: a segment may have its name, but not durably.
     if !mutated("show_unsynced_names") {
         storage.sync_dir()?;
     }
@@ -102,11 +103,11 @@ pub(crate) fn carry_out(
     Ok(())
 }
 
-/// The state of a log that ends with `last_seq`: nothing in it testifies to a later record.
+/// The state of a log that ends with `last_seq`: it is no evidence of any later record.
 pub(crate) fn ended_at(state: &State, last_seq: u64) -> State {
     let mut state = State { cutting: false, ..state.clone() };
     if state.cuts.newest() != Some(last_seq) && !mutated("tolerate_without_a_cut") {
-        // Damage was tolerated: from here on that is a cut like any other.
+        // Damage was tolerated. From here on it is a cut like any other.
         state.cuts.add(last_seq);
     }
     state.clean &= state.last_seq <= last_seq;
@@ -114,5 +115,6 @@ pub(crate) fn ended_at(state: &State, last_seq: u64) -> State {
     if let Some(checkpoint) = &mut state.checkpoint {
         checkpoint.seq = checkpoint.seq.min(last_seq);
     }
+    debug_assert!(state.last_seq <= last_seq && super::tail::checkpoint_seq(&state) <= last_seq);
     state
 }

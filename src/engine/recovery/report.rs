@@ -1,4 +1,4 @@
-//! What recovery found, for people and programs.
+//! The report of a recovery, for people and programs.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -23,12 +23,12 @@ use crate::seq::Seq;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum RecoveryPolicy {
-    /// It is an error that names what is lost, and nothing is changed.
+    /// Damage is an error that names the lost records, and nothing is changed.
     #[default]
     Strict,
-    /// At the end of the log, with nothing valid behind it, it is cut back and reported as
-    /// [`Recovery::tolerated`]; what is cut off is kept beside the log ([`Recovery::losses`]).
-    /// Anywhere else it is an error.
+    /// Damage at the very end of the log, with nothing valid behind it, is cut off and reported as
+    /// [`Recovery::tolerated`]. The bytes cut off are kept beside the log ([`Recovery::losses`]).
+    /// Damage anywhere else is an error.
     TolerateTail,
 }
 
@@ -45,15 +45,15 @@ pub enum RecoveryPolicy {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Verdict {
-    /// With its last batch, or with blocks that were never written.
+    /// It ends with its last batch, or with blocks that were never written.
     #[default]
     Clean,
-    /// With bytes of writes that were never acknowledged.
+    /// It ends with bytes of writes that were never acknowledged.
     TornTail,
-    /// Acknowledged records are damaged or missing: [`Recovery::corruption`] or
-    /// [`Recovery::tolerated`] has where.
+    /// Acknowledged records are damaged or missing; [`Recovery::corruption`] or
+    /// [`Recovery::tolerated`] says where.
     Corrupt,
-    /// With what an earlier life of the file left.
+    /// It ends with leftovers of a recycled file.
     Stale,
 }
 
@@ -74,53 +74,54 @@ pub enum Verdict {
 pub struct Recovery {
     /// How the log ended.
     pub verdict: Verdict,
-    /// The row of the decision table that says so, such as `R-A1`; see `engine/recovery/table.rs`.
+    /// The row of the decision table that led to the verdict, such as `R-A1`; the manual's chapter
+    /// [recovery](crate::manual::recovery#the-decision-table) lists the rows.
     pub rule: &'static str,
-    /// The segments that it has now.
+    /// How many segments the log has now.
     pub segments: u64,
-    /// The batches in them.
+    /// How many batches are in them.
     pub batches: u64,
-    /// The live records.
+    /// How many live records there are.
     pub records: u64,
     /// The bytes of all segments up to the end of their last batches.
     pub bytes: u64,
-    /// How many of those are padding.
+    /// How many of these bytes are padding.
     pub padding_bytes: u64,
     /// The first live record: [`Seq::FIRST`] unless the log was truncated before.
     pub first_seq: Seq,
     /// The last record; the one before `first_seq` if there are none.
     pub last_seq: Seq,
-    /// How many bytes behind the last batch were cut off, or would be. Blocks that were never
-    /// written are not counted.
+    /// How many bytes behind the last batch were cut off, or would be in a repair. Blocks that were
+    /// never written are not counted.
     pub bytes_cut: u64,
-    /// In which segment and from which byte on.
+    /// The segment and the byte where the cut begins.
     pub cut_at: Option<(PathBuf, u64)>,
-    /// The first damage to acknowledged records, where the log was only read: an opening log
-    /// fails with it.
+    /// The first damage to acknowledged records, if the log was only read. Opening to append fails
+    /// with it instead.
     pub corruption: Option<Corruption>,
     /// Damage to acknowledged records that [`RecoveryPolicy::TolerateTail`] let pass.
     pub tolerated: Option<Corruption>,
-    /// What was tolerated, now or by an earlier opening, and not acknowledged since
+    /// Losses that were tolerated, now or by an earlier opening, and not acknowledged since
     /// ([`Log::acknowledge_loss`](crate::Log::acknowledge_loss)).
     pub losses: Vec<Loss>,
     /// Whether there were segments, but no `state` file.
     pub state_missing: bool,
-    /// Whether one slot of `state` was torn or went bad, so that the other one counted. The log is
-    /// whole, but its last checkpoint, truncation or clean close may be undone.
+    /// Whether one slot of `state` was torn or damaged, so that the other one counted. All records
+    /// are there, but the last checkpoint, truncation or clean close may be undone.
     pub state_torn: bool,
-    /// Which kind of log it is, if its `state` says so.
+    /// The log's kind, if its `state` names one.
     pub kind: Option<Kind>,
-    /// The label that its user gave it ([`Builder::label`](crate::Builder::label)).
+    /// The user's label ([`Builder::label`](crate::Builder::label)).
     pub label: Option<[u8; LABEL_BYTES]>,
-    /// How long it took.
+    /// How long recovery took.
     pub elapsed: Duration,
-    /// What the log runs on and why, if it was opened to append.
+    /// The backend and the strategy, if the log was opened to append.
     pub backend: Option<String>,
 }
 
 impl Recovery {
-    /// Takes over what `state` says that the log is.
-    pub(crate) fn tell_identity(&mut self, state: &State) {
+    /// Takes over the kind and the label from `state`.
+    pub(crate) fn set_identity(&mut self, state: &State) {
         self.kind = state.kind;
         self.label = (state.label != NO_LABEL).then_some(state.label);
     }

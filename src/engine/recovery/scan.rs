@@ -1,10 +1,12 @@
-//! The survey: reads a directory and says what is there and what should be changed.
+//! The directory scan: reads a log's files for recovery, and plans what has to be repaired.
+//!
+//! It changes nothing. What it finds are facts; the tables classify them ([`super::table`]).
 
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::engine::state_file::{Found, StateFile};
+use crate::engine::state_file::{StateFile, StateOnDisk};
 use crate::error::{Corruption, CorruptionKind, Error, Result, Witness};
 use crate::format::{HEADER_SIZE, MAGIC, SALT_AT, State, VERSION};
 use crate::io::{Access, Storage, StorageFile};
@@ -13,35 +15,37 @@ use crate::replication::ShardId;
 use crate::segment::name::{
     is_expected, is_spare, lost_temp_name, segments_among, state_name, state_temp_name,
 };
-use crate::segment::reader::{LaterBatch, Origin, Scan, SegmentScanner, Stop, StopKind};
+use crate::segment::reader::{Origin, Scan, SegmentScanner, Stop, StopKind};
 use crate::seq::Seq;
 
 use super::identity::{Identity, Mode};
 use super::lost::{Keep, losses_among};
 use super::recovered::{OnBatch, Recovered, RecoveredBatch, SegmentInfo, list};
-use super::repair::{Plan, ended_at};
+use super::repair::{RepairPlan, ended_at};
 use super::report::{Recovery, RecoveryPolicy, Verdict};
-use super::table::{Action, DirAction, DirFacts, End, Later, SegmentsSeen, StateSeen, TailFacts};
-/// A survey of one shard's files.
+use super::table::{DirAction, DirFacts, End, SegmentsSeen, StateSeen, TailAction};
+use super::tail::{Tail, checkpoint_seq};
+
+/// A scan of one shard's files.
 pub(crate) struct DirScan<'a> {
     storage: &'a dyn Storage,
     shard: ShardId,
     policy: RecoveryPolicy,
     mode: Mode,
     file: Option<StateFile>,
-    /// What is known: the state that counts, after a cut that it announces; without a `state`
-    /// file one that testifies to nothing.
+    /// The state that counts, as if a pending cut were finished. Without a `state` file, one that
+    /// proves nothing.
     state: State,
-    /// As `state` has it, else as the first batch says.
+    /// From `state`, else from the first batch.
     origin: Origin,
     segments: Vec<(u64, String)>,
-    plan: Plan,
+    plan: RepairPlan,
     recovered: Vec<SegmentInfo>,
     report: Recovery,
 }
 
 impl<'a> DirScan<'a> {
-    /// Looks at names and `state`, and decides whether this is a log.
+    /// Reads `state` and decides by the names whether the directory holds a log.
     pub(crate) fn new(
         storage: &'a dyn Storage,
         shard: ShardId,
@@ -52,10 +56,10 @@ impl<'a> DirScan<'a> {
     ) -> Result<DirScan<'a>> {
         let found = StateFile::open(storage, shard, &names, mode == Mode::Repair)?;
         let mut names = names;
-        if let Found::Valid(file) = &found {
+        if let StateOnDisk::Valid(file) = &found {
             identity.check(storage.dir(), file.current(), mode)?;
             if mode == Mode::Repair && !mutated("list_before_the_lock") {
-                // It is locked only now: until then another writer may have been at work.
+                // `state` is locked only now: another writer may have changed the names before.
                 names = list(storage)?;
             }
         }
@@ -64,7 +68,7 @@ impl<'a> DirScan<'a> {
         let is_left = |name: &&String| is_spare(shard, name) || temps.contains(name);
         let left: Vec<_> = names.iter().filter(is_left).cloned().collect();
         let losses = losses_among(storage.dir(), shard, &names);
-        let mut survey = DirScan {
+        let mut scan = DirScan {
             storage,
             shard,
             policy,
@@ -73,36 +77,39 @@ impl<'a> DirScan<'a> {
             state: State::new([0; 16], shard.get(), 1),
             origin: Origin::UNKNOWN,
             segments: segments_among(shard, names),
-            plan: Plan { remove: left, identity: *identity, ..Plan::default() },
+            plan: RepairPlan { remove: left, identity: *identity, ..RepairPlan::default() },
             recovered: Vec::new(),
             report: Recovery { losses, ..Recovery::default() },
         };
-        survey.decide(found, foreign)?;
-        survey.leave_out_truncated();
-        Ok(survey)
+        scan.classify_dir(found, foreign)?;
+        scan.leave_out_truncated();
+        Ok(scan)
     }
 
-    /// Scans the segments and judges the end of the log.
-    pub(crate) fn run(mut self, on_batch: &mut OnBatch<'_>) -> Result<(Plan, Recovered)> {
+    /// Scans the segments and classifies the end of the log.
+    pub(crate) fn run(mut self, on_batch: &mut OnBatch<'_>) -> Result<(RepairPlan, Recovered)> {
         let live = std::mem::take(&mut self.segments);
         let first_seq = self.state.first_seq;
         let next_seq = match live.first() {
             Some((first, _)) if *first > first_seq => {
-                self.judge(&Tail::without_file(first_seq), Some(*first))?;
+                self.classify(&Tail::without_file(first_seq), Some(*first))?;
                 self.scan_all(&live, on_batch)?
             }
             Some(_) => self.scan_all(&live, on_batch)?,
             None => {
-                self.judge(&Tail::without_file(first_seq), None)?;
+                self.classify(&Tail::without_file(first_seq), None)?;
                 first_seq
             }
         };
         if next_seq < first_seq || next_seq == first_seq && !mutated("show_truncated") {
-            // All that is left was truncated before: it is not shown, and need not be continued.
+            // All remaining records were truncated before: they do not count and need no
+            // continuation.
             let dead = self.recovered.pop().map(|segment| segment.name);
             self.plan.remove_last = self.plan.remove_last.take().or(dead);
             self.plan.trim.clear();
         }
+        let in_order = |pair: &[SegmentInfo]| pair[0].last_seq < pair[1].first_seq;
+        debug_assert!(self.recovered.windows(2).all(in_order), "segments do not overlap");
         self.sync_what_was_read(live.last())?;
         let next_seq = Seq::new(next_seq.max(first_seq));
         if self.state.cutting {
@@ -120,8 +127,8 @@ impl<'a> DirScan<'a> {
     }
 
     /// The sync before the scan makes the scan see what the disk has, not what a cache has. But
-    /// what a killed process had in flight may have landed after it, so what was read is synced
-    /// once more before it is shown.
+    /// writes of a killed process may have landed after it, so the segment is synced once more
+    /// before its records are shown.
     fn sync_what_was_read(&self, last: Option<&(u64, String)>) -> Result<()> {
         match last {
             Some((_, name)) if self.mode == Mode::Repair && !mutated("show_unsynced") => {
@@ -131,11 +138,12 @@ impl<'a> DirScan<'a> {
         }
     }
 
-    fn decide(&mut self, found: Found, foreign: Option<String>) -> Result<()> {
+    /// Classifies the directory, and takes over the state that counts.
+    fn classify_dir(&mut self, found: StateOnDisk, foreign: Option<String>) -> Result<()> {
         let (state, file) = match found {
-            Found::Valid(file) => (StateSeen::Valid, Some(file)),
-            Found::Missing => (StateSeen::Missing, None),
-            Found::Unreadable => (StateSeen::Unreadable, None),
+            StateOnDisk::Valid(file) => (StateSeen::Valid, Some(file)),
+            StateOnDisk::Missing => (StateSeen::Missing, None),
+            StateOnDisk::Unreadable => (StateSeen::Unreadable, None),
         };
         let segments = match state {
             StateSeen::Missing => self.segments_seen()?,
@@ -150,7 +158,7 @@ impl<'a> DirScan<'a> {
             CorruptionKind::StateUnreadable,
             Witness::Itself,
         );
-        let (rule, action) = facts.judge();
+        let (rule, action) = facts.classify();
         self.report.rule = rule;
         match action {
             DirAction::Use => {}
@@ -174,12 +182,12 @@ impl<'a> DirScan<'a> {
             None => State { last_seq: 0, ..State::new([0; 16], self.shard.get(), first) },
         };
         if self.plan.create_state.is_some() {
-            // It is made under this name, and replaces what an earlier attempt left there.
+            // Creating `state` uses this name and replaces what an earlier attempt left there.
             let temp = state_temp_name(self.shard);
             self.plan.remove.retain(|name| *name != temp);
         }
         if let Some(file) = &file {
-            self.report.tell_identity(file.current());
+            self.report.set_identity(file.current());
         }
         self.origin = match (&file, action) {
             (Some(file), _) => Origin::of(file.current()),
@@ -195,7 +203,7 @@ impl<'a> DirScan<'a> {
         for (_, name) in &self.segments {
             let mut bytes = [0; HEADER_SIZE];
             let len = self.storage.open(name, Access::Read)?.read_at(&mut bytes, 0)?;
-            // Not whether the rest is plausible: a damaged batch of an engine is one, too.
+            // The magic is enough: a damaged batch of an engine is a batch, too.
             let is_batch = bytes[..len].iter().zip(MAGIC).all(|(&byte, magic)| byte == magic);
             seen = match (is_batch, bytes[SALT_AT..][..8] != [0; 8]) {
                 (false, _) => return Ok(SegmentsSeen::Unknown),
@@ -207,8 +215,8 @@ impl<'a> DirScan<'a> {
         Ok(seen)
     }
 
-    /// Takes what was truncated away out of the list of segments and plans its removal: before
-    /// the first live record oldest first, behind a cut newest first.
+    /// Drops truncated segments from the list and plans their removal: before the first live
+    /// record oldest first, behind a cut newest first.
     fn leave_out_truncated(&mut self) {
         let first_seq = self.state.first_seq;
         let dead = self.segments.windows(2).take_while(|pair| pair[1].0 <= first_seq).count();
@@ -223,17 +231,18 @@ impl<'a> DirScan<'a> {
     /// Scans segment after segment, as long as each continues the one before. Returns the number
     /// after the last record.
     fn scan_all(&mut self, live: &[(u64, String)], on_batch: &mut OnBatch<'_>) -> Result<u64> {
+        debug_assert!(live.is_sorted_by(|a, b| a.0 < b.0), "segments are scanned in order");
         let mut next_seq = live.first().map_or(1, |(first_seq, _)| *first_seq);
-        let mut beyond = None;
+        let mut overlap = None;
         for (index, (first_seq, name)) in live.iter().enumerate() {
             let next = live.get(index + 1).map(|(next, _)| *next);
             let mut tail = self.scan(*first_seq, name, next, on_batch)?;
             let is_void = next.is_none() && !tail.has_batch;
             if is_void && !mutated("void_by_name") {
                 // Its name alone does not void records that the segment before it has.
-                tail.voids = beyond;
+                tail.voided = overlap;
             }
-            beyond = tail.beyond;
+            overlap = tail.overlap;
             next_seq = tail.next_seq;
             if tail.has_batch {
                 self.recovered.push(SegmentInfo {
@@ -249,13 +258,14 @@ impl<'a> DirScan<'a> {
             } else if next.is_none() {
                 self.plan.remove_last = Some(name.clone());
             }
-            if next != Some(next_seq) && !self.judge(&tail, next)? {
+            if next != Some(next_seq) && !self.classify(&tail, next)? {
                 break;
             }
         }
         Ok(next_seq)
     }
 
+    /// Scans one segment; `next` is the first record of the next one.
     fn scan(
         &mut self,
         first_seq: u64,
@@ -263,29 +273,29 @@ impl<'a> DirScan<'a> {
         next: Option<u64>,
         on_batch: &mut OnBatch<'_>,
     ) -> Result<Tail> {
-        let bound = self.bound(first_seq, next);
+        let limit = self.limit(first_seq, next);
         let file = self.open(name, next.is_none())?;
         let scanner = SegmentScanner::new(file, self.shard.get(), self.origin, first_seq)?;
         let mut scanner = scanner.with_cuts(&self.state.cuts);
         let mut tail = Tail {
             name: Some(name.to_owned()),
             file_bytes: scanner.file_bytes(),
-            bound,
+            limit,
             ..Tail::without_file(first_seq)
         };
         let mut padding = 0;
-        while tail.next_seq <= bound {
+        while tail.next_seq <= limit {
             let batch = match scanner.next_batch()? {
                 Scan::Batch(batch) => batch,
                 Scan::End(stop) => {
                     tail.end = self.end_of(&stop, name)?;
-                    // Where there was no engine, a file without bytes is one without events.
+                    // Without an engine, an empty file is a log without events.
                     if tail.file_bytes == 0 && self.file.is_some() && !mutated("trust_emptied") {
                         tail.end = End::Emptied;
                     }
                     tail.offset = stop.offset.min(tail.file_bytes);
                     if let StopKind::OtherLog(last_seq) = stop.kind {
-                        tail.others = last_seq;
+                        tail.other_log_seq = last_seq;
                     }
                     let looks = !mutated("skip_later_witness");
                     if matches!(tail.end, End::Damaged | End::Stale) && next.is_none() && looks {
@@ -295,7 +305,8 @@ impl<'a> DirScan<'a> {
                 }
             };
             let header = batch.header();
-            let counts = header.first_seq.max(self.state.first_seq)..=header.last_seq().min(bound);
+            let counts = header.first_seq.max(self.state.first_seq)..=header.last_seq().min(limit);
+            debug_assert_eq!(header.first_seq, tail.next_seq, "batches come in order");
             self.report.batches += 1;
             self.report.records += count_of(&counts);
             self.report.padding_bytes += padding;
@@ -305,12 +316,13 @@ impl<'a> DirScan<'a> {
             tail.bytes = batch.offset() + header.end_bytes();
             tail.offset = (batch.offset() + header.frame_bytes()).min(tail.file_bytes);
             let was_last = header.last_seq() == u64::MAX;
-            tail.next_seq = header.last_seq().min(bound).saturating_add(1);
-            if header.last_seq() > bound {
-                tail.beyond = Some(header.last_seq());
+            tail.next_seq = header.last_seq().min(limit).saturating_add(1);
+            if header.last_seq() > limit {
+                tail.overlap = Some(header.last_seq());
             }
             if !counts.is_empty() {
-                let (segment, checkpoint_seq) = (Seq::new(first_seq), self.checkpoint_seq());
+                let (segment, checkpoint_seq) = (Seq::new(first_seq), checkpoint_seq(&self.state));
+                let checkpoint_seq = Seq::new(checkpoint_seq);
                 on_batch(RecoveredBatch { segment, batch, counts, checkpoint_seq })?;
             }
             self.origin = scanner.origin();
@@ -318,21 +330,17 @@ impl<'a> DirScan<'a> {
                 break;
             }
         }
-        tail.end = End::Bound;
-        if bound == self.cut(first_seq) {
-            tail.beyond = None;
-        } else if let (None, Scan::Batch(batch)) = (tail.beyond, scanner.next_batch()?) {
-            tail.beyond = Some(batch.header().last_seq());
+        tail.end = End::Limit;
+        if limit == self.cut(first_seq) {
+            tail.overlap = None;
+        } else if let (None, Scan::Batch(batch)) = (tail.overlap, scanner.next_batch()?) {
+            tail.overlap = Some(batch.header().last_seq());
         }
         Ok(tail)
     }
 
-    fn checkpoint_seq(&self) -> Seq {
-        Seq::new(self.state.checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.seq))
-    }
-
     /// The last record that can count in a segment: a later segment or a cut ends it.
-    fn bound(&self, first_seq: u64, next: Option<u64>) -> u64 {
+    fn limit(&self, first_seq: u64, next: Option<u64>) -> u64 {
         next.map_or(u64::MAX, |next| next - 1).min(self.cut(first_seq))
     }
 
@@ -343,7 +351,7 @@ impl<'a> DirScan<'a> {
 
     fn open(&self, name: &str, is_last: bool) -> Result<Arc<dyn StorageFile>> {
         if self.mode == Mode::ReadOnly {
-            // A writer may be at work, so nothing may be read before it is asked for.
+            // Reading ahead would read bytes that a live writer has yet to write.
             return Ok(Arc::from(self.storage.open(name, Access::Read)?));
         }
         let file = self.storage.open(name, if is_last { Access::Write } else { Access::Read })?;
@@ -363,7 +371,7 @@ impl<'a> DirScan<'a> {
             StopKind::Stale => End::Stale,
             StopKind::Damaged => End::Damaged,
             StopKind::OtherLog(_) => End::OtherLog,
-            // Opening would not have come this far: the damage before it is what is reported.
+            // Opening to write stops at the damage before it, so that is what is reported.
             StopKind::OtherVersion(_) if self.report.corruption.is_some() => End::Damaged,
             StopKind::OtherVersion(version) => {
                 let path = self.path(name);
@@ -372,87 +380,40 @@ impl<'a> DirScan<'a> {
         })
     }
 
-    /// Puts an end of the valid batches through the table; `next` is where the next segment
-    /// begins. Returns whether what follows can be looked at.
-    fn judge(&mut self, tail: &Tail, next: Option<u64>) -> Result<bool> {
-        // What is before the first live record may be missing.
-        let missing = tail.next_seq.max(self.state.first_seq);
-        let checkpoint = self.checkpoint_seq().get();
-        let later_proves = tail.later.is_some_and(|later| later.durable_seq >= missing);
-        let facts = TailFacts {
-            end: tail.end,
-            later_batch: match tail.later {
-                _ if later_proves || tail.voids.is_some() => Later::Proves,
-                Some(_) => Later::Unproven,
-                None => Later::None,
-            },
-            later_segment: next.is_some(),
-            checkpoint_proves: checkpoint >= missing,
-            close_proves: self.state.last_seq >= missing,
-            policy: self.policy,
-        };
-        let row = facts.judge();
+    /// Classifies a tail by the table; `next` is the first record of the next segment. Returns
+    /// whether the scan may go on behind it.
+    fn classify(&mut self, tail: &Tail, next: Option<u64>) -> Result<bool> {
+        let row = tail.facts(&self.state, next, self.policy).classify();
         if self.report.verdict != Verdict::Corrupt {
             self.report.verdict = row.verdict;
             self.report.rule = row.name;
         }
-        let (Action::Refuse(witness) | Action::Tolerate(witness)) = row.action else {
-            if row.action == Action::Cut {
+        let (TailAction::Refuse(witness) | TailAction::Tolerate(witness)) = row.action else {
+            if row.action == TailAction::Cut {
                 self.count_cut(tail);
             }
             return Ok(true);
         };
-        let of_batch = tail.later.filter(|_| later_proves);
-        let last = match (next, of_batch, tail.voids) {
-            (Some(next), _, _) => next - 1,
-            (None, Some(later), _) => later.durable_seq.min(later.first_seq - 1).min(tail.bound),
-            (None, None, Some(voided)) => voided.min(tail.bound),
-            (None, None, None) => checkpoint.max(self.state.last_seq).max(tail.others).max(missing),
-        };
-        let corruption = self.corruption(tail, (missing, last), witness, next.is_some());
-        if let Action::Tolerate(_) = row.action {
+        let first = tail.first_missing(&self.state);
+        let last = tail.last_missing(&self.state, next);
+        debug_assert!(next.is_none() || matches!(row.action, TailAction::Refuse(_)));
+        let dir = self.storage.dir();
+        let corruption = tail.corruption(dir, (first, last), witness, next.is_some());
+        if let TailAction::Tolerate(_) = row.action {
             if tail.end == End::Damaged || tail.end == End::Stale {
                 self.count_cut(tail);
             }
-            let has_bytes = !matches!(tail.end, End::OfFile | End::Blank);
-            let name = tail.name.clone().filter(|_| has_bytes);
-            // What an earlier attempt left is replaced.
+            // Keeping the bytes uses this name and replaces what an earlier attempt left there.
             let temp = lost_temp_name(self.shard);
             self.plan.remove.retain(|name| *name != temp);
-            self.plan.keep = Some(Keep {
-                bytes: name.map(|name| (name, tail.offset, tail.file_bytes)),
-                first_seq: missing,
-                last_seq: last,
-            });
+            let bytes = tail.bytes_behind();
+            self.plan.keep = Some(Keep { bytes, first_seq: first, last_seq: last });
             self.report.tolerated = Some(corruption);
-            self.plan.end_at = Some(missing - 1);
+            self.plan.end_at = Some(first - 1);
             return Ok(true);
         }
         self.refuse(corruption)?;
         Ok(tail.name.is_none())
-    }
-
-    fn corruption(
-        &self,
-        tail: &Tail,
-        (first, last): (u64, u64),
-        witness: Witness,
-        has_next: bool,
-    ) -> Corruption {
-        let dir = self.storage.dir().to_path_buf();
-        let (path, offset) = match &tail.name {
-            Some(name) => (self.path(name), tail.offset),
-            None => (dir.clone(), 0),
-        };
-        let ends_whole = tail.end == End::Bound || (tail.end == End::OfFile && has_next);
-        let (path, offset, kind) = match tail.end {
-            _ if tail.name.is_none() => (path, offset, CorruptionKind::SegmentMissing),
-            _ if ends_whole && tail.has_batch => (dir, 0, CorruptionKind::SegmentMissing),
-            End::Damaged => (path, offset, CorruptionKind::Damaged),
-            End::OtherLog => (path, offset, CorruptionKind::OtherLog),
-            _ => (path, offset, CorruptionKind::Missing),
-        };
-        Corruption::new(path, offset, (Seq::new(first), Seq::new(last)), kind, witness)
     }
 
     fn refuse(&mut self, corruption: Corruption) -> Result<()> {
@@ -475,57 +436,11 @@ impl<'a> DirScan<'a> {
     }
 }
 
-/// What a state says of the log, once the cut that it may announce is finished.
+/// A log's state as it is once a pending cut is finished.
 pub(crate) fn known(state: &State) -> State {
     match (state.cutting, state.cuts.newest()) {
         (true, Some(cut)) => State { cutting: true, ..ended_at(state, cut) },
         _ => state.clone(),
-    }
-}
-
-/// Where the valid batches of a segment end.
-#[derive(Debug)]
-struct Tail {
-    /// The segment; `None` if there is no file.
-    name: Option<String>,
-    end: End,
-    /// Where the next batch would be, within the file.
-    offset: u64,
-    /// The end of the last batch, without its padding.
-    bytes: u64,
-    file_bytes: u64,
-    next_seq: u64,
-    /// The last record that could count here.
-    bound: u64,
-    has_batch: bool,
-    /// How often the log had been cut when the segment began.
-    cuts: Option<u16>,
-    later: Option<LaterBatch>,
-    /// The last record here, where the name of the next segment says that it is there instead.
-    beyond: Option<u64>,
-    /// The last record in the segment before, where nothing but this one's name voids it.
-    voids: Option<u64>,
-    /// The last record of the batch that another log has here; else 0.
-    others: u64,
-}
-
-impl Tail {
-    fn without_file(next_seq: u64) -> Tail {
-        Tail {
-            name: None,
-            end: End::OfFile,
-            offset: 0,
-            bytes: 0,
-            file_bytes: 0,
-            next_seq,
-            bound: u64::MAX,
-            has_batch: false,
-            cuts: None,
-            later: None,
-            beyond: None,
-            voids: None,
-            others: 0,
-        }
     }
 }
 

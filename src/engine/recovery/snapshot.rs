@@ -1,14 +1,14 @@
-//! A directory that stands still while a writer is at work in it.
+//! A read-only snapshot of a log directory, for readers and backups beside a live writer.
 //!
-//! 1. The `state` file is read before the names are listed and again after the segments are open.
-//!    If it is the same, nothing was truncated in between, so what was listed is a whole log. If
-//!    the beginning was truncated meanwhile, it is one as well, as long as that beginning was
-//!    listed and is open: segments go oldest first, so all that the first `state` speaks of are
-//!    there, and that `state` counts. Beside a cut at the end it is looked at again.
-//! 2. From then on names, `state` and segments are those of that moment. The oldest segments, which
-//!    are removed first, stay open, up to a part of the descriptors that the process may have
-//!    ([`HELD_PART`]): so removing them takes nothing away. The others are opened when they are
-//!    read; one that was removed by then is told as missing. The last one may still grow.
+//! 1. `state` is read before the names are listed, and again after the segments are open. If both
+//!    are the same, nothing was truncated in between, so the listed segments are a whole log. If
+//!    only the front was truncated meanwhile, they still are, as long as the old front was listed
+//!    and is open: segments are removed oldest first, so all that the first `state` names are
+//!    there, and that `state` counts. After a cut at the end, the snapshot is taken again.
+//! 2. From then on the names, `state` and the segments are those of that moment. The oldest
+//!    segments, which are removed first, stay open, up to a part of the descriptors that the
+//!    process may have ([`HELD_PART`]), so that a reader keeps them. The others are opened when
+//!    they are read; a segment that was removed by then is an error. The last one may still grow.
 //! 3. Nothing can be changed through it.
 
 use std::collections::BTreeMap;
@@ -24,12 +24,12 @@ use crate::replication::ShardId;
 use crate::segment::name::{segments_among, state_name};
 use crate::sys;
 
-/// How often it is tried beside a writer that truncates all the time.
+/// How many attempts a reader makes beside a writer that truncates all the time.
 const TRIES_MAX: u32 = 100;
 
-/// Of the descriptors that the process may have, this part holds segments open: a quarter.
+/// One in this many of the process's descriptors may hold a segment open: a quarter of them.
 const HELD_PART: u64 = 4;
-/// How many segments are held open where it is not known how many descriptors there may be.
+/// How many segments are held open if the limit on descriptors is unknown.
 const HELD_DEFAULT: usize = 128;
 
 /// How many segments are held open at most.
@@ -38,16 +38,16 @@ fn held_max() -> usize {
     part.map_or(HELD_DEFAULT, |most| usize::try_from(most).unwrap_or(usize::MAX))
 }
 
-/// Looks at a log without its lock, and again before damage or a missing file is told: beside a
-/// writer, a file is read while it is written, and one that was listed is removed before it is
-/// opened. Damage that two looks in a row find at the same place is there.
+/// Calls `look`, which reads a log without its lock, and calls it again before it reports damage or
+/// a missing file: a live writer may be writing a batch that is being read, or remove a file that
+/// was just listed. Damage is real if two looks in a row find it at the same place.
 ///
-/// `look` returns what it found, and what is damaged of it.
+/// `look` returns what it found, and the damage in it.
 ///
 /// # Errors
 ///
-/// What `look` fails with; a file that is missing is one if two looks in a row miss the same one.
-/// If no two looks agree, that a writer changes the log all the time.
+/// The error of `look`; for a missing file, only if two looks in a row miss the same one. If no two
+/// looks agree, an error that a writer changes the log all the time.
 pub(crate) fn look_again<T>(
     dir: &Path,
     mut look: impl FnMut() -> Result<(T, Option<Corruption>)>,
@@ -74,28 +74,29 @@ pub(crate) fn look_again<T>(
     Err(changes_all_the_time(dir))
 }
 
-/// No two looks at the log agreed.
+/// The error if no two looks at the log agreed.
 pub(crate) fn changes_all_the_time(dir: &Path) -> Error {
     let source = std::io::Error::other("a writer changes it all the time; try again");
     Error::io("look at", dir, source)
 }
 
 fn removed_meanwhile(dir: &Path, name: &str) -> Error {
-    let what = "a writer removed it after this reader began, which had too many segments to hold \
-                all of them open; open the log again";
+    let what = "a writer removed it after this reader began, and the log has too many segments to \
+                hold all of them open; open the log again";
     Error::io("open", dir.join(name), std::io::Error::new(ErrorKind::NotFound, what))
 }
 
+/// A log directory as it was at one moment.
 #[derive(Debug)]
 pub(crate) struct DirSnapshot {
     storage: Arc<dyn Storage>,
     names: Vec<String>,
-    files: BTreeMap<String, StillFile>,
+    files: BTreeMap<String, SnapshotFile>,
 }
 
-/// A file of which only reads are let through.
+/// A file that can only be read.
 #[derive(Clone, Debug)]
-enum StillFile {
+enum SnapshotFile {
     Open(Arc<dyn StorageFile>),
     Content(Arc<[u8]>),
 }
@@ -106,7 +107,7 @@ impl DirSnapshot {
         loop {
             tries += 1;
             match DirSnapshot::look(&storage, shard, held_max()) {
-                Ok(Some(still)) => return Ok(still),
+                Ok(Some(snapshot)) => return Ok(snapshot),
                 Ok(None) if tries < TRIES_MAX => {}
                 Ok(None) => return Err(changes_all_the_time(storage.dir())),
                 Err(error) => return Err(error),
@@ -114,12 +115,12 @@ impl DirSnapshot {
         }
     }
 
-    /// Whether a file is open since that moment, so that removing it takes nothing away.
+    /// Whether the file is held open since that moment, so that its removal does not matter.
     pub(crate) fn holds(&self, name: &str) -> bool {
-        matches!(self.files.get(name), Some(StillFile::Open(_)))
+        matches!(self.files.get(name), Some(SnapshotFile::Open(_)))
     }
 
-    /// `None` if something was truncated meanwhile.
+    /// `None` if records were truncated meanwhile.
     fn look(
         storage: &Arc<dyn Storage>,
         shard: ShardId,
@@ -132,10 +133,10 @@ impl DirSnapshot {
         let begins_at = segments.first().map(|(first_seq, _)| *first_seq);
         for (_, name) in segments.into_iter().take(held_max) {
             match storage.open(&name, Access::Read) {
-                Ok(file) => files.insert(name, StillFile::Open(file.into())),
+                Ok(file) => files.insert(name, SnapshotFile::Open(file.into())),
                 Err(error) if is_missing(&error) => return Ok(None),
                 Err(error) if error.is_shortage() && !files.is_empty() => {
-                    // Half of what there is, for whoever reads, and for the rest of the process.
+                    // Give half of them back, for the reader and the rest of the process.
                     for _ in 0..files.len().div_ceil(2) {
                         files.pop_last();
                     }
@@ -149,14 +150,14 @@ impl DirSnapshot {
             return Ok(None);
         }
         if let Some(state) = state {
-            files.insert(state_name(shard), StillFile::Content(state.into()));
+            files.insert(state_name(shard), SnapshotFile::Content(state.into()));
         }
         Ok(Some(DirSnapshot { storage: Arc::clone(storage), names, files }))
     }
 }
 
-/// Whether segments that begin with `begins_at` are all that the first `state` speaks of, although
-/// by now there is another one.
+/// Whether segments from `begins_at` on are all that the first `state` names, although by now the
+/// file has changed.
 fn is_whole(begins_at: Option<u64>, state: Option<&[u8]>, since: Option<&[u8]>) -> bool {
     let decode = |slots: Option<&[u8]>| newest(slots?).ok().map(|(state, _)| state);
     let (Some(state), Some(since)) = (decode(state), decode(since)) else { return false };
@@ -167,7 +168,7 @@ fn is_whole(begins_at: Option<u64>, state: Option<&[u8]>, since: Option<&[u8]>) 
         && !mutated("ask_for_the_same_state")
 }
 
-/// The bytes of a small file, if it is there.
+/// The bytes of a small file, if it exists.
 fn content(storage: &dyn Storage, name: &str) -> Result<Option<Vec<u8>>> {
     const BYTES_MAX: u64 = 1 << 20;
     let file = match storage.open(name, Access::Read) {
@@ -206,25 +207,25 @@ impl Storage for DirSnapshot {
     }
 }
 
-impl StorageFile for StillFile {
+impl StorageFile for SnapshotFile {
     fn bytes(&self) -> Result<u64> {
         match self {
-            StillFile::Open(file) => file.bytes(),
-            StillFile::Content(content) => Ok(content.len() as u64),
+            SnapshotFile::Open(file) => file.bytes(),
+            SnapshotFile::Content(content) => Ok(content.len() as u64),
         }
     }
 
     fn next_data(&self, from: u64) -> Result<Option<u64>> {
         match self {
-            StillFile::Open(file) => file.next_data(from),
-            StillFile::Content(_) => Ok(Some(from)),
+            SnapshotFile::Open(file) => file.next_data(from),
+            SnapshotFile::Content(_) => Ok(Some(from)),
         }
     }
 
     fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<usize> {
         let content = match self {
-            StillFile::Open(file) => return file.read_at(buf, offset),
-            StillFile::Content(content) => content,
+            SnapshotFile::Open(file) => return file.read_at(buf, offset),
+            SnapshotFile::Content(content) => content,
         };
         let from = usize::try_from(offset).ok().and_then(|at| content.get(at..)).unwrap_or(&[]);
         let len = from.len().min(buf.len());
@@ -234,8 +235,8 @@ impl StorageFile for StillFile {
 
     fn is_renamed(&self) -> Result<bool> {
         match self {
-            StillFile::Open(file) => file.is_renamed(),
-            StillFile::Content(_) => Ok(true),
+            SnapshotFile::Open(file) => file.is_renamed(),
+            SnapshotFile::Content(_) => Ok(true),
         }
     }
 }
@@ -259,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn damage_and_missing_files_are_told_when_two_looks_in_a_row_agree() {
+    fn damage_and_missing_files_are_reported_if_two_looks_in_a_row_agree() {
         let dir = Path::new("log");
         let run = |looks: Vec<Result<(u8, Option<Corruption>)>>| {
             let mut looks = looks.into_iter();
@@ -284,17 +285,17 @@ mod tests {
     }
 
     #[test]
-    fn it_holds_the_oldest_segments_and_says_so_of_others_that_are_gone() {
+    fn the_oldest_segments_stay_readable_and_another_missing_one_is_named() {
         let (memory, shard) = (Memory::default(), ShardId::SINGLE);
         let names: Vec<_> = (1..=1200).map(|first| segment_filename(shard, first)).collect();
         names.iter().for_each(|name| memory.put(name, name.clone().into_bytes()));
         let storage: Arc<dyn Storage> = Arc::new(memory.clone());
-        let still = DirSnapshot::look(&storage, shard, HELD_DEFAULT).unwrap().unwrap();
-        assert_eq!(still.files.len(), HELD_DEFAULT);
-        assert_eq!(still.list().unwrap().len(), names.len());
+        let snapshot = DirSnapshot::look(&storage, shard, HELD_DEFAULT).unwrap().unwrap();
+        assert_eq!(snapshot.files.len(), HELD_DEFAULT);
+        assert_eq!(snapshot.list().unwrap().len(), names.len());
         let read = |name: &str| {
             let mut bytes = vec![0; name.len()];
-            still.open(name, Access::Read)?.read_at(&mut bytes, 0)?;
+            snapshot.open(name, Access::Read)?.read_at(&mut bytes, 0)?;
             Ok::<_, Error>(bytes)
         };
         assert!(names.iter().all(|name| read(name).unwrap() == name.as_bytes()));
@@ -303,24 +304,24 @@ mod tests {
         assert_eq!(read(held).unwrap(), held.as_bytes());
         let told = read(other).unwrap_err().to_string();
         assert!(told.contains(other.as_str()) && told.contains("open the log again"), "{told}");
-        let absent = still.open("absent", Access::Read).unwrap_err().to_string();
+        let absent = snapshot.open("absent", Access::Read).unwrap_err().to_string();
         assert!(!absent.contains("open the log again"), "{absent}");
     }
 
-    /// A log beside whose readers a writer compacts: at every look at its files it has one more
-    /// segment at the end and one less at the beginning.
+    /// A log whose writer compacts beside its readers: at every look at its files it has one more
+    /// segment at the end and one fewer at the beginning.
     #[derive(Debug)]
-    struct Compacted {
+    struct CompactedLog {
         memory: Memory,
         /// Also at the listing of names, so that the segments that were listed are gone.
         at_listings: bool,
     }
 
-    impl Compacted {
+    impl CompactedLog {
         const SEGMENTS: u64 = 20;
 
-        fn new(at_listings: bool) -> Compacted {
-            let compacted = Compacted { memory: Memory::default(), at_listings };
+        fn new(at_listings: bool) -> CompactedLog {
+            let compacted = CompactedLog { memory: Memory::default(), at_listings };
             (1..=Self::SEGMENTS).for_each(|first| compacted.put(first));
             compacted.note(1, 1);
             compacted
@@ -335,8 +336,8 @@ mod tests {
             self.memory.put("state", state_file(&state, None));
         }
 
-        /// One more is compacted.
-        fn go_on(&self) {
+        /// Compacts one more segment.
+        fn compact_one(&self) {
             let first = segments_among(ShardId::SINGLE, self.memory.names())[0].0;
             self.put(first + Self::SEGMENTS);
             self.note(first + 1, first + 1);
@@ -344,14 +345,14 @@ mod tests {
         }
     }
 
-    impl Storage for Compacted {
+    impl Storage for CompactedLog {
         fn dir(&self) -> &Path {
             self.memory.dir()
         }
 
         fn list(&self) -> Result<Vec<String>> {
             if self.at_listings {
-                self.go_on();
+                self.compact_one();
             }
             self.memory.list()
         }
@@ -359,7 +360,7 @@ mod tests {
         fn open(&self, name: &str, access: Access) -> Result<Box<dyn StorageFile>> {
             let opened = self.memory.open(name, access);
             if name != "state" {
-                self.go_on();
+                self.compact_one();
             }
             opened
         }
@@ -367,48 +368,49 @@ mod tests {
 
     #[test]
     fn a_writer_that_compacts_all_the_time_keeps_no_reader_from_a_whole_log() {
-        let storage: Arc<dyn Storage> = Arc::new(Compacted::new(false));
-        let still = DirSnapshot::of(Arc::clone(&storage), ShardId::SINGLE).unwrap();
-        let listed = segments_among(ShardId::SINGLE, still.list().unwrap());
-        assert_eq!(listed.len() as u64, Compacted::SEGMENTS);
+        let storage: Arc<dyn Storage> = Arc::new(CompactedLog::new(false));
+        let snapshot = DirSnapshot::of(Arc::clone(&storage), ShardId::SINGLE).unwrap();
+        let listed = segments_among(ShardId::SINGLE, snapshot.list().unwrap());
+        assert_eq!(listed.len() as u64, CompactedLog::SEGMENTS);
         let mut state = vec![0; STATE_BYTES];
-        still.open("state", Access::Read).unwrap().read_at(&mut state, 0).unwrap();
+        snapshot.open("state", Access::Read).unwrap().read_at(&mut state, 0).unwrap();
         assert_eq!(newest(&state).unwrap().0.first_seq, listed[0].0, "of the same moment");
         for (_, name) in &listed {
-            still.open(name, Access::Read).unwrap();
+            snapshot.open(name, Access::Read).unwrap();
         }
     }
 
     #[test]
-    fn a_log_whose_beginning_went_before_it_was_listed_is_not_taken_for_a_whole_one() {
-        let storage: Arc<dyn Storage> = Arc::new(Compacted::new(true));
+    fn a_log_whose_front_was_removed_before_the_listing_is_not_taken_for_a_whole_one() {
+        let storage: Arc<dyn Storage> = Arc::new(CompactedLog::new(true));
         let told = DirSnapshot::of(storage, ShardId::SINGLE).unwrap_err().to_string();
         assert!(told.contains("all the time; try again"), "{told}");
     }
 
     #[test]
-    fn nothing_can_be_changed_through_it() {
+    fn nothing_can_be_changed_through_a_snapshot() {
         let (memory, shard) = (Memory::default(), ShardId::SINGLE);
         let names = [segment_filename(shard, 1), state_name(shard)];
         names.iter().for_each(|name| memory.put(name, b"content".to_vec()));
-        let still = DirSnapshot::of(Arc::new(memory.clone()), shard).unwrap();
+        let snapshot = DirSnapshot::of(Arc::new(memory.clone()), shard).unwrap();
         for name in &names {
-            let file = still.open(name, Access::Read).unwrap();
+            let file = snapshot.open(name, Access::Read).unwrap();
             let mut buf = [0; 8];
             assert_eq!((file.bytes().unwrap(), file.read_at(&mut buf, 3).unwrap()), (7, 4));
             assert_eq!(&buf[..4], b"tent");
             let refused =
                 [file.write_at(b"x", 0), file.write_zeros(0, 1), file.set_bytes(0), file.sync()];
-            for refused in refused.into_iter().chain([still.rename(name, "x"), still.remove(name)])
+            for refused in
+                refused.into_iter().chain([snapshot.rename(name, "x"), snapshot.remove(name)])
             {
                 assert!(matches!(refused, Err(Error::ReadOnly)), "{refused:?}");
             }
             for access in [Access::Write, Access::Create] {
-                assert!(matches!(still.open(name, access), Err(Error::ReadOnly)));
+                assert!(matches!(snapshot.open(name, access), Err(Error::ReadOnly)));
             }
         }
-        assert!(matches!(still.sync_dir(), Err(Error::ReadOnly)));
-        assert!(matches!(still.lock("lock"), Err(Error::ReadOnly)));
+        assert!(matches!(snapshot.sync_dir(), Err(Error::ReadOnly)));
+        assert!(matches!(snapshot.lock("lock"), Err(Error::ReadOnly)));
         assert!(memory.changes().is_empty());
     }
 }

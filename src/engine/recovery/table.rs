@@ -1,14 +1,15 @@
 //! The decision tables of recovery: facts in, decision out. No file, no clock.
 //!
-//! One row for every combination of facts, which a test walks. The facts of the *tail* are about
-//! the place where the valid batches end: the last segment, or an earlier one if the next does not
-//! continue it. Something is *proven* if a witness says that what is missing there was durable.
+//! Exactly one row matches each combination of facts; a test walks them all. The facts of the
+//! *tail* describe the place where the valid batches end: in the last segment, or in an earlier one
+//! that the next does not continue. A loss is *proven* if a witness says that the missing records
+//! were durable. The manual's chapter `recovery` lists the rows for users.
 //!
 //! ```text
 //! row    end        later batch  later seg.  state proves  policy     verdict   action
 //! R-A1   OfFile     none         no          no            any        Clean     keep
 //! R-A2   Blank      none         no          no            any        Clean     keep
-//! R-A3   Bound      none         no          no            any        Clean     keep
+//! R-A3   Limit      none         no          no            any        Clean     keep
 //! R-B1   Stale      none         no          no            any        Stale     cut
 //! R-B2   Damaged    none         no          no            any        TornTail  cut
 //! R-B3   any        unproven     no          no            any        TornTail  cut
@@ -33,73 +34,71 @@ use super::report::{RecoveryPolicy, Verdict};
 /// How the valid batches end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum End {
-    /// At the last record that counts; what follows is void.
-    Bound,
-    /// With the file, or there is no file.
+    /// At the last record that may count; what follows is void.
+    Limit,
+    /// At the end of the file, or there is no file.
     OfFile,
-    /// In zeros up to the end of the file.
+    /// Zeros follow, up to the end of the file.
     Blank,
-    /// The file is there and has no bytes at all, though a segment has some before it is named.
+    /// The file has no bytes at all, although every segment has some before it gets its name.
     Emptied,
-    /// In a batch of an earlier life of the file.
+    /// A batch of an earlier life of the file follows.
     Stale,
-    /// In bytes that are no batch which could follow.
+    /// Bytes follow that are no batch, or none that could come next.
     Damaged,
-    /// Before they begin: the segment is another log's.
+    /// Before the first batch: the segment belongs to another log.
     OtherLog,
 }
 
 /// Valid batches behind the end, in the same file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Later {
-    /// There are none.
     None,
-    /// There are, but none says that what is missing was durable: they were in flight together.
+    /// No later batch says that the missing records were durable: they were in flight together.
     Unproven,
-    /// One says that what is missing was durable, or that not a crash left it like this.
+    /// A later batch says that the missing records were durable, or is one that no crash can leave.
     Proves,
 }
 
-/// What is known about a tail.
+/// The facts about a tail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct TailFacts {
     pub(crate) end: End,
     pub(crate) later_batch: Later,
     /// There is a later segment, and it does not continue this one.
     pub(crate) later_segment: bool,
-    /// The checkpoint covers what is missing.
+    /// The checkpoint covers the first missing record.
     pub(crate) checkpoint_proves: bool,
-    /// The last durable number in `state` covers what is missing.
+    /// The last durable number in `state` covers the first missing record.
     pub(crate) close_proves: bool,
     pub(crate) policy: RecoveryPolicy,
 }
 
 /// What to do with a tail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Action {
-    /// Keep all; blank or void bytes behind it are trimmed.
+pub(crate) enum TailAction {
+    /// Keep all batches, and trim blank or void bytes behind them.
     Keep,
-    /// Cut off what was never acknowledged, and count it.
+    /// Cut off bytes that were never acknowledged, and count them.
     Cut,
-    /// Cut back acknowledged records, as was asked for, and say so.
+    /// Cut off acknowledged records, as the policy allows, and report it.
     Tolerate(Witness),
-    /// Change nothing; it is an error.
+    /// Change nothing, and fail.
     Refuse(Witness),
 }
 
-/// A row of the table.
+/// A row of the table of tails.
 #[derive(Debug)]
-pub(crate) struct Row {
-    /// Its label.
+pub(crate) struct TailRow {
     pub(crate) name: &'static str,
     matches: fn(&TailFacts) -> bool,
     pub(crate) verdict: Verdict,
-    pub(crate) action: Action,
+    pub(crate) action: TailAction,
 }
 
 impl TailFacts {
     /// The row for these facts.
-    pub(crate) fn judge(&self) -> &'static Row {
+    pub(crate) fn classify(&self) -> &'static TailRow {
         let row = TAIL_ROWS.iter().find(|row| (row.matches)(self));
         row.expect("a row for every combination of facts")
     }
@@ -108,7 +107,7 @@ impl TailFacts {
         self.end != End::Emptied && self.only_end_proves()
     }
 
-    /// If anything does.
+    /// Whether nothing proves a loss, except perhaps the end itself.
     fn only_end_proves(&self) -> bool {
         !self.later_segment && self.later_batch != Later::Proves && !self.state_proves()
     }
@@ -139,49 +138,49 @@ impl TailFacts {
 const fn row(
     name: &'static str,
     verdict: Verdict,
-    action: Action,
+    action: TailAction,
     matches: fn(&TailFacts) -> bool,
-) -> Row {
-    Row { name, matches, verdict, action }
+) -> TailRow {
+    TailRow { name, matches, verdict, action }
 }
 
-const TAIL_ROWS: [Row; 15] = [
-    row("R-A1", Verdict::Clean, Action::Keep, |f| f.ends_last(End::OfFile)),
-    row("R-A2", Verdict::Clean, Action::Keep, |f| f.ends_last(End::Blank)),
-    row("R-A3", Verdict::Clean, Action::Keep, |f| f.ends_last(End::Bound)),
-    row("R-B1", Verdict::Stale, Action::Cut, |f| f.ends_last(End::Stale)),
-    row("R-B2", Verdict::TornTail, Action::Cut, |f| f.ends_last(End::Damaged)),
-    row("R-B3", Verdict::TornTail, Action::Cut, |f| {
+const TAIL_ROWS: [TailRow; 15] = [
+    row("R-A1", Verdict::Clean, TailAction::Keep, |f| f.ends_last(End::OfFile)),
+    row("R-A2", Verdict::Clean, TailAction::Keep, |f| f.ends_last(End::Blank)),
+    row("R-A3", Verdict::Clean, TailAction::Keep, |f| f.ends_last(End::Limit)),
+    row("R-B1", Verdict::Stale, TailAction::Cut, |f| f.ends_last(End::Stale)),
+    row("R-B2", Verdict::TornTail, TailAction::Cut, |f| f.ends_last(End::Damaged)),
+    row("R-B3", Verdict::TornTail, TailAction::Cut, |f| {
         f.later_batch == Later::Unproven && f.end != End::OtherLog && f.is_unproven()
     }),
-    row("R-C1", Verdict::Corrupt, Action::Refuse(Witness::LaterSegment), |f| f.later_segment),
-    row("R-C2", Verdict::Corrupt, Action::Refuse(Witness::LaterBatch), |f| {
+    row("R-C1", Verdict::Corrupt, TailAction::Refuse(Witness::LaterSegment), |f| f.later_segment),
+    row("R-C2", Verdict::Corrupt, TailAction::Refuse(Witness::LaterBatch), |f| {
         !f.later_segment && f.later_batch == Later::Proves
     }),
-    row("R-C3", Verdict::Corrupt, Action::Refuse(Witness::Checkpoint), |f| {
+    row("R-C3", Verdict::Corrupt, TailAction::Refuse(Witness::Checkpoint), |f| {
         f.is_for_state() && f.checkpoint_proves && !f.may_tolerate()
     }),
-    row("R-C4", Verdict::Corrupt, Action::Refuse(Witness::CleanClose), |f| {
+    row("R-C4", Verdict::Corrupt, TailAction::Refuse(Witness::CleanClose), |f| {
         f.is_for_state() && !f.checkpoint_proves && !f.may_tolerate()
     }),
-    row("R-C5", Verdict::Corrupt, Action::Refuse(Witness::Itself), |f| {
+    row("R-C5", Verdict::Corrupt, TailAction::Refuse(Witness::Itself), |f| {
         f.end == End::OtherLog && f.is_unproven()
     }),
-    row("R-C6", Verdict::Corrupt, Action::Refuse(Witness::Itself), |f| {
+    row("R-C6", Verdict::Corrupt, TailAction::Refuse(Witness::Itself), |f| {
         f.is_emptied() && !f.may_tolerate()
     }),
-    row("R-D1", Verdict::Corrupt, Action::Tolerate(Witness::Checkpoint), |f| {
+    row("R-D1", Verdict::Corrupt, TailAction::Tolerate(Witness::Checkpoint), |f| {
         f.is_for_state() && f.checkpoint_proves && f.may_tolerate()
     }),
-    row("R-D2", Verdict::Corrupt, Action::Tolerate(Witness::CleanClose), |f| {
+    row("R-D2", Verdict::Corrupt, TailAction::Tolerate(Witness::CleanClose), |f| {
         f.is_for_state() && !f.checkpoint_proves && f.may_tolerate()
     }),
-    row("R-D3", Verdict::Corrupt, Action::Tolerate(Witness::Itself), |f| {
+    row("R-D3", Verdict::Corrupt, TailAction::Tolerate(Witness::Itself), |f| {
         f.is_emptied() && f.may_tolerate()
     }),
 ];
 
-/// What is under the name of the `state` file.
+/// The `state` file, as found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum StateSeen {
     Valid,
@@ -189,50 +188,50 @@ pub(crate) enum StateSeen {
     Unreadable,
 }
 
-/// What the segments say about themselves.
+/// The segments of a directory without a `state`, by their first bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum SegmentsSeen {
     None,
-    /// Only stand-alone batches: files that were made without an engine and need no `state`.
+    /// Stand-alone batches only: files that were written without an engine need no `state`.
     StandAlone,
     /// An engine wrote at least one of them, so there was a `state`.
     Salted,
-    /// One does not begin as a batch does: it is damaged, or not of a log.
+    /// One does not begin like a batch: it is damaged, or no segment.
     Unknown,
 }
 
-/// What is known about the directory before a segment is scanned.
+/// The facts about a directory, before a segment is scanned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct DirFacts {
     pub(crate) state: StateSeen,
     pub(crate) segments: SegmentsSeen,
-    /// There is something that no log put there.
+    /// There is a file that belongs to no log.
     pub(crate) foreign: bool,
     pub(crate) policy: RecoveryPolicy,
 }
 
-/// What to take the directory for.
+/// What to do with a directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum DirAction {
-    /// A log with its state.
+    /// Use the log with its state.
     Use,
-    /// A log that is about to begin.
+    /// Begin a new log.
     Begin,
-    /// Segments without a state, where that is fine.
+    /// Create a state for segments that need none.
     Adopt,
-    /// Segments without a state, where that is damage which was asked to be tolerated.
+    /// Create a state for segments that lost theirs, as the policy allows.
     Tolerate,
-    /// A log whose state is lost.
+    /// Fail: the state is lost.
     Refuse,
-    /// No log.
+    /// Fail: the directory holds no log.
     NotALog,
 }
 
 type DirRow = (&'static str, fn(&DirFacts) -> bool, DirAction);
 
 impl DirFacts {
-    /// The label of the row for these facts, and what it says.
-    pub(crate) fn judge(&self) -> (&'static str, DirAction) {
+    /// The label of the row for these facts, and its action.
+    pub(crate) fn classify(&self) -> (&'static str, DirAction) {
         let row = DIR_ROWS.iter().find(|row| row.1(self));
         let &(name, _, action) = row.expect("a row for every combination of facts");
         (name, action)
@@ -268,7 +267,7 @@ mod tests {
 
     const POLICIES: [RecoveryPolicy; 2] = [RecoveryPolicy::Strict, RecoveryPolicy::TolerateTail];
     const ENDS: [End; 7] = [
-        End::Bound,
+        End::Limit,
         End::OfFile,
         End::Blank,
         End::Emptied,
@@ -299,7 +298,7 @@ mod tests {
         all
     }
 
-    /// Said apart from the rows: what of these facts proves that something acknowledged is gone.
+    /// Whether these facts prove that acknowledged records are gone; written apart from the rows.
     fn is_proven(facts: &TailFacts) -> bool {
         matches!(facts.end, End::Emptied | End::OtherLog)
             || facts.later_segment
@@ -328,7 +327,7 @@ mod tests {
     #[test]
     fn the_verdict_is_corrupt_exactly_if_something_is_proven() {
         for facts in all_tails() {
-            let row = facts.judge();
+            let row = facts.classify();
             assert_eq!(row.verdict == Verdict::Corrupt, is_proven(&facts), "{facts:?}");
         }
     }
@@ -336,7 +335,7 @@ mod tests {
     #[test]
     fn nothing_proven_is_dropped_under_the_strict_policy() {
         for facts in all_tails().iter().filter(|facts| facts.policy == RecoveryPolicy::Strict) {
-            let is_refused = matches!(facts.judge().action, Action::Refuse(_));
+            let is_refused = matches!(facts.classify().action, TailAction::Refuse(_));
             assert_eq!(is_refused, is_proven(facts), "{facts:?}");
         }
     }
@@ -347,7 +346,7 @@ mod tests {
             let is_last = facts.later_batch == Later::None
                 && !facts.later_segment
                 && facts.end != End::OtherLog;
-            let tolerates = matches!(facts.judge().action, Action::Tolerate(_));
+            let tolerates = matches!(facts.classify().action, TailAction::Tolerate(_));
             let asked = facts.policy == RecoveryPolicy::TolerateTail;
             assert_eq!(tolerates, asked && is_last && is_proven(&facts), "{facts:?}");
         }
@@ -356,9 +355,9 @@ mod tests {
     #[test]
     fn the_witness_is_one_that_testifies() {
         for facts in all_tails() {
-            let testifies = match facts.judge().action {
-                Action::Keep | Action::Cut => continue,
-                Action::Tolerate(witness) | Action::Refuse(witness) => match witness {
+            let testifies = match facts.classify().action {
+                TailAction::Keep | TailAction::Cut => continue,
+                TailAction::Tolerate(witness) | TailAction::Refuse(witness) => match witness {
                     Witness::LaterSegment => facts.later_segment,
                     Witness::LaterBatch => facts.later_batch == Later::Proves,
                     Witness::Checkpoint => facts.checkpoint_proves,
@@ -373,7 +372,7 @@ mod tests {
     #[test]
     fn the_policy_changes_nothing_about_what_is_not_proven() {
         for facts in all_tails().into_iter().filter(|facts| !is_proven(facts)) {
-            let rows = POLICIES.map(|policy| TailFacts { policy, ..facts }.judge().name);
+            let rows = POLICIES.map(|policy| TailFacts { policy, ..facts }.classify().name);
             assert_eq!(rows[0], rows[1], "{facts:?}");
         }
     }
@@ -393,7 +392,7 @@ mod tests {
                             DIR_ROWS.iter().filter(|row| row.1(&facts)).map(|row| row.0).collect();
                         assert_eq!(rows.len(), 1, "{facts:?}: {rows:?}");
                         used.insert(rows[0]);
-                        let begins = facts.judge().1 == DirAction::Begin;
+                        let begins = facts.classify().1 == DirAction::Begin;
                         let is_empty = state == StateSeen::Missing
                             && segments == SegmentsSeen::None
                             && !foreign;

@@ -44,7 +44,7 @@ fn checkpoint_at(seq: u64) -> impl FnOnce(&mut State) {
     move |state| state.checkpoint = Some(Checkpoint { seq, time_nanos: 1, payload: vec![1] })
 }
 
-/// Recovers, and returns the records that counted beside the rest.
+/// Recovers, and returns the records that counted as well.
 fn run(memory: &Memory, policy: RecoveryPolicy, mode: Mode) -> Result<(Vec<u64>, Recovered)> {
     let mut seqs = Vec::new();
     let mut covered = 0;
@@ -80,8 +80,8 @@ fn tolerate(memory: &Memory) -> Recovered {
     run(memory, RecoveryPolicy::TolerateTail, Mode::Repair).unwrap().1
 }
 
-/// The corruption that a strict repair fails with. The directory must be unchanged, and a
-/// read-only recovery must report the same.
+/// The corruption with which a repair fails. The directory must be unchanged, and a read-only
+/// recovery must report the same corruption.
 fn corruption(memory: &Memory, policy: RecoveryPolicy, rule: &str) -> Corruption {
     let before = memory.copy();
     let corruption = match run(memory, policy, Mode::Repair) {
@@ -104,7 +104,7 @@ fn strict_corruption(memory: &Memory, rule: &str) -> (CorruptionKind, Witness, u
     (corruption.kind, corruption.witness, corruption.offset, first, last)
 }
 
-/// A repaired log is recovered again: clean, with the same records, and nothing is changed.
+/// Recovers a repaired log again: it must be clean with the same records, and nothing may change.
 fn is_settled(memory: &Memory, next_seq: u64) {
     memory.forget_changes();
     let again = repair(memory);

@@ -1,4 +1,4 @@
-//! What a log with cuts in its end tells of itself on disk.
+//! Logs whose end was cut: their files, and readers beside the cut.
 
 use crate::engine::Log;
 use crate::engine::batch::Batch;
@@ -51,7 +51,7 @@ fn a_reader_elsewhere_shows_nothing_that_is_cut_in_the_segment_that_it_is_in() {
         }
         log.truncate_after(Seq::new(5)).unwrap();
         batch(&log, 4);
-        // A batch that was read before the cut is shown as it was.
+        // A batch that was read before the cut is shown whole.
         let left = if batch_is_begun { 6 } else { 5 };
         for seq in first + 1..=left {
             assert_eq!(reader.next().unwrap().unwrap().seq(), Seq::new(seq));

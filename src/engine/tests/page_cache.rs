@@ -1,12 +1,12 @@
-//! The engine on files that are written through the page cache.
+//! The engine on files written through the page cache.
 
 use crate::engine::Log;
 use crate::io::{SimDisk, SimFault, Strategy};
 
-/// The system tells a failed writeback to one sync of the open file. If another one was in flight
-/// beside it, its batch would be acknowledged and gone.
+/// The system reports a failed writeback to only one sync of the open file. If two syncs were in
+/// flight, the batch of the other one would be acknowledged and lost.
 #[test]
-fn a_failed_writeback_through_the_page_cache_is_told_to_the_batch_that_it_hit() {
+fn a_failed_writeback_through_the_page_cache_fails_the_batch_that_it_hit() {
     let mut struck = 0;
     for (seed, strategy) in (0..20).flat_map(|seed| Strategy::ALL.map(|it| (seed, it))) {
         for at in 4..16 {

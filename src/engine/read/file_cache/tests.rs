@@ -1,13 +1,13 @@
-use crate::engine::Log;
-use crate::sync::plain::Mutex;
 use std::path::Path;
 
 use super::*;
+use crate::engine::Log;
 use crate::io::{Blocks, SimDisk};
+use crate::sync::plain::Mutex;
 
 type Act = Box<dyn FnOnce() + Send>;
 
-/// A disk on which something happens right before the first read.
+/// A disk that runs `act` right before the first read.
 struct Hooked {
     disk: SimDisk,
     act: Arc<Mutex<Option<Act>>>,
@@ -57,7 +57,7 @@ impl StorageFile for HookedFile {
         if let Some(act) = self.act.lock().take() {
             act();
         }
-        // The simulated disk does not read from behind the end of a file; a real one has nothing.
+        // The simulated disk cannot read behind the end of a file; a real one returns no bytes.
         let is_inside = offset < self.file.bytes()?;
         let len = if is_inside { self.file.read_at(buf, offset)? } else { 0 };
         *self.seen.lock() = buf[..len].to_vec();
@@ -86,13 +86,18 @@ fn append(log: &Log, n: u64) -> RecordRef {
     commit.record_ref()
 }
 
-/// Reads the record at `place` while `act` happens between the look at the list of segments and
-/// the read. What was read, and the bytes that lay there.
-fn read_while(disk: &SimDisk, log: &Log, place: RecordRef, act: Act) -> (Result<Record>, Vec<u8>) {
+/// Reads the record while `act` runs between the look at the list of segments and the read. Returns
+/// the outcome, and the bytes that were at its offset.
+fn read_while(
+    disk: &SimDisk,
+    log: &Log,
+    record_ref: RecordRef,
+    act: Act,
+) -> (Result<Record>, Vec<u8>) {
     let (act, seen) = (Arc::new(Mutex::new(Some(act))), Arc::default());
     let hooked = Hooked { disk: disk.clone(), act, seen: Arc::clone(&seen) };
     let files = FileCache::new(Arc::new(hooked), ShardId::SINGLE, Origin::UNKNOWN);
-    let read = files.read(&Segments::Live(Arc::clone(&log.inner.shared)), place);
+    let read = files.read(&Segments::Live(Arc::clone(&log.inner.shared)), record_ref);
     let seen = seen.lock().clone();
     (read, seen)
 }
@@ -101,7 +106,7 @@ fn read_while(disk: &SimDisk, log: &Log, place: RecordRef, act: Act) -> (Result<
 fn a_segment_recycled_during_a_read_gives_no_other_record() {
     let disk = SimDisk::new(1);
     let log = log(&disk);
-    let places: Vec<_> = (1..=10).map(|n| append(&log, n)).collect();
+    let refs: Vec<_> = (1..=10).map(|n| append(&log, n)).collect();
     let writer = log.clone();
     let recycle: Act = Box::new(move || {
         writer.rotate().unwrap();
@@ -110,8 +115,8 @@ fn a_segment_recycled_during_a_read_gives_no_other_record() {
             append(&writer, n);
         }
     });
-    let (read, seen) = read_while(&disk, &log, places[1], recycle);
-    let is_another = is_record(&seen, places[1].bytes) && !seen.ends_with(&record(2));
+    let (read, seen) = read_while(&disk, &log, refs[1], recycle);
+    let is_another = is_record(&seen, refs[1].bytes) && !seen.ends_with(&record(2));
     assert!(is_another, "the file was recycled, and has another record there: {seen:?}");
     assert!(matches!(read, Err(Error::Truncated { .. })), "{read:?}");
 }
@@ -121,7 +126,7 @@ fn a_record_cut_off_during_a_read_is_neither_shown_nor_called_damaged() {
     for refill in [0, 20] {
         let disk = SimDisk::new(2);
         let log = log(&disk);
-        let places: Vec<_> = (1..=10).map(|n| append(&log, n)).collect();
+        let refs: Vec<_> = (1..=10).map(|n| append(&log, n)).collect();
         let writer = log.clone();
         let cut: Act = Box::new(move || {
             writer.truncate_after(Seq::new(4)).unwrap();
@@ -129,9 +134,9 @@ fn a_record_cut_off_during_a_read_is_neither_shown_nor_called_damaged() {
                 append(&writer, n);
             }
         });
-        let (read, _) = read_while(&disk, &log, places[6], cut);
+        let (read, _) = read_while(&disk, &log, refs[6], cut);
         assert!(matches!(read, Err(Error::Truncated { .. })), "{refill}: {read:?}");
-        assert_eq!(log.read(places[3]).unwrap().data(), record(4));
+        assert_eq!(log.read(refs[3]).unwrap().data(), record(4));
     }
 }
 
@@ -157,50 +162,53 @@ fn a_reader_beside_a_cut_of_the_end_shows_what_is_left_and_says_truncated() {
         let last = reader.next();
         assert!(matches!(last, Some(Err(Error::Truncated { .. }))), "{read}, {refill}: {last:?}");
         assert!(reader.next().is_none());
-        let place = RecordRef { seq: Seq::new(5), ..append(&log, 7) };
-        assert!(matches!(reader.read(place), Err(Error::Truncated { .. })));
+        let record_ref = RecordRef { seq: Seq::new(5), ..append(&log, 7) };
+        assert!(matches!(reader.read(record_ref), Err(Error::Truncated { .. })));
         assert_eq!(log.reader().unwrap().count() as u64, 4 + refill + 1);
     }
 }
 
 #[test]
-fn a_place_kept_over_a_cut_is_truncated_also_where_its_segment_was_made_again() {
+fn a_ref_kept_across_a_cut_is_truncated_even_if_its_segment_was_made_again() {
     let disk = SimDisk::new(4);
     let log = log(&disk);
     for n in 1..=5 {
         append(&log, n);
     }
     log.rotate().unwrap();
-    let places: Vec<_> = (6..=10).map(|n| append(&log, n)).collect();
+    let refs: Vec<_> = (6..=10).map(|n| append(&log, n)).collect();
     let read: Vec<_> = log.reader().unwrap().map(|it| it.unwrap().record_ref()).collect();
-    assert_eq!(read[5..], places[..]);
+    assert_eq!(read[5..], refs[..]);
     log.truncate_after(Seq::new(5)).unwrap();
     let again: Vec<_> = (106..=109).map(|n| append(&log, n)).collect();
-    assert_eq!(again, places[..4], "other records are at the same places");
-    for place in places[..4].iter().chain(&read[5..9]) {
-        let read = log.read(*place);
+    assert_eq!(again, refs[..4], "other records are at the same offsets");
+    for record_ref in refs[..4].iter().chain(&read[5..9]) {
+        let read = log.read(*record_ref);
         assert!(matches!(read, Err(Error::Truncated { .. })), "{read:?}");
     }
-    for (n, place) in (106..).zip(&again) {
-        assert_eq!(log.read(*place).unwrap().data(), record(n));
+    for (n, record_ref) in (106..).zip(&again) {
+        assert_eq!(log.read(*record_ref).unwrap().data(), record(n));
     }
     let shown: Vec<_> = log.reader().unwrap().map(|it| it.unwrap().record_ref()).collect();
     assert_eq!(log.read(shown[5]).unwrap().data(), record(106));
 }
 
 #[test]
-fn a_place_that_the_log_never_gave_out_is_not_called_damage() {
+fn a_ref_that_the_log_never_gave_out_is_not_called_damage() {
     let disk = SimDisk::new(5);
     let log = log(&disk);
-    let places: Vec<_> = (1..=5).map(|n| append(&log, n)).collect();
-    let place = places[2];
-    for (offset, bytes) in [(place.offset + 1, place.bytes), (place.offset, 3), (1 << 40, 7)] {
-        let made_up = RecordRef::new(place.seq, place.segment, offset, bytes);
+    let refs: Vec<_> = (1..=5).map(|n| append(&log, n)).collect();
+    let record_ref = refs[2];
+    for (offset, bytes) in
+        [(record_ref.offset + 1, record_ref.bytes), (record_ref.offset, 3), (1 << 40, 7)]
+    {
+        let made_up = RecordRef::new(record_ref.seq, record_ref.segment, offset, bytes);
         let read = log.read(made_up);
         assert!(matches!(read, Err(Error::NotThere { .. })), "{read:?}");
     }
-    let kept = RecordRef::new(place.seq, place.segment, place.offset, place.bytes);
+    let kept =
+        RecordRef::new(record_ref.seq, record_ref.segment, record_ref.offset, record_ref.bytes);
     assert_eq!(log.read(kept).unwrap().data(), record(3));
-    let huge = RecordRef::new(place.seq, place.segment, place.offset, u32::MAX);
+    let huge = RecordRef::new(record_ref.seq, record_ref.segment, record_ref.offset, u32::MAX);
     assert!(matches!(log.read(huge), Err(Error::NotThere { .. })));
 }

@@ -1,5 +1,5 @@
-//! Random damage: what a crash can leave must never be called corruption, and what was
-//! acknowledged must never go away unnoticed.
+//! Random damage: the state after a crash must never be called corruption, and acknowledged records
+//! must never be lost unnoticed.
 
 use proptest::prelude::*;
 
@@ -10,14 +10,14 @@ use super::*;
 struct Crash {
     /// Batches that were acknowledged, by their record counts.
     durable: Vec<u32>,
-    /// Batches in flight, and what became of them.
-    in_flight: Vec<(u32, Fate)>,
+    /// Batches in flight, and their fates.
+    in_flight: Vec<(u32, BatchFate)>,
     /// Whether the file was a retired one.
     recycled: bool,
 }
 
 #[derive(Clone, Debug)]
-enum Fate {
+enum BatchFate {
     Landed,
     Lost,
     /// Only these of its sectors landed.
@@ -53,9 +53,9 @@ impl Crash {
             for sector in 0..UNIT as usize / SECTOR {
                 let at = start + index * UNIT as usize + sector * SECTOR;
                 let landed = match fate {
-                    Fate::Landed => true,
-                    Fate::Lost => false,
-                    Fate::Torn(sectors) => sectors[sector],
+                    BatchFate::Landed => true,
+                    BatchFate::Lost => false,
+                    BatchFate::Torn(sectors) => sectors[sector],
                 };
                 if landed {
                     file[at..at + SECTOR].copy_from_slice(&segment.bytes[at..at + SECTOR]);
@@ -66,14 +66,14 @@ impl Crash {
     }
 }
 
-/// Above everything that a recycled file holds.
+/// Above every sequence number in a recycled file.
 const FIRST: u64 = 1000;
 
 fn any_crash(durable: std::ops::Range<usize>) -> impl Strategy<Value = Crash> {
     let fate = prop_oneof![
-        Just(Fate::Landed),
-        Just(Fate::Lost),
-        prop::collection::vec(any::<bool>(), UNIT as usize / SECTOR).prop_map(Fate::Torn),
+        Just(BatchFate::Landed),
+        Just(BatchFate::Lost),
+        prop::collection::vec(any::<bool>(), UNIT as usize / SECTOR).prop_map(BatchFate::Torn),
     ];
     let durable = prop::collection::vec(1..90_u32, durable);
     let in_flight = prop::collection::vec((1..90_u32, fate), 0..5);
@@ -141,7 +141,7 @@ proptest! {
     }
 
     #[test]
-    fn no_flipped_bit_loses_what_the_state_vouches_for(
+    fn no_flipped_bit_loses_records_that_the_state_proves(
         which in 0..2_usize,
         flip in any::<prop::sample::Index>(),
     ) {

@@ -35,15 +35,15 @@ fn nothing_begins_where_other_files_are_s_4() {
 }
 
 #[test]
-fn what_another_writer_left_until_the_lock_was_taken_counts() {
+fn segments_that_another_writer_adds_before_the_lock_is_taken_count() {
     let memory = log(no_state, &[(1, segment(1).batch(3).bytes)]);
     let names = list(&memory).unwrap();
     memory.put(&segment_filename(ShardId::SINGLE, 4), segment(4).batch(2).bytes);
     let identity = Identity::default();
     let policy = RecoveryPolicy::Strict;
-    let survey =
+    let scan =
         DirScan::new(&memory, ShardId::SINGLE, policy, &identity, Mode::Repair, names).unwrap();
-    let (_, recovered) = survey.run(&mut |_| Ok(())).unwrap();
+    let (_, recovered) = scan.run(&mut |_| Ok(())).unwrap();
     assert_eq!(recovered.next_seq, Seq::new(6));
 }
 
@@ -119,7 +119,7 @@ fn an_unreadable_state_is_corruption_under_both_policies_s_2() {
         foreign: false,
         policy: RecoveryPolicy::TolerateTail,
     };
-    assert_eq!(facts.judge(), ("S-2", DirAction::Refuse));
+    assert_eq!(facts.classify(), ("S-2", DirAction::Refuse));
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! What a repair does, and that it can be interrupted.
+//! The steps of a repair, and that a crash between any two of them is harmless.
 
 use super::*;
 use crate::segment::name::spare_name;
@@ -16,7 +16,7 @@ fn a_last_segment_without_a_valid_batch_is_removed() {
 #[test]
 fn a_truncation_that_was_decided_and_not_finished_is_finished() {
     let edit = |state: &mut State| (state.first_seq, state.last_seq) = (4, 3);
-    // What a segment ends with, only the next one's name says; the last one has to be read.
+    // A segment's last record is known from the next one's name; the last segment has to be read.
     for segments in [vec![(1, 3)], vec![(1, 2), (3, 1)]] {
         let files: Vec<_> = segments
             .iter()
@@ -107,7 +107,7 @@ fn damage_before_a_pending_cut_is_still_corruption() {
 }
 
 #[test]
-fn a_visitor_that_fails_stops_the_recovery_before_anything_is_changed() {
+fn a_callback_that_fails_stops_the_recovery_before_anything_is_changed() {
     let memory = log(no_state, &[(1, segment(1).batch(3).bytes(&[1; 50]).bytes)]);
     let before = memory.get(&segment_filename(ShardId::SINGLE, 1));
     let mut on_batch = |_: RecoveredBatch<'_>| Err(Error::ReadOnly);
@@ -247,7 +247,7 @@ fn the_report_reads_well() {
          cut:      100 bytes from /memory/wal-00000000000000000001.seg at byte 4096\n\
          lost:     records 4 to 5, tolerated as asked: \
          /memory/wal-00000000000000000001.seg at byte 4096\n\
-         lost:     not acknowledged: records 4 to 5; what was cut off is in \
+         lost:     not acknowledged: records 4 to 5; the bytes cut off are in \
          /memory/lost-00000000000000000004-00000000000000000005-000.bin\n\
          took:     0.012 s"
     );

@@ -134,7 +134,7 @@ fn a_lost_first_batch_is_noticed_although_the_salt_is_unknown_r_c2() {
 fn the_name_of_a_segment_without_a_batch_voids_no_records_r_c2() {
     let older = segment(1).batch(3).bytes;
     let last = segment(4).batch(1).batch(3).batch(1).bytes;
-    // Inside of a batch, and where one begins; what it has is a copy, nothing, or blank.
+    // The number is inside a batch, or where one begins; the file is a copy, empty, or blank.
     for (number, offset) in [(6, 0), (5, 0), (8, 0)] {
         for bytes in [older.clone(), Vec::new(), vec![0; 4096]] {
             let segments = [(1, older.clone()), (4, last.clone()), (number, bytes)];
@@ -220,7 +220,7 @@ fn a_segment_of_another_log_is_never_a_torn_tail_r_c5() {
 
 #[test]
 fn batches_that_a_user_made_prove_nothing() {
-    // He knows the segment and every offset; the log's tag and the salt he has to guess.
+    // The user knows the segment and every offset, but has to guess the log's tag and the salt.
     let first = segment(1).batch(3);
     let guess = SegmentBytes { log_tag: 1, salt: 5, ..first.clone() }.durable(7).batch(1);
     for first_is_torn in [false, true] {
@@ -302,7 +302,7 @@ fn a_stand_alone_batch_in_a_torn_record_proves_nothing() {
 }
 
 #[test]
-fn a_last_segment_without_any_bytes_is_a_copy_that_failed_and_no_new_segment() {
+fn a_last_segment_without_any_bytes_is_a_failed_copy_and_no_new_segment() {
     let first = segment(1).batch(3).bytes;
     let memory = || log(no_state, &[(1, first.clone()), (4, Vec::new())]);
     let expected = (CorruptionKind::Missing, Witness::Itself, 0, 4, 4);
@@ -312,7 +312,7 @@ fn a_last_segment_without_any_bytes_is_a_copy_that_failed_and_no_new_segment() {
     assert_eq!((recovered.next_seq.get(), recovered.report.rule), (4, "R-D3"));
     assert_eq!(recovered.report.tolerated.unwrap().witness, Witness::Itself);
     is_settled(&memory, 4);
-    // One that was only named has its blocks.
+    // A new segment that only has its name has its blocks, too.
     let memory = log(no_state, &[(1, first), (4, vec![0; 512])]);
     assert_eq!(repair(&memory).next_seq.get(), 4);
     is_settled(&memory, 4);

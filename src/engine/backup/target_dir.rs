@@ -1,4 +1,4 @@
-//! Where a copy is made, and that nothing stands where it is to be.
+//! The directory of a backup: checks the target, and creates the directory for the partial copy.
 
 use std::fs;
 use std::io::{self, ErrorKind};
@@ -6,30 +6,30 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
 
-/// How many unfinished copies of one name may lie about.
+/// How many unfinished copies with one name there may be.
 const PARTIALS_MAX: u32 = 1000;
 
-/// That the copy is not made in the log's own directory.
+/// An error if the target is inside the log's own directory.
 pub(super) fn require_outside(log: &Path, target: &Path) -> Result<()> {
     let parent = match target.parent() {
         Some(parent) if parent != Path::new("") => parent,
         _ => Path::new("."),
     };
     let real = |path: &Path| fs::canonicalize(path).ok();
-    // What is not there is told by whoever looks there next.
+    // A missing directory is reported by the next call that opens it.
     let (Some(parent), Some(log)) = (real(parent), real(log)) else { return Ok(()) };
     if !parent.starts_with(&log) {
         return Ok(());
     }
-    let source = io::Error::new(ErrorKind::InvalidFilename, "it is inside of the log");
+    let source = io::Error::new(ErrorKind::InvalidFilename, "it is inside the log");
     Err(Error::io("make a copy in", target, source))
 }
 
-/// That there is no `dir`, or nothing in it.
+/// An error if `dir` exists and is not empty.
 pub(super) fn require_empty(dir: &Path) -> Result<()> {
     let entry = match fs::read_dir(dir) {
         Ok(mut entries) => entries.next(),
-        // A link that leads nowhere is something, too; renaming would replace it.
+        // A dangling link counts as existing: renaming would replace it.
         Err(error) if error.kind() == ErrorKind::NotFound && fs::symlink_metadata(dir).is_err() => {
             None
         }
@@ -45,7 +45,7 @@ pub(super) fn require_empty(dir: &Path) -> Result<()> {
     }
 }
 
-/// Makes a directory beside `target` that is this attempt's alone, for its owner only.
+/// Creates a directory beside `target` for this attempt alone, which only its owner may read.
 pub(super) fn create_partial_dir(target: &Path) -> Result<PathBuf> {
     let Some(name) = target.file_name() else {
         let source = io::Error::new(ErrorKind::InvalidFilename, "it does not end in a name");
@@ -73,7 +73,7 @@ pub(super) fn create_partial_dir(target: &Path) -> Result<PathBuf> {
     Err(Error::io("create a directory beside", target, source))
 }
 
-/// Lets those look into the copy who may look into the log.
+/// Gives the copy the permissions of the log's directory.
 pub(super) fn keep_mode(log: &Path, copy: &Path) -> Result<()> {
     // A simulated disk has no directory.
     let Ok(found) = fs::metadata(log) else { return Ok(()) };
