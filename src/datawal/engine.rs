@@ -10,7 +10,7 @@ use crate::datawal::lock::{self, DirLock, LOCK_FILENAME};
 use crate::datawal::segment;
 use crate::datawal::told::told;
 use crate::format::STATE_BYTES;
-use crate::kv::beside::sync_parent;
+use crate::kv::partial::sync_parent;
 use crate::kv::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
 use crate::mutation::mutated;
 use crate::{BackendKind, Builder, Durability, Error, Kind, Log};

@@ -21,7 +21,7 @@ use std::path::{Path, PathBuf};
 use crate::datawal::format::{CRC_LEN, HEADER_LEN, Header, RecordType, crc_holds};
 use crate::datawal::leftover::whole_records;
 use crate::datawal::{engine, entry, segment};
-use crate::kv::beside::PartialDir;
+use crate::kv::partial::PartialDir;
 use crate::mutation::mutated;
 use crate::{BackendKind, Durability, Error, Log, Result};
 

@@ -13,7 +13,7 @@ use crate::datawal::entry::Entry;
 use crate::datawal::format::RecordType;
 use crate::datawal::told::told;
 use crate::datawal::{RecordLog, RecordRef};
-use crate::kv::beside::{PartialDir, Target};
+use crate::kv::partial::{ExportTarget, PartialDir};
 use crate::{BackendKind, Durability, Error};
 
 /// What [`DataWal::compact_to`] wrote.
@@ -222,9 +222,9 @@ impl DataWal {
                 .with_context(|| format!("datawal: create the directory {}", parent.display()))?;
         }
         let failed = || format!("datawal: export to {}", out_path.display());
-        match Target::open(out_path).map_err(told).with_context(failed)? {
-            Target::Stream(stream) => self.write_lines(&stream).with_context(failed),
-            Target::File(target) => {
+        match ExportTarget::open(out_path).map_err(told).with_context(failed)? {
+            ExportTarget::Stream(stream) => self.write_lines(&stream).with_context(failed),
+            ExportTarget::File(target) => {
                 self.write_lines(&target.file).with_context(failed)?;
                 target.finish().map_err(told).with_context(failed)
             }
