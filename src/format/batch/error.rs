@@ -1,4 +1,4 @@
-//! Why bytes are not a valid batch: the error of everything that reads one.
+//! `BatchError`: the reason why bytes are not a valid batch.
 
 use std::fmt;
 
@@ -8,35 +8,35 @@ use crate::format::VERSION;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum BatchError {
-    /// The bytes end too early.
+    /// The bytes end before the batch does.
     Short {
-        /// How many are needed, as far as is known.
+        /// The bytes that the batch needs, as far as is known.
         needed: u64,
     },
-    /// The header's 64 bytes are all zero: nothing was ever written here.
+    /// The 64 bytes of the header are all zero: no batch was ever written here.
     Blank,
-    /// It does not begin as a batch does.
+    /// The bytes do not begin with the magic number of a batch.
     Magic,
-    /// It was written in another version of the format.
+    /// The batch states another version of the format.
     OtherVersion(
-        /// The version that it states.
+        /// The stated version.
         u8,
     ),
-    /// It has flags that this version does not know.
+    /// The batch has flags that this version does not know.
     Flags,
-    /// The unit is out of range.
+    /// The padding unit is out of range.
     Unit,
     /// The record count or a sequence number is out of range.
     Count,
-    /// Its lengths contradict each other.
+    /// The lengths in the batch contradict each other.
     Length,
-    /// Another log wrote it.
+    /// Another log wrote the batch.
     OtherLog,
-    /// The digest does not hold: the batch is damaged, or it does not belong to where it lies.
+    /// The digest does not match: the batch is damaged, or it does not belong to this place.
     Digest,
-    /// A record's checksum does not hold.
+    /// The checksum of a record does not match.
     Record {
-        /// Which record, from 0.
+        /// The index of the record, from 0.
         index: u32,
     },
 }

@@ -1,4 +1,7 @@
+//! Scans of whole, torn, stale and forged segments.
+
 mod holes;
+
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use proptest::prelude::*;
@@ -231,7 +234,7 @@ fn leftovers_are_no_later_batches() {
     assert_eq!(scanner.later_witness(&stop).unwrap(), None);
 }
 
-/// A file that counts the bytes which are read of it.
+/// A file that counts the bytes that are read from it.
 #[derive(Debug)]
 struct Counted {
     file: Box<dyn StorageFile>,
@@ -252,7 +255,7 @@ impl StorageFile for Counted {
 
 #[test]
 fn a_search_reads_the_file_once_whatever_headers_users_have_stored() {
-    // Each says that it is a later batch of a megabyte or more.
+    // Each claims to be a later batch of a megabyte or more.
     let mut header = SegmentBytes { log_tag: 1, ..SegmentBytes::new(900, 5) }.batch(1).bytes;
     header[44..48].copy_from_slice(&(3_u32 << 20).to_le_bytes());
     let stored = header[..64].repeat((4 << 20) / 64);
