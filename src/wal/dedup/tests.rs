@@ -100,7 +100,7 @@ fn a_future_that_waits_for_a_reservation_is_woken_when_it_is_resolved() {
 }
 
 #[test]
-fn what_is_reserved_is_not_forgotten_even_beyond_the_bound() {
+fn reserved_events_are_not_forgotten_even_beyond_the_bound() {
     let window = window(u64::MAX, 2);
     let (first, admissions) = window.admit([event(1), event(2), event(3), event(1)].iter(), 1);
     assert!(matches!(
@@ -144,17 +144,17 @@ fn a_clock_runs_by_itself_and_keeps_a_wrong_time_to_its_own_life() {
     let right = Clock::start();
     let ahead = Clock::start_at(right.now_nanos() + DAY);
     let window = window(1_000_000_000, 10);
-    // Stamped a day ahead by an earlier life: counts as now, so it is over when its second is.
+    // A time of a day ahead, from before the reopen, counts as now: it is over after its second.
     window.restore(&event(1), ahead.now_nanos(), right.now_nanos());
     assert!(window.remember(&event(1), right.now_nanos() + 2_000_000_000));
-    // What the wall clock does after the start is not asked.
+    // The wall clock is not read after the start.
     let (before, after) = (ahead.now_nanos(), ahead.now_nanos());
     assert!(before <= after && after - before < DAY);
 }
 
 #[test]
 fn no_part_of_a_table_is_large_when_it_has_all_entries_that_were_asked_for() {
-    // A part that grows is copied as a whole, while everybody waits.
+    // A sub-table that grows is copied as a whole, while every append waits.
     for entries in [1, 1000, 1 << 20, 8_000_000] {
         assert!(EventTable::new(entries).largest_part() <= 1 << 15, "{entries}");
     }
@@ -182,7 +182,7 @@ fn refused_appends_keep_no_memory_behind_one_that_never_settles() {
         (state.entries.len(), state.in_flight.len(), state.table.len())
     };
     assert_eq!(held(), (1, 1, 1));
-    // They go in any order, and stamps are given again.
+    // Reservations fail in any order, and their stamps are used again.
     let (first, _) = window.admit_one(&event(1), 1);
     let (second, _) = window.admit_one(&event(2), 1);
     first.failed(&Error::Closed);
@@ -226,7 +226,7 @@ proptest! {
         }
     }
 
-    /// Against a plain map without a bound.
+    /// Compared with a plain map without a bound.
     #[test]
     fn a_window_answers_as_a_plain_map_does(
         steps in proptest::collection::vec((0..8_u8, 0..6_u64, any::<bool>()), 1..200),
