@@ -180,7 +180,7 @@ impl DataWal {
     ///
     /// # Errors
     ///
-    /// [`Error::BatchTooLarge`] changes nothing; else as [`put`](Self::put).
+    /// [`Error::BatchTooLarge`] changes nothing; otherwise as [`put`](Self::put).
     pub fn write(&self, batch: &WriteBatch) -> Result<()> {
         self.write_with(batch, self.store.options.durability())
     }

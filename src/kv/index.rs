@@ -230,6 +230,7 @@ impl Index {
 
     /// Points a key to a copy of record `from`, unless the key has another record by now.
     pub(crate) fn relocate(&self, hash: KeyHash, from: u64, to: Slot) {
+        debug_assert!(to.seq() > from, "a copy has a higher number than its original");
         let mut table = self.table_mut(hash.shard());
         if let Some(slot) = table.get_mut(&hash).filter(|slot| slot.seq() == from) {
             *slot = to;

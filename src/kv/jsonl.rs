@@ -31,11 +31,12 @@ const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 const BATCH_BYTES: usize = 1 << 20;
 
 impl DataWal {
-    /// Writes all keys and values to a file, one JSON object a line, sorted by key: `{"key_b64":
-    /// "...", "value_b64": "..."}`, in standard base64. Returns the number of keys. The file
-    /// appears, or is replaced, when it is complete and durable. A crash may leave an unfinished
-    /// file beside it, whose name ends in `.partial`. A replaced file keeps its mode. A pipe or a
-    /// character device is written directly.
+    /// Writes all keys and values to a file, one JSON object a line, sorted by key:
+    /// `{"key_b64": "...", "value_b64": "..."}`, in standard base64. Returns the number of keys.
+    ///
+    /// The file appears, or is replaced, when it is complete and durable. A crash may leave an
+    /// unfinished file beside it, whose name ends in `.partial`. A replaced file keeps its mode. A
+    /// pipe or a character device is written directly.
     ///
     /// ```
     /// use ringwal::kv::DataWal;

@@ -6,14 +6,13 @@
 //! 2. The temporary name is `NAME.PROCESS-NUMBER.partial`, so concurrent attempts do not collide.
 //!    The second directory to finish finds its target taken.
 //! 3. A directory is made inside a temporary one with a *marker* file, which its process keeps
-//!    locked. A later attempt removes what a crash left only if the marker is there, says so, and
-//!    is not locked.
+//!    locked. A later attempt removes a leftover of a crash only if the marker has the right
+//!    content and is not locked.
 //!
-//! A backup (`engine/backup/place.rs`) does less: it makes a directory of segments under a name
-//! like these, without a marker, and never removes what a crash left, since that may be the only
-//! copy. It also reports other errors and sets another mode. The two share the name's form and a
-//! check for an empty directory; one part for both would be a list of switches, so each has its
-//! own.
+//! A backup has its own, simpler part (`engine/backup/place.rs`): its directory has no marker, so
+//! the user removes what a crash left. It also sets another mode and reports other errors. The two
+//! share only the form of the name and the check for an empty directory. A common part would be a
+//! list of switches.
 
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, ErrorKind, Read, Write};

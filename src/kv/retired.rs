@@ -34,6 +34,7 @@ impl Retired {
 
     /// Retires all records before `seq`.
     pub(super) fn retire_before(&mut self, seq: Seq) {
+        debug_assert!(self.before <= seq, "segments are retired oldest first");
         self.before = seq;
     }
 

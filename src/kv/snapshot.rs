@@ -37,7 +37,7 @@ impl SnapshotSource {
     }
 }
 
-/// The store as it was at one inner: everything up to a sequence number, nothing after it.
+/// The store as of one sequence number: everything up to it, nothing after it.
 ///
 /// ```
 /// use ringwal::kv::DataWal;

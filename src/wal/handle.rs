@@ -52,7 +52,7 @@ impl WalHandle {
     /// # Errors
     ///
     /// [`Error::Option`] naming the field that is out of its range; [`Error::Locked`] while
-    /// another handle has it open; [`Error::NotALog`] when a record is not an event; else as
+    /// another handle has it open; [`Error::NotALog`] when a record is not an event; otherwise as
     /// [`Builder::open`](crate::Builder::open).
     pub fn open(config: WalConfig) -> Result<Opened> {
         WalHandle::builder(config).open()
