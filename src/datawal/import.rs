@@ -174,7 +174,7 @@ fn require_outside(from: &Path, to: &Path) -> Result<()> {
         true => {
             let source = std::io::Error::new(
                 ErrorKind::InvalidInput,
-                "it is inside of the directory that is imported; name another place",
+                "it is inside the directory that is imported; name another place",
             );
             Err(Error::io("make a log in", to, source))
         }
@@ -229,7 +229,7 @@ fn copy(from: &Path, ids: &[u32], to: &Path, on_damage: OnDamage) -> Result<Impo
         let Some(SourceStop { is_torn, reason }) = stop else { continue };
         let is_last = Some(&id) == ids.last() || mutated("datawal_tears_anywhere");
         if is_torn && is_last {
-            let reason = format!("{reason}, as after a write that was cut off");
+            let reason = format!("{reason}, as after an interrupted write");
             imported.left_behind.push(file.rest(reason)?);
         } else if on_damage == OnDamage::Stop {
             imported.left_behind.push(file.rest(reason)?);
@@ -322,7 +322,7 @@ impl SourceFile {
             return Ok(torn("a record ends early"));
         }
         if !crc_holds(&self.record) && !mutated("datawal_import_anything") {
-            return Ok(torn("the checksum of a record does not hold"));
+            return Ok(torn("the checksum of a record does not match"));
         }
         self.offset += u64::from(header.record_len());
         Ok(SourceItem::Record(header))

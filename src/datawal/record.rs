@@ -127,7 +127,7 @@ impl Cursor {
                 Ok(None)
             }
             _ => {
-                let reason = format!("record {seq} is not one of a record log or of a store");
+                let reason = format!("record {seq} is not a record of a record log or a store");
                 Err(Error::NotALog { path: dir.to_path_buf(), reason })
             }
         }

@@ -253,7 +253,8 @@ impl DataWal {
     }
 
     fn live_value(&mut self, key: &[u8]) -> Result<Vec<u8>> {
-        self.get(key)?.ok_or_else(|| anyhow!("datawal: a key of {} bytes is gone", key.len()))
+        self.get(key)?
+            .ok_or_else(|| anyhow!("datawal: a key of {} bytes no longer exists", key.len()))
     }
 
     fn value(&mut self, key: &[u8], place: KeyPlace) -> Result<Vec<u8>> {

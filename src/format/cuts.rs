@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn what_lies_before_the_first_live_record_is_forgotten_but_for_the_last() {
+    fn of_the_cuts_before_the_first_live_record_only_the_last_is_kept() {
         let mut cuts = CutHistory::default();
         [5, 8, 20].into_iter().for_each(|seq| cuts.add(seq));
         cuts.forget_before(11);
@@ -171,9 +171,9 @@ mod tests {
     }
 
     proptest! {
-        /// Against what happened: segments that are made, removed and cut.
+        /// Compared with a model of segments that are made, removed and cut.
         #[test]
-        fn a_segment_ends_where_it_was_cut_and_is_told_from_the_one_before(
+        fn a_segment_ends_where_it_was_cut_and_is_distinguished_from_the_one_before(
             steps in prop::collection::vec((any::<u16>(), 1..9_u64), 1..90),
             counted in prop::sample::select(vec![0, 65_530, 1 << 40]),
         ) {

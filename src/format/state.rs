@@ -314,11 +314,13 @@ impl fmt::Display for StateError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             StateError::Short => write!(f, "the state slot ends early"),
-            StateError::Magic => write!(f, "not the beginning of a state slot"),
+            StateError::Magic => {
+                write!(f, "the bytes do not begin with the magic number of a state slot")
+            }
             StateError::OtherVersion(version) => {
                 write!(f, "the state slot has format version {version}, not {VERSION}")
             }
-            StateError::Digest => write!(f, "the digest of the state slot does not hold"),
+            StateError::Digest => write!(f, "the digest of the state slot does not match"),
             StateError::Field(name) => write!(f, "the {name} in the state slot is out of range"),
         }
     }

@@ -85,7 +85,7 @@ impl DataWal {
         // Before opening: to open a pipe that has no writer would block.
         let found = fs::metadata(path).map_err(|error| Error::io("open", path, error))?;
         if !found.is_file() {
-            return Err(refused("it is read twice, so it has to be a regular file"));
+            return Err(refused("an import reads its file twice, so it must be a regular file"));
         }
         let mut file = File::open(path).map_err(|error| Error::io("open", path, error))?;
         let expected = for_each_line(path, &file, |_, _| Ok(()))?;
@@ -101,7 +101,8 @@ impl DataWal {
             bytes += key.len() + value.len();
             batch.put(key, value).map(drop)
         });
-        let changed = "it changed meanwhile, and a part of it may be there; import it again";
+        let changed = "the file changed during the import, and a part of it may have been put; \
+                       import it again";
         let imported = match imported {
             // The first pass found no malformed line, so the file has changed since.
             Err(Error::Line { .. }) => return Err(refused(changed)),
@@ -224,7 +225,12 @@ mod tests {
             fs::write(&path, &two).unwrap();
             let changed = store.import(&path, || fs::write(&path, &after).unwrap());
             let told = changed.unwrap_err().to_string();
-            assert!(told.contains("it changed meanwhile, and a part of it may be there"), "{told}");
+            assert!(
+                told.contains(
+                    "the file changed during the import, and a part of it may have been put"
+                ),
+                "{told}"
+            );
         }
     }
 }

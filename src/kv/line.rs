@@ -63,7 +63,7 @@ impl LineParser<'_> {
                 _ => return Err(format!("unknown field {name:?}")),
             };
             if field.is_some() {
-                return Err(format!("field {name} comes twice"));
+                return Err(format!("duplicate field {name}"));
             }
             self.take(b':')?;
             let bytes = STANDARD.decode(self.string()?);
@@ -76,12 +76,12 @@ impl LineParser<'_> {
         }
         self.take(b'}')?;
         if self.next().is_some() {
-            return Err(format!("something after the object, at byte {}", self.at + 1));
+            return Err(format!("unexpected text after the object, at byte {}", self.at + 1));
         }
         match (key, value) {
             (Some(key), Some(value)) => Ok((key, value)),
-            (None, _) => Err(format!("no field {KEY}")),
-            (_, None) => Err(format!("no field {VALUE}")),
+            (None, _) => Err(format!("missing field {KEY}")),
+            (_, None) => Err(format!("missing field {VALUE}")),
         }
     }
 
@@ -99,7 +99,7 @@ impl LineParser<'_> {
                 self.at += 1;
                 Ok(())
             }
-            _ => Err(format!("no {:?} at byte {}", char::from(byte), self.at + 1)),
+            _ => Err(format!("expected {:?} at byte {}", char::from(byte), self.at + 1)),
         }
     }
 
@@ -110,7 +110,7 @@ impl LineParser<'_> {
         loop {
             let rest = &self.line[self.at..];
             let plain = rest.iter().position(|byte| matches!(byte, b'"' | b'\\' | 0..0x20));
-            let Some(plain) = plain else { return Err("a string that does not end".to_owned()) };
+            let Some(plain) = plain else { return Err("an unterminated string".to_owned()) };
             bytes.extend_from_slice(&rest[..plain]);
             self.at += plain + 1;
             match rest[plain] {
@@ -180,24 +180,24 @@ mod tests {
     #[test]
     fn any_other_line_is_an_error_that_says_what_is_wrong() {
         for (line, wrong) in [
-            ("", "no '{' at byte 1"),
-            ("[]", "no '{' at byte 1"),
-            ("{}", "no '\"' at byte 2"),
-            (r#"{"key_b64": "YQ=="}"#, "no field value_b64"),
-            (r#"{"value_b64": "YQ=="}"#, "no field key_b64"),
-            (r#"{"key_b64": "YQ==", "key_b64": "YQ=="}"#, "comes twice"),
+            ("", "expected '{' at byte 1"),
+            ("[]", "expected '{' at byte 1"),
+            ("{}", "expected '\"' at byte 2"),
+            (r#"{"key_b64": "YQ=="}"#, "missing field value_b64"),
+            (r#"{"value_b64": "YQ=="}"#, "missing field key_b64"),
+            (r#"{"key_b64": "YQ==", "key_b64": "YQ=="}"#, "duplicate field key_b64"),
             (r#"{"key_b64": "YQ==", "value": ""}"#, "unknown field \"value\""),
-            (r#"{"key_b64": 1, "value_b64": ""}"#, "no '\"' at byte 13"),
+            (r#"{"key_b64": 1, "value_b64": ""}"#, "expected '\"' at byte 13"),
             (r#"{"key_b64": "YQ", "value_b64": ""}"#, "field key_b64"),
             (r#"{"key_b64": "Y-==", "value_b64": ""}"#, "field key_b64"),
             (r#"{"key_b64": "", "value_b64": ""}"#, "a key of 0 bytes"),
-            (r#"{"key_b64": "YQ==", "value_b64": ""} x"#, "something after the object"),
-            (r#"{"key_b64": "YQ==", "value_b64": ""},"#, "something after the object"),
-            (r#"{"key_b64": "YQ==", "value_b64": "#, "no '\"'"),
+            (r#"{"key_b64": "YQ==", "value_b64": ""} x"#, "unexpected text after the object"),
+            (r#"{"key_b64": "YQ==", "value_b64": ""},"#, "unexpected text after the object"),
+            (r#"{"key_b64": "YQ==", "value_b64": "#, "expected '\"'"),
             (r#"{"key_b64": "YQ==", "value_b64": "\"#, "a bad escape"),
             (r#"{"key_b64": "YQ==", "value_b64": "\u00"#, "a bad escape"),
             (r#"{"key_b64": "YQ==", "value_b64": "\u20ac"}"#, "a bad escape"),
-            (r#"{"key_b64": "YQ==", "value_b64": "abc"#, "does not end"),
+            (r#"{"key_b64": "YQ==", "value_b64": "abc"#, "an unterminated string"),
             ("{\"key_b64\": \"Y\nQ==\", \"value_b64\": \"\"}", "a control character"),
         ] {
             let error = parse_line(line.as_bytes()).unwrap_err();

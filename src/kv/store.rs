@@ -42,7 +42,7 @@ pub(crate) fn new_secret() -> Result<[u8; 32]> {
 pub(crate) fn replay(index: &mut Index, dir: &Path, place: RecordRef, bytes: &[u8]) -> Result<()> {
     let record = KvRecord::parse(bytes);
     let (Some(record), Some(slot)) = (record, Slot::of(place)) else {
-        let reason = format!("record {} is not one of a key-value log", place.seq());
+        let reason = format!("record {} is not a record of a key-value log", place.seq());
         return Err(Error::NotALog { path: dir.to_path_buf(), reason });
     };
     let (hash, is_put) = (index.hash(record.key), record.value.is_some());
@@ -123,7 +123,7 @@ impl Store {
     /// The slot for a place that the log has just given.
     pub(crate) fn slot_of(&self, place: RecordRef) -> Result<Slot> {
         Slot::of(place).ok_or_else(|| {
-            let reason = "a segment of it has 4 GiB or more".to_owned();
+            let reason = "one of its segments has 4 GiB or more".to_owned();
             Error::NotALog { path: self.log.dir().to_path_buf(), reason }
         })
     }

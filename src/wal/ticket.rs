@@ -60,8 +60,8 @@ impl EventCommit {
     ///
     /// # Errors
     ///
-    /// [`Error::Poisoned`] with the root cause when a write or sync failed. A duplicate fails with
-    /// the error of the first event.
+    /// [`Error::Poisoned`](crate::Error::Poisoned) with the root cause when a write or sync failed.
+    /// A duplicate fails with the error of the first event.
     pub fn wait(&self) -> Result<u64> {
         match &self.source {
             CommitSource::Own(commit) => commit.wait().map(u64::from),

@@ -45,8 +45,10 @@ impl fmt::Display for BatchError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             BatchError::Short { needed } => write!(f, "the batch needs {needed} bytes"),
-            BatchError::Blank => write!(f, "nothing was written here"),
-            BatchError::Magic => write!(f, "not the beginning of a batch"),
+            BatchError::Blank => write!(f, "no batch was written here"),
+            BatchError::Magic => {
+                write!(f, "the bytes do not begin with the magic number of a batch")
+            }
             BatchError::OtherVersion(version) => {
                 write!(f, "the batch has format version {version}, not {VERSION}")
             }
@@ -55,9 +57,9 @@ impl fmt::Display for BatchError {
             BatchError::Count => write!(f, "the record count or sequence number is out of range"),
             BatchError::Length => write!(f, "the lengths in the batch contradict each other"),
             BatchError::OtherLog => write!(f, "the batch was written by another log"),
-            BatchError::Digest => write!(f, "the batch digest does not hold at this place"),
+            BatchError::Digest => write!(f, "the batch digest does not match at this place"),
             BatchError::Record { index } => {
-                write!(f, "the checksum of record {index} of the batch does not hold")
+                write!(f, "the checksum of record {index} of the batch does not match")
             }
         }
     }

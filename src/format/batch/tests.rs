@@ -230,7 +230,7 @@ proptest! {
     }
 
     #[test]
-    fn what_was_sealed_is_decoded(
+    fn a_sealed_batch_is_decoded(
         records in any_records(),
         unit in prop::sample::select(vec![0u8, 9, 12, 16]),
     ) {

@@ -123,7 +123,7 @@ fn a_batch_that_cannot_follow_is_damage() {
 }
 
 #[test]
-fn another_version_is_told_apart() {
+fn another_version_is_not_damage() {
     let mut bytes = SegmentBytes::new(1, 77).batch(1).batch(1).bytes;
     bytes[4] = 9;
     assert_eq!(stop_of(&bytes, 1).kind, StopKind::Damaged, "all but the version is of ours");
@@ -212,7 +212,7 @@ fn the_later_batch_with_the_greatest_watermark_is_found() {
 }
 
 #[test]
-fn a_stand_alone_batch_is_nobodys_where_an_engine_began_the_log() {
+fn a_stand_alone_batch_does_not_count_in_a_log_that_an_engine_began() {
     let bytes = encode_stand_alone([record(1).as_slice()], 1, 0, 0).unwrap();
     let memory = Memory::default();
     memory.put("segment", bytes);
