@@ -92,11 +92,14 @@ impl WalHandle {
     pub fn append(&self, event: SignalEvent) -> Result<u64> {
         let bytes = EventRecord::from(event).to_bytes();
         let Some(window) = &self.window else { return self.log.append(bytes).map(u64::from) };
+        // Reserve before the append: an equal event of another thread is a duplicate from here on.
         let (reservation, admission) = window.admit_one(&bytes, self.clock.now_nanos());
         if let Some(source) = CommitSource::of_duplicate(admission) {
             return self.wait_for(&EventCommit { source });
         }
         let mut reservation = Some(reservation);
+        // The log calls this once the event has its number, before it waits for the disk.
+        // Duplicates then wait for the ticket, and not for this thread.
         let appended = self.log.append_noting(bytes, self.log.durability(), |commit| {
             reservation.take().into_iter().for_each(|first| first.appended(commit));
         });
@@ -159,6 +162,7 @@ impl WalHandle {
             let appended = self.log.append_batch_noting(&batch, self.log.durability(), |commit| {
                 reservation.take().into_iter().for_each(|first| first.appended(commit));
             });
+            // Still there: the append failed before the events had numbers.
             if let (Err(error), Some(reservation)) = (&appended, reservation) {
                 reservation.failed(error);
             }
@@ -170,6 +174,7 @@ impl WalHandle {
             seqs.push(if is_new { next_seq } else { 0 });
             next_seq += u64::from(is_new);
         }
+        // Wait for duplicates last: some are of events that this call has just appended.
         for admission in admissions.into_iter().flatten() {
             if let Some(source) = CommitSource::of_duplicate(admission) {
                 self.wait_for(&EventCommit { source })?;
