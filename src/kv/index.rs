@@ -298,6 +298,10 @@ impl Changes {
             true => table.insert(entry.hash, entry.slot),
             false => table.remove(&entry.hash),
         };
+        debug_assert!(
+            old.is_none_or(|old| old.seq() < entry.slot.seq()),
+            "a lower number never replaces a higher one"
+        );
         let new = entry.is_put.then_some(entry.slot);
         let bytes = |slot: Option<Slot>| slot.map_or(0, |slot| slot.record_bytes());
         let keys = |slot: Option<Slot>| u64::from(slot.is_some());
