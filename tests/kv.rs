@@ -411,7 +411,10 @@ fn a_log_that_is_no_store_is_refused_and_not_changed() {
     let before = common::snapshot(dir.path());
     for error in [DataWal::open(dir.path()).unwrap_err(), DataReader::open(dir.path()).unwrap_err()]
     {
-        assert!(error.to_string().contains("record 1 is not one of a key-value log"), "{error}");
+        assert!(
+            error.to_string().contains("record 1 is not a record of a key-value log"),
+            "{error}"
+        );
         assert!(error.to_string().contains(&dir.path().display().to_string()), "{error}");
     }
     assert_eq!(common::snapshot(dir.path()), before);

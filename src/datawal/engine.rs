@@ -1,4 +1,4 @@
-//! How these logs use the engine: with which options, and in which directories.
+//! The engine underneath: its options for these logs, and the rules for their directories.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -6,36 +6,36 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 
+use crate::datawal::errors::to_anyhow;
 use crate::datawal::lock::{self, DirLock, LOCK_FILENAME};
 use crate::datawal::segment;
-use crate::datawal::told::told;
 use crate::format::STATE_BYTES;
-use crate::kv::beside::sync_parent;
+use crate::kv::partial::sync_parent;
 use crate::kv::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
 use crate::mutation::mutated;
 use crate::{BackendKind, Builder, Durability, Error, Kind, Log};
 
-/// A log has two files of this size prepared, programs of the crate datawal may have many logs, and
-/// a reader beside the writer reads all of the last file: so it is a quarter of what a key-value
-/// log has. At a quarter of this, values of 1 MiB took several times as long: each second one began
-/// a file.
+/// A quarter of the segment size of a key-value log: a log preallocates two files, programs of the
+/// crate datawal may have many logs, and a reader beside the writer reads all of the last file.
+/// With a quarter of this, values of 1 MiB took several times as long: every second one began a
+/// file.
 const SEGMENT_BYTES: u64 = 8 << 20;
-/// For what is written at once and then closed, which leaves nothing prepared: as in a key-value
+/// The segment size of an import, which writes everything and closes the log: as in a key-value
 /// log.
 pub(crate) const BULK_SEGMENT_BYTES: u64 = 32 << 20;
-/// A kind and the length of a key, a key, and a payload.
+/// The kind, the length of the key, the key, and the payload.
 const RECORD_BYTES_MAX: usize = 1 + 2 + KEY_BYTES_MAX + VALUE_BYTES_MAX;
 
-/// The file that every log has from its first opening on.
+/// The file that every log has since its first opening.
 const STATE_NAME: &str = "state";
-/// Where a log is made before it moves in among other files.
+/// The temporary directory in which a log begins before it moves among other files.
 const BEGUN_NAME: &str = "ringwal-begun.partial";
 
-/// The engine, in `dir`.
+/// The engine's builder for `dir`.
 pub(crate) fn builder(dir: &Path, backend: BackendKind) -> Builder {
     Log::builder(dir)
         .backend(backend)
-        // One kind with a key-value log, which refuses the records that it has no place for.
+        // The kind of a key-value log, which itself refuses records that it cannot represent.
         .kind(Some(Kind::Kv))
         .durability(Durability::Written)
         .segment_bytes(SEGMENT_BYTES)
@@ -43,7 +43,7 @@ pub(crate) fn builder(dir: &Path, backend: BackendKind) -> Builder {
         .recycle_segments(0)
 }
 
-/// Whether a log was ever opened in `dir`: it has segments, or a file that may be its `state`.
+/// Whether a log was ever opened in `dir`: there are segments, or a file that may be its `state`.
 pub(crate) fn has_log(dir: &Path) -> Result<bool> {
     let is_segment = |name: &str| name.starts_with("wal-") && name.ends_with(".seg");
     let failed = || format!("datawal: list {}", dir.display());
@@ -52,12 +52,12 @@ pub(crate) fn has_log(dir: &Path) -> Result<bool> {
             return Ok(true);
         }
     }
-    // It comes into being whole.
+    // A log creates it with its full length.
     let is_state = |found: fs::Metadata| found.is_file() && found.len() == STATE_BYTES as u64;
     Ok(fs::symlink_metadata(dir.join(STATE_NAME)).is_ok_and(is_state))
 }
 
-/// An error where no log was ever opened and files of somebody else have its names.
+/// An error if there is no log, but other files have the names that it needs.
 fn refuse_foreign(dir: &Path) -> Result<()> {
     if has_log(dir)? {
         return Ok(());
@@ -76,13 +76,13 @@ fn refuse_foreign(dir: &Path) -> Result<()> {
         return Ok(());
     };
     let reason = format!(
-        "its {foreign:?} is of something else, and a log needs that name; name another \
+        "its {foreign:?} belongs to another program, and a log needs that name; name another \
                  directory, or rename that file"
     );
     bail!(Error::NotALog { path: dir.to_path_buf(), reason })
 }
 
-/// An error where there is a file and no directory: that of the operating system.
+/// If there is a file in place of the directory, the error of the operating system.
 pub(crate) fn refuse_file(dir: &Path) -> Result<()> {
     if fs::metadata(dir).is_ok_and(|found| !found.is_dir()) {
         let made = fs::create_dir(dir);
@@ -91,12 +91,12 @@ pub(crate) fn refuse_file(dir: &Path) -> Result<()> {
     Ok(())
 }
 
-/// An error where the crate datawal has its records: to begin an empty log beside them would hide
-/// them.
+/// An error if the directory has files of the crate datawal: an empty log beside them would hide
+/// their records.
 pub(crate) fn refuse_unimported(dir: &Path) -> Result<()> {
     let files = match segment::list(dir) {
         Ok(files) => files,
-        // Then there is nothing to hide; opening says what is wrong.
+        // There is nothing to hide; opening reports the error.
         Err(_) => return Ok(()),
     };
     if let Some(&id) = files.first()
@@ -113,14 +113,14 @@ pub(crate) fn refuse_unimported(dir: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Begins a log in a directory that has other files: the engine begins one in an empty directory
-/// only, the crate datawal in any. It is made inside and its first file moved out, so that at any
-/// moment there is a log or none.
-pub(crate) fn begin_beside_others(dir: &Path, backend: BackendKind) -> Result<()> {
+/// Begins a log in a directory with other files. The engine begins one only in an empty directory,
+/// the crate datawal in any. So the log is made in a temporary directory inside, and its first file
+/// is moved out: at any moment there is a whole log or none.
+pub(crate) fn begin_among_other_files(dir: &Path, backend: BackendKind) -> Result<()> {
     let is_other = |entry: std::io::Result<fs::DirEntry>| {
         entry.is_ok_and(|entry| entry.file_name() != LOCK_FILENAME)
     };
-    // Where there is nothing to list, opening says why.
+    // If the directory cannot be listed, opening reports the error.
     let Ok(mut entries) = fs::read_dir(dir) else { return Ok(()) };
     refuse_foreign(dir)?;
     if !entries.any(is_other) || has_log(dir)? {
@@ -130,13 +130,14 @@ pub(crate) fn begin_beside_others(dir: &Path, backend: BackendKind) -> Result<()
     let failed = || format!("datawal: begin a log in {}", dir.display());
     let (begun, state) = (dir.join(BEGUN_NAME), dir.join(STATE_NAME));
     let made = builder(&begun, backend).open().and_then(|log| log.close());
-    made.map_err(told).with_context(failed)?;
+    made.map_err(to_anyhow).with_context(failed)?;
     fs::rename(begun.join(STATE_NAME), &state).with_context(failed)?;
-    sync_parent(&state).map_err(told).with_context(failed)?;
+    sync_parent(&state).map_err(to_anyhow).with_context(failed)?;
     match sync_parent(dir) {
-        // Then its name was for whoever could make it.
+        // No permission to sync the parent: making the directory's name durable is up to its
+        // creator.
         Err(Error::Io { source, .. }) if source.kind() == ErrorKind::PermissionDenied => {}
-        synced => synced.map_err(told).with_context(failed)?,
+        synced => synced.map_err(to_anyhow).with_context(failed)?,
     }
     fs::remove_dir_all(&begun).with_context(failed)
 }

@@ -1,4 +1,4 @@
-//! The bytes of a record as the engine keeps it.
+//! The bytes of a record in the engine: encoded for the record log, parsed for its readers.
 //!
 //! ```text
 //!  at bytes
@@ -14,13 +14,14 @@
 //!   1    4  its number, little-endian
 //! ```
 //!
-//! 1. A put of a key, and a delete of one without a payload, are the very bytes of a key-value log
-//!    ([`kv`](crate::kv)). Who uses a store as a store writes nothing else, so it opens there.
-//! 2. The others are none of a key-value log, and it refuses to open: they would be lost there.
+//! 1. A put of a key, and a delete of a key without a payload, have the same bytes as in a
+//!    key-value log ([`kv`](crate::kv)). A [`DataWal`](super::DataWal) writes nothing else, so it
+//!    opens there.
+//! 2. The others have no meaning in a key-value log, which refuses to open: it would lose them.
 
 use crate::datawal::format::RecordType;
 
-/// A record as it was read.
+/// A record, parsed in place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Entry<'a> {
     Record { record_type: RecordType, key: &'a [u8], payload: &'a [u8] },
@@ -35,7 +36,7 @@ const NEW_SEGMENT: u8 = b'S';
 const HEAD_SIZE: usize = 1 + 2;
 
 impl<'a> Entry<'a> {
-    /// What `bytes` say, if they are a record of such a log.
+    /// Parses a record; `None` if it does not belong to such a log.
     pub(crate) fn parse(bytes: &'a [u8]) -> Option<Entry<'a>> {
         let (&kind, rest) = bytes.split_first()?;
         if kind == NEW_SEGMENT {
@@ -57,7 +58,7 @@ impl<'a> Entry<'a> {
     }
 }
 
-/// Whether a key-value log has such records.
+/// Whether a key-value log can represent the record.
 pub(crate) fn fits_kv(record_type: RecordType, key: &[u8], payload: &[u8]) -> bool {
     match record_type {
         RecordType::Raw => false,
@@ -66,7 +67,7 @@ pub(crate) fn fits_kv(record_type: RecordType, key: &[u8], payload: &[u8]) -> bo
     }
 }
 
-/// The bytes of a record whose lengths were checked.
+/// Encodes a record. The caller has checked the lengths.
 pub(crate) fn encode(record_type: RecordType, key: &[u8], payload: &[u8]) -> Vec<u8> {
     let kind = match record_type {
         RecordType::Put => PUT,
@@ -87,7 +88,7 @@ pub(crate) fn encode(record_type: RecordType, key: &[u8], payload: &[u8]) -> Vec
     bytes
 }
 
-/// The bytes that begin a segment.
+/// Encodes the record that begins a segment.
 pub(crate) fn encode_new_segment(id: u32) -> Vec<u8> {
     let mut bytes = vec![NEW_SEGMENT];
     bytes.extend_from_slice(&id.to_le_bytes());

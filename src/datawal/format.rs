@@ -1,5 +1,5 @@
-//! Wire format version 1 of the crate datawal: what [`import`](crate::datawal::import) reads. It is
-//! not how this crate stores anything; that is in [`format`](mod@crate::format).
+//! Wire format version 1 of the crate datawal, which [`import`](crate::datawal::import) reads. This
+//! crate stores nothing in it; its own format is in [`format`](mod@crate::format).
 //!
 //! ```text
 //! at   bytes
@@ -15,7 +15,7 @@
 //! 24+K+P   4  CRC-32C of all bytes before
 //! ```
 //!
-//! Numbers are little-endian. A file is such records one after the other, without anything else.
+//! Numbers are little-endian. A file is a sequence of such records and nothing else.
 
 use std::fmt;
 
@@ -23,38 +23,38 @@ use anyhow::{Result, anyhow};
 
 use crate::kv::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
 
-/// What every record begins with.
+/// The first bytes of every record.
 pub const MAGIC: [u8; 4] = *b"DWAL";
 /// The version of the format.
 pub const WIRE_VERSION: u16 = 1;
-/// The bytes before the key.
+/// The length of the header, before the key.
 pub const HEADER_LEN: usize = 24;
-/// The bytes of the checksum behind the payload.
+/// The length of the checksum, after the payload.
 pub const CRC_LEN: usize = 4;
-/// The most bytes that a key may have; it may have none.
+/// The largest key in bytes. A key may be empty.
 pub const MAX_KEY_LEN: u32 = KEY_BYTES_MAX as u32;
-/// The most bytes that a payload may have.
+/// The largest payload in bytes.
 pub const MAX_PAYLOAD_LEN: u32 = VALUE_BYTES_MAX as u32;
 
 const _: () = assert!(MAX_KEY_LEN == 64 << 10 && MAX_PAYLOAD_LEN == 64 << 20);
 
-/// What a record is.
+/// The type of a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum RecordType {
-    /// Bytes that mean nothing to a key-value store.
+    /// Bytes without a meaning to a key-value store.
     Raw = 0,
-    /// A key has a value.
+    /// Sets the value of a key.
     Put = 1,
-    /// A key is gone.
+    /// Deletes a key.
     Delete = 2,
 }
 
 impl RecordType {
-    /// The type that a byte stands for.
+    /// Decodes a type.
     ///
     /// # Errors
     ///
-    /// For any other byte than 0, 1 and 2.
+    /// If the byte is not 0, 1 or 2.
     pub fn from_byte(b: u8) -> Result<Self> {
         match b {
             0 => Ok(RecordType::Raw),
@@ -64,18 +64,18 @@ impl RecordType {
         }
     }
 
-    /// The byte that stands for it.
+    /// Encodes the type.
     pub fn as_byte(self) -> u8 {
         self as u8
     }
 }
 
-/// The bytes of a record with a key and a payload of these lengths.
+/// The length of a record with a key and a payload of these lengths.
 pub fn record_wire_size(key_len: u32, payload_len: u32) -> u64 {
     (HEADER_LEN + CRC_LEN) as u64 + u64::from(key_len) + u64::from(payload_len)
 }
 
-/// The lengths of a key and a payload as they are written, if both are within their limits.
+/// The lengths of a key and a payload, if both are within their limits.
 pub(crate) fn checked_lengths(key: &[u8], payload: &[u8]) -> Result<(u32, u32)> {
     let within = |name, limit: u32, bytes: &[u8], of| match u32::try_from(bytes.len()) {
         Ok(len) if len <= limit => Ok(len),
@@ -87,11 +87,11 @@ pub(crate) fn checked_lengths(key: &[u8], payload: &[u8]) -> Result<(u32, u32)> 
     Ok((key_len, within("MAX_PAYLOAD_LEN", MAX_PAYLOAD_LEN, payload, "payload_len")?))
 }
 
-/// The bytes of a record.
+/// Encodes a record.
 ///
 /// # Errors
 ///
-/// For a key or a payload that is too long.
+/// If the key or the payload is too long.
 pub fn encode_record(
     record_type: RecordType,
     txid: u64,
@@ -113,12 +113,12 @@ pub fn encode_record(
     Ok(bytes)
 }
 
-/// What [`decode_next`] found.
+/// The result of [`decode_next`].
 #[derive(Debug)]
 pub enum DecodeOutcome {
     /// A whole record.
     Ok {
-        /// What it is.
+        /// Its type.
         record_type: RecordType,
         /// Its number.
         txid: u64,
@@ -129,51 +129,51 @@ pub enum DecodeOutcome {
         /// Its length in the file.
         bytes_consumed: u32,
     },
-    /// The bytes end inside of a record: a torn tail in the last file, damage in any other.
+    /// The bytes end inside a record: a torn tail in the last file, damage in any other.
     Truncated {
-        /// How many bytes there are.
+        /// The bytes that are left.
         available: u64,
-        /// How many the record needs, as far as that is known.
+        /// The bytes that the record needs, as far as is known.
         needed: u64,
     },
-    /// A record is there in its length, but its checksum does not hold: as `Truncated`.
+    /// The record has its full length, but its checksum does not match: treated like `Truncated`.
     CrcMismatch {
         /// Its length in the file.
         bytes_consumed: u32,
     },
 }
 
-/// What is no record of this format, and no torn one either.
+/// The reason why bytes are neither a record of this format nor a torn one.
 #[derive(Debug)]
 pub enum DecodeError {
-    /// It does not begin as a record does.
+    /// The bytes do not begin with the magic number.
     BadMagic {
-        /// What is there instead.
+        /// The bytes there.
         found: [u8; 4],
     },
-    /// It is of another version.
+    /// The record states another version.
     UnknownVersion {
-        /// Of which.
+        /// The stated version.
         found: u16,
     },
-    /// It has a type that this version does not have.
+    /// The record type is unknown to this version.
     UnknownRecordType {
-        /// Which one.
+        /// The byte of the type.
         found: u8,
     },
-    /// It has flags, and this version has none.
+    /// The record has flags, and this version defines none.
     ReservedFlagsSet {
-        /// Which ones.
+        /// The flags.
         found: u8,
     },
-    /// Its key is too long.
+    /// The key is too long.
     KeyTooLarge {
-        /// How long.
+        /// Its length.
         found: u32,
     },
-    /// Its payload is too long.
+    /// The payload is too long.
     PayloadTooLarge {
-        /// How long.
+        /// Its length.
         found: u32,
     },
 }
@@ -208,7 +208,7 @@ impl fmt::Display for DecodeError {
 
 impl std::error::Error for DecodeError {}
 
-/// The head of a record, with everything in it checked.
+/// The header of a record, with all fields checked.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Header {
     pub(crate) record_type: RecordType,
@@ -248,23 +248,23 @@ impl Header {
         Ok(Header { record_type, txid: u64::from_le_bytes(t), key_len, payload_len })
     }
 
-    /// The bytes of the whole record: the limits keep it far below 4 GiB.
+    /// The length of the whole record, which the limits keep far below 4 GiB.
     pub(crate) fn record_len(&self) -> u32 {
         (HEADER_LEN + CRC_LEN) as u32 + self.key_len + self.payload_len
     }
 }
 
-/// Whether the last four bytes of a record are the checksum of those before them.
+/// Whether the last four bytes of a record are the checksum of the bytes before them.
 pub(crate) fn crc_holds(record: &[u8]) -> bool {
     let Some((bytes, crc)) = record.split_last_chunk::<CRC_LEN>() else { return false };
     crc32c::crc32c(bytes) == u32::from_le_bytes(*crc)
 }
 
-/// Looks at what lies in `buf` from `offset` on.
+/// Decodes the record in `buf` at `offset`.
 ///
 /// # Errors
 ///
-/// [`DecodeError`] for what no write that was cut short leaves behind.
+/// [`DecodeError`] for bytes that no interrupted write leaves.
 pub fn decode_next(buf: &[u8], offset: u64) -> Result<DecodeOutcome, DecodeError> {
     let rest = usize::try_from(offset).ok().and_then(|at| buf.get(at..)).unwrap_or_default();
     let available = rest.len() as u64;

@@ -1,15 +1,14 @@
-//! The records of a directory that the crate datawal wrote, in a new log of this crate.
+//! Imports a directory of the crate datawal into a new log of this crate.
 //!
-//! 1. Every record of the source that is valid by the rules of its format becomes one record here,
-//!    in the same order: raw ones, deletes, and puts that are outdated as well.
-//!    Where the source rotated is not kept: a key-value log has no place for it.
-//! 2. A record that is cut short or does not match its checksum ends the last file, as it does
-//!    there. In any other file, and whatever is no record at all, is damage: the crate datawal
-//!    refuses to open such a directory.
-//! 3. What is left behind is told: which file, from which byte on, how many bytes and whole
-//!    records, and why.
-//! 4. Nothing of the source changes. Its lock is held meanwhile, if it has one.
-//! 5. The new directory has its name only when everything is in it and durable.
+//! 1. Every record of the source that is valid in its format becomes one record here, in the same
+//!    order, including raw records, deletes and overwritten puts. Rotations are dropped: a
+//!    key-value log cannot represent them.
+//! 2. A torn record, or one whose checksum does not match, ends the last file, as in the crate
+//!    datawal. In any other file it is damage, and so are bytes that are no record at all: the
+//!    crate datawal refuses to open such a directory.
+//! 3. The report lists the bytes that are left behind: file, offset, length, whole records, reason.
+//! 4. The source does not change. The import holds its lock meanwhile, if it has one.
+//! 5. The new directory gets its name only when it is complete and durable.
 //!
 //! Memory: the largest record.
 
@@ -21,22 +20,22 @@ use std::path::{Path, PathBuf};
 use crate::datawal::format::{CRC_LEN, HEADER_LEN, Header, RecordType, crc_holds};
 use crate::datawal::leftover::whole_records;
 use crate::datawal::{engine, entry, segment};
-use crate::kv::beside::PartialDir;
+use crate::kv::partial::PartialDir;
 use crate::mutation::mutated;
 use crate::{BackendKind, Durability, Error, Log, Result};
 
 /// The lock file of the crate datawal.
 const THEIR_LOCK: &str = ".lock";
-/// How much of a file is read at once.
+/// The bytes of one read.
 const BUFFER_BYTES: usize = 1 << 20;
 
-/// What an import has moved, and what not.
+/// The report of an import.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Imported {
-    /// How many files the source has.
+    /// The files of the source.
     pub files: u64,
-    /// How many records were imported; the following are parts of it.
+    /// The imported records; the next three count parts of them.
     pub records: u64,
     /// Puts.
     pub puts: u64,
@@ -44,14 +43,13 @@ pub struct Imported {
     pub deletes: u64,
     /// Raw records, which belong to no key.
     pub raws: u64,
-    /// Records that a key-value log does not have: raw ones, those of an empty key, and deletes
-    /// with a payload. With none of them, [`kv::DataWal`](crate::kv::DataWal) opens the new
-    /// directory as well.
+    /// Imported records that a key-value log cannot represent: raw ones, those of the empty key,
+    /// and deletes with a payload. If there are none, [`kv::DataWal`](crate::kv::DataWal) opens the
+    /// new directory, too.
     pub records_not_for_kv: u64,
-    /// Numbers between the first and the last record, or before the first, that no record has:
-    /// files of the source were removed.
+    /// Numbers up to the last record that no record has, because files of the source were removed.
     pub records_missing: u64,
-    /// What is in the source and was not imported, in its order.
+    /// The parts of the source that were not imported, in order.
     pub left_behind: Vec<LeftBehind>,
 }
 
@@ -61,14 +59,14 @@ pub struct Imported {
 pub struct LeftBehind {
     /// The file.
     pub path: PathBuf,
-    /// From which byte on.
+    /// The offset of the first byte that was not imported.
     pub offset: u64,
-    /// How many bytes, up to the end of the file.
+    /// The bytes from there to the end of the file.
     pub bytes: u64,
-    /// Whole records that lie in it: none in what a crash has torn, unless the crate datawal has
-    /// appended since. It does not show them, either.
+    /// The whole records in these bytes. A torn tail has none, unless the crate datawal has
+    /// appended to it since; the crate datawal does not show those records, either.
     pub records: u64,
-    /// Why.
+    /// The reason.
     pub reason: String,
 }
 
@@ -108,9 +106,9 @@ fn counted(count: u64, what: &str) -> String {
     }
 }
 
-/// Imports a directory of the crate datawal, version 0.1, into a new one, which must be new or
-/// empty. It is made beside it, under a name of its own that ends in `.partial`, and gets its name
-/// when it is complete; what a killed import has left there is removed by the next one.
+/// Imports a directory of the crate datawal, version 0.1, into the directory `to`, which must not
+/// exist or be empty. The new log is made in a temporary directory beside `to` whose name ends in
+/// `.partial`, and renamed when it is complete. The next import removes what a killed one has left.
 ///
 /// ```
 /// use ringwal::datawal::format::encode_record;
@@ -129,14 +127,14 @@ fn counted(count: u64, what: &str) -> String {
 ///
 /// # Errors
 ///
-/// [`Error::Import`] when the source is damaged so that the crate datawal does not open it, either;
-/// [`Error::NotALog`] when it has none of its files; [`Error::Locked`] when a program has it open;
-/// [`Error::NotEmpty`]; and as [`Log::open`]. Nothing is imported then.
+/// [`Error::Import`] if the source is damaged so that the crate datawal does not open it, either;
+/// [`Error::NotALog`] if it has no files of that crate; [`Error::Locked`] if a program has it open;
+/// [`Error::NotEmpty`]; and as [`Log::open`]. Then nothing is imported.
 pub fn import(from: impl AsRef<Path>, to: impl AsRef<Path>) -> Result<Imported> {
     run(from.as_ref(), to.as_ref(), OnDamage::Refuse)
 }
 
-/// [`import`] that takes what comes before the first damage, and says what it leaves behind.
+/// Like [`import`], but imports the records before the first damage and reports the rest.
 ///
 /// # Errors
 ///
@@ -165,7 +163,7 @@ fn run(from: &Path, to: &Path, on_damage: OnDamage) -> Result<Imported> {
     Ok(imported)
 }
 
-/// The new directory would be a part of the source, of which nothing is to change.
+/// An error if the new directory would lie in the source, which must not change.
 fn require_outside(from: &Path, to: &Path) -> Result<()> {
     let inside = to.ancestors().skip(1).any(|above| {
         let above = if above == Path::new("") { Path::new(".") } else { above };
@@ -176,7 +174,7 @@ fn require_outside(from: &Path, to: &Path) -> Result<()> {
         true => {
             let source = std::io::Error::new(
                 ErrorKind::InvalidInput,
-                "it is inside of the directory that is imported; name another place",
+                "it is inside the directory that is imported; name another place",
             );
             Err(Error::io("make a log in", to, source))
         }
@@ -184,7 +182,7 @@ fn require_outside(from: &Path, to: &Path) -> Result<()> {
     }
 }
 
-/// Holds the lock that programs of the crate datawal take, without writing to it.
+/// Takes the lock of the crate datawal, without writing to its file.
 fn lock(from: &Path) -> Result<Option<File>> {
     let path = from.join(THEIR_LOCK);
     let mut file = match File::open(&path) {
@@ -211,16 +209,16 @@ fn copy(from: &Path, ids: &[u32], to: &Path, on_damage: OnDamage) -> Result<Impo
     let mut last_txid = 0;
     let mut damaged = None;
     for &id in ids {
-        let mut file = Segment::open(segment::segment_path(from, id))?;
+        let mut file = SourceFile::open(segment::segment_path(from, id))?;
         if let Some(first) = &damaged {
             imported.left_behind.push(file.rest(format!("it comes after the damage in {first}"))?);
             continue;
         }
         let stop = loop {
             match file.next()? {
-                Next::End => break None,
-                Next::Stop(stop) => break Some(stop),
-                Next::Record(header) => {
+                SourceItem::End => break None,
+                SourceItem::Stop(stop) => break Some(stop),
+                SourceItem::Record(header) => {
                     append(&log, &mut imported, header.record_type, file.body(header))?;
                     let next = u64::saturating_add(last_txid, 1);
                     imported.records_missing += header.txid.saturating_sub(next);
@@ -228,10 +226,10 @@ fn copy(from: &Path, ids: &[u32], to: &Path, on_damage: OnDamage) -> Result<Impo
                 }
             }
         };
-        let Some(Stop { is_torn, reason }) = stop else { continue };
+        let Some(SourceStop { is_torn, reason }) = stop else { continue };
         let is_last = Some(&id) == ids.last() || mutated("datawal_tears_anywhere");
         if is_torn && is_last {
-            let reason = format!("{reason}, as after a write that was cut off");
+            let reason = format!("{reason}, as after an interrupted write");
             imported.left_behind.push(file.rest(reason)?);
         } else if on_damage == OnDamage::Stop {
             imported.left_behind.push(file.rest(reason)?);
@@ -241,7 +239,7 @@ fn copy(from: &Path, ids: &[u32], to: &Path, on_damage: OnDamage) -> Result<Impo
             return Err(Error::Import { path: file.path, offset: file.offset, reason });
         }
     }
-    // Makes all of it durable.
+    // Closing makes all records durable at once.
     log.close()?;
     Ok(imported)
 }
@@ -265,46 +263,48 @@ fn append(
 }
 
 /// A file of the source.
-struct Segment {
+struct SourceFile {
     path: PathBuf,
     file: BufReader<File>,
     /// Its length when it was opened.
     bytes: u64,
-    /// Where the next record begins, or should.
+    /// The offset at which the next record is expected.
     offset: u64,
-    /// The record that was read last, or as much of it as there is.
+    /// The last record, or as much of it as the file has.
     record: Vec<u8>,
 }
 
-/// What lies at an offset.
-enum Next {
+/// The content of the file at an offset.
+enum SourceItem {
     Record(Header),
     End,
-    Stop(Stop),
+    Stop(SourceStop),
 }
 
-/// Why there is no record.
-struct Stop {
-    /// Whether a write that was cut off may have left it.
+/// The reason why there is no record.
+struct SourceStop {
+    /// Whether an interrupted write may have left these bytes.
     is_torn: bool,
     reason: String,
 }
 
-impl Segment {
-    fn open(path: PathBuf) -> Result<Segment> {
+impl SourceFile {
+    fn open(path: PathBuf) -> Result<SourceFile> {
         let opened = File::open(&path).and_then(|file| Ok((file.metadata()?.len(), file)));
         let (bytes, file) = opened.map_err(|error| Error::io("open", &path, error))?;
         let file = BufReader::with_capacity(BUFFER_BYTES, file);
-        Ok(Segment { path, file, bytes, offset: 0, record: Vec::new() })
+        Ok(SourceFile { path, file, bytes, offset: 0, record: Vec::new() })
     }
 
-    fn next(&mut self) -> Result<Next> {
-        let torn = |reason: &str| Next::Stop(Stop { is_torn: true, reason: reason.to_owned() });
+    fn next(&mut self) -> Result<SourceItem> {
+        let torn = |reason: &str| {
+            SourceItem::Stop(SourceStop { is_torn: true, reason: reason.to_owned() })
+        };
         self.record.clear();
         self.read_up_to(HEADER_LEN)?;
         let Some(head) = self.record.first_chunk::<HEADER_LEN>() else {
             return Ok(if self.record.is_empty() {
-                Next::End
+                SourceItem::End
             } else {
                 torn("a record ends early")
             });
@@ -313,7 +313,7 @@ impl Segment {
             Ok(header) => header,
             Err(error) => {
                 let reason = error.to_string().replacen("datawal: ", "", 1);
-                return Ok(Next::Stop(Stop { is_torn: false, reason }));
+                return Ok(SourceItem::Stop(SourceStop { is_torn: false, reason }));
             }
         };
         let len = header.record_len() as usize;
@@ -322,10 +322,10 @@ impl Segment {
             return Ok(torn("a record ends early"));
         }
         if !crc_holds(&self.record) && !mutated("datawal_import_anything") {
-            return Ok(torn("the checksum of a record does not hold"));
+            return Ok(torn("the checksum of a record does not match"));
         }
         self.offset += u64::from(header.record_len());
-        Ok(Next::Record(header))
+        Ok(SourceItem::Record(header))
     }
 
     /// Reads on until the record has `len` bytes, or the file ends.
@@ -341,7 +341,7 @@ impl Segment {
         body.split_at(header.key_len as usize)
     }
 
-    /// What was not read as records.
+    /// Reports the bytes from the current offset on as left behind.
     fn rest(&self, reason: String) -> Result<LeftBehind> {
         let (path, offset) = (self.path.clone(), self.offset);
         let records = whole_records(&path, offset, self.bytes)?;

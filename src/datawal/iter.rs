@@ -1,28 +1,27 @@
-//! Records in their order.
+//! `RecordIter`: iterates over the records of a log, for the log's handle and its reader.
 
 use std::marker::PhantomData;
 use std::path::PathBuf;
 
 use anyhow::Result;
 
+use crate::datawal::errors::to_anyhow;
 use crate::datawal::record::Cursor;
-use crate::datawal::told::told;
 use crate::datawal::{Record, RecoveryReport};
 use crate::{Error, Reader, Recovery};
 
-/// An iterator over the records of a log, oldest first, one at a time. After an error it has
-/// nothing more.
+/// An iterator over the records of a log, oldest first. It ends after an error.
 ///
-/// It has a piece of 1 MiB of the log in memory, however large a segment is.
+/// It keeps 1 MiB of the log in memory, however large a segment is.
 pub struct RecordIter<'log> {
     dir: PathBuf,
-    /// `None` where there is no log yet, and when nothing more will come.
+    /// `None` if there is no log yet, and after the end.
     reader: Option<Reader>,
     cursor: Cursor,
-    /// What begins after this segment is not shown.
+    /// The iterator ends before a later segment.
     last_segment: u32,
     report: RecoveryReport,
-    /// Goes into the report at the end.
+    /// The engine's report, added to ours at the end.
     found: Option<Recovery>,
     _log: PhantomData<&'log ()>,
 }
@@ -38,7 +37,7 @@ impl RecordIter<'_> {
         RecordIter { dir, reader, cursor, last_segment, report, found, _log: PhantomData }
     }
 
-    /// What was found up to here; complete when the iterator is at its end.
+    /// The report up to here; complete once the iterator is at its end.
     pub fn recovery_report(&self) -> RecoveryReport {
         self.report.clone()
     }
@@ -53,18 +52,18 @@ impl RecordIter<'_> {
                     _ => "scan",
                 };
                 let Cursor { segment, offset, .. } = self.cursor;
-                told(error)
+                to_anyhow(error)
                     .context(format!("datawal: {what} at offset {offset} of segment {segment}"))
             })?;
             let mut cursor = self.cursor;
-            let seen = cursor.take(record.data(), &self.dir, record.seq()).map_err(told)?;
+            let logged = cursor.take(record.data(), &self.dir, record.seq()).map_err(to_anyhow)?;
             if cursor.segment > self.last_segment {
                 break;
             }
             self.cursor = cursor;
             self.report.add_records(cursor);
-            if let Some(seen) = seen {
-                return Ok(Some(seen.to_record()));
+            if let Some(logged) = logged {
+                return Ok(Some(logged.to_record()));
             }
         }
         if let Some(found) = self.found.take() {

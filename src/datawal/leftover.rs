@@ -1,8 +1,8 @@
-//! Whole records in what an import leaves behind: they tell a tail that a crash has torn from
-//! damage in the middle, and from a tail to which the crate datawal has appended since.
+//! Counts the whole records in bytes that an import leaves behind. The count distinguishes a torn
+//! tail from damage in the middle, and from a tail to which the crate datawal has appended since.
 //!
-//! Memory: a window, and the largest record. Work: a few times the bytes that are looked through,
-//! whatever they are.
+//! Memory: a window and the largest record. Work: a few times the bytes searched, whatever they
+//! are.
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
@@ -11,12 +11,12 @@ use std::path::Path;
 use crate::datawal::format::{HEADER_LEN, Header, MAGIC, crc_holds};
 use crate::{Error, Result};
 
-/// How much is looked through at once.
+/// The bytes of one read.
 const WINDOW_BYTES: u64 = 1 << 20;
-/// How many times the bytes may be read in vain, by heads that promise long records.
-const VAIN_READS_MAX: u64 = 8;
+/// The search ends once invalid headers of long records have cost this many times the bytes.
+const WASTED_MAX: u64 = 8;
 
-/// Counts the whole records in the bytes `from..to` of a file, whatever lies between them.
+/// Counts the whole records in the bytes `from..to` of a file, with anything between them.
 pub(crate) fn whole_records(path: &Path, from: u64, to: u64) -> Result<u64> {
     let count = || {
         let file = File::open(path)?;
@@ -27,9 +27,9 @@ pub(crate) fn whole_records(path: &Path, from: u64, to: u64) -> Result<u64> {
 
 struct Search {
     file: File,
-    /// Where the bytes end.
+    /// The end of the bytes.
     to: u64,
-    /// Where the window begins.
+    /// The offset of the window.
     begin: u64,
     window: Vec<u8>,
 }
@@ -37,14 +37,14 @@ struct Search {
 impl Search {
     fn count(&mut self, from: u64) -> std::io::Result<u64> {
         let (mut at, mut found) = (from, 0);
-        let mut vain_bytes = self.to.saturating_sub(from).saturating_mul(VAIN_READS_MAX);
+        let mut budget = self.to.saturating_sub(from).saturating_mul(WASTED_MAX);
         while self.to.saturating_sub(at) >= HEADER_LEN as u64 {
             let rest = self.bytes(at, HEADER_LEN as u64)?;
-            // Else it became shorter meanwhile.
+            // The file became shorter meanwhile.
             let Some(head) = rest.first_chunk::<HEADER_LEN>() else { break };
             if !head.starts_with(&MAGIC) {
                 let next = rest.windows(MAGIC.len()).position(|bytes| bytes == MAGIC);
-                // One may begin with the last bytes of the window.
+                // A record may begin with the last bytes of the window.
                 at += next.unwrap_or(rest.len() - (MAGIC.len() - 1)) as u64;
                 continue;
             }
@@ -57,8 +57,8 @@ impl Search {
             } else if self.bytes(at, len)?.get(..len as usize).is_some_and(crc_holds) {
                 found += 1;
                 at += len;
-            } else if let Some(left) = vain_bytes.checked_sub(len) {
-                vain_bytes = left;
+            } else if let Some(left) = budget.checked_sub(len) {
+                budget = left;
                 at += 1;
             } else {
                 break;
@@ -67,7 +67,7 @@ impl Search {
         Ok(found)
     }
 
-    /// What the window has from `at` on: `len` bytes or more, unless the file is shorter.
+    /// The window's bytes from `at` on: at least `len`, unless the file is shorter.
     fn bytes(&mut self, at: u64, len: u64) -> std::io::Result<&[u8]> {
         if at < self.begin || at + len > self.begin + self.window.len() as u64 {
             let bytes = len.max(WINDOW_BYTES).min(self.to.saturating_sub(at));
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn heads_that_promise_much_end_the_search_in_time() {
+    fn headers_of_long_records_end_the_search_in_time() {
         let mut head = encode_record(RecordType::Put, 1, b"", b"").unwrap();
         head.truncate(HEADER_LEN);
         // The payload's length: 4 MiB.

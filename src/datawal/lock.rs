@@ -1,4 +1,4 @@
-//! The lock of a log, for who wants to hold it without opening the log.
+//! `DirLock`: holds the lock of a log's directory without opening the log.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, Write};
@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
 
-/// The name of the lock file in a log's directory. It is the engine's own, and not that of the
-/// crate datawal, whose name begins with a dot.
+/// The name of the lock file in a log's directory: the engine's. That of the crate datawal begins
+/// with a dot.
 pub const LOCK_FILENAME: &str = "lock";
 
-/// Holds a directory's lock until it is dropped: meanwhile no log opens there.
+/// Holds a directory's lock until it is dropped. Meanwhile no log opens there.
 ///
 /// ```
 /// use ringwal::datawal::RecordLog;
@@ -30,11 +30,11 @@ pub struct DirLock {
 }
 
 impl DirLock {
-    /// Takes the lock of a directory, which is made if it is not there. Never waits.
+    /// Takes the lock of a directory without waiting. Creates the directory if it is missing.
     ///
     /// # Errors
     ///
-    /// When a log is open there or somebody else holds the lock, and when there can be none.
+    /// If a log is open there, if the lock is held, or if the lock file cannot be made.
     pub fn acquire(dir: &Path) -> Result<Self> {
         fs::create_dir_all(dir)
             .with_context(|| format!("datawal: create the directory {}", dir.display()))?;
@@ -57,7 +57,7 @@ impl DirLock {
             }
         }
         require_lock(&path, &file)?;
-        // The number only helps a message.
+        // Best effort: the process number is only for error messages.
         let _ = file.set_len(0).and_then(|()| file.rewind());
         let _ = writeln!(file, "{}", std::process::id());
         Ok(DirLock { path, _file: file })
@@ -69,7 +69,7 @@ impl DirLock {
     }
 }
 
-/// Whether a log may have left this file: it is empty or has the number of a process.
+/// Whether a log may have made this file: it is empty or holds a process number.
 pub(crate) fn is_lock(file: &File) -> std::io::Result<bool> {
     const BYTES_MAX: u64 = 16;
     let mut bytes = Vec::new();
@@ -78,7 +78,7 @@ pub(crate) fn is_lock(file: &File) -> std::io::Result<bool> {
         && bytes.iter().all(|byte| byte.is_ascii_digit() || *byte == b'\n'))
 }
 
-/// An error unless a log may have left this file.
+/// An error unless a log may have made this file.
 fn require_lock(path: &Path, file: &File) -> Result<()> {
     let is_lock = is_lock(file);
     if !is_lock.with_context(|| format!("datawal: read the lock file {}", path.display()))? {

@@ -1,5 +1,5 @@
-//! The names of the crate datawal 0.1, over the engine: its programs run here with nothing changed
-//! but the crate's name. Feature `datawal`.
+//! A drop-in replacement for the crate datawal 0.1, over the engine: its programs compile here with
+//! only the crate's name changed. Feature `datawal`.
 //!
 //! ```toml
 //! ringwal = { version = "0.1", features = ["datawal"] }
@@ -16,106 +16,105 @@
 //! # Ok::<(), anyhow::Error>(())
 //! ```
 //!
-//! The names, signatures and meanings are those of datawal 0.1.5, and so are errors: they are
-//! `anyhow::Error` and begin with the same words. Under each that comes from the disk lies a
-//! `std::io::Error`, as there, and a [`ringwal::Error`](crate::Error), both for `downcast_ref`. The
-//! files are the engine's.
+//! Names, signatures and semantics are those of datawal 0.1.5. So are errors: they are
+//! `anyhow::Error` and begin with the same words. An error of the disk contains a `std::io::Error`,
+//! as there, and a [`ringwal::Error`](crate::Error); `downcast_ref` finds both. The files on disk
+//! are the engine's.
 //!
 //! # Moving the data
 //!
-//! A directory with files of the crate datawal is refused, until its records are imported into a
-//! new one: with `ringwal import --from datawal DIR NEWDIR`, or with [`import`], once and before
-//! the new program is started. It takes every valid record, changes nothing of the source, and
-//! tells what it leaves behind. A source that is damaged is refused, but for
-//! [`import_up_to_damage`].
+//! A directory with files of the crate datawal does not open. Import its records into a new
+//! directory once, before the new program starts: with `ringwal import --from datawal DIR NEWDIR`,
+//! or with [`import`]. The import takes every valid record, does not change the source, and reports
+//! what it leaves behind. It refuses a damaged source; [`import_up_to_damage`] does not.
 //!
 //! # The files
 //!
-//! | file | what it does |
+//! | file | purpose |
 //! |---|---|
-//! | `record_log`, `iter`, `reader` | the record log, open to one writer, in order, from outside |
-//! | `store` | keys and values over it |
-//! | `record`, `entry` | what a record is, for the caller and on disk |
-//! | `engine`, `lock` | how the engine is used: options, directories, locks |
-//! | `told` | errors |
+//! | `record_log`, `iter`, `reader` | the record log: its writer, its iterator, its reader |
+//! | `store` | keys and values over the record log |
+//! | `record`, `entry` | a record, for the caller and on disk |
+//! | `engine`, `lock` | the engine underneath: options, directories, locks |
+//! | `errors` | errors as `anyhow::Error` |
 //! | `import`, `leftover`, `format`, `segment` | directories of the crate datawal |
 //!
 //! # What is the same, and what is better
 //!
 //! 1. *`append`, `put` and `delete` survive the death of the process, `fsync` a loss of power.*
-//!    Nothing is synced unasked, but by `rotate`, `scan`, `scan_iter`, `close` and dropping.
-//! 2. *A call that writes and fails ends the handle*, also for want of room, in the words of the
-//!    crate datawal: `datawal: writer poisoned: ...; drop handle and reopen`. It still reads.
-//! 3. *A torn tail is cut off when the log is opened*, and told once. In the crate datawal it
-//!    stays, and what is appended after it is lost at the next opening.
-//! 4. *Damage to what was synced is never taken for a torn tail*, wherever it lies: opening is an
-//!    error. The crate datawal drops it from the last file without a word.
+//!    Only `rotate`, `scan`, `scan_iter`, `close` and dropping sync without being asked.
+//! 2. *A write that fails ends the handle*, also on a full disk, with the error of the crate
+//!    datawal: `datawal: writer poisoned: ...; drop handle and reopen`. The handle still reads.
+//! 3. *A torn tail is cut off when the log is opened*, and reported once. In the crate datawal it
+//!    stays, and records that are appended after it are lost at the next opening.
+//! 4. *Damage to synced records is never taken for a torn tail*, wherever it lies: opening fails.
+//!    The crate datawal silently drops such records from the last file.
 //! 5. *One directory opens as a [`RecordLog`] and as a [`DataWal`]*, one after the other.
 //! 6. *The directory may be removed, and another renamed into its place*, also while it is open, on
-//!    systems that allow it. But then `fsync` and `rotate` of the old handle are errors: nobody
-//!    would find what they say is there. The crate datawal says so only if no directory is there.
-//! 7. *A segment is a number* that [`RecordLog::rotate`] counts up, and a [`RecordRef`] is a place
-//!    in the format of the crate datawal. Neither names a file here.
-//! 8. *Other files may lie in the directory*, and stay as they are. The names that a log needs must
-//!    be free, though: `state`, `lock`, `ringwal-begun.partial`, `wal-*.seg` and `spare-*`.
+//!    systems that allow it. But then `fsync` and `rotate` of the old handle fail, because no
+//!    program would find the records. The crate datawal fails only if there is no directory.
+//! 7. *A segment is a number* that [`RecordLog::rotate`] increments, and a [`RecordRef`] is a place
+//!    in the format of the crate datawal. Neither refers to a file here.
+//! 8. *Other files may lie in the directory*, and stay unchanged. Only the names that a log needs
+//!    must be free: `state`, `lock`, `ringwal-begun.partial`, `wal-*.seg` and `spare-*`.
 //!
 //! # What is different
 //!
-//! 1. *After a `fork`* the log that was open is the parent's. A child that writes by a handle that
-//!    it inherited gets [`Error::Forked`](crate::Error::Forked). What it opens itself works: any
-//!    directory that its parent does not have open. In the crate datawal both write to one file by
-//!    the inherited handle, with the same numbers.
+//! 1. *After a `fork`*, an open log belongs to the parent. A child that writes through an inherited
+//!    handle gets [`Error::Forked`](crate::Error::Forked). The child may open any directory that
+//!    its parent does not have open. In the crate datawal, both write to one file through the
+//!    inherited handle, with the same numbers.
 //! 2. *A mount point cannot be the target* of [`DataWal::compact_to`] or of an import: the new
 //!    directory gets its name by a rename. A directory in it can, and a log opens in it.
-//! 3. *A reader reads more*: [opening](RecordLogReader::open) it goes through the whole log, and
-//!    each scan verifies all of it before it shows the first record, with the 8 MiB that a live
-//!    writer has prepared at its end.
-//! 4. *The words of a poisoned handle* begin and end as theirs, but the reason between says which
-//!    call failed, and not which system call. [`lock::LOCK_FILENAME`] is another name.
+//! 3. *A reader reads more*: [opening](RecordLogReader::open) reads the whole log, and each scan
+//!    verifies all of it before the first record, including the 8 MiB that a live writer has
+//!    preallocated at its end.
+//! 4. *The error of a poisoned handle* begins and ends as in the crate datawal, but the reason in
+//!    the middle is the call that failed, and not the system call. [`lock::LOCK_FILENAME`] is
+//!    another name.
 //!
 //! # What it costs
 //!
 //! [`DataWal::keys`] cannot fail, so all keys are in memory: each live key takes its own bytes, 72
-//! more for its two places and the vector, and the table's free slots. A key-value log of this
-//! crate ([`kv`](crate::kv)) has 42 to 85 bytes for each key, whatever its length. Values are on
-//! disk in both.
+//! more for its two places and the vector, and a share of the table's free slots. A key-value log
+//! of this crate ([`kv`](crate::kv)) takes 42 to 85 bytes for each key, whatever its length. Values
+//! are on disk in both.
 //!
-//! A log that is open has files of 8 MiB prepared for what comes next, two as a rule, however
-//! small it is; closing it trims them. A file system with less room cannot have one.
+//! An open log has preallocated files of 8 MiB, usually two, however small it is; closing the log
+//! trims them. A file system with less space cannot have one.
 //!
-//! A write that nobody shares a batch with fills a block of 4 KiB, and one writer at a time is what
-//! these signatures allow: 20,000 puts of 100 bytes take 83 MB, and 2.7 MB in the crate datawal,
+//! A write that shares its batch with no other fills a block of 4 KiB, and these signatures allow
+//! only one writer at a time: 20,000 puts of 100 bytes take 83 MB, and 2.7 MB in the crate datawal,
 //! until they are compacted. Nor is such a put a write to the page cache. In one run on ext4, it
 //! took 50 to 130 times as long with io_uring and 12 to 18 times with
 //! [`BackendKind::Std`](crate::BackendKind), while a put and an `fsync` took a twelfth to a
-//! thirtieth of the time with io_uring, and about the same with the other. Who puts much between
-//! two `fsync` gains from `kv`: a [`WriteBatch`](crate::kv::WriteBatch), or many threads, share
-//! blocks.
+//! thirtieth of the time with io_uring, and about the same with the other. If you put much between
+//! two `fsync`, use `kv`: a [`WriteBatch`](crate::kv::WriteBatch), or many threads, share blocks.
 //!
 //! # Moving on to `kv`
 //!
 //! [`kv`](crate::kv) is the better interface: `&self` from any number of threads that share each
 //! sync, batches, snapshots, compaction in place. It opens the directory of a [`DataWal`] as it is,
-//! unless there is a record that it has no place for: a put or a delete of the empty key, and what
-//! [`RecordLog`] alone writes, which is raw records, deletes with a payload and rotations. Then
-//! [`DataWal::compact_to`] makes one that opens, without all of that but a live empty key.
+//! unless there is a record that it cannot represent: a put or a delete of the empty key, and the
+//! records that only [`RecordLog`] writes (raw records, deletes with a payload, rotations). Then
+//! [`DataWal::compact_to`] makes a directory that opens, unless the empty key is live.
 //!
 //! | here | there |
 //! |---|---|
 //! | `DataWal::open(&dir)?` | the same; `DataWal::builder(&dir)` has the options |
 //! | `put(k, v)?`, `fsync()?` | the same; [`Durability::Synced`](crate::Durability) does both |
-//! | `delete(k)?` | the same; it says whether the key was there, and writes nothing if not |
+//! | `delete(k)?` | the same; returns whether the key existed, and writes nothing if not |
 //! | `get(k)?`, `dir()` | the same |
 //! | `contains_key(k)`, `len()`, `is_empty()` | with `?`: an error once the store has failed |
-//! | `keys()`, `items()?` | `keys()?`, `items()?`, sorted; `iter()` has one at a time |
-//! | `ref_of(k)` | nothing; a record's place is the store's own |
+//! | `keys()`, `items()?` | `keys()?`, `items()?`, sorted; `iter()` returns one at a time |
+//! | `ref_of(k)` | none; a record's place is private to the store |
 //! | `compact_to(&dir)?` | the same, or `compact()?` in place |
 //! | `stats.live_keys`, `records_written`, `bytes_written` | `keys`, `records`, `bytes` |
 //! | `export_jsonl(&path)?` | the same, with a space after `:` and `,`; `import_jsonl` reads both |
 //! | `dir_path_buf()` | `dir().to_path_buf()` |
 //! | `log().recovery_report()?` | `recovery()`, in the engine's own terms |
 //! | `RecordLog`, `RecordLogReader` | the engine: [`Log`](crate::Log), [`Reader`](crate::Reader) |
-//! | `is_poisoned()` | [`Error::Poisoned`](crate::Error); a full disk is no end, try again |
+//! | `is_poisoned()` | [`Error::Poisoned`](crate::Error); after a full disk, try again |
 //!
 //! ```
 //! # let dir = tempfile::tempdir()?;
@@ -163,6 +162,7 @@ pub mod segment;
 
 mod engine;
 mod entry;
+mod errors;
 mod import;
 mod iter;
 mod leftover;
@@ -170,7 +170,6 @@ mod reader;
 mod record;
 mod record_log;
 mod store;
-mod told;
 
 pub use format::{MAX_KEY_LEN, MAX_PAYLOAD_LEN, RecordType, WIRE_VERSION};
 pub use import::{Imported, LeftBehind, import, import_up_to_damage};
@@ -180,10 +179,10 @@ pub use record::{Record, RecordRef, RecoveryReport};
 pub use record_log::RecordLog;
 pub use store::{CompactionStats, DataWal};
 
-/// For tests of who handles a log that has failed. Not a part of what this crate promises.
+/// For tests of programs that handle a failed log. Not part of the public interface.
 #[doc(hidden)]
 pub mod testing {
-    /// Ends a log's handle as a failed write does.
+    /// Poisons a handle as a failed write does.
     pub fn poison_record_log_for_test(log: &mut crate::datawal::RecordLog, reason: &'static str) {
         log.__set_poisoned_for_test(reason);
     }

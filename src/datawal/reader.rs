@@ -1,4 +1,4 @@
-//! A log seen from outside, without opening it.
+//! `RecordLogReader`: reads a log without its lock, also beside a live writer.
 
 use std::cell::Cell;
 use std::fs;
@@ -8,14 +8,14 @@ use anyhow::{Context, Result, bail};
 
 use crate::datawal::RecordIter;
 use crate::datawal::engine::{self, refuse_unimported};
+use crate::datawal::errors::to_anyhow;
 use crate::datawal::record::Cursor;
-use crate::datawal::told::told;
 use crate::{BackendKind, Builder, Reader};
 
-/// The segments of a log as they were when this was opened. It takes no lock and changes nothing;
-/// a writer may be at work.
+/// The segments of a log as of the opening of the reader. A reader takes no lock, changes nothing,
+/// and works beside a writer.
 ///
-/// Opening reads the whole log once, to learn where its segments begin.
+/// Opening reads the whole log once, to find where its segments begin.
 ///
 /// ```
 /// use ringwal::datawal::{RecordLog, RecordLogReader};
@@ -38,12 +38,12 @@ pub struct RecordLogReader {
 }
 
 impl RecordLogReader {
-    /// Looks at a directory, in which there need not be a log yet.
+    /// Opens a directory, which may have no log yet.
     ///
     /// # Errors
     ///
-    /// When it is not there, is no directory, has files of the crate datawal, or has records that
-    /// are none of such a log.
+    /// If there is no such directory, if it has files of the crate datawal, or if it has records of
+    /// another kind of log.
     pub fn open(dir: &Path) -> Result<Self> {
         let found = fs::metadata(dir)
             .with_context(|| format!("datawal: stat reader dir {}", dir.display()))?;
@@ -55,14 +55,14 @@ impl RecordLogReader {
         if engine::has_log(dir)? {
             let cursor = Cell::new(Cursor::FIRST);
             let begin = &mut || cursor.set(Cursor::FIRST);
-            // Damage is told by a scan, once it comes to that.
+            // Damage is no error here: a scan reports it when it gets there.
             let looked = builder(dir).read_only_snapshot(begin, &mut |place, bytes| {
                 let mut next = cursor.get();
                 next.take(bytes, dir, place.seq())?;
                 cursor.set(next);
                 Ok(())
             });
-            looked.map_err(told).with_context(|| failed(dir))?;
+            looked.map_err(to_anyhow).with_context(|| failed(dir))?;
             last = cursor.get().segment;
         }
         Ok(RecordLogReader { dir: dir.to_path_buf(), segments: (1..=last).collect() })
@@ -73,17 +73,17 @@ impl RecordLogReader {
         &self.dir
     }
 
-    /// The segments that there were.
+    /// The numbers of the segments.
     pub fn segments(&self) -> &[u32] {
         &self.segments
     }
 
-    /// The records of these segments as they are now: a segment may have more of them than when
-    /// this was opened.
+    /// Iterates over the records of these segments as they are now. A segment may have more of them
+    /// than when the reader was opened.
     ///
     /// # Errors
     ///
-    /// When the log cannot be read. Damage is an item of the iterator.
+    /// If the log cannot be read. Damage is an item of the iterator.
     pub fn scan_iter(&self) -> Result<RecordIter<'_>> {
         let Some(&last) = self.segments.last() else {
             return Ok(RecordIter::new(self.dir.clone(), None, 0, None));
@@ -94,13 +94,13 @@ impl RecordLogReader {
     }
 }
 
-/// A reader of what is on disk; `None` where no log was ever opened.
+/// The engine's reader; `None` if no log was ever opened in `dir`.
 fn read_only(dir: &Path) -> Result<Option<Reader>> {
     if !engine::has_log(dir)? {
         return Ok(None);
     }
     let reader = builder(dir).read_only();
-    reader.map(Some).map_err(told).with_context(|| failed(dir))
+    reader.map(Some).map_err(to_anyhow).with_context(|| failed(dir))
 }
 
 fn builder(dir: &Path) -> Builder {

@@ -1,4 +1,4 @@
-//! The record log.
+//! `RecordLog`: a log of typed records with keys, open to one writer.
 
 use std::path::{Path, PathBuf};
 
@@ -6,18 +6,18 @@ use anyhow::{Context, Result, anyhow, bail};
 
 use crate::datawal::engine::{self, refuse_unimported};
 use crate::datawal::entry;
+use crate::datawal::errors::to_anyhow;
 use crate::datawal::format::{RecordType, checked_lengths};
-use crate::datawal::record::{Cursor, Placed};
-use crate::datawal::told::told;
+use crate::datawal::record::{Cursor, LoggedRecord};
 use crate::datawal::{Record, RecordIter, RecordRef, RecoveryReport};
 use crate::mutation::mutated;
 use crate::{BackendKind, Durability, Error, Log, Reader};
 
 /// A log of typed records with keys, open to one writer: see [the module](crate::datawal).
 ///
-/// A call that writes and fails ends the handle: every later one fails with
-/// `datawal: writer poisoned: ...; drop handle and reopen`, and what is there can still be read.
-/// A record that is refused for its length ends nothing.
+/// A write that fails ends the handle: every later write fails with `datawal: writer poisoned: ...;
+/// drop handle and reopen`. The handle can still read. A record that is refused for its length does
+/// not end the handle.
 ///
 /// ```
 /// use ringwal::datawal::{RecordLog, RecordType};
@@ -37,12 +37,12 @@ pub struct RecordLog {
     dir: PathBuf,
     log: Log,
     backend: BackendKind,
-    /// Where the next record goes.
+    /// The place of the next record.
     cursor: Cursor,
     report: RecoveryReport,
     poisoned: Option<&'static str>,
-    /// Reads what is on disk when the engine's log has failed.
-    aftermath: Option<Reader>,
+    /// Reads from disk after the engine's log has failed.
+    fallback: Option<Reader>,
 }
 
 impl RecordLog {
@@ -50,35 +50,35 @@ impl RecordLog {
     ///
     /// # Errors
     ///
-    /// When it is open already, when the directory has files of the crate datawal (then
-    /// [`import`](crate::datawal::import) them), when acknowledged records are damaged or missing,
-    /// and when files cannot be made or read. The cause is a [`ringwal::Error`](crate::Error).
+    /// If the log is open already, if the directory has files of the crate datawal (then
+    /// [`import`](crate::datawal::import) them), if acknowledged records are damaged or missing, or
+    /// if files cannot be made or read. The cause is a [`ringwal::Error`](crate::Error).
     pub fn open(dir: &Path) -> Result<Self> {
         RecordLog::open_with_backend(dir, BackendKind::Auto)
     }
 
-    /// [`open`](Self::open) that says what executes I/O. The crate datawal has nothing like it.
+    /// [`open`](Self::open) with an I/O backend. The crate datawal has no such function.
     ///
     /// # Errors
     ///
     /// As [`open`](Self::open).
     pub fn open_with_backend(dir: &Path, backend: BackendKind) -> Result<Self> {
-        RecordLog::open_showing(dir, backend, &mut |_, _| ())
+        RecordLog::open_replaying(dir, backend, &mut |_, _| ())
     }
 
-    /// Opens the log and shows every record with its place in the engine, in one pass.
-    pub(crate) fn open_showing(
+    /// Opens the log and calls `on_record` with every record and its place in the engine.
+    pub(crate) fn open_replaying(
         dir: &Path,
         backend: BackendKind,
-        show: &mut dyn FnMut(crate::RecordRef, Placed<'_>),
+        on_record: &mut dyn FnMut(crate::RecordRef, LoggedRecord<'_>),
     ) -> Result<RecordLog> {
         engine::refuse_file(dir)?;
         refuse_unimported(dir)?;
-        engine::begin_beside_others(dir, backend)?;
+        engine::begin_among_other_files(dir, backend)?;
         let mut cursor = Cursor::FIRST;
         let opened = engine::builder(dir, backend).open_replaying(|place, bytes| {
-            if let Some(placed) = cursor.take(bytes, dir, place.seq())? {
-                show(place, placed);
+            if let Some(record) = cursor.take(bytes, dir, place.seq())? {
+                on_record(place, record);
             }
             Ok(())
         });
@@ -87,16 +87,16 @@ impl RecordLog {
                 Error::Locked { .. } => "log directory is already locked",
                 _ => "open log directory",
             };
-            told(error).context(format!("datawal: {what}: {}", dir.display()))
+            to_anyhow(error).context(format!("datawal: {what}: {}", dir.display()))
         })?;
         let mut report = RecoveryReport::default();
         report.add_records(cursor);
         report.add_tail(log.recovery());
-        let (dir, poisoned, aftermath) = (dir.to_path_buf(), None, None);
-        Ok(RecordLog { dir, log, backend, cursor, report, poisoned, aftermath })
+        let (dir, poisoned, fallback) = (dir.to_path_buf(), None, None);
+        Ok(RecordLog { dir, log, backend, cursor, report, poisoned, fallback })
     }
 
-    /// Whether a call that writes has failed, so that the handle only reads.
+    /// Whether a write has failed, so that the handle can only read.
     pub fn is_poisoned(&self) -> bool {
         self.poisoned.is_some()
     }
@@ -111,12 +111,12 @@ impl RecordLog {
         &self.dir
     }
 
-    /// The segment to which the next record goes.
+    /// The segment of the next record.
     pub fn active_segment(&self) -> u32 {
         self.cursor.segment
     }
 
-    /// What opening or the last [`scan`](Self::scan) found.
+    /// The report of the opening or the last [`scan`](Self::scan).
     ///
     /// # Errors
     ///
@@ -125,8 +125,8 @@ impl RecordLog {
         Ok(self.report.clone())
     }
 
-    /// Appends a raw record without a key. When it returns, the record survives the death of the
-    /// process, and after [`fsync`](Self::fsync) a loss of power.
+    /// Appends a raw record without a key. When this returns, the record survives the death of the
+    /// process; after [`fsync`](Self::fsync), it survives a loss of power.
     ///
     /// # Errors
     ///
@@ -139,8 +139,8 @@ impl RecordLog {
     ///
     /// # Errors
     ///
-    /// When the key or the payload is too long, which changes nothing, and when the record cannot
-    /// be written, also for want of room: that ends the handle.
+    /// If the key or the payload is too long; that changes nothing. If the record cannot be
+    /// written, also on a full disk; that ends the handle.
     pub fn append_record(
         &mut self,
         record_type: RecordType,
@@ -150,7 +150,7 @@ impl RecordLog {
         self.append_placed(record_type, key, payload, Durability::Written).map(|(_, place)| place)
     }
 
-    /// Appends a record and says also where the engine has it.
+    /// Appends a record. Returns its place in the engine, and its place for the caller.
     pub(crate) fn append_placed(
         &mut self,
         record_type: RecordType,
@@ -166,7 +166,7 @@ impl RecordLog {
         Ok((commit.record_ref(), self.cursor.advance(key, payload)))
     }
 
-    /// All records, oldest first, all of them in memory.
+    /// All records, oldest first, all in memory.
     ///
     /// # Errors
     ///
@@ -178,12 +178,12 @@ impl RecordLog {
         Ok(found)
     }
 
-    /// All records, oldest first, one at a time. What is only written yet becomes durable first:
-    /// the engine shows nothing else.
+    /// Iterates over all records, oldest first. Records that are only written become durable first:
+    /// the engine's reader shows durable records only.
     ///
     /// # Errors
     ///
-    /// When the files cannot be read. Damage is an item of the iterator.
+    /// If the files cannot be read. Damage is an item of the iterator.
     pub fn scan_iter(&self) -> Result<RecordIter<'_>> {
         let found = Some(self.log.recovery().clone());
         let live = match self.poisoned {
@@ -197,12 +197,12 @@ impl RecordLog {
         Ok(RecordIter::new(self.dir.clone(), Some(reader), u32::MAX, found))
     }
 
-    /// Begins the next segment, after all records so far have been made durable. Nothing is
-    /// removed, and no file is begun: a segment is a number here.
+    /// Makes all records durable and begins the next segment. This removes nothing and begins no
+    /// file: a segment is a number here.
     ///
     /// # Errors
     ///
-    /// When that cannot be written, and as [`fsync`](Self::fsync): that ends the handle.
+    /// If it cannot be written, and as [`fsync`](Self::fsync); that ends the handle.
     pub fn rotate(&mut self) -> Result<()> {
         self.check_poisoned()?;
         let Some(id) = self.cursor.segment.checked_add(1) else {
@@ -219,8 +219,8 @@ impl RecordLog {
     ///
     /// # Errors
     ///
-    /// When they cannot be made durable, and when the directory was removed, or another one is in
-    /// its place, so that nobody would find them: that ends the handle.
+    /// If they cannot be made durable, or if the directory was removed or replaced, so that no
+    /// program would find them; that ends the handle.
     pub fn fsync(&mut self) -> Result<()> {
         self.check_poisoned()?;
         let flushed = self.log.flush().and_then(|_| self.check_place());
@@ -228,16 +228,16 @@ impl RecordLog {
     }
 
     /// Makes all records durable and releases the log. Dropping the handle does the same, but
-    /// cannot say so when it fails.
+    /// cannot report an error.
     ///
     /// # Errors
     ///
-    /// When they cannot be made durable. A handle that has failed before closes without an error.
+    /// If they cannot be made durable. A handle that has failed before closes without an error.
     pub fn close(self) -> Result<()> {
         match self.log.close() {
             Err(_) if self.is_poisoned() => Ok(()),
             closed => closed
-                .map_err(told)
+                .map_err(to_anyhow)
                 .with_context(|| format!("datawal: close {}", self.dir.display())),
         }
     }
@@ -252,10 +252,10 @@ impl RecordLog {
             Err(Error::Poisoned(_)) => {}
             read => return read,
         }
-        if self.aftermath.is_none() {
-            self.aftermath = Some(engine::builder(&self.dir, self.backend).read_only()?);
+        if self.fallback.is_none() {
+            self.fallback = Some(engine::builder(&self.dir, self.backend).read_only()?);
         }
-        match &self.aftermath {
+        match &self.fallback {
             Some(reader) => reader.read(place),
             None => Err(Error::Closed),
         }
@@ -263,10 +263,10 @@ impl RecordLog {
 
     fn read_only(&self) -> Result<Reader> {
         let reader = engine::builder(&self.dir, self.backend).read_only();
-        reader.map_err(told).with_context(|| format!("datawal: read {}", self.dir.display()))
+        reader.map_err(to_anyhow).with_context(|| format!("datawal: read {}", self.dir.display()))
     }
 
-    /// Whoever looks for the log by its path finds this one.
+    /// Checks that the log's path still leads to this log.
     fn check_place(&self) -> crate::Result<()> {
         match mutated("datawal_sync_what_nobody_finds") {
             true => Ok(()),
@@ -283,16 +283,16 @@ impl RecordLog {
         }
     }
 
-    /// Ends the handle if a call that writes has failed.
+    /// Ends the handle if a write has failed.
     fn or_poison<T>(&mut self, done: crate::Result<T>, reason: &'static str) -> Result<T> {
         done.map_err(|error| {
-            // These two have done nothing at all.
+            // These two errors come before any write.
             if !matches!(error, Error::Forked { .. } | Error::InWaker) {
                 self.poisoned = Some(reason);
             }
             let dir = self.dir.display();
             let way = if self.is_poisoned() { "; drop handle and reopen" } else { "" };
-            told(error).context(format!("datawal: {reason} in {dir}{way}"))
+            to_anyhow(error).context(format!("datawal: {reason} in {dir}{way}"))
         })
     }
 }

@@ -1,6 +1,6 @@
-//! The names of the files that the crate datawal writes: `00000001.dwal` and so on. A log of this
-//! crate has none of them; they are here for who looks at a directory before it is
-//! [imported](crate::datawal::import).
+//! The names of the files of the crate datawal: `00000001.dwal` and so on. A log of this crate has
+//! no such files; the functions are for programs that look at a directory before its
+//! [import](crate::datawal::import).
 
 use std::fs;
 use std::io::ErrorKind;
@@ -9,26 +9,26 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, anyhow};
 
 use crate::Error;
-use crate::datawal::told::told;
+use crate::datawal::errors::to_anyhow;
 
-/// How the name of a segment ends, without the dot.
+/// The extension of a segment's file name, without the dot.
 pub const SEGMENT_EXT: &str = "dwal";
-/// How many digits the name of a segment has.
+/// The number of digits in a segment's file name.
 pub const SEGMENT_ID_WIDTH: usize = 8;
 
-/// The file of a segment.
+/// The path of a segment's file.
 pub fn segment_path(dir: &Path, id: u32) -> PathBuf {
     dir.join(format!("{id:0width$}.{SEGMENT_EXT}", width = SEGMENT_ID_WIDTH))
 }
 
-/// The segment whose file has this name, if it is one.
+/// Parses the name of a segment's file.
 pub fn parse_segment_filename(name: &str) -> Option<u32> {
     let digits = name.strip_suffix(SEGMENT_EXT)?.strip_suffix('.')?;
     let is_number = digits.len() == SEGMENT_ID_WIDTH && digits.bytes().all(|b| b.is_ascii_digit());
     is_number.then(|| digits.parse().ok())?
 }
 
-/// The segments in a directory, in their order.
+/// The segments in a directory, ascending.
 pub(crate) fn list(dir: &Path) -> crate::Result<Vec<u32>> {
     let failed = |error| Error::io("list", dir, error);
     let mut ids = Vec::new();
@@ -45,14 +45,13 @@ pub(crate) fn list(dir: &Path) -> crate::Result<Vec<u32>> {
     Ok(ids)
 }
 
-/// The segments in a directory, in their order. What is not a regular file with such a name does
-/// not count.
+/// The segments in a directory, ascending. Only regular files with such a name count.
 ///
 /// # Errors
 ///
-/// When the directory cannot be listed.
+/// If the directory cannot be listed.
 pub fn list_segment_ids(dir: &Path) -> Result<Vec<u32>> {
-    list(dir).map_err(told).with_context(|| format!("datawal: read_dir {}", dir.display()))
+    list(dir).map_err(to_anyhow).with_context(|| format!("datawal: read_dir {}", dir.display()))
 }
 
 /// The last segment in a directory.
@@ -64,22 +63,22 @@ pub fn active_segment_id(dir: &Path) -> Result<Option<u32>> {
     Ok(list_segment_ids(dir)?.last().copied())
 }
 
-/// The segment to come after these, which are in their order.
+/// The number after those in `existing`, which is ascending.
 ///
 /// # Errors
 ///
-/// When there is no number left.
+/// If there is no number left.
 pub fn next_segment_id(existing: &[u32]) -> Result<u32> {
     let last = existing.last().copied().unwrap_or_default();
     last.checked_add(1)
         .ok_or_else(|| anyhow!("datawal: segment id overflow at {last}; no id is left"))
 }
 
-/// The length of a segment's file, 0 if there is none.
+/// The length of a segment's file; 0 if there is none.
 ///
 /// # Errors
 ///
-/// When the file cannot be looked at.
+/// If the file's metadata cannot be read.
 pub fn segment_size(dir: &Path, id: u32) -> Result<u64> {
     let path = segment_path(dir, id);
     match fs::metadata(&path) {

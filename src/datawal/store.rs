@@ -1,4 +1,4 @@
-//! Keys and values.
+//! `DataWal`: keys and values over a record log.
 
 use std::collections::HashMap;
 use std::fs::{self, File};
@@ -10,20 +10,20 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use crate::datawal::entry::Entry;
+use crate::datawal::errors::to_anyhow;
 use crate::datawal::format::RecordType;
-use crate::datawal::told::told;
 use crate::datawal::{RecordLog, RecordRef};
-use crate::kv::beside::{PartialDir, Target};
+use crate::kv::partial::{ExportTarget, PartialDir};
 use crate::{BackendKind, Durability, Error};
 
-/// What [`DataWal::compact_to`] wrote.
+/// The result of [`DataWal::compact_to`].
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CompactionStats {
     /// Live keys.
     pub live_keys: u64,
-    /// Records; each live key has one.
+    /// Records: one for each live key.
     pub records_written: u64,
-    /// Their bytes, in the measure of [`RecordRef::len`].
+    /// Their bytes, as [`RecordRef::len`] counts them.
     pub bytes_written: u64,
 }
 
@@ -37,7 +37,7 @@ pub struct CompactionStats {
 /// store.put(b"apple", b"green")?; // survives the death of the process
 /// store.put(b"pear", b"yellow")?;
 /// store.delete(b"apple")?;
-/// store.fsync()?; // and now a loss of power
+/// store.fsync()?; // now it survives a loss of power
 /// assert_eq!(store.keys(), [b"pear"]);
 /// assert_eq!(store.get(b"pear")?.as_deref(), Some(&b"yellow"[..]));
 /// # Ok::<(), anyhow::Error>(())
@@ -46,18 +46,18 @@ pub struct CompactionStats {
 pub struct DataWal {
     log: RecordLog,
     /// The newest put of each live key.
-    places: HashMap<Vec<u8>, Place>,
+    places: HashMap<Vec<u8>, KeyPlace>,
 }
 
-/// Where a record lies, for the engine and for the caller.
+/// The place of a put, for the engine and for the caller.
 #[derive(Clone, Copy, Debug)]
-struct Place {
+struct KeyPlace {
     record: crate::RecordRef,
-    shown: RecordRef,
+    public: RecordRef,
 }
 
 impl DataWal {
-    /// Opens the store in a directory, or creates it there. Raw records are not part of it.
+    /// Opens the store in a directory, or creates it there. It ignores raw records.
     ///
     /// # Errors
     ///
@@ -66,21 +66,21 @@ impl DataWal {
         DataWal::open_with_backend(dir, BackendKind::Auto)
     }
 
-    /// [`open`](Self::open) that says what executes I/O. The crate datawal has nothing like it.
+    /// [`open`](Self::open) with an I/O backend. The crate datawal has no such function.
     ///
     /// # Errors
     ///
     /// As [`open`](Self::open).
     pub fn open_with_backend(dir: &Path, backend: BackendKind) -> Result<Self> {
-        let mut places: HashMap<Vec<u8>, Place> = HashMap::new();
-        let log = RecordLog::open_showing(dir, backend, &mut |record, placed| {
-            let place = Place { record, shown: placed.place };
-            match placed.record_type {
+        let mut places: HashMap<Vec<u8>, KeyPlace> = HashMap::new();
+        let log = RecordLog::open_replaying(dir, backend, &mut |record, logged| {
+            let place = KeyPlace { record, public: logged.place };
+            match logged.record_type {
                 RecordType::Raw => {}
-                RecordType::Delete => drop(places.remove(placed.key)),
-                RecordType::Put => match places.get_mut(placed.key) {
+                RecordType::Delete => drop(places.remove(logged.key)),
+                RecordType::Put => match places.get_mut(logged.key) {
                     Some(older) => *older = place,
-                    None => drop(places.insert(placed.key.to_vec(), place)),
+                    None => drop(places.insert(logged.key.to_vec(), place)),
                 },
             }
         })?;
@@ -92,7 +92,7 @@ impl DataWal {
         self.log.dir()
     }
 
-    /// How many keys there are.
+    /// The number of keys.
     pub fn len(&self) -> usize {
         self.places.len()
     }
@@ -102,21 +102,21 @@ impl DataWal {
         self.places.is_empty()
     }
 
-    /// Whether a key is there. Reads nothing from disk.
+    /// Whether a key exists. Reads nothing from disk.
     pub fn contains_key(&self, key: &[u8]) -> bool {
         self.places.contains_key(key)
     }
 
-    /// Where the newest put of a key lies, if the key is there. Reads nothing from disk.
+    /// The place of the newest put of a key, if the key exists. Reads nothing from disk.
     pub fn ref_of(&self, key: &[u8]) -> Option<RecordRef> {
-        self.places.get(key).map(|place| place.shown)
+        self.places.get(key).map(|place| place.public)
     }
 
-    /// The value under a key, in one read; its checksum is verified and its key compared.
+    /// The value under a key. Takes one read, verifies the checksum and compares the key.
     ///
     /// # Errors
     ///
-    /// When the value is damaged or cannot be read.
+    /// If the value is damaged or cannot be read.
     pub fn get(&mut self, key: &[u8]) -> Result<Option<Vec<u8>>> {
         match self.places.get(key) {
             Some(&place) => self.value(key, place).map(Some),
@@ -129,7 +129,7 @@ impl DataWal {
         self.places.keys().cloned().collect()
     }
 
-    /// All keys and values, in no order, all of them in memory.
+    /// All keys and values, in no order, all in memory.
     ///
     /// # Errors
     ///
@@ -143,20 +143,20 @@ impl DataWal {
         Ok(items)
     }
 
-    /// Puts a value under a key, in place of what is there. When it returns, the put survives the
-    /// death of the process, and after [`fsync`](Self::fsync) a loss of power.
+    /// Puts a value under a key and replaces the old value. When this returns, the put survives the
+    /// death of the process; after [`fsync`](Self::fsync), it survives a loss of power.
     ///
     /// # Errors
     ///
     /// As [`RecordLog::append_record`].
     pub fn put(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
         let written = self.log.append_placed(RecordType::Put, key, value, Durability::Written);
-        let (record, shown) = written?;
-        self.places.insert(key.to_vec(), Place { record, shown });
+        let (record, public) = written?;
+        self.places.insert(key.to_vec(), KeyPlace { record, public });
         Ok(())
     }
 
-    /// Deletes a key. A record says so even if the key is not there.
+    /// Deletes a key. Writes a record even if the key does not exist.
     ///
     /// # Errors
     ///
@@ -176,27 +176,27 @@ impl DataWal {
         self.log.fsync()
     }
 
-    /// The log underneath, to look at.
+    /// The record log underneath.
     pub fn log(&self) -> &RecordLog {
         &self.log
     }
 
-    /// Writes the newest put of each live key, sorted by key, into a new store, which has its name
-    /// when it is complete and durable. This one does not change.
+    /// Writes the newest put of each live key, sorted by key, into a new store. The directory gets
+    /// its name when it is complete and durable. This store does not change.
     ///
     /// # Errors
     ///
-    /// When the directory is there and is not empty, when a value is damaged, and when there is no
-    /// room: nothing is there then that was not there before.
+    /// If the directory exists and is not empty, if a value is damaged, or if the disk is full.
+    /// Then nothing new is left.
     pub fn compact_to(&mut self, out_dir: &Path) -> Result<CompactionStats> {
         require_empty(out_dir)?;
         let failed = || format!("datawal: compact_to target {}", out_dir.display());
-        let partial = PartialDir::create(out_dir).map_err(told).with_context(failed)?;
+        let partial = PartialDir::create(out_dir).map_err(to_anyhow).with_context(failed)?;
         let mut out = RecordLog::open_with_backend(&partial.content(), self.log.backend())?;
         let mut stats = CompactionStats::default();
         for key in self.sorted_keys() {
             let value = self.live_value(&key)?;
-            // Closing makes all of it durable at once.
+            // `fsync` below makes all records durable at once.
             let written = out.append_placed(RecordType::Put, &key, &value, Durability::Queued)?;
             stats.records_written += 1;
             stats.bytes_written += u64::from(written.1.len);
@@ -204,29 +204,29 @@ impl DataWal {
         stats.live_keys = stats.records_written;
         out.fsync()?;
         out.close()?;
-        partial.finish().map_err(told).with_context(failed)?;
+        partial.finish().map_err(to_anyhow).with_context(failed)?;
         Ok(stats)
     }
 
     /// Writes all keys and values to a file, one JSON object a line, sorted by key:
     /// `{"key_b64":"...","value_b64":"..."}`, in standard base64. The file appears, or is replaced,
-    /// when it is complete and durable, and keeps its mode; directories above it are made. A pipe
-    /// or a device is not replaced but written to.
+    /// when it is complete and durable. A replaced file keeps its mode; missing parent directories
+    /// are created. A pipe or a device is written directly.
     ///
     /// # Errors
     ///
-    /// When a value is damaged, or the file cannot be written: what was under its name stays.
+    /// If a value is damaged or the file cannot be written. Then an existing file stays unchanged.
     pub fn export_jsonl(&mut self, out_path: &Path) -> Result<()> {
         if let Some(parent) = out_path.parent() {
             fs::create_dir_all(parent)
                 .with_context(|| format!("datawal: create the directory {}", parent.display()))?;
         }
         let failed = || format!("datawal: export to {}", out_path.display());
-        match Target::open(out_path).map_err(told).with_context(failed)? {
-            Target::Stream(stream) => self.write_lines(&stream).with_context(failed),
-            Target::File(target) => {
+        match ExportTarget::open(out_path).map_err(to_anyhow).with_context(failed)? {
+            ExportTarget::Stream(stream) => self.write_lines(&stream).with_context(failed),
+            ExportTarget::File(target) => {
                 self.write_lines(&target.file).with_context(failed)?;
-                target.finish().map_err(told).with_context(failed)
+                target.finish().map_err(to_anyhow).with_context(failed)
             }
         }
     }
@@ -241,7 +241,7 @@ impl DataWal {
         Ok(out.flush()?)
     }
 
-    /// [`dir`](Self::dir), as a value of its own.
+    /// [`dir`](Self::dir) as an owned path.
     pub fn dir_path_buf(&self) -> PathBuf {
         self.dir().to_path_buf()
     }
@@ -253,18 +253,19 @@ impl DataWal {
     }
 
     fn live_value(&mut self, key: &[u8]) -> Result<Vec<u8>> {
-        self.get(key)?.ok_or_else(|| anyhow!("datawal: a key of {} bytes is gone", key.len()))
+        self.get(key)?
+            .ok_or_else(|| anyhow!("datawal: a key of {} bytes no longer exists", key.len()))
     }
 
-    fn value(&mut self, key: &[u8], place: Place) -> Result<Vec<u8>> {
+    fn value(&mut self, key: &[u8], place: KeyPlace) -> Result<Vec<u8>> {
         let record = self.log.read(place.record).map_err(|error| {
-            let RecordRef { segment, offset, .. } = place.shown;
+            let RecordRef { segment, offset, .. } = place.public;
             let what = match &error {
                 Error::Corrupt(_) => "CRC mismatch",
                 _ => "read",
             };
             let context = format!("datawal: {what} at segment {segment:08} offset {offset}");
-            told(error).context(context)
+            to_anyhow(error).context(context)
         })?;
         match Entry::parse(record.data()) {
             Some(Entry::Record { record_type: RecordType::Put, key: found, payload })
@@ -274,7 +275,7 @@ impl DataWal {
                 Ok(record.into_data_after(head))
             }
             _ => {
-                let RecordRef { segment, offset, .. } = place.shown;
+                let RecordRef { segment, offset, .. } = place.public;
                 bail!(
                     "datawal: decode error at segment {segment:08} offset {offset}: another record \
                      is there"

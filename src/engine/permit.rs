@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::engine::append::At;
 use crate::engine::commit::queue::Room;
-use crate::engine::options::Options;
+use crate::engine::options::LogOptions;
 use crate::engine::records::Records;
 use crate::engine::ticket::Commit;
 use crate::error::{Error, Result};
@@ -47,7 +47,7 @@ impl<'a> Permit<'a> {
     }
 
     /// The payload of one record of `bytes` bytes, if the log takes that.
-    pub(crate) fn payload_of(bytes: usize, options: &Options) -> Result<usize> {
+    pub(crate) fn payload_of(bytes: usize, options: &LogOptions) -> Result<usize> {
         let limit = options.batch_payload_max() - RECORD_HEAD_SIZE;
         if bytes > limit {
             return Err(Error::RecordTooLarge { bytes: bytes as u64, limit: limit as u64 });

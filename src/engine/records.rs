@@ -4,7 +4,7 @@ use std::io::IoSlice;
 
 use crate::engine::batch::Batch;
 use crate::engine::commit::queue::Purpose;
-use crate::engine::options::Options;
+use crate::engine::options::LogOptions;
 use crate::error::{Error, Result};
 use crate::format::{RECORD_HEAD_SIZE, RecordCrc, RecordHead};
 
@@ -73,7 +73,7 @@ enum Bytes<'a> {
 
 impl<'a> Payload<'a> {
     #[inline(always)]
-    pub(crate) fn single(record: &'a [u8], options: &Options) -> Result<Payload<'a>> {
+    pub(crate) fn single(record: &'a [u8], options: &LogOptions) -> Result<Payload<'a>> {
         let limit = options.record_bytes_max;
         if record.len() > limit {
             return Err(too_large(record.len(), limit));
@@ -82,7 +82,7 @@ impl<'a> Payload<'a> {
         Ok(Payload::of_head(head, Bytes::Whole(record)))
     }
 
-    fn pieces(pieces: &'a [IoSlice<'a>], options: &Options) -> Result<Payload<'a>> {
+    fn pieces(pieces: &'a [IoSlice<'a>], options: &LogOptions) -> Result<Payload<'a>> {
         let limit = options.record_bytes_max;
         let bytes = pieces.iter().fold(0_usize, |sum, piece| sum.saturating_add(piece.len()));
         if bytes > limit {
@@ -102,7 +102,7 @@ impl<'a> Payload<'a> {
         Payload { head, bytes, heads: &[], records: 1, first_bytes, purpose }
     }
 
-    pub(crate) fn batch(batch: &'a Batch, options: &Options) -> Result<Payload<'a>> {
+    pub(crate) fn batch(batch: &'a Batch, options: &LogOptions) -> Result<Payload<'a>> {
         let bytes = batch.payload();
         let Some(head) = bytes.first_chunk::<RECORD_HEAD_SIZE>() else {
             return Err(Error::BatchEmpty);
@@ -157,33 +157,33 @@ fn too_large(bytes: usize, limit: usize) -> Error {
 }
 
 mod sealed {
-    use super::{Batch, Options, Payload, Pieces, Result};
+    use super::{Batch, LogOptions, Payload, Pieces, Result};
 
     pub trait Sealed {
         /// The records, once the log's limits allow them.
         #[doc(hidden)]
         #[expect(private_interfaces, reason = "a sealed trait")]
-        fn payload<'a>(&'a self, options: &Options) -> Result<Payload<'a>>;
+        fn payload<'a>(&'a self, options: &LogOptions) -> Result<Payload<'a>>;
     }
 
     #[expect(private_interfaces, reason = "a sealed trait")]
     impl<T: AsRef<[u8]>> Sealed for T {
         #[inline(always)]
-        fn payload<'a>(&'a self, options: &Options) -> Result<Payload<'a>> {
+        fn payload<'a>(&'a self, options: &LogOptions) -> Result<Payload<'a>> {
             Payload::single(self.as_ref(), options)
         }
     }
 
     #[expect(private_interfaces, reason = "a sealed trait")]
     impl Sealed for &Batch {
-        fn payload<'a>(&'a self, options: &Options) -> Result<Payload<'a>> {
+        fn payload<'a>(&'a self, options: &LogOptions) -> Result<Payload<'a>> {
             Payload::batch(self, options)
         }
     }
 
     #[expect(private_interfaces, reason = "a sealed trait")]
     impl Sealed for Pieces<'_> {
-        fn payload<'a>(&'a self, options: &Options) -> Result<Payload<'a>> {
+        fn payload<'a>(&'a self, options: &LogOptions) -> Result<Payload<'a>> {
             Payload::pieces(self.0, options)
         }
     }

@@ -1,17 +1,17 @@
-//! A batch: the header, its digest, and the records behind it.
+//! Encodes and decodes batches: a header with its digest, and the records after it.
 //!
-//! Writing goes in two steps, because records arrive one by one and the header is known last:
-//! [`push_record`] lays records into the frame, [`seal`] puts the header in front of them. Whoever
-//! lays a record keeps its head for the digest: to collect the heads from the frame again would
-//! walk all of it, from one length to the next. Reading is [`decode`], all or nothing.
+//! Writing takes two steps, because records arrive one by one and the header is known last.
+//! [`push_record`] copies a record into the frame; [`seal`] writes the header before the first one.
+//! The caller also collects the record heads for the digest: to collect them from the frame would
+//! mean to walk all of it. Reading is [`decode`], all or nothing.
 
+mod error;
 mod header;
 mod heads;
 mod place;
 
-use std::fmt;
-
-use super::{DIGEST_AT, DIGEST_SIZE, HEADER_SIZE, RECORD_HEAD_SIZE, RecordHead, VERSION};
+use super::{DIGEST_AT, DIGEST_SIZE, HEADER_SIZE, RECORD_HEAD_SIZE, RecordHead};
+pub use crate::format::batch::error::BatchError;
 pub use crate::format::batch::header::BatchHeader;
 pub(crate) use crate::format::batch::heads::HeadDigest;
 pub use crate::format::batch::heads::digest;
@@ -20,7 +20,7 @@ pub use crate::format::batch::place::Place;
 pub(crate) use crate::format::batch::place::{PlaceKey, log_of};
 use crate::mutation::mutated;
 
-/// Lays a record into a frame at `at` and returns where the next one goes.
+/// Copies a record into a frame at `at`. Returns the offset of the next one.
 ///
 /// # Panics
 ///
@@ -33,9 +33,9 @@ pub fn push_record(frame: &mut [u8], at: usize, head: RecordHead, bytes: &[u8]) 
     end
 }
 
-/// Closes a frame whose records were laid from byte 64 on: writes the header with its digest and
-/// zeroes the padding. `heads` are the heads of all records, in order. A batch with a salt needs
-/// its place, a stand-alone one has none.
+/// Completes a frame whose records begin at byte 64: writes the header with its digest, and zeroes
+/// the padding. `heads` are the heads of all records, in order. A batch with a salt needs its
+/// place; a stand-alone batch has none.
 ///
 /// ```
 /// # #[cfg(feature = "internals")] {
@@ -66,10 +66,9 @@ pub fn push_record(frame: &mut [u8], at: usize, head: RecordHead, bytes: &[u8]) 
 ///
 /// # Panics
 ///
-/// If the header does not describe records with these heads, or has a salt and no place with a
-/// log, or a place and no salt. That they are the heads in the frame
-/// is for the caller to see to, and looked at only in debug builds: with others, the batch is not
-/// valid.
+/// If the header does not describe records with these heads; if it has a salt and there is no place
+/// with a log, or the other way round. Only debug builds check that `heads` are the heads in the
+/// frame: with other heads, the batch is not valid.
 pub fn seal(frame: &mut [u8], place: Option<&Place>, header: &BatchHeader, heads: &[u8]) {
     header.check().expect("a header that can be read again");
     assert_eq!(header.salt != 0, place.is_some(), "a place if and only if there is a salt");
@@ -87,13 +86,13 @@ pub fn seal(frame: &mut [u8], place: Option<&Place>, header: &BatchHeader, heads
     frame[end..padded].fill(0);
 }
 
-/// Verifies the batch at the start of `bytes`, which lie at `place`, wholly: the digest and every
-/// CRC. What follows its payload is not looked at, so the padding may be missing. Without a place
-/// only a stand-alone batch can hold.
+/// Verifies all of the batch at the start of `bytes`, which lie at `place`: the digest and every
+/// CRC. Bytes after the payload are ignored, so the padding may be missing. Without a place, only a
+/// stand-alone batch can be valid.
 ///
 /// # Errors
 ///
-/// The first thing that is wrong.
+/// The first defect.
 pub fn decode<'a>(bytes: &'a [u8], place: Option<&Place>) -> Result<VerifiedBatch<'a>, BatchError> {
     let (header, stated) = BatchHeader::parse(bytes)?;
     let key = PlaceKey::of(&header, place, &stated)?;
@@ -117,7 +116,7 @@ pub fn decode<'a>(bytes: &'a [u8], place: Option<&Place>) -> Result<VerifiedBatc
     Ok(VerifiedBatch { header, payload })
 }
 
-/// The rest of [`decode`], of a frame with this header whose digest holds: every CRC.
+/// The second half of [`decode`], for a frame whose digest is verified: checks every CRC.
 ///
 /// # Errors
 ///
@@ -137,7 +136,7 @@ fn check_records(header: &BatchHeader, payload: &[u8]) -> Result<(), BatchError>
     Ok(())
 }
 
-/// A batch whose every byte was verified.
+/// A batch of which every byte was verified.
 ///
 /// ```
 /// use ringwal::format::{decode, encode_stand_alone};
@@ -155,17 +154,17 @@ pub struct VerifiedBatch<'a> {
 }
 
 impl<'a> VerifiedBatch<'a> {
-    /// The batch that [`decode`] found valid in these bytes before, without another pass.
+    /// The batch in these bytes, which [`decode`] has verified already; no second pass.
     pub(crate) fn verified_before(header: BatchHeader, bytes: &'a [u8]) -> VerifiedBatch<'a> {
         VerifiedBatch { header, payload: &bytes[HEADER_SIZE..to_index(header.end_bytes())] }
     }
 
-    /// Its header.
+    /// The header.
     pub fn header(&self) -> &BatchHeader {
         &self.header
     }
 
-    /// Its records, in order.
+    /// The records, in order.
     pub fn records(&self) -> Records<'a> {
         Records { payload: self.payload, walk: Walk::new(&self.header) }
     }
@@ -176,7 +175,7 @@ impl<'a> VerifiedBatch<'a> {
 pub struct RecordView<'a> {
     /// Its sequence number.
     pub seq: u64,
-    /// Where its head lies, in bytes from the frame's start.
+    /// The offset of its head from the start of the frame, in bytes.
     pub offset: u32,
     /// Its bytes.
     pub bytes: &'a [u8],
@@ -197,8 +196,8 @@ impl<'a> Iterator for Records<'a> {
     }
 }
 
-/// How far a walk over the records of a verified batch has come, for who cannot keep the batch
-/// borrowed meanwhile.
+/// A position among the records of a verified batch, for a reader that cannot keep the batch
+/// borrowed between two records.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Walk {
     seq: u64,
@@ -207,7 +206,7 @@ pub(crate) struct Walk {
 }
 
 impl Walk {
-    /// A walk from the first record of a batch with this header on.
+    /// The position before the first record of a batch with this header.
     pub(crate) fn new(header: &BatchHeader) -> Walk {
         Walk { seq: header.first_seq, at: 0, left: header.records }
     }
@@ -220,20 +219,20 @@ impl Walk {
     fn next_in<'a>(&mut self, payload: &'a [u8]) -> Option<RecordView<'a>> {
         let mut heads = Heads { payload, at: self.at, left: self.left };
         let (_, bytes) = heads.next()?;
-        // Within u32 but for the last 64 of 2^32 bytes, where no record starts.
+        // Fits u32: no record starts in the last 64 of 2^32 bytes.
         let (seq, offset) = (self.seq, (HEADER_SIZE + self.at) as u32);
         (self.seq, self.at, self.left) = (seq.wrapping_add(1), heads.at, heads.left);
         Some(RecordView { seq, offset, bytes })
     }
 }
 
-/// A whole batch in one go: not padded, with no salt and no watermark. Such batches laid end to
-/// end are a valid segment.
+/// Encodes a whole batch at once: not padded, without a salt and without a watermark. Such batches,
+/// end to end, are a valid segment.
 ///
 /// # Errors
 ///
-/// [`BatchError::Count`] without a record or with a first number of zero, [`BatchError::Length`]
-/// when they do not fit into one batch.
+/// [`BatchError::Count`] if there is no record or `first_seq` is 0; [`BatchError::Length`] if the
+/// records do not fit into one batch.
 ///
 /// ```
 /// use ringwal::format::{decode, encode_stand_alone};
@@ -260,7 +259,7 @@ pub fn encode_stand_alone<'a>(
         heads.extend_from_slice(&head);
         frame.extend_from_slice(&head);
         frame.extend_from_slice(bytes);
-        // Every record takes 8 bytes of a payload below 2^32, so the count cannot overflow.
+        // A record takes at least 8 bytes of a payload below 2^32, so the count cannot overflow.
         count += 1;
     }
     let payload_bytes = u32::try_from(frame.len() - HEADER_SIZE).map_err(|_| BatchError::Length)?;
@@ -279,68 +278,7 @@ pub fn encode_stand_alone<'a>(
     Ok(frame)
 }
 
-/// Why bytes are not a valid batch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum BatchError {
-    /// The bytes end too early.
-    Short {
-        /// How many are needed, as far as is known.
-        needed: u64,
-    },
-    /// The header's 64 bytes are all zero: nothing was ever written here.
-    Blank,
-    /// It does not begin as a batch does.
-    Magic,
-    /// It was written in another version of the format.
-    OtherVersion(
-        /// The version that it states.
-        u8,
-    ),
-    /// It has flags that this version does not know.
-    Flags,
-    /// The unit is out of range.
-    Unit,
-    /// The record count or a sequence number is out of range.
-    Count,
-    /// Its lengths contradict each other.
-    Length,
-    /// Another log wrote it.
-    OtherLog,
-    /// The digest does not hold: the batch is damaged, or it does not belong to where it lies.
-    Digest,
-    /// A record's checksum does not hold.
-    Record {
-        /// Which record, from 0.
-        index: u32,
-    },
-}
-
-impl fmt::Display for BatchError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            BatchError::Short { needed } => write!(f, "the batch needs {needed} bytes"),
-            BatchError::Blank => write!(f, "nothing was written here"),
-            BatchError::Magic => write!(f, "not the beginning of a batch"),
-            BatchError::OtherVersion(version) => {
-                write!(f, "the batch has format version {version}, not {VERSION}")
-            }
-            BatchError::Flags => write!(f, "the batch has unknown flags"),
-            BatchError::Unit => write!(f, "the padding unit is out of range"),
-            BatchError::Count => write!(f, "the record count or sequence number is out of range"),
-            BatchError::Length => write!(f, "the lengths in the batch contradict each other"),
-            BatchError::OtherLog => write!(f, "the batch was written by another log"),
-            BatchError::Digest => write!(f, "the batch digest does not hold at this place"),
-            BatchError::Record { index } => {
-                write!(f, "the checksum of record {index} of the batch does not hold")
-            }
-        }
-    }
-}
-
-impl std::error::Error for BatchError {}
-
-/// A length below 2^33; every platform that can hold the batch has a `usize` for it.
+/// Converts a length below 2^33; a platform that can hold the batch has a `usize` for it.
 fn to_index(bytes: u64) -> usize {
     usize::try_from(bytes).expect("a batch that fits the address space")
 }

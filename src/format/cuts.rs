@@ -1,21 +1,22 @@
-//! Where the end of a log was cut off, and how often: part of [`State`](super::State).
+//! `CutHistory`, a part of [`State`](super::State): where and how often the end of a log was cut
+//! off. Recovery uses it to ignore the records and segments that a cut removed.
 
 use super::u64_at;
 use crate::mutation::mutated;
 
-/// How many cuts a `state` remembers at most.
+/// The most cuts that a `state` file remembers.
 pub const CUTS_MAX: usize = 56;
 
-/// The bytes that a cut has in a slot.
+/// The bytes of a cut in a slot.
 const CUT_BYTES: usize = 16;
 
-/// The bytes of all of them.
+/// The bytes of all cuts in a slot.
 pub(super) const CUTS_BYTES: usize = CUTS_MAX * CUT_BYTES;
 
-/// How many values the low bits of a salt have that tell when its segment began.
+/// The number of values in the low bits of a salt, which count the cuts before its segment began.
 const LIVES: u64 = 1 << 16;
 
-/// One cut of the end of a log.
+/// One cut of a log's end.
 ///
 /// ```
 /// use ringwal::format::{Cut, CutHistory};
@@ -26,25 +27,25 @@ const LIVES: u64 = 1 << 16;
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cut {
-    /// The last record that it left.
+    /// The last record that the cut left.
     pub seq: u64,
-    /// How many cuts there were by then, with this one.
+    /// The number of cuts up to this one, itself included.
     pub count: u64,
 }
 
-/// The cuts of a log's end that still say something about its segments.
+/// The cuts of a log's end that still matter to its segments.
 ///
-/// What is cut off inside of a batch stays in the file, so for as long as that segment lives the
-/// cut has to be remembered: otherwise the old records come back when the segment that replaced
-/// them is lost. And a segment that was made again under the number of one that was cut off is told
-/// from it by how many cuts there had been when it began, which is in its salt.
+/// Records that are cut off inside a batch stay in the file. So the cut must be remembered as long
+/// as that segment lives: otherwise the old records come back if the segment that replaced them is
+/// lost. A new segment may also get the number of one that a cut removed. The salt of a segment
+/// holds the number of cuts before it began, which tells the two apart.
 ///
-/// 1. Places and counts both ascend: a cut removes what it lies before. So the last one is the
-///    newest.
-/// 2. Of those before the first live record only the last one is kept.
-/// 3. At most [`CUTS_MAX`] are kept; of more, the one at the lowest place is forgotten. Then the
-///    end of a batch that was cut there is shown again if the segment behind it is lost, unless
-///    something else proves that loss.
+/// 1. Sequence numbers and counts both ascend, because a cut removes all later cuts. So the last
+///    cut is the newest.
+/// 2. Of the cuts before the first live record, only the last one is kept.
+/// 3. At most [`CUTS_MAX`] are kept; if there are more, the lowest is forgotten. Then the end of
+///    the batch that was cut there comes back if the next segment is lost, unless other evidence
+///    proves that loss.
 ///
 /// ```
 /// use ringwal::format::CutHistory;
@@ -61,7 +62,7 @@ pub struct Cut {
 pub struct CutHistory(Vec<Cut>);
 
 impl CutHistory {
-    /// How often the end was cut off.
+    /// The number of cuts so far.
     pub fn count(&self) -> u64 {
         self.0.last().map_or(0, |cut| cut.count)
     }
@@ -71,12 +72,12 @@ impl CutHistory {
         self.0.last().map(|cut| cut.seq)
     }
 
-    /// All that are remembered, by their places.
+    /// The remembered cuts, ascending.
     pub fn iter(&self) -> impl Iterator<Item = Cut> + '_ {
         self.0.iter().copied()
     }
 
-    /// Everything after `seq` was cut off.
+    /// Adds a cut of everything after `seq`.
     pub fn add(&mut self, seq: u64) {
         let count = self.count().saturating_add(1);
         self.0.retain(|cut| cut.seq < seq);
@@ -86,42 +87,42 @@ impl CutHistory {
         self.0.push(Cut { seq, count });
     }
 
-    /// Nothing before `first_seq` lives any more.
+    /// Forgets cuts that do not matter when the first live record is `first_seq`.
     pub fn forget_before(&mut self, first_seq: u64) {
         let before = self.0.partition_point(|cut| cut.seq < first_seq);
         self.0.drain(..before.saturating_sub(1));
     }
 
-    /// The last record that counts in a segment that begins with `segment`, if it was cut. A
-    /// segment that began after a cut begins behind it.
+    /// The last valid record of the segment that begins with `segment`, if the segment was cut. A
+    /// segment that began after a cut begins after its record.
     pub fn end_of(&self, segment: u64) -> Option<u64> {
         self.0.iter().map(|cut| cut.seq).find(|&seq| seq >= segment)
     }
 
-    /// The lowest place of the cuts that came after there had been `count`.
+    /// The lowest record of the cuts after the first `count` ones.
     pub fn lowest_since(&self, count: u64) -> Option<u64> {
         self.0.iter().find(|cut| cut.count > count).map(|cut| cut.seq)
     }
 
-    /// Whether a segment that begins with `segment` may have this salt: not if it began before a
-    /// cut that removed it. Of a stand-alone batch nothing is known.
+    /// Whether a segment that begins with `segment` may have this salt. It may not if it began
+    /// before a cut that removed it. A stand-alone batch has no salt and is always allowed.
     pub fn allow(&self, segment: u64, salt: u64) -> bool {
         let Some(cut) = self.0.iter().rfind(|cut| cut.seq < segment) else { return true };
         let span = self.count() - cut.count;
-        // Where the low bits went round since then, any of them may be right.
+        // After 2^16 further cuts the low bits have wrapped, and any value may be right.
         salt == 0 || span >= LIVES || salt.wrapping_sub(cut.count) % LIVES <= span
     }
 
-    /// The least salt whose random bits are not all zeros.
+    /// The smallest salt whose random bits are not all zero.
     pub(crate) const SALT_MIN: u64 = LIVES;
 
-    /// The salt of a segment that begins after so many cuts.
+    /// The salt of a segment that begins after `count` cuts.
     pub(crate) fn mark(count: u64, salt: u64) -> u64 {
         let count = if mutated("forget_when_it_began") { 0 } else { count };
         (salt & !(LIVES - 1)) | (count % LIVES)
     }
 
-    /// As they lie on disk; the rest is zeros.
+    /// Encodes the cuts into zeroed bytes. Returns their number.
     pub(super) fn encode(&self, bytes: &mut [u8]) -> u8 {
         for (cut, at) in self.0.iter().zip(bytes.chunks_exact_mut(CUT_BYTES)) {
             at[..8].copy_from_slice(&cut.seq.to_le_bytes());
@@ -130,7 +131,7 @@ impl CutHistory {
         self.0.len() as u8
     }
 
-    /// `None` if they are out of range or order.
+    /// Decodes `len` cuts; `None` if they are out of range or order.
     pub(super) fn decode(bytes: &[u8], len: u8) -> Option<CutHistory> {
         let read = |at: &[u8]| Cut { seq: u64_at(at, 0), count: u64_at(at, 8) };
         let len = usize::from(len);
@@ -158,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn what_lies_before_the_first_live_record_is_forgotten_but_for_the_last() {
+    fn of_the_cuts_before_the_first_live_record_only_the_last_is_kept() {
         let mut cuts = CutHistory::default();
         [5, 8, 20].into_iter().for_each(|seq| cuts.add(seq));
         cuts.forget_before(11);
@@ -170,9 +171,9 @@ mod tests {
     }
 
     proptest! {
-        /// Against what happened: segments that are made, removed and cut.
+        /// Compared with a model of segments that are made, removed and cut.
         #[test]
-        fn a_segment_ends_where_it_was_cut_and_is_told_from_the_one_before(
+        fn a_segment_ends_where_it_was_cut_and_is_distinguished_from_the_one_before(
             steps in prop::collection::vec((any::<u16>(), 1..9_u64), 1..90),
             counted in prop::sample::select(vec![0, 65_530, 1 << 40]),
         ) {

@@ -1,9 +1,10 @@
-//! The bytes on disk, as values: pure functions, no file and no clock.
+//! The file format: pure functions between bytes and values, for every part that reads or writes a
+//! file. No I/O and no clock.
 //!
-//! A segment file is a run of batch *frames* with nothing before them:
+//! A segment file is a sequence of batch *frames* from its first byte on:
 //!
 //! ```text
-//! | frame | frame | frame | blank or stale blocks of a file made beforehand ...
+//! | frame | frame | frame | blank or stale blocks of a preallocated file ...
 //!
 //! frame:   | header, 64 | payload | zeros up to a multiple of the unit |
 //! payload: | record head, 8 | bytes | record head, 8 | bytes | ...
@@ -16,9 +17,9 @@
 //!   6    2  shard
 //!   8    8  first sequence number
 //!  16    8  time of the batch, nanoseconds since the Unix epoch: the wall clock when the log was
-//!           opened, and what has passed since
-//!  24    8  salt, one per life of a file: low 16 bits how often the log's end had been cut off
-//!           when the segment began, above them random; 0 in a stand-alone batch
+//!           opened, plus the monotonic time since
+//!  24    8  salt, one per life of a file: the low 16 bits count the cuts of the log's end when the
+//!           segment began, the others are random; 0 in a stand-alone batch
 //!  32    8  durable watermark known when the batch was sealed
 //!  40    4  records
 //!  44    4  payload bytes
@@ -26,7 +27,7 @@
 //!  56    8  digest: BLAKE3, cut to 8 bytes, over bytes 0..48 and all record heads, keyed by the
 //!           place: the tag, the segment's first sequence number, zeros
 //!
-//! in a stand-alone batch, which has no place:
+//! in a stand-alone batch, which is bound to no place:
 //!  48   16  digest: plain BLAKE3, cut to 16 bytes, over the same
 //!
 //! record head, little-endian
@@ -34,23 +35,23 @@
 //!   4    4  CRC-32C over the length and the bytes
 //! ```
 //!
-//! A frame is valid by itself when
+//! A frame is valid if
 //!
 //! 1. magic, version and flags are those of this version;
 //! 2. the unit is none or 512 bytes to 16 MiB;
-//! 3. it has at least one record, the first number is at least 1 and the last one fits;
+//! 3. it has at least one record, and its sequence numbers lie between 1 and the largest `u64`;
 //! 4. the records fill the payload exactly;
-//! 5. the digest holds, which covers every length, every CRC, and the place where it lies;
-//! 6. every CRC holds, which covers every byte of the payload.
+//! 5. the digest matches: it covers every length, every CRC, and the place of the batch;
+//! 6. every CRC matches: together they cover every byte of the payload.
 //!
-//! The zeros after the payload are covered by nothing and matter to nobody. Whether a valid frame
-//! *counts* at the place where it lies (its sequence number, its salt) is for whoever scans the
-//! segment to decide.
+//! No checksum covers the padding after the payload, and no reader looks at it. Whether a valid
+//! frame *counts* at its place depends on its sequence number and its salt; the segment scanner
+//! decides that.
 //!
-//! Types carry trust: bytes, then a parsed [`BatchHeader`] of which nothing is trusted yet, then a
-//! [`VerifiedBatch`], the only one whose records can be read.
+//! Types carry trust: bytes become a parsed but untrusted [`BatchHeader`], then a
+//! [`VerifiedBatch`]. Only the latter gives access to records.
 //!
-//! The other file is `state`, two slots that are written alternately; see [`State`].
+//! The other file is `state`, with two slots that are written in turn; see [`State`].
 //!
 //! What reads these files is stable: [`decode`] with its types, [`State`] and [`newest`], and
 //! [`encode_stand_alone`] for a batch outside of a log. The parts that lay out bytes one by one are
@@ -92,8 +93,8 @@ pub(crate) use batch::{HeadDigest, PlaceKey, Walk, decode_digested, log_of};
 /// The first bytes of every batch.
 pub const MAGIC: [u8; 4] = *b"RWAL";
 
-/// The format version of batches that this crate writes, and the only one that it reads: version 1
-/// was never published.
+/// The batch format version that this crate writes, and the only one that it reads: version 1 was
+/// never published.
 pub const VERSION: u8 = 2;
 
 /// The size of a batch header in bytes.
@@ -105,16 +106,16 @@ pub const RECORD_HEAD_SIZE: usize = 8;
 /// The size of a batch's digest in bytes.
 pub const DIGEST_SIZE: usize = 16;
 
-/// Where the version lies in the header.
+/// The offset of the version in the header.
 pub(crate) const VERSION_AT: usize = MAGIC.len();
 
-/// Where the salt lies in the header.
+/// The offset of the salt in the header.
 pub(crate) const SALT_AT: usize = 24;
 
-/// Where the digest lies in the header; it covers what is before it.
+/// The offset of the digest in the header; the digest covers the bytes before it.
 pub(crate) const DIGEST_AT: usize = HEADER_SIZE - DIGEST_SIZE;
 
-/// The least and the greatest unit of a padded batch, as log2.
+/// The smallest and largest padding unit of a batch, as log2.
 pub(crate) const UNIT_LOG2_MIN: u8 = 9;
 pub(crate) const UNIT_LOG2_MAX: u8 = 24;
 

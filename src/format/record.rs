@@ -1,11 +1,11 @@
-//! The head of a record: its length and its checksum.
+//! Record heads: the length and the checksum before each record.
 //!
-//! The CRC covers the length too, so that a record can be read and verified alone.
+//! The CRC also covers the length, so a record can be read and verified alone.
 
 use super::{RECORD_HEAD_SIZE, u32_at};
 use crate::mutation::mutated;
 
-/// What precedes a record's bytes.
+/// The 8 bytes before a record's own bytes.
 ///
 /// ```
 /// use ringwal::format::RecordHead;
@@ -18,9 +18,9 @@ use crate::mutation::mutated;
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RecordHead {
-    /// How many bytes the record has.
+    /// The length of the record in bytes.
     pub len: u32,
-    /// The CRC-32C of the length, little-endian, and the bytes.
+    /// The CRC-32C of the length, little-endian, and of the bytes.
     pub crc: u32,
 }
 
@@ -29,7 +29,7 @@ impl RecordHead {
     ///
     /// # Panics
     ///
-    /// If there are more than `u32::MAX` bytes; every log's limit is below that.
+    /// If there are more than `u32::MAX` bytes; the limit of every log is lower.
     pub fn of(bytes: &[u8]) -> RecordHead {
         let len = u32::try_from(bytes.len()).expect("a record of at most u32::MAX bytes");
         let mut crc = RecordCrc::new(len);
@@ -37,7 +37,7 @@ impl RecordHead {
         RecordHead { len, crc: crc.finish() }
     }
 
-    /// The head as it lies on disk.
+    /// Encodes the head as it lies on disk.
     pub fn to_bytes(self) -> [u8; RECORD_HEAD_SIZE] {
         let mut bytes = [0; RECORD_HEAD_SIZE];
         bytes[..4].copy_from_slice(&self.len.to_le_bytes());
@@ -45,12 +45,12 @@ impl RecordHead {
         bytes
     }
 
-    /// The head that lies on disk as `bytes`.
+    /// Decodes a head.
     pub fn from_bytes(bytes: [u8; RECORD_HEAD_SIZE]) -> RecordHead {
         RecordHead { len: u32_at(&bytes, 0), crc: u32_at(&bytes, 4) }
     }
 
-    /// Whether this is the head of a record of these bytes.
+    /// Whether length and checksum match these bytes.
     pub fn matches(&self, bytes: &[u8]) -> bool {
         if u32::try_from(bytes.len()) != Ok(self.len) {
             return false;
@@ -61,7 +61,7 @@ impl RecordHead {
     }
 }
 
-/// A record's CRC, computed piece by piece.
+/// The CRC of a record, computed piece by piece.
 ///
 /// ```
 /// # #[cfg(feature = "internals")] {
@@ -79,12 +79,12 @@ pub struct RecordCrc {
 }
 
 impl RecordCrc {
-    /// The CRC of a record of `len` bytes, none of which were seen yet.
+    /// Begins the CRC of a record of `len` bytes.
     pub fn new(len: u32) -> RecordCrc {
         RecordCrc { crc: crc32c::crc32c(&len.to_le_bytes()) }
     }
 
-    /// Takes the next bytes in.
+    /// Adds the next bytes.
     pub fn update(&mut self, bytes: &[u8]) {
         self.crc = crc32c::crc32c_append(self.crc, bytes);
     }

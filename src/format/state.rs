@@ -1,4 +1,5 @@
-//! The `state` file: two slots, written alternately, of which the newest valid one counts.
+//! The `state` file, the manifest of a log: two slots, written in turn. The newest valid one
+//! counts.
 //!
 //! ```text
 //! | slot 0, 4096 | zeros, 61440 | slot 1, 4096 |
@@ -17,18 +18,18 @@
 //!  56    8  checkpoint: sequence number
 //!  64    8  checkpoint: time, nanoseconds since the Unix epoch
 //!  72    4  checkpoint: payload bytes
-//!  76    1  kind of log: 0 not said, 1 raw, 2 events, 3 keys and values
-//!  77    1  cuts of the end that are remembered
+//!  76    1  kind of log: 0 unknown, 1 raw, 2 events, 3 keys and values
+//!  77    1  number of remembered cuts
 //!  78    2  zeros
-//!  80    8  label: the user's bytes; zeros are none
+//!  80    8  label: the user's bytes; zeros mean none
 //!  88   16  digest: BLAKE3, cut to 16 bytes, over all of the slot but these bytes
 //! 104    n  checkpoint: payload; zeros up to 3200
-//! 3200  16n  cuts, ascending: the last record that it left, how many there were by then; zeros
+//! 3200  16n  cuts, ascending: the last record that the cut left, the count of cuts; zeros
 //! ```
 //!
-//! A slot is never written while it is the one that counts, so a torn write costs nothing. They are
-//! so far apart that no page of memory and no block of a file system has parts of both: whatever
-//! is written with a slot, it is not the other one.
+//! A slot is never overwritten while it counts, so a torn write loses nothing. The slots are so far
+//! apart that no memory page and no file system block has parts of both: a write of one slot never
+//! rewrites the other.
 
 use std::fmt;
 
@@ -39,16 +40,16 @@ use crate::kind::{Kind, LABEL_BYTES, NO_LABEL};
 /// The size of a slot in bytes; the file has two.
 pub const SLOT_BYTES: usize = 4096;
 
-/// From the beginning of the one slot to that of the other, in bytes.
+/// The distance between the starts of the two slots, in bytes.
 pub const SLOT_DISTANCE: usize = 64 << 10;
 
 /// The size of the file in bytes.
 pub const STATE_BYTES: usize = SLOT_DISTANCE + SLOT_BYTES;
 
-/// The most bytes that a checkpoint's payload may have.
+/// The largest payload of a checkpoint, in bytes.
 pub const PAYLOAD_MAX: usize = 3072;
 
-/// What a log knows about itself beside its segments.
+/// The state of a log beside its segments.
 ///
 /// ```
 /// use ringwal::format::State;
@@ -59,40 +60,40 @@ pub const PAYLOAD_MAX: usize = 3072;
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct State {
-    /// Grows by one with every write; the slot with the greatest one counts.
+    /// Grows by one with every write; the slot with the larger generation counts.
     pub generation: u64,
-    /// Random, given once.
+    /// The log's random id, which never changes.
     pub log_id: [u8; 16],
-    /// The shard that it belongs to.
+    /// The shard of the log.
     pub shard: u16,
-    /// The first live record; what is before it was truncated away.
+    /// The first live record; earlier ones were truncated.
     pub first_seq: u64,
     /// The last record that was known to be durable.
     pub last_seq: u64,
     /// Whether the log was closed cleanly at `last_seq`.
     pub clean: bool,
-    /// Where and how often the end was cut off: of a segment that begins at or before a cut, only
-    /// records up to it count.
+    /// Where and how often the end was cut off. In a segment that begins at or before a cut, only
+    /// records up to the cut count.
     pub cuts: CutHistory,
-    /// Whether files beyond the newest cut may still be there.
+    /// Whether files after the newest cut may still exist.
     pub cutting: bool,
-    /// Whether the log began as files of stand-alone batches. In any other log such a batch is not
-    /// the log's, since anybody can make one.
+    /// Whether the log began as files of stand-alone batches. Any other log rejects such a batch,
+    /// because anyone can make one.
     pub adopted: bool,
     /// The newest checkpoint.
     pub checkpoint: Option<Checkpoint>,
-    /// Which kind of log it is, if that was said.
+    /// The kind of log, if it is known.
     pub kind: Option<Kind>,
-    /// The user's label; zeros are none.
+    /// The user's label; zeros mean none.
     pub label: [u8; LABEL_BYTES],
 }
 
-/// A place up to which the user has applied the log.
+/// The record up to which the user has applied the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Checkpoint {
-    /// The last record that it covers.
+    /// The last record that the checkpoint covers.
     pub seq: u64,
-    /// When it was made, in nanoseconds since the Unix epoch.
+    /// The time of the checkpoint, in nanoseconds since the Unix epoch.
     pub time_nanos: u64,
     /// The user's bytes, at most [`PAYLOAD_MAX`].
     pub payload: Vec<u8>,
@@ -123,7 +124,7 @@ impl State {
         u64_at(&self.log_id, 0)
     }
 
-    /// The slot as it lies on disk.
+    /// Encodes a slot as it lies on disk.
     ///
     /// # Panics
     ///
@@ -161,18 +162,18 @@ impl State {
         slot
     }
 
-    /// Reads a slot and verifies it.
+    /// Decodes and verifies a slot.
     ///
     /// # Errors
     ///
-    /// The first thing that is wrong.
+    /// The first defect.
     pub fn decode(bytes: &[u8]) -> Result<State, StateError> {
         let Some(slot) = bytes.first_chunk::<SLOT_BYTES>() else { return Err(StateError::Short) };
         if slot[..4] != MAGIC || slot[4] == 0 {
             return Err(StateError::Magic);
         }
         if slot[4] != VERSION {
-            // A slot that would hold if it stated our version is a damaged one.
+            // If the digest matches with our version in place, then only the version is damaged.
             let mut ours = *slot;
             ours[4] = VERSION;
             let is_ours = slot[DIGEST_AT..PAYLOAD_AT] == slot_digest(&ours);
@@ -233,7 +234,7 @@ fn slot_digest(slot: &[u8; SLOT_BYTES]) -> [u8; DIGEST_SIZE] {
     array_at(hasher.finalize().as_bytes(), 0)
 }
 
-/// The slot with this index, 0 or 1, of a `state` file, or what the file has of it.
+/// The bytes of slot 0 or 1 of a `state` file; fewer if the file is short.
 ///
 /// ```
 /// # #[cfg(feature = "internals")] {
@@ -249,7 +250,7 @@ pub fn slot_of(file: &[u8], index: usize) -> &[u8] {
     rest.get(..SLOT_BYTES).unwrap_or(rest)
 }
 
-/// A `state` file with these slots, the first one and the second.
+/// The bytes of a `state` file with these slots.
 ///
 /// ```
 /// # #[cfg(feature = "internals")] {
@@ -270,12 +271,12 @@ pub fn state_file(first: &State, second: Option<&State>) -> Vec<u8> {
     file
 }
 
-/// Of the slots in a `state` file, the state that counts and the index of its slot.
+/// The state that counts in a `state` file, and the index of its slot.
 ///
 /// # Errors
 ///
-/// [`StateError::OtherVersion`] if either slot has one; else, if neither is valid, what is wrong
-/// with the first.
+/// [`StateError::OtherVersion`] if either slot has one. Otherwise, if neither slot is valid, the
+/// defect of the first.
 pub fn newest(file: &[u8]) -> Result<(State, usize), StateError> {
     let decoded = [0, 1].map(|index| State::decode(slot_of(file, index)));
     for slot in &decoded {
@@ -291,24 +292,24 @@ pub fn newest(file: &[u8]) -> Result<(State, usize), StateError> {
     }
 }
 
-/// Why bytes are not a valid slot of a `state` file.
+/// The reason why bytes are not a valid slot of a `state` file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum StateError {
-    /// The bytes end too early.
+    /// The bytes end before the slot does.
     Short,
-    /// It does not begin as a slot does.
+    /// The bytes do not begin with the magic number of a slot.
     Magic,
-    /// It was written in another version of the format.
+    /// The slot states another version of the format.
     OtherVersion(
-        /// The version that it states.
+        /// The stated version.
         u8,
     ),
-    /// The digest does not hold.
+    /// The digest does not match.
     Digest,
-    /// A field is out of range although the digest holds.
+    /// A field is out of range although the digest matches.
     Field(
-        /// Which one.
+        /// The name of the field.
         &'static str,
     ),
 }
@@ -317,11 +318,13 @@ impl fmt::Display for StateError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             StateError::Short => write!(f, "the state slot ends early"),
-            StateError::Magic => write!(f, "not the beginning of a state slot"),
+            StateError::Magic => {
+                write!(f, "the bytes do not begin with the magic number of a state slot")
+            }
             StateError::OtherVersion(version) => {
                 write!(f, "the state slot has format version {version}, not {VERSION}")
             }
-            StateError::Digest => write!(f, "the digest of the state slot does not hold"),
+            StateError::Digest => write!(f, "the digest of the state slot does not match"),
             StateError::Field(name) => write!(f, "the {name} in the state slot is out of range"),
         }
     }
@@ -363,7 +366,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_is_written_with_a_slot_the_other_one_is_not() {
+    fn a_write_of_one_slot_never_rewrites_the_other() {
         let (one, other) = (state_file(&state(4), None), slots(&state(4), &state(5)));
         for unit in [512, 4096, 16 << 10, 64 << 10] {
             let differ = |(a, b): (&[u8], &[u8])| a != b;

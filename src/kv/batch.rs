@@ -1,12 +1,12 @@
-//! Several puts and deletes that happen together.
+//! Write batches: several puts and deletes that happen all or none.
 
 use crate::kv::record;
 use crate::{Batch, Result};
 
-/// Puts and deletes that happen all or none, for [`DataWal::write`](crate::kv::DataWal::write):
-/// for a crash, for readers and for snapshots. Of two with the same key, the later one wins.
+/// Puts and deletes that [`DataWal::write`](crate::kv::DataWal::write) does all or none: a crash, a
+/// reader or a snapshot never sees a part. Of two with the same key, the later one wins.
 ///
-/// It has room for 64 MiB of keys and values, or one put of any legal size.
+/// A batch has room for 64 MiB of keys and values, or one put of any legal size.
 ///
 /// ```
 /// use ringwal::kv::{DataWal, WriteBatch};
@@ -22,12 +22,12 @@ use crate::{Batch, Result};
 #[derive(Clone, Debug, Default)]
 pub struct WriteBatch {
     pub(crate) records: Batch,
-    pub(crate) ops: Vec<Op>,
+    pub(crate) ops: Vec<BatchOp>,
 }
 
-/// What is to be known of a record in a batch.
+/// A put or a delete in a batch.
 #[derive(Clone, Debug)]
-pub(crate) struct Op {
+pub(crate) struct BatchOp {
     pub(crate) key: Box<[u8]>,
     pub(crate) is_put: bool,
     /// The length of the record.
@@ -35,7 +35,7 @@ pub(crate) struct Op {
 }
 
 impl WriteBatch {
-    /// A batch of nothing.
+    /// An empty batch.
     pub fn new() -> WriteBatch {
         WriteBatch::default()
     }
@@ -46,7 +46,7 @@ impl WriteBatch {
     ///
     /// [`Error::KeyLength`](crate::Error::KeyLength),
     /// [`Error::ValueTooLarge`](crate::Error::ValueTooLarge) or
-    /// [`Error::BatchTooLarge`](crate::Error::BatchTooLarge); the batch is as it was.
+    /// [`Error::BatchTooLarge`](crate::Error::BatchTooLarge); the batch is unchanged.
     pub fn put(
         &mut self,
         key: impl AsRef<[u8]>,
@@ -55,7 +55,7 @@ impl WriteBatch {
         self.push(key.as_ref(), Some(value.as_ref()))
     }
 
-    /// Adds a delete. It is written whether or not the key will be there.
+    /// Adds a delete. It is written whether or not the key exists.
     ///
     /// # Errors
     ///
@@ -68,21 +68,21 @@ impl WriteBatch {
         let record = record::encode(key, value)?;
         self.records.push(&record)?;
         let bytes = record.len() as u32;
-        self.ops.push(Op { key: key.into(), is_put: value.is_some(), bytes });
+        self.ops.push(BatchOp { key: key.into(), is_put: value.is_some(), bytes });
         Ok(self)
     }
 
-    /// How many puts and deletes it has.
+    /// The number of puts and deletes.
     pub fn len(&self) -> usize {
         self.ops.len()
     }
 
-    /// Whether it has none.
+    /// Whether the batch is empty.
     pub fn is_empty(&self) -> bool {
         self.ops.is_empty()
     }
 
-    /// Removes all of them and keeps the memory.
+    /// Empties the batch and keeps its memory.
     pub fn clear(&mut self) {
         self.records.clear();
         self.ops.clear();

@@ -1,4 +1,4 @@
-//! The options of a key-value log, and their checks.
+//! The builder of a key-value log: the engine's builder, with the store's own options and bounds.
 
 use std::path::{Path, PathBuf};
 
@@ -9,68 +9,57 @@ use crate::{
     Result, Strategy,
 };
 
-/// Segments from 4 KiB to 2 GiB: an index slot has 32 bits for where a record lies.
+/// 4 KiB to 2 GiB: a slot of the index has 32 bits for the offset of a record.
 const SEGMENT_BYTES: (u64, u64) = (4 << 10, 2 << 30);
 const SEGMENT_BYTES_DEFAULT: u64 = 32 << 20;
 const COMPACT_PERCENT: (u64, u64) = (10, 90);
 const RESERVE_SEGMENTS: (u64, u64) = (0, 8);
 const RESERVE_SEGMENTS_DEFAULT: usize = 2;
 
+/// The options of a store: the engine's, and its own.
 #[derive(Clone, Debug)]
-pub(crate) struct Options {
-    pub(crate) durability: Durability,
+pub(crate) struct StoreOptions {
+    engine: Builder,
     pub(crate) delete_missing: bool,
     pub(crate) compact_percent: Option<u8>,
-    pub(crate) segment_bytes: u64,
-    /// Which of the kinds that have keys and values.
-    kind: Kind,
-    label: [u8; LABEL_BYTES],
-    backend: BackendKind,
-    strategy: Option<Strategy>,
-    direct_io: bool,
-    preallocate: Option<Blocks>,
-    queue_depth: Option<usize>,
-    spare_segments: Option<usize>,
-    reserve_segments: usize,
-    recovery: RecoveryPolicy,
 }
 
-impl Options {
-    /// The engine with these options, in `dir`.
-    pub(crate) fn engine(&self, dir: &Path) -> Builder {
-        let mut builder = Log::builder(dir)
-            .kind(Some(self.kind))
-            .label(self.label)
-            .durability(self.durability)
-            .segment_bytes(self.segment_bytes)
-            .backend(self.backend)
-            .strategy(self.strategy)
-            .direct_io(self.direct_io)
-            .preallocate(self.preallocate)
-            .recovery(self.recovery)
-            .record_bytes_max(RECORD_BYTES_MAX)
-            .reserve_segments(self.reserve_segments)
-            // A file that was compacted away keeps its content for readers that have it open.
-            .recycle_segments(0);
-        if let Some(depth) = self.queue_depth {
-            builder = builder.queue_depth(depth);
-        }
-        if let Some(count) = self.spare_segments {
-            builder = builder.spare_segments(count);
-        }
+impl StoreOptions {
+    pub(crate) fn dir(&self) -> &Path {
+        &self.engine.options.dir
+    }
+
+    /// The engine with these options.
+    pub(crate) fn engine(&self) -> Builder {
+        self.engine.clone()
+    }
+
+    /// The engine with these options, in another directory.
+    pub(crate) fn engine_in(&self, dir: &Path) -> Builder {
+        let mut builder = self.engine();
+        builder.options.dir = dir.to_path_buf();
         builder
     }
 
+    pub(crate) fn durability(&self) -> Durability {
+        self.engine.options.durability
+    }
+
+    pub(crate) fn segment_bytes(&self) -> u64 {
+        self.engine.options.segment_bytes
+    }
+
     fn validate(&self) -> Result<()> {
-        check_durability(self.durability)?;
-        between("segment_bytes", self.segment_bytes, SEGMENT_BYTES)?;
-        between("reserve_segments", self.reserve_segments as u64, RESERVE_SEGMENTS)?;
+        check_durability(self.durability())?;
+        between("segment_bytes", self.segment_bytes(), SEGMENT_BYTES)?;
+        let reserve = self.engine.options.reserve_segments as u64;
+        between("reserve_segments", reserve, RESERVE_SEGMENTS)?;
         let percent = self.compact_percent.map_or(COMPACT_PERCENT.0, u64::from);
         between("compact_above_percent", percent, COMPACT_PERCENT)
     }
 }
 
-/// An error unless a write can be acknowledged with it: what is only queued cannot be read yet.
+/// An error for `Queued`: a record that is only queued cannot be read yet.
 pub(crate) fn check_durability(durability: Durability) -> Result<()> {
     match durability {
         Durability::Written | Durability::Synced => Ok(()),
@@ -108,47 +97,44 @@ fn between(name: &'static str, value: u64, (min, max): (u64, u64)) -> Result<()>
 #[derive(Clone, Debug)]
 #[must_use = "a builder does nothing until it is opened"]
 pub struct DataWalBuilder {
-    dir: PathBuf,
-    options: Options,
+    options: StoreOptions,
 }
 
 impl DataWalBuilder {
     pub(crate) fn new(dir: PathBuf) -> DataWalBuilder {
-        let options = Options {
-            durability: Durability::Written,
-            delete_missing: false,
-            compact_percent: None,
-            segment_bytes: SEGMENT_BYTES_DEFAULT,
-            kind: Kind::Kv,
-            label: [0; LABEL_BYTES],
-            backend: BackendKind::Auto,
-            strategy: None,
-            direct_io: true,
-            preallocate: None,
-            queue_depth: None,
-            spare_segments: None,
-            reserve_segments: RESERVE_SEGMENTS_DEFAULT,
-            recovery: RecoveryPolicy::Strict,
-        };
-        DataWalBuilder { dir, options }
+        let engine = Log::builder(dir)
+            .kind(Some(Kind::Kv))
+            .durability(Durability::Written)
+            .segment_bytes(SEGMENT_BYTES_DEFAULT)
+            .record_bytes_max(RECORD_BYTES_MAX)
+            .reserve_segments(RESERVE_SEGMENTS_DEFAULT)
+            // A recycled file would be overwritten under a reader that still has it open.
+            .recycle_segments(0);
+        let options = StoreOptions { engine, delete_missing: false, compact_percent: None };
+        DataWalBuilder { options }
     }
 
-    /// What a put or a delete survives once it has returned: [`Durability::Written`], the default,
-    /// the death of the process; [`Durability::Synced`] a loss of power. The `_with` forms choose
-    /// for one call.
-    pub fn durability(mut self, durability: Durability) -> DataWalBuilder {
-        self.options.durability = durability;
+    /// Sets an option of the engine.
+    fn engine(mut self, set: impl FnOnce(Builder) -> Builder) -> DataWalBuilder {
+        self.options.engine = set(self.options.engine);
         self
     }
 
-    /// Whether deleting a key that is not there writes a record all the same; false by default.
+    /// The durability of a put or a delete when it returns. [`Durability::Written`], the default,
+    /// survives the death of the process; [`Durability::Synced`] survives a loss of power. The
+    /// `_with` methods choose for one call.
+    pub fn durability(self, durability: Durability) -> DataWalBuilder {
+        self.engine(|engine| engine.durability(durability))
+    }
+
+    /// Whether deleting a key that does not exist still writes a record; false by default.
     pub fn delete_missing(mut self, write: bool) -> DataWalBuilder {
         self.options.delete_missing = write;
         self
     }
 
-    /// Compacts in the background when more than this share of the bytes of all records is dead,
-    /// 10 to 90, and they fill a segment at least; `None`, the default, never does. See
+    /// Compacts in the background when more than this percentage of all record bytes is dead, 10 to
+    /// 90, and the dead bytes would fill a segment. `None`, the default, never does. See
     /// [`Stats::dead_percent`](crate::kv::Stats::dead_percent).
     pub fn compact_above_percent(mut self, percent: Option<u8>) -> DataWalBuilder {
         self.options.compact_percent = percent;
@@ -156,76 +142,65 @@ impl DataWalBuilder {
     }
 
     /// The bytes of a segment, 4 KiB to 2 GiB; 32 MiB by default. See [`Builder::segment_bytes`].
-    pub fn segment_bytes(mut self, bytes: u64) -> DataWalBuilder {
-        self.options.segment_bytes = bytes;
-        self
+    pub fn segment_bytes(self, bytes: u64) -> DataWalBuilder {
+        self.engine(|engine| engine.segment_bytes(bytes))
     }
 
-    /// What executes I/O; see [`Builder::backend`].
-    pub fn backend(mut self, kind: BackendKind) -> DataWalBuilder {
-        self.options.backend = kind;
-        self
+    /// The I/O backend; see [`Builder::backend`].
+    pub fn backend(self, kind: BackendKind) -> DataWalBuilder {
+        self.engine(|engine| engine.backend(kind))
     }
 
     /// How a batch becomes durable; see [`Builder::strategy`].
-    pub fn strategy(mut self, strategy: Option<Strategy>) -> DataWalBuilder {
-        self.options.strategy = strategy;
-        self
+    pub fn strategy(self, strategy: Option<Strategy>) -> DataWalBuilder {
+        self.engine(|engine| engine.strategy(strategy))
     }
 
-    /// Whether io_uring writes go past the page cache; see [`Builder::direct_io`].
-    pub fn direct_io(mut self, direct: bool) -> DataWalBuilder {
-        self.options.direct_io = direct;
-        self
+    /// Whether io_uring writes bypass the page cache; see [`Builder::direct_io`].
+    pub fn direct_io(self, direct: bool) -> DataWalBuilder {
+        self.engine(|engine| engine.direct_io(direct))
     }
 
-    /// What a segment has before it is written to; see [`Builder::preallocate`].
-    pub fn preallocate(mut self, preallocate: Option<Blocks>) -> DataWalBuilder {
-        self.options.preallocate = preallocate;
-        self
+    /// How segments are preallocated; see [`Builder::preallocate`].
+    pub fn preallocate(self, preallocate: Option<Blocks>) -> DataWalBuilder {
+        self.engine(|engine| engine.preallocate(preallocate))
     }
 
-    /// How many batches may be in flight at once; see [`Builder::queue_depth`].
-    pub fn queue_depth(mut self, depth: usize) -> DataWalBuilder {
-        self.options.queue_depth = Some(depth);
-        self
+    /// The number of batches that may be in flight at once; see [`Builder::queue_depth`].
+    pub fn queue_depth(self, depth: usize) -> DataWalBuilder {
+        self.engine(|engine| engine.queue_depth(depth))
     }
 
-    /// How many segments are held ready beside the active one; see [`Builder::spare_segments`].
-    pub fn spare_segments(mut self, count: usize) -> DataWalBuilder {
-        self.options.spare_segments = Some(count);
-        self
+    /// The number of segments that are prepared ahead of the active one; see
+    /// [`Builder::spare_segments`].
+    pub fn spare_segments(self, count: usize) -> DataWalBuilder {
+        self.engine(|engine| engine.spare_segments(count))
     }
 
-    /// How many segments are held back for what gives room back, 0 to 8; 2 by default. On a full
-    /// disk a put says [`Error::NoSpace`], and a delete (or a batch of nothing but deletes) and
-    /// [`compact`](DataWal::compact) still go: deletes may take all of these segments but the last
-    /// one, which is for compaction alone. With 1 there is only that one; with 0, a store that is
-    /// full of live data refuses deletes, too.
+    /// The number of segments that are reserved for deletes and compaction, 0 to 8; 2 by default.
+    /// On a full disk, a put fails with [`Error::NoSpace`], but a delete, a batch of deletes alone,
+    /// and [`compact`](DataWal::compact) still work. Deletes may use all reserved segments but the
+    /// last one, which is for compaction alone. With 1, there is only that one. With 0, a store
+    /// that is full of live data refuses deletes, too.
     ///
-    /// Their room is reserved when something is written first, and given back when the store
-    /// closes: each has about nine eighths of [`segment_bytes`](Self::segment_bytes). Once one was
-    /// used, puts get no new segment before it is replaced. [`Stats::reserve_segments`] says how
-    /// many there are now. A value that is larger than a segment needs room of its own to be
-    /// copied.
+    /// The space is reserved at the first write and released when the store closes: about nine
+    /// eighths of [`segment_bytes`](Self::segment_bytes) for each. While a used one is not
+    /// replaced, puts get no new segment. [`Stats::reserve_segments`] says how many are ready now.
+    /// A value that is larger than a segment needs space of its own to be copied.
     ///
     /// [`Stats::reserve_segments`]: crate::kv::Stats::reserve_segments
-    pub fn reserve_segments(mut self, count: usize) -> DataWalBuilder {
-        self.options.reserve_segments = count;
-        self
+    pub fn reserve_segments(self, count: usize) -> DataWalBuilder {
+        self.engine(|engine| engine.reserve_segments(count))
     }
 
-    /// What recovery does about damage to acknowledged data; [`RecoveryPolicy::Strict`] by
-    /// default.
-    pub fn recovery(mut self, policy: RecoveryPolicy) -> DataWalBuilder {
-        self.options.recovery = policy;
-        self
+    /// How recovery treats damage to acknowledged data; [`RecoveryPolicy::Strict`] by default.
+    pub fn recovery(self, policy: RecoveryPolicy) -> DataWalBuilder {
+        self.engine(|engine| engine.recovery(policy))
     }
 
-    /// A label of the user's; see [`Builder::label`]. A copy of the store has it, too.
-    pub fn label(mut self, label: [u8; LABEL_BYTES]) -> DataWalBuilder {
-        self.options.label = label;
-        self
+    /// A label of your own; see [`Builder::label`]. A copy of the store keeps it.
+    pub fn label(self, label: [u8; LABEL_BYTES]) -> DataWalBuilder {
+        self.engine(|engine| engine.label(label))
     }
 
     /// Opens the store, or creates it; see [`DataWal::open`].
@@ -235,13 +210,11 @@ impl DataWalBuilder {
     /// [`Error::Option`], and as [`DataWal::open`].
     pub fn open(self) -> Result<DataWal> {
         self.options.validate()?;
-        DataWal::open_on(&self.dir, self.options.clone(), |replay| {
-            self.options.engine(&self.dir).open_replaying(replay)
-        })
+        DataWal::open_on(self.options, |engine, replay| engine.open_replaying(replay))
     }
 
-    /// Opens the store on a simulated disk, or creates it there, as
-    /// [`Builder::open_sim`] does. Nothing is compacted in the background there.
+    /// Opens the store on a simulated disk, or creates it there; see [`Builder::open_sim`]. Such a
+    /// store has no background compaction.
     ///
     /// # Errors
     ///
@@ -250,9 +223,7 @@ impl DataWalBuilder {
     pub fn open_sim(mut self, disk: &crate::SimDisk) -> Result<DataWal> {
         self.options.validate()?;
         self.options.compact_percent = None;
-        DataWal::open_on(&self.dir, self.options.clone(), |replay| {
-            self.options.engine(&self.dir).open_sim_replaying(disk, replay)
-        })
+        DataWal::open_on(self.options, |engine, replay| engine.open_sim_replaying(disk, replay))
     }
 
     /// Opens the store to read only; see [`DataReader::open`].
@@ -261,6 +232,6 @@ impl DataWalBuilder {
     ///
     /// As [`DataReader::open`].
     pub fn read_only(self) -> Result<DataReader> {
-        DataReader::open_with(&self.dir, &self.options)
+        DataReader::open_with(self.options)
     }
 }

@@ -1,6 +1,7 @@
-//! A thread that compacts a store when enough of it is dead.
+//! The compactor: a background thread that compacts a store when enough of it is dead.
 //!
-//! Who writes something looks at two sums and wakes it; it holds up nobody but by its own appends.
+//! Each write checks the dead share and wakes the thread when a compaction is due. The thread
+//! delays other writers only by its own appends.
 
 use crate::sync::plain::Mutex;
 use std::sync::Arc;
@@ -10,56 +11,57 @@ use std::time::Instant;
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 
+use crate::kv::compact::Compacted;
+use crate::kv::stats::Stats;
 use crate::kv::store::Store;
-use crate::kv::{Compacted, Stats};
 use crate::mutation::mutated;
 use crate::{Error, Result};
 
-/// How long it waits after a try that gave nothing back.
+/// The pause after an attempt that freed nothing, in milliseconds.
 const PAUSE_MILLIS: u64 = 1000;
-/// How often that doubles: about four minutes then.
+/// How often the pause doubles: up to about four minutes.
 const PAUSE_DOUBLINGS_MAX: u32 = 8;
 
-/// The thread, as the handle knows it.
+/// The handle's side of the thread.
 #[derive(Debug)]
 pub(crate) struct Compactor {
     percent: u8,
     wake: Sender<()>,
     thread: Mutex<Option<JoinHandle<()>>>,
-    tries: Arc<Tries>,
+    backoff: Arc<Backoff>,
 }
 
-/// How it went, and when it may go on.
+/// The outcome of the last attempt, and when the next one may start.
 #[derive(Debug)]
-struct Tries {
+struct Backoff {
     start: Instant,
-    /// Milliseconds after the start before which nothing is tried.
+    /// No attempt starts before this many milliseconds after `start`; 0 is no pause.
     not_before: AtomicU64,
     failure: Mutex<Option<Arc<Error>>>,
 }
 
-impl Tries {
-    fn new() -> Tries {
+impl Backoff {
+    fn new() -> Backoff {
         let (start, not_before) = (Instant::now(), AtomicU64::new(0));
-        Tries { start, not_before, failure: Mutex::default() }
+        Backoff { start, not_before, failure: Mutex::default() }
     }
 
-    fn may(&self) -> bool {
+    fn is_over(&self) -> bool {
         let not_before = self.not_before.load(Ordering::Relaxed);
         not_before == 0
             || self.start.elapsed().as_millis() as u64 >= not_before
             || mutated("kv_compact_without_pause")
     }
 
-    /// Takes in the outcome of the latest of `vain` tries in a row that gave nothing back.
-    fn after(&self, outcome: Result<Compacted>, vain: &mut u32) {
-        let is_vain = outcome.as_ref().map_or(true, |done| *done == Compacted::default());
-        *vain = if is_vain { vain.saturating_add(1) } else { 0 };
-        let pause = match *vain {
+    /// Records an outcome. `futile` counts the attempts in a row that freed nothing.
+    fn record(&self, outcome: Result<Compacted>, futile: &mut u32) {
+        let is_futile = outcome.as_ref().map_or(true, |done| *done == Compacted::default());
+        *futile = if is_futile { futile.saturating_add(1) } else { 0 };
+        let pause = match *futile {
             0 => 0,
-            // A try costs a look at every key at least.
-            vain => {
-                let pause = PAUSE_MILLIS << (vain - 1).min(PAUSE_DOUBLINGS_MAX);
+            // Even a futile attempt visits every key, so it must not run after each write.
+            futile => {
+                let pause = PAUSE_MILLIS << (futile - 1).min(PAUSE_DOUBLINGS_MAX);
                 self.start.elapsed().as_millis() as u64 + pause
             }
         };
@@ -72,30 +74,31 @@ impl Tries {
 impl Compactor {
     pub(crate) fn start(store: &Arc<Store>, percent: u8) -> Result<Compactor> {
         let (wake, woken) = bounded(1);
-        let tries = Arc::new(Tries::new());
+        let backoff = Arc::new(Backoff::new());
         let run = {
-            let (store, tries) = (Arc::clone(store), Arc::clone(&tries));
-            move || run(&store, percent, &woken, &tries)
+            let (store, backoff) = (Arc::clone(store), Arc::clone(&backoff));
+            move || run(&store, percent, &woken, &backoff)
         };
         let thread = std::thread::Builder::new().name("ringwal-compact".to_owned()).spawn(run);
         let thread = thread.map_err(|error| Error::io("start the compactor", ".", error))?;
-        Ok(Compactor { percent, wake, thread: Mutex::new(Some(thread)), tries })
+        Ok(Compactor { percent, wake, thread: Mutex::new(Some(thread)), backoff })
     }
 
-    pub(crate) fn nudge(&self, store: &Store) {
-        let is_due = is_due(store, self.percent) && self.tries.may();
+    /// Wakes the thread if a compaction is due.
+    pub(crate) fn wake_if_due(&self, store: &Store) {
+        let is_due = is_due(store, self.percent) && self.backoff.is_over();
         if is_due && store.log.require_own_process().is_ok() {
             self.wake();
         }
     }
 
-    /// Makes the thread look at once.
+    /// Wakes the thread.
     pub(crate) fn wake(&self) {
-        // One that is full will look anyway.
+        // A full channel means that the thread will look anyway.
         let _: Result<(), TrySendError<()>> = self.wake.try_send(());
     }
 
-    /// Waits for the thread to end, which the store was told to.
+    /// Waits for the thread to end. The store must be marked as closing before.
     pub(crate) fn stop(&self) {
         self.wake();
         let thread = self.thread.lock().take();
@@ -105,23 +108,23 @@ impl Compactor {
     }
 
     pub(crate) fn failure(&self) -> Option<Arc<Error>> {
-        self.tries.failure.lock().clone()
+        self.backoff.failure.lock().clone()
     }
 }
 
-fn run(store: &Store, percent: u8, woken: &Receiver<()>, tries: &Tries) {
-    let mut vain = 0;
+fn run(store: &Store, percent: u8, woken: &Receiver<()>, backoff: &Backoff) {
+    let mut futile = 0;
     while woken.recv().is_ok() && store.check_open().is_ok() {
-        if is_due(store, percent) && tries.may() {
-            tries.after(store.compact(Some(percent)), &mut vain);
+        if is_due(store, percent) && backoff.is_over() {
+            backoff.record(store.compact(Some(percent)), &mut futile);
         }
     }
 }
 
-/// Whether so much is dead that a compaction pays.
+/// Whether enough is dead for a compaction to pay.
 fn is_due(store: &Store, percent: u8) -> bool {
     let stats = Stats::of_sums(&store.index);
-    stats.dead_bytes >= store.options.segment_bytes && stats.dead_percent() > percent
+    stats.dead_bytes >= store.options.segment_bytes() && stats.dead_percent() > percent
 }
 
 #[cfg(test)]
@@ -136,27 +139,27 @@ mod tests {
     use crate::kv::DataWal;
     use crate::wakers::Wakers;
 
-    /// Far more than it takes: only what hangs gets there.
+    /// Far more than the test takes: only a hang reaches it.
     const PATIENCE: Duration = Duration::from_secs(30);
 
     #[test]
-    fn a_try_in_vain_is_followed_by_a_pause_that_doubles_until_one_gives_something_back() {
-        let (tries, mut vain) = (Tries::new(), 0);
-        assert!(tries.may());
+    fn a_futile_attempt_is_followed_by_a_pause_that_doubles_until_one_frees_something() {
+        let (backoff, mut futile) = (Backoff::new(), 0);
+        assert!(backoff.is_over());
         let mut least = PAUSE_MILLIS;
         for n in 0..20 {
             let failed = n % 2 == 0;
-            tries.after(
+            backoff.record(
                 if failed { Err(Error::ReadOnly) } else { Ok(Compacted::default()) },
-                &mut vain,
+                &mut futile,
             );
-            assert!(!tries.may(), "after {n}");
-            assert_eq!(tries.failure.lock().is_some(), failed);
-            assert!(tries.not_before.load(Ordering::Relaxed) >= least);
+            assert!(!backoff.is_over(), "after {n}");
+            assert_eq!(backoff.failure.lock().is_some(), failed);
+            assert!(backoff.not_before.load(Ordering::Relaxed) >= least);
             least = (least * 2).min(PAUSE_MILLIS << PAUSE_DOUBLINGS_MAX);
         }
-        tries.after(Ok(Compacted { freed_segments: 1, ..Compacted::default() }), &mut vain);
-        assert!(tries.may() && vain == 0);
+        backoff.record(Ok(Compacted { freed_segments: 1, ..Compacted::default() }), &mut futile);
+        assert!(backoff.is_over() && futile == 0);
     }
 
     struct Drops(Mutex<Option<DataWal>>);

@@ -1,21 +1,22 @@
-//! Where the last record of each key lies, and who may change that when.
+//! The index: where the newest record of each key lies, and the order in which writers change it.
 //!
 //! ```text
-//! shard 0..64 by the key's hash
-//!   flights   records that have a number and are not acknowledged    short lock, in turn
-//!   table     hash -> slot of the last acknowledged record           shared lock
+//! shard 0..64, by the key's hash
+//!   pending   records that have a number and are not acknowledged    short lock
+//!   table     hash -> slot of the last acknowledged put              shared lock
 //! ```
 //!
-//! 1. A writer holds the *turn* of its shards while its records get their numbers, so the numbers
-//!    of one key are in the order of its writers. It *departs* with a flight for each record.
-//! 2. When a record *lands*, every flight of the same key with a lower number is outdated: it will
-//!    land without an effect. So a lower number never replaces a higher one, and a delete needs
-//!    no trace in the table.
-//! 3. Records of one call land under the locks of all their shards at once.
-//! 4. A flight that does not land is forgotten: its append failed.
+//! 1. A writer holds a [`ShardGuard`] over its shards while its records get their numbers, so the
+//!    numbers of one key follow the order of its writers. `begin` notes each record as pending and
+//!    releases the shards.
+//! 2. When a record is *published*, every pending record of the same key with a lower number is
+//!    superseded: publishing it later has no effect. So a lower number never replaces a higher
+//!    one, and a delete needs no trace in the table.
+//! 3. The records of one call are published under the locks of all their shards at once.
+//! 4. A [`PendingWrite`] that is dropped unpublished is forgotten: its append failed.
 //!
-//! Lock order: turns ascending, then tables ascending. No table is locked while anybody waits for
-//! the disk; a turn may be, while the engine's queue is full.
+//! Lock order: pending lists by ascending shard, then tables by ascending shard. No thread locks a
+//! table while it waits for the disk. It may hold pending lists while the engine's queue is full.
 
 use crate::sync::plain::{Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::collections::HashMap;
@@ -29,13 +30,13 @@ use crate::{RecordRef, Seq};
 const SHARDS: usize = 64;
 const _: () = assert!(SHARDS == u64::BITS as usize);
 
-/// What stands for a key: 128 bits of its keyed BLAKE3 hash.
+/// 128 bits of the keyed BLAKE3 hash of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct KeyHash([u32; 4]);
 
 impl KeyHash {
     fn shard(self) -> usize {
-        // Not the bits that the table uses.
+        // The table hashes by the first words, so the shard takes the last one.
         self.0[3] as usize % SHARDS
     }
 }
@@ -46,11 +47,11 @@ impl Hash for KeyHash {
     }
 }
 
-/// The hash of a hash is the hash.
+/// Passes a [`KeyHash`] on as it is: it needs no second hash.
 #[derive(Debug, Default)]
-struct AsItIs(u64);
+struct IdentityHasher(u64);
 
-impl Hasher for AsItIs {
+impl Hasher for IdentityHasher {
     fn finish(&self) -> u64 {
         self.0
     }
@@ -66,22 +67,22 @@ impl Hasher for AsItIs {
     }
 }
 
-/// The place of a record, as small as it gets: with the hash, what a key costs.
+/// The place of a record in 20 bytes. With its hash, this is what a key costs in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Slot {
     seq: [u32; 2],
-    /// How many records of its segment come before it.
+    /// How many records of the segment come before it.
     nth: u32,
     offset: u32,
     bytes: u32,
 }
 
-/// A hash, a slot, and one byte of the table itself.
+/// A hash, a slot, and one control byte of the table.
 const ENTRY_BYTES: usize = size_of::<(KeyHash, Slot)>() + 1;
 const _: () = assert!(ENTRY_BYTES == 37);
 
 impl Slot {
-    /// `None` for a place in a segment of 4 GiB and more, which a key-value log does not make.
+    /// `None` if the segment has 4 GiB or more, which a key-value log never makes.
     pub(crate) fn of(place: RecordRef) -> Option<Slot> {
         let seq = place.seq().get();
         Some(Slot {
@@ -102,72 +103,72 @@ impl Slot {
         RecordRef::new(Seq::new(seq), segment, u64::from(self.offset), self.bytes)
     }
 
-    /// What the record takes in a batch.
+    /// The bytes of the record in a batch, head included.
     pub(crate) fn record_bytes(&self) -> u64 {
         record_bytes(self.bytes)
     }
 }
 
-/// What a record of this length takes in a batch, with its head.
+/// The bytes of a record of this length in a batch, head included.
 pub(crate) fn record_bytes(len: u32) -> u64 {
     RECORD_HEAD_SIZE as u64 + u64::from(len)
 }
 
-type Table = HashMap<KeyHash, Slot, BuildHasherDefault<AsItIs>>;
+type ShardTable = HashMap<KeyHash, Slot, BuildHasherDefault<IdentityHasher>>;
 
 #[derive(Debug, Default)]
 struct Shard {
-    flights: Mutex<Vec<Flight>>,
-    table: RwLock<Table>,
-    /// What recovery found and the table does not have yet.
-    found: Vec<Placed>,
+    pending: Mutex<Vec<PendingRecord>>,
+    table: RwLock<ShardTable>,
+    /// Records from recovery that are not in the table yet.
+    replayed: Vec<IndexEntry>,
 }
 
-/// How many records that recovery found a shard enters at a time: so many that its table stays in
-/// the processor's cache for most of them.
-const FOUND_MAX: usize = 512;
+/// How many records from recovery a shard enters at once: enough that its table stays in the
+/// processor's cache for most of them.
+const REPLAY_RUN: usize = 512;
 
 /// A record that has a number and is not acknowledged.
 #[derive(Debug)]
-struct Flight {
+struct PendingRecord {
     hash: KeyHash,
     seq: u64,
     is_put: bool,
-    /// A later record of the key has landed.
-    outdated: bool,
+    /// A later record of the key was published first.
+    superseded: bool,
 }
 
 /// A put or a delete with its place in the log.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Placed {
+pub(crate) struct IndexEntry {
     pub(crate) hash: KeyHash,
     pub(crate) slot: Slot,
     pub(crate) is_put: bool,
 }
 
-/// What a key's newest record is.
+/// The newest record of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Newest {
-    /// None, or a delete: the key is not there.
-    Nothing,
-    /// This acknowledged put.
-    Landed(Slot),
-    /// One that is not acknowledged yet.
-    Flying { is_put: bool },
+    /// There is none, or it is a delete: the key does not exist.
+    Absent,
+    /// An acknowledged put.
+    Published(Slot),
+    /// A record that is not acknowledged yet.
+    Pending { is_put: bool },
 }
 
 /// Sums over the records of the log.
 #[derive(Debug, Default)]
 pub(crate) struct Sums {
     pub(crate) keys: AtomicU64,
-    /// Of the last put of each key that is there.
+    /// The bytes of the newest put of each existing key.
     pub(crate) live_bytes: AtomicU64,
     pub(crate) records: AtomicU64,
-    /// Of all records.
+    /// The bytes of all records.
     pub(crate) bytes: AtomicU64,
 }
 
-/// Changes of [`Sums`], which may be negative: they wrap.
+/// Changes of [`Sums`]. They may be negative, so they wrap.
 #[derive(Debug, Default)]
 struct Changes {
     keys: u64,
@@ -184,7 +185,7 @@ pub(crate) struct Index {
 }
 
 impl Index {
-    /// An empty index whose hashes nobody can foresee who does not know `secret`.
+    /// An empty index. Without `secret`, its hashes cannot be predicted.
     pub(crate) fn new(secret: [u8; 32]) -> Index {
         let shards = (0..SHARDS).map(|_| Shard::default()).collect();
         Index { secret, shards, sums: Sums::default() }
@@ -196,46 +197,48 @@ impl Index {
         KeyHash([0, 1, 2, 3].map(|at| u32::from_le_bytes(words[at])))
     }
 
-    /// The last acknowledged put of a key that is there.
+    /// The newest acknowledged put of a key, if the key exists.
     pub(crate) fn get(&self, hash: KeyHash) -> Option<Slot> {
         self.table(hash.shard()).get(&hash).copied()
     }
 
-    /// Takes the turn of the shards of some keys.
-    pub(crate) fn turn(&self, hashes: impl IntoIterator<Item = KeyHash>) -> Turn<'_> {
+    /// Locks the shards of some keys, for a thread that is about to append records of them.
+    pub(crate) fn lock_shards(&self, hashes: impl IntoIterator<Item = KeyHash>) -> ShardGuard<'_> {
         let shards = hashes.into_iter().fold(0_u64, |mask, hash| mask | 1 << hash.shard());
-        let lock = |at: usize| (at, self.shards[at].flights.lock());
+        let lock = |at: usize| (at, self.shards[at].pending.lock());
+        // Ascending, as every thread does: two writers of the same keys cannot deadlock.
         let held = (0..SHARDS).filter(|at| shards & 1 << at != 0).map(lock).collect();
-        Turn { index: self, held }
+        ShardGuard { index: self, held }
     }
 
-    /// Takes over a record that recovery found; in the order of their numbers.
-    pub(crate) fn replay(&mut self, placed: Placed) {
-        let shard = &mut self.shards[placed.hash.shard()];
-        shard.found.push(placed);
-        if shard.found.len() >= FOUND_MAX {
-            shard.enter_found(&self.sums);
+    /// Takes a record from recovery. They arrive in the order of their numbers.
+    pub(crate) fn replay(&mut self, entry: IndexEntry) {
+        let shard = &mut self.shards[entry.hash.shard()];
+        shard.replayed.push(entry);
+        if shard.replayed.len() >= REPLAY_RUN {
+            shard.enter_replayed(&self.sums);
         }
     }
 
-    /// There are no more records that recovery found.
-    pub(crate) fn replayed(&mut self) {
+    /// Enters the last records from recovery.
+    pub(crate) fn finish_replay(&mut self) {
         for shard in &mut self.shards {
-            shard.enter_found(&self.sums);
-            shard.found = Vec::new();
+            shard.enter_replayed(&self.sums);
+            shard.replayed = Vec::new();
         }
     }
 
-    /// Points a key to the copy of the record that it points to, unless it points elsewhere now.
-    pub(crate) fn moved(&self, hash: KeyHash, from: u64, to: Slot) {
+    /// Points a key to a copy of record `from`, unless the key has another record by now.
+    pub(crate) fn relocate(&self, hash: KeyHash, from: u64, to: Slot) {
+        debug_assert!(to.seq() > from, "a copy has a higher number than its original");
         let mut table = self.table_mut(hash.shard());
         if let Some(slot) = table.get_mut(&hash).filter(|slot| slot.seq() == from) {
             *slot = to;
         }
     }
 
-    /// The slots of all keys, in the order of their records. It is a state of the store only if
-    /// nobody lands meanwhile.
+    /// The slots of all keys, in the order of their records. They are one state of the store only
+    /// if no write is published meanwhile.
     pub(crate) fn slots(&self) -> Vec<Slot> {
         let mut slots = Vec::with_capacity(self.sums.keys.load(Ordering::Relaxed) as usize);
         for at in 0..SHARDS {
@@ -245,10 +248,10 @@ impl Index {
         slots
     }
 
-    /// Shows `see` the slot of each key, in no order.
-    pub(crate) fn each_slot(&self, mut see: impl FnMut(&Slot)) {
+    /// Calls `visit` with the slot of each key, in no order.
+    pub(crate) fn for_each_slot(&self, mut visit: impl FnMut(&Slot)) {
         for at in 0..SHARDS {
-            self.table(at).values().for_each(&mut see);
+            self.table(at).values().for_each(&mut visit);
         }
     }
 
@@ -256,28 +259,28 @@ impl Index {
     pub(crate) fn bytes(&self) -> u64 {
         let bytes = |at| match self.table(at).capacity() {
             0 => 0,
-            // A table is filled up to seven eighths of its places, or one less if it is small.
+            // A table fills up to seven eighths of its buckets, or all but one if it is small.
             keys => (keys * 8 / 7).next_power_of_two() * ENTRY_BYTES,
         };
         (0..SHARDS).map(bytes).sum::<usize>() as u64
     }
 
-    fn table(&self, at: usize) -> RwLockReadGuard<'_, Table> {
+    fn table(&self, at: usize) -> RwLockReadGuard<'_, ShardTable> {
         self.shards[at].table.read()
     }
 
-    fn table_mut(&self, at: usize) -> RwLockWriteGuard<'_, Table> {
+    fn table_mut(&self, at: usize) -> RwLockWriteGuard<'_, ShardTable> {
         self.shards[at].table.write()
     }
 }
 
 impl Shard {
-    fn enter_found(&mut self, sums: &Sums) {
+    fn enter_replayed(&mut self, sums: &Sums) {
         let table = self.table.get_mut();
         let mut changes = Changes::default();
-        for placed in self.found.drain(..) {
-            changes.add_record(placed.slot.record_bytes());
-            changes.apply(table, placed);
+        for entry in self.replayed.drain(..) {
+            changes.add_record(entry.slot.record_bytes());
+            changes.apply(table, entry);
         }
         sums.change(&changes);
     }
@@ -290,12 +293,16 @@ impl Changes {
     }
 
     /// Enters a record into a table.
-    fn apply(&mut self, table: &mut Table, placed: Placed) {
-        let old = match placed.is_put {
-            true => table.insert(placed.hash, placed.slot),
-            false => table.remove(&placed.hash),
+    fn apply(&mut self, table: &mut ShardTable, entry: IndexEntry) {
+        let old = match entry.is_put {
+            true => table.insert(entry.hash, entry.slot),
+            false => table.remove(&entry.hash),
         };
-        let new = placed.is_put.then_some(placed.slot);
+        debug_assert!(
+            old.is_none_or(|old| old.seq() < entry.slot.seq()),
+            "a lower number never replaces a higher one"
+        );
+        let new = entry.is_put.then_some(entry.slot);
         let bytes = |slot: Option<Slot>| slot.map_or(0, |slot| slot.record_bytes());
         let keys = |slot: Option<Slot>| u64::from(slot.is_some());
         self.keys = self.keys.wrapping_add(keys(new)).wrapping_sub(keys(old));
@@ -310,73 +317,86 @@ impl Sums {
         self.add(changes.records, changes.bytes);
     }
 
-    /// So many records more in the log.
+    /// Counts records that were appended.
     pub(crate) fn add(&self, records: u64, bytes: u64) {
         self.records.fetch_add(records, Ordering::Relaxed);
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    /// So many records fewer in the log.
+    /// Counts records whose segment was compacted.
     pub(crate) fn remove(&self, records: u64, bytes: u64) {
         self.records.fetch_sub(records, Ordering::Relaxed);
         self.bytes.fetch_sub(bytes, Ordering::Relaxed);
     }
 }
 
-/// The right to append records of some keys.
-pub(crate) struct Turn<'i> {
+/// The right to append records of some keys: the pending lists of their shards, locked.
+pub(crate) struct ShardGuard<'i> {
     index: &'i Index,
-    held: Vec<(usize, MutexGuard<'i, Vec<Flight>>)>,
+    held: Vec<(usize, MutexGuard<'i, Vec<PendingRecord>>)>,
 }
 
-impl<'i> Turn<'i> {
-    /// What the newest record of a key of this turn is.
+impl<'i> ShardGuard<'i> {
+    /// The newest record of a key of this guard.
     pub(crate) fn newest(&mut self, hash: KeyHash) -> Newest {
-        let is_newer = |flight: &&Flight| flight.hash == hash && !flight.outdated;
-        let flying = self.flights(hash).iter().filter(is_newer);
-        match flying.max_by_key(|flight| flight.seq) {
-            Some(flight) => Newest::Flying { is_put: flight.is_put },
-            None => self.index.get(hash).map_or(Newest::Nothing, Newest::Landed),
+        let is_newer = |record: &&PendingRecord| record.hash == hash && !record.superseded;
+        let pending = self.pending(hash).iter().filter(is_newer);
+        match pending.max_by_key(|record| record.seq) {
+            Some(record) => Newest::Pending { is_put: record.is_put },
+            None => self.index.get(hash).map_or(Newest::Absent, Newest::Published),
         }
     }
 
-    /// Ends the turn with records that were appended in it.
-    pub(crate) fn depart(mut self, records: Vec<Placed>) -> Departed<'i> {
-        for placed in &records {
-            let (hash, seq, is_put) = (placed.hash, placed.slot.seq(), placed.is_put);
-            self.flights(hash).push(Flight { hash, seq, is_put, outdated: false });
+    /// Notes records that were appended under this guard as pending, and releases the shards.
+    pub(crate) fn begin(mut self, entries: Vec<IndexEntry>) -> PendingWrite<'i> {
+        for entry in &entries {
+            let (hash, seq, is_put) = (entry.hash, entry.slot.seq(), entry.is_put);
+            self.pending(hash).push(PendingRecord { hash, seq, is_put, superseded: false });
         }
-        Departed { index: self.index, records }
+        PendingWrite { index: self.index, entries }
     }
 
-    fn flights(&mut self, hash: KeyHash) -> &mut Vec<Flight> {
+    fn pending(&mut self, hash: KeyHash) -> &mut Vec<PendingRecord> {
         let at = self.held.binary_search_by_key(&hash.shard(), |(at, _)| *at);
-        &mut self.held[at.expect("a turn is asked for its own keys")].1
+        &mut self.held[at.expect("a guard is asked for its own keys")].1
+    }
+
+    /// Takes a record off its pending list. Returns whether it is the newest published one.
+    fn finish(&mut self, entry: &IndexEntry) -> bool {
+        let seq = entry.slot.seq();
+        let pending = self.pending(entry.hash);
+        let Some(at) = pending.iter().position(|record| record.seq == seq) else { return false };
+        let record = pending.swap_remove(at);
+        for other in pending.iter_mut().filter(|other| other.hash == record.hash) {
+            other.superseded |= other.seq < seq;
+        }
+        !record.superseded || mutated("kv_land_in_any_order")
     }
 }
 
-/// Records on their way. Dropped before they land, they are forgotten.
-#[must_use = "what has departed must land"]
-pub(crate) struct Departed<'i> {
+/// Records that have numbers and are not acknowledged. Dropped unpublished, they are forgotten.
+#[must_use = "a pending write must be published once it is acknowledged"]
+pub(crate) struct PendingWrite<'i> {
     index: &'i Index,
-    records: Vec<Placed>,
+    entries: Vec<IndexEntry>,
 }
 
-impl Departed<'_> {
-    /// The records are acknowledged: readers see them from here on, all at once.
-    pub(crate) fn land(mut self) {
-        let records = std::mem::take(&mut self.records);
+impl PendingWrite<'_> {
+    /// Shows the acknowledged records to readers, all at once.
+    pub(crate) fn publish(mut self) {
+        let entries = std::mem::take(&mut self.entries);
         let index = self.index;
-        let mut turn = index.turn(records.iter().map(|placed| placed.hash));
+        let mut guard = index.lock_shards(entries.iter().map(|entry| entry.hash));
+        // All tables before the first change: a reader sees all records of the call or none.
         let mut tables: Vec<_> =
-            turn.held.iter().map(|(at, _)| (*at, index.table_mut(*at))).collect();
+            guard.held.iter().map(|(at, _)| (*at, index.table_mut(*at))).collect();
         let mut changes = Changes::default();
-        for placed in records {
-            changes.add_record(placed.slot.record_bytes());
-            if turn.land(&placed) {
-                let shard = placed.hash.shard();
+        for entry in entries {
+            changes.add_record(entry.slot.record_bytes());
+            if guard.finish(&entry) {
+                let shard = entry.hash.shard();
                 if let Ok(at) = tables.binary_search_by_key(&shard, |(at, _)| *at) {
-                    changes.apply(&mut tables[at].1, placed);
+                    changes.apply(&mut tables[at].1, entry);
                 }
             }
         }
@@ -384,29 +404,15 @@ impl Departed<'_> {
     }
 }
 
-impl Turn<'_> {
-    /// Takes a flight out. Returns whether it is the newest that has landed.
-    fn land(&mut self, placed: &Placed) -> bool {
-        let seq = placed.slot.seq();
-        let flights = self.flights(placed.hash);
-        let Some(at) = flights.iter().position(|flight| flight.seq == seq) else { return false };
-        let flight = flights.swap_remove(at);
-        for other in flights.iter_mut().filter(|other| other.hash == flight.hash) {
-            other.outdated |= other.seq < seq;
-        }
-        !flight.outdated || mutated("kv_land_in_any_order")
-    }
-}
-
-impl Drop for Departed<'_> {
+impl Drop for PendingWrite<'_> {
     fn drop(&mut self) {
-        if self.records.is_empty() {
+        if self.entries.is_empty() {
             return;
         }
-        let mut turn = self.index.turn(self.records.iter().map(|placed| placed.hash));
-        for placed in &self.records {
-            let seq = placed.slot.seq();
-            turn.flights(placed.hash).retain(|flight| flight.seq != seq);
+        let mut guard = self.index.lock_shards(self.entries.iter().map(|entry| entry.hash));
+        for entry in &self.entries {
+            let seq = entry.slot.seq();
+            guard.pending(entry.hash).retain(|record| record.seq != seq);
         }
     }
 }

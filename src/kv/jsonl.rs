@@ -1,41 +1,42 @@
-//! A store as lines of JSON, and back.
+//! Export and import: a store to and from a file of JSON lines.
 //!
 //! ```text
 //! {"key_b64": "YXBwbGU=", "value_b64": "Z3JlZW4="}
 //! ```
 //!
-//! 1. An export has one such line for each key, sorted by the bytes of the keys, in standard base64
-//!    with padding. It is the store as of the call.
-//! 2. The file has its name only when it is complete and durable. A stream has it as it comes.
-//! 3. An import reads the file twice: first every line is checked, then they are put. So a bad line
-//!    means that nothing was put. A crash in between may leave a part; importing again is right.
+//! 1. An export writes one line for each key, sorted by the bytes of the keys, in standard base64
+//!    with padding. It shows the store as of the call.
+//! 2. The file gets its name only when it is complete and durable. A stream is written directly.
+//! 3. An import reads the file twice: it checks every line, then it puts the pairs. So a bad line
+//!    means that nothing was put. A crash in the second pass may leave a part; import again then.
 //!
-//! Memory: the largest line, and what sorting needs.
+//! Memory: the largest line, and the buffers for sorting.
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, BufWriter, ErrorKind, Read, Seek, Write};
 use std::path::Path;
 
-use crate::kv::beside::Target;
 use crate::kv::line::{parse_line, write_line};
-use crate::kv::record::{Entry, KEY_BYTES_MAX, VALUE_BYTES_MAX};
+use crate::kv::partial::ExportTarget;
+use crate::kv::record::{KEY_BYTES_MAX, KvRecord, VALUE_BYTES_MAX};
 use crate::kv::{DataReader, DataWal, Snapshot, WriteBatch, sort};
 use crate::mutation::mutated;
 use crate::{Error, Result};
 
-/// The longest line that is read: the largest key and value, and some room for spaces.
+/// The longest line of an import in bytes: the largest key and value, and some space characters.
 const LINE_BYTES_MAX: usize = (KEY_BYTES_MAX + VALUE_BYTES_MAX) / 3 * 4 + 4096;
-/// What some editors begin a file with.
+/// Some editors write this at the beginning of a file.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
-/// How much an import puts in one batch.
+/// The bytes of keys and values that an import puts in one batch.
 const BATCH_BYTES: usize = 1 << 20;
 
 impl DataWal {
     /// Writes all keys and values to a file, one JSON object a line, sorted by key:
-    /// `{"key_b64": "...", "value_b64": "..."}`, in standard base64. Returns how many. The file
-    /// appears, or is replaced, when it is complete and durable; a crash may leave an unfinished
-    /// one beside it, whose name ends in `.partial`. One that is replaced keeps its mode. A pipe
-    /// or a character device is written to as it is.
+    /// `{"key_b64": "...", "value_b64": "..."}`, in standard base64. Returns the number of keys.
+    ///
+    /// The file appears, or is replaced, when it is complete and durable. A crash may leave an
+    /// unfinished file beside it, whose name ends in `.partial`. A replaced file keeps its mode. A
+    /// pipe or a character device is written directly.
     ///
     /// ```
     /// use ringwal::kv::DataWal;
@@ -57,34 +58,34 @@ impl DataWal {
     /// # Errors
     ///
     /// [`Error::Corrupt`] when a value is damaged, [`Error::Io`], [`Error::Closed`] or
-    /// [`Error::Poisoned`]. What was under the name of the file stays. A directory, a socket or a
-    /// block device is refused.
+    /// [`Error::Poisoned`]. An existing file stays unchanged. A directory, a socket or a block
+    /// device is refused.
     pub fn export_jsonl(&self, path: impl AsRef<Path>) -> Result<u64> {
         self.snapshot()?.export_jsonl(path)
     }
 
-    /// Puts all keys and values of a file that [`export_jsonl`](Self::export_jsonl) wrote, or that
-    /// has its form, and makes them durable. Returns how many lines it had. Keys that are not in
-    /// the file stay; of two lines with one key, the later one wins.
+    /// Puts all keys and values of a file in the format of [`export_jsonl`](Self::export_jsonl),
+    /// and makes them durable. Returns the number of lines. Keys that are not in the file stay. Of
+    /// two lines with the same key, the later one wins.
     ///
     /// # Errors
     ///
-    /// [`Error::Line`] for a line that is not what it should be: nothing was put. [`Error::Io`]
-    /// for what is no regular file, and for one that changed meanwhile: then a part was put, as
-    /// with the errors of [`put`](Self::put).
+    /// [`Error::Line`] for a malformed line; then nothing was put. [`Error::Io`] if the path is not
+    /// a regular file, or if the file changed between the passes; in the second case a part may
+    /// have been put. That also holds for the errors of [`put`](Self::put).
     pub fn import_jsonl(&self, path: impl AsRef<Path>) -> Result<u64> {
         self.import(path.as_ref(), || ())
     }
 
-    /// `checked` is called between the two readings.
+    /// `checked` is called between the two passes.
     fn import(&self, path: &Path, checked: impl FnOnce()) -> Result<u64> {
         let refused = |why: &str| {
             Error::io("import", path, std::io::Error::new(ErrorKind::InvalidInput, why))
         };
-        // Before it is opened: a pipe that nobody writes to would not come back.
+        // Before opening: to open a pipe that has no writer would block.
         let found = fs::metadata(path).map_err(|error| Error::io("open", path, error))?;
         if !found.is_file() {
-            return Err(refused("it is read twice, so it has to be a regular file"));
+            return Err(refused("an import reads its file twice, so it must be a regular file"));
         }
         let mut file = File::open(path).map_err(|error| Error::io("open", path, error))?;
         let expected = for_each_line(path, &file, |_, _| Ok(()))?;
@@ -100,9 +101,10 @@ impl DataWal {
             bytes += key.len() + value.len();
             batch.put(key, value).map(drop)
         });
-        let changed = "it changed meanwhile, and a part of it may be there; import it again";
+        let changed = "the file changed during the import, and a part of it may have been put; \
+                       import it again";
         let imported = match imported {
-            // It was none when it was checked.
+            // The first pass found no malformed line, so the file has changed since.
             Err(Error::Line { .. }) => return Err(refused(changed)),
             imported => imported?,
         };
@@ -134,9 +136,9 @@ impl Snapshot {
     /// As [`DataWal::export_jsonl`].
     pub fn export_jsonl(&self, path: impl AsRef<Path>) -> Result<u64> {
         let path = path.as_ref();
-        match Target::open(path)? {
-            Target::Stream(stream) => self.write_lines(stream, path)?,
-            Target::File(target) => {
+        match ExportTarget::open(path)? {
+            ExportTarget::Stream(stream) => self.write_lines(stream, path)?,
+            ExportTarget::File(target) => {
                 self.write_lines(&target.file, path)?;
                 target.finish()?;
             }
@@ -147,9 +149,9 @@ impl Snapshot {
     fn write_lines(&self, file: impl Write, path: &Path) -> Result<()> {
         let failed = |error| Error::io("write", path, error);
         let mut out = BufWriter::new(file);
-        for slot in sort::by_key(&self.shared)? {
-            let record = self.shared.record(&slot)?;
-            if let Some(Entry { key, value: Some(value) }) = Entry::parse(record.data()) {
+        for slot in sort::by_key(&self.inner)? {
+            let record = self.inner.record(&slot)?;
+            if let Some(KvRecord { key, value: Some(value) }) = KvRecord::parse(record.data()) {
                 write_line(&mut out, key, value).map_err(failed)?;
             }
         }
@@ -157,16 +159,16 @@ impl Snapshot {
     }
 }
 
-/// What was read of a file.
+/// A summary of a pass over a file, to compare the two passes of an import.
 #[derive(PartialEq, Eq)]
 struct Lines {
     lines: u64,
-    /// Of the keys and values.
+    /// The hash of all keys and values.
     hash: blake3::Hash,
 }
 
-/// Shows `put` the key and value of each line. A byte-order mark before the first and blank lines
-/// behind the last one are what editors add.
+/// Calls `put` with the key and value of each line. Skips a byte-order mark before the first line
+/// and blank lines after the last one, which editors add.
 fn for_each_line(
     path: &Path,
     file: &File,
@@ -192,7 +194,7 @@ fn for_each_line(
         }
         let parsed = match line.len() > LINE_BYTES_MAX {
             true => Err(format!("it is longer than {LINE_BYTES_MAX} bytes")),
-            // Only the last lines may be blank.
+            // Blank lines are allowed only at the end.
             false if blank_from.is_some() => parse_line(b""),
             false => parse_line(text),
         };
@@ -213,7 +215,7 @@ mod tests {
     use crate::kv::handle::tests::store;
 
     #[test]
-    fn an_import_of_a_file_that_changes_meanwhile_does_not_say_that_nothing_was_imported() {
+    fn an_import_of_a_file_that_changes_meanwhile_says_that_a_part_may_be_there() {
         let dir = tempfile::tempdir().unwrap();
         let store = store(&dir.path().join("store"));
         let path = dir.path().join("in.jsonl");
@@ -223,7 +225,12 @@ mod tests {
             fs::write(&path, &two).unwrap();
             let changed = store.import(&path, || fs::write(&path, &after).unwrap());
             let told = changed.unwrap_err().to_string();
-            assert!(told.contains("it changed meanwhile, and a part of it may be there"), "{told}");
+            assert!(
+                told.contains(
+                    "the file changed during the import, and a part of it may have been put"
+                ),
+                "{told}"
+            );
         }
     }
 }

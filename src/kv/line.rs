@@ -1,11 +1,11 @@
-//! One key and value as a line of JSON.
+//! One line of an export or import: a key and a value as a JSON object.
 //!
-//! What is written is always `{"key_b64": "...", "value_b64": "..."}`. What is read may be any
-//! JSON object of these two strings, as other programs write it: in either order, with spaces,
-//! with escapes.
+//! The writer always produces `{"key_b64": "...", "value_b64": "..."}`. The parser accepts any JSON
+//! object of these two strings, as other programs write it: in either order, with spaces and
+//! escapes.
 //!
-//! It is no JSON parser beyond that. A whole one would be the largest dependency of the core, to
-//! read two strings that hold nothing but base64.
+//! It is not a general JSON parser: that would be the largest dependency of the core, to read two
+//! strings of base64.
 
 use std::io::{self, Write};
 
@@ -33,9 +33,9 @@ fn write_base64(out: &mut impl Write, bytes: &[u8]) -> io::Result<()> {
     encoder.finish().map(drop)
 }
 
-/// The key and the value of a line, with or without its newline; or what is wrong with it.
+/// Parses a line, with or without its newline. The error says what is wrong with it.
 pub(crate) fn parse_line(line: &[u8]) -> Result<(Vec<u8>, Vec<u8>), String> {
-    let fields = Cursor { line, at: 0 }.fields();
+    let fields = LineParser { line, at: 0 }.fields();
     let (key, value) = fields.map_err(|wrong| {
         format!("{wrong}; expected {{\"{KEY}\": \"...\", \"{VALUE}\": \"...\"}} in standard base64")
     })?;
@@ -45,12 +45,12 @@ pub(crate) fn parse_line(line: &[u8]) -> Result<(Vec<u8>, Vec<u8>), String> {
     }
 }
 
-struct Cursor<'a> {
+struct LineParser<'a> {
     line: &'a [u8],
     at: usize,
 }
 
-impl Cursor<'_> {
+impl LineParser<'_> {
     fn fields(mut self) -> Result<(Vec<u8>, Vec<u8>), String> {
         let (mut key, mut value) = (None, None);
         self.take(b'{')?;
@@ -63,7 +63,7 @@ impl Cursor<'_> {
                 _ => return Err(format!("unknown field {name:?}")),
             };
             if field.is_some() {
-                return Err(format!("field {name} comes twice"));
+                return Err(format!("duplicate field {name}"));
             }
             self.take(b':')?;
             let bytes = STANDARD.decode(self.string()?);
@@ -76,16 +76,16 @@ impl Cursor<'_> {
         }
         self.take(b'}')?;
         if self.next().is_some() {
-            return Err(format!("something after the object, at byte {}", self.at + 1));
+            return Err(format!("unexpected text after the object, at byte {}", self.at + 1));
         }
         match (key, value) {
             (Some(key), Some(value)) => Ok((key, value)),
-            (None, _) => Err(format!("no field {KEY}")),
-            (_, None) => Err(format!("no field {VALUE}")),
+            (None, _) => Err(format!("missing field {KEY}")),
+            (_, None) => Err(format!("missing field {VALUE}")),
         }
     }
 
-    /// What comes after spaces.
+    /// The next byte that is not a space; it is not consumed.
     fn next(&mut self) -> Option<u8> {
         while let Some(b' ' | b'\t' | b'\r' | b'\n') = self.line.get(self.at) {
             self.at += 1;
@@ -99,18 +99,18 @@ impl Cursor<'_> {
                 self.at += 1;
                 Ok(())
             }
-            _ => Err(format!("no {:?} at byte {}", char::from(byte), self.at + 1)),
+            _ => Err(format!("expected {:?} at byte {}", char::from(byte), self.at + 1)),
         }
     }
 
-    /// The bytes of a string, without its escapes.
+    /// The bytes of a string, with its escapes resolved.
     fn string(&mut self) -> Result<Vec<u8>, String> {
         self.take(b'"')?;
         let mut bytes = Vec::new();
         loop {
             let rest = &self.line[self.at..];
             let plain = rest.iter().position(|byte| matches!(byte, b'"' | b'\\' | 0..0x20));
-            let Some(plain) = plain else { return Err("a string that does not end".to_owned()) };
+            let Some(plain) = plain else { return Err("an unterminated string".to_owned()) };
             bytes.extend_from_slice(&rest[..plain]);
             self.at += plain + 1;
             match rest[plain] {
@@ -129,7 +129,7 @@ impl Cursor<'_> {
             [b'u', digits, ..] if digits.is_ascii_hexdigit() => {
                 let digits = rest.get(1..5).and_then(|digits| str::from_utf8(digits).ok());
                 let number = digits.and_then(|digits| u16::from_str_radix(digits, 16).ok());
-                // Base64 has no others, nor has the name of a field.
+                // Base64 and the field names are ASCII.
                 let byte = number.and_then(|number| u8::try_from(number).ok());
                 (byte.filter(u8::is_ascii).ok_or(wrong)?, 5)
             }
@@ -146,7 +146,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_written_has_exactly_the_documented_form_and_reads_back() {
+    fn a_written_line_has_exactly_the_documented_form_and_reads_back() {
         let pairs: [(&[u8], &[u8]); 4] = [
             (b"a", b""),
             (b"\0\xff", b"\n\""),
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn other_ways_to_write_the_same_object_are_understood() {
+    fn other_forms_of_the_same_object_are_accepted() {
         for line in [
             r#"{"key_b64":"YQ==","value_b64":"+/8="}"#,
             r#"  { "value_b64" : "+\/8=" ,	"key_b64" : "\u0059Q==" } "#,
@@ -178,26 +178,26 @@ mod tests {
     }
 
     #[test]
-    fn anything_else_is_an_error_that_says_what_is_wrong() {
+    fn any_other_line_is_an_error_that_says_what_is_wrong() {
         for (line, wrong) in [
-            ("", "no '{' at byte 1"),
-            ("[]", "no '{' at byte 1"),
-            ("{}", "no '\"' at byte 2"),
-            (r#"{"key_b64": "YQ=="}"#, "no field value_b64"),
-            (r#"{"value_b64": "YQ=="}"#, "no field key_b64"),
-            (r#"{"key_b64": "YQ==", "key_b64": "YQ=="}"#, "comes twice"),
+            ("", "expected '{' at byte 1"),
+            ("[]", "expected '{' at byte 1"),
+            ("{}", "expected '\"' at byte 2"),
+            (r#"{"key_b64": "YQ=="}"#, "missing field value_b64"),
+            (r#"{"value_b64": "YQ=="}"#, "missing field key_b64"),
+            (r#"{"key_b64": "YQ==", "key_b64": "YQ=="}"#, "duplicate field key_b64"),
             (r#"{"key_b64": "YQ==", "value": ""}"#, "unknown field \"value\""),
-            (r#"{"key_b64": 1, "value_b64": ""}"#, "no '\"' at byte 13"),
+            (r#"{"key_b64": 1, "value_b64": ""}"#, "expected '\"' at byte 13"),
             (r#"{"key_b64": "YQ", "value_b64": ""}"#, "field key_b64"),
             (r#"{"key_b64": "Y-==", "value_b64": ""}"#, "field key_b64"),
             (r#"{"key_b64": "", "value_b64": ""}"#, "a key of 0 bytes"),
-            (r#"{"key_b64": "YQ==", "value_b64": ""} x"#, "something after the object"),
-            (r#"{"key_b64": "YQ==", "value_b64": ""},"#, "something after the object"),
-            (r#"{"key_b64": "YQ==", "value_b64": "#, "no '\"'"),
+            (r#"{"key_b64": "YQ==", "value_b64": ""} x"#, "unexpected text after the object"),
+            (r#"{"key_b64": "YQ==", "value_b64": ""},"#, "unexpected text after the object"),
+            (r#"{"key_b64": "YQ==", "value_b64": "#, "expected '\"'"),
             (r#"{"key_b64": "YQ==", "value_b64": "\"#, "a bad escape"),
             (r#"{"key_b64": "YQ==", "value_b64": "\u00"#, "a bad escape"),
             (r#"{"key_b64": "YQ==", "value_b64": "\u20ac"}"#, "a bad escape"),
-            (r#"{"key_b64": "YQ==", "value_b64": "abc"#, "does not end"),
+            (r#"{"key_b64": "YQ==", "value_b64": "abc"#, "an unterminated string"),
             ("{\"key_b64\": \"Y\nQ==\", \"value_b64\": \"\"}", "a control character"),
         ] {
             let error = parse_line(line.as_bytes()).unwrap_err();

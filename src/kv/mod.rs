@@ -1,60 +1,58 @@
-//! The key-value log: a store of keys and values that is nothing but a log.
+//! The key-value log: a durable store of keys and values whose only file format is the log.
 //!
-//! Every put and every delete is one record. The last record of a key tells whether it is there
-//! and what its value is. Memory holds, for each key, a hash and the place of that record.
+//! Every put and every delete is one record. The newest record of a key decides whether the key
+//! exists and what its value is. Memory holds a hash and the place of that record for each key.
 //!
-//! | file | what it adds to the engine |
+//! | file | purpose |
 //! |---|---|
-//! | `builder` | options and their checks |
+//! | `builder` | options and their bounds |
 //! | `handle`, `store` | the open store: put, get, delete, batches |
-//! | `record`, `batch` | the bytes of a put and of a delete; several of them, all or nothing |
-//! | `index` | where the last record of each key lies, and who may change that when |
-//! | `snapshot`, `sort` | the keys of one moment, in either order |
-//! | `compact`, `compactor` | the live records alone, in place; a thread for that |
-//! | `plan` | how far a compaction goes |
-//! | `damaged` | what compaction cannot get past |
-//! | `copy` | the live records alone, somewhere else |
-//! | `beside` | what gets its name when it is complete |
-//! | `jsonl`, `line` | to and from lines of JSON |
-//! | `reader` | a store seen from outside, without opening it |
+//! | `record`, `batch` | the bytes of a put and of a delete; write batches |
+//! | `index` | the place of the newest record of each key, and the order of its writers |
+//! | `snapshot`, `pin`, `sort` | all keys as of one number; their segments; sorting by key |
+//! | `compact`, `plan`, `retired` | compaction in place: the steps, how far, what is done |
+//! | `compactor` | the background thread for it |
+//! | `damaged` | the damaged records that stop a compaction |
+//! | `copy` | the live records in a new store |
+//! | `partial` | files and directories that are renamed when they are complete |
+//! | `jsonl`, `line` | export and import as JSON lines |
+//! | `reader` | a store read without opening it |
 //!
-//! 1. *Order.* The sequence number of a record is its place in time. A writer gets it while it
-//!    holds the key's shard, so for one key the order of numbers is the order in which writers came
-//!    by. Once its record has the durability that was asked for, it enters the index; a lower
-//!    number never replaces a higher one, also not the higher number of a delete.
-//! 2. *What is read was written.* An index entry points to a record that the operating system
-//!    has (`Written`) or stable storage (`Synced`), as its writer asked. So a reader sees nothing
-//!    that a later opening could not explain: what a loss of power takes back is a number and
-//!    everything after it.
-//! 3. *Nothing wrong is read.* A value comes from one positional read; the checksum of its record
-//!    is verified and its key is compared. Damage is an error that names the place, never other
-//!    bytes and never `None`.
+//! 1. *Order.* A record's sequence number is its place in time. A writer gets it while it holds the
+//!    key's shard, so the numbers of one key follow the order of its writers. Once the record has
+//!    the durability that was asked for, it enters the index. A lower number never replaces a
+//!    higher one, not even that of a delete.
+//! 2. *Readers see only written records.* An index entry points to a record that the operating
+//!    system (`Written`) or stable storage (`Synced`) has, as its writer asked. So every value that
+//!    a reader saw is explained by a prefix of the log: a loss of power removes a number and all
+//!    numbers after it.
+//! 3. *No wrong bytes.* A value takes one positional read; the record's checksum is verified and
+//!    its key is compared. Damage is an error with file and offset, never other bytes and never
+//!    `None`.
 //! 4. *A hash stands for its key*: 128 bits of BLAKE3 under a random key of this open store. Among
-//!    2³² keys two of the same hash have a chance of 2⁻⁶⁵. A get compares, and would say so.
-//! 5. *A copy is the newest record of its key.* Compaction appends a live record again only while
-//!    it holds the key's shard and no newer record has a number. So a log that holds both the copy
-//!    and the original, and whatever came between and after, replays to the same store by rule 1
-//!    alone.
-//! 6. *Segments go oldest first*, and only when everything that was appended up to then is on
-//!    stable storage. The record that outdates one in a segment is newer than it: it is a copy, or
-//!    what compaction saw instead, and thus is durable. And a delete may go with its segment,
-//!    because what it deletes is older, in this segment or in one that is already gone.
-//! 7. *A snapshot keeps its segments.* Compaction goes on beside it, but what the snapshot may
-//!    point to is removed only when it is dropped.
+//!    2³² keys, the chance that two collide is 2⁻⁶⁵, and a get compares the key.
+//! 5. *Compaction copies only the newest record of a key*, while it holds the key's shard and no
+//!    newer record has a number. So a log with both the copy and the original, and any record
+//!    between and after them, replays to the same store by rule 1 alone.
+//! 6. *Segments are removed oldest first*, once everything appended so far is on stable storage.
+//!    The record that supersedes one in the segment is newer: it is the copy, or a write that
+//!    compaction saw, and so it is durable. A delete may go with its segment, because the records
+//!    that it deletes are older: they lie in this segment or in one that is already gone.
+//! 7. *A snapshot keeps its segments.* Compaction goes on beside it, but a segment that the
+//!    snapshot may read is removed only when the snapshot is dropped.
 //!
-//! A crash at any moment of a compaction leaves copies and originals, or copies alone; both are
-//! the same store.
+//! A crash during compaction leaves copies and originals, or copies alone. Both are the same store.
 //!
-//! Threading: everything takes `&self`, from any number of threads. Readers wait for nobody but
-//! the disk. Writers of different keys meet in the engine's batches; those of one key wait for
-//! each other only until they have their number.
+//! Threading: every method takes `&self` and may be called from any thread. Readers wait only for
+//! the disk. Writers of different keys share the engine's batches; writers of one key wait for each
+//! other only until they have their numbers.
 //!
-//! Memory: `index_bytes` of [`Stats`] says what the index takes, 37 bytes for each place in its
-//! table, which is at least seven sixteenths full: 42 to 85 bytes for each key, whatever the
-//! lengths of keys and values. A snapshot has 20 bytes for each key.
+//! Memory: `index_bytes` of [`Stats`] is the size of the index: 37 bytes for each bucket of its
+//! tables, which are at least seven sixteenths full. That is 42 to 85 bytes for each key, whatever
+//! the lengths of keys and values. A snapshot takes 20 bytes for each key.
 //!
-//! It has no ranges and no order among keys but where everything is sorted, and it does not
-//! follow the log of another process: a [`DataReader`] shows what was there when it was opened.
+//! The store has no range queries; only exports and `keys` are sorted. It does not follow the log
+//! of another process: a [`DataReader`] shows the store as of its opening.
 //!
 //! ```
 //! use ringwal::kv::{DataWal, WriteBatch};
@@ -62,7 +60,7 @@
 //! let dir = tempfile::tempdir()?;
 //! let store = DataWal::open(dir.path().join("store"))?;
 //! store.put("apple", "green")?; // survives the death of the process
-//! store.fsync()?; // and now a loss of power
+//! store.fsync()?; // now it survives a loss of power
 //!
 //! let mut batch = WriteBatch::new();
 //! batch.put("pear", "yellow")?.delete("apple")?;
@@ -75,7 +73,6 @@
 //! ```
 
 mod batch;
-pub(crate) mod beside;
 mod builder;
 mod compact;
 mod compactor;
@@ -85,9 +82,12 @@ mod handle;
 mod index;
 mod jsonl;
 mod line;
+pub(crate) mod partial;
+mod pin;
 mod plan;
 mod reader;
 mod record;
+mod retired;
 mod snapshot;
 mod sort;
 mod stats;
@@ -96,7 +96,7 @@ mod store;
 pub use batch::WriteBatch;
 pub use builder::DataWalBuilder;
 pub use compact::Compacted;
-pub use copy::Copied;
+pub use copy::CopyStats;
 pub use damaged::DamagedRecord;
 pub use handle::DataWal;
 pub use reader::DataReader;

@@ -1,41 +1,46 @@
-//! Which segments a compaction is for.
+//! Decides how far a compaction goes.
 //!
-//! A log gives space back at its old end alone, so a plan is how far to go: up to the last segment
-//! that is worth it. What lies before that one goes along; what lies behind it stays as it is.
+//! A log frees space only at its old end, so a plan is a position: up to the last segment that is
+//! worth compacting. Segments before it are compacted too; segments after it stay as they are.
 
 use std::collections::HashMap;
 
 use crate::kv::store::Store;
 use crate::{Segment, Seq};
 
-/// What a batch takes beyond its records, about: its header and its padding.
+/// The overhead of a batch in bytes, about: its header and its padding.
 const BATCH_EXTRA_BYTES: u64 = 4 << 10;
-/// How much larger than its copy a segment without a dead record must be.
+/// A segment without dead records is compacted only if it is this many times as large as its copy:
+/// then it is mostly the padding of small batches.
 const PADDING_FACTOR: u64 = 2;
 
 /// How far a compaction goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Plan {
-    /// The last record of the last segment that is worth it, as of now.
+pub(crate) struct CompactionPlan {
+    /// The last record of the last segment that is worth compacting.
     pub(crate) last_seq: Seq,
-    /// That is the active segment, which has to be sealed.
+    /// Whether that is the active segment, which has to be sealed first.
     pub(crate) rotates: bool,
 }
 
-/// What the index points to in a segment.
+/// The live records of a segment.
 #[derive(Clone, Copy, Default)]
 struct Live {
     records: u64,
     bytes: u64,
 }
 
-impl Plan {
-    /// A plan for the segments of which more than so many percent would be given back; for all
-    /// with something dead, or with much padding, if none are named. `None` if there are none.
-    pub(crate) fn of(store: &Store, above_percent: Option<u8>, group_bytes: u64) -> Option<Plan> {
+impl CompactionPlan {
+    /// Plans for the segments of which compaction would free more than `above_percent`; without it,
+    /// for all that have dead records or much padding. `None` if there are no such segments.
+    pub(crate) fn of(
+        store: &Store,
+        above_percent: Option<u8>,
+        group_bytes: u64,
+    ) -> Option<CompactionPlan> {
         let (segments, appended) = (store.log.segments(), store.log.appended_seq());
         let mut live: HashMap<Seq, Live> = HashMap::with_capacity(segments.len());
-        store.index.each_slot(|slot| {
+        store.index.for_each_slot(|slot| {
             let live = live.entry(slot.place().segment()).or_default();
             live.records += 1;
             live.bytes += slot.record_bytes();
@@ -49,7 +54,7 @@ impl Plan {
             if records == 0 {
                 return false;
             }
-            // What the copies take: as many batches as they need, and one that is not full.
+            // The size of the copies: the batches that they fill, and those that are not full.
             let batches = live.bytes / group_bytes + 2;
             let copies = live.bytes + batches * BATCH_EXTRA_BYTES;
             match above_percent {
@@ -62,6 +67,6 @@ impl Plan {
         };
         let last = segments.iter().rfind(is_worth)?;
         let rotates = last.last_seq.is_none();
-        Some(Plan { last_seq: last.last_seq.unwrap_or(appended), rotates })
+        Some(CompactionPlan { last_seq: last.last_seq.unwrap_or(appended), rotates })
     }
 }

@@ -1,21 +1,21 @@
-//! A store seen from outside, without opening it.
+//! `DataReader`: reads a store without its lock, also beside a live writer.
 
 use std::cell::RefCell;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::kv::builder::Options;
+use crate::kv::builder::{DataWalBuilder, StoreOptions};
 use crate::kv::index::Index;
-use crate::kv::snapshot::{Source, get};
+use crate::kv::snapshot::{SnapshotSource, get};
 use crate::kv::store::{new_secret, replay};
-use crate::kv::{Copied, DataWal, Items, Snapshot, Stats};
+use crate::kv::{CopyStats, Items, Snapshot, Stats};
 use crate::{Error, Reader, Recovery, Result, Verdict};
 
-/// A key-value log as it was when this was opened, to read only.
+/// A read-only view of a key-value log, as it was when the reader was opened.
 ///
-/// It takes no lock and changes nothing; a writer may be at work, and may compact: the reader has
-/// all segments open and keeps what it needs of them. Beside a live writer it shows what that one
-/// had given to the operating system, whether or not it was durable.
+/// A reader takes no lock and changes nothing. A writer may work and compact meanwhile: the reader
+/// keeps all segments open. Beside a live writer it shows every write that had reached the
+/// operating system, durable or not.
 ///
 /// ```
 /// use ringwal::kv::{DataReader, DataWal};
@@ -34,58 +34,60 @@ pub struct DataReader {
     index: Index,
     reader: Arc<Reader>,
     snapshot: Snapshot,
-    options: Options,
+    options: StoreOptions,
 }
 
 impl DataReader {
-    /// Opens the store in `dir` as it is now. Beside a writer that compacts all the time it may
-    /// look more than once.
+    /// Opens the store in `dir` as it is now. If a writer removes segments meanwhile, this starts
+    /// again.
     ///
     /// # Errors
     ///
     /// [`Error::NotALog`], [`Error::Corrupt`] where acknowledged records are damaged or missing,
-    /// [`Error::OtherKind`], [`Error::UnsupportedVersion`], [`Error::Io`], also if a hundred looks
-    /// found no whole store because a writer changed it under each.
+    /// [`Error::OtherKind`], [`Error::UnsupportedVersion`], [`Error::Io`], also after a hundred
+    /// attempts during each of which a writer removed segments.
     pub fn open(dir: impl AsRef<Path>) -> Result<DataReader> {
-        DataWal::builder(dir).read_only()
+        DataWalBuilder::new(PathBuf::from(dir.as_ref())).read_only()
     }
 
-    pub(crate) fn open_with(dir: &Path, options: &Options) -> Result<DataReader> {
+    pub(crate) fn open_with(options: StoreOptions) -> Result<DataReader> {
         let secret = new_secret()?;
-        let seen = RefCell::new(Index::new(secret));
-        let begin = &mut || *seen.borrow_mut() = Index::new(secret);
-        let reader = options.engine(dir).read_only_snapshot(begin, &mut |place, bytes| {
-            replay(&mut seen.borrow_mut(), dir, place, bytes)
+        let dir = options.dir();
+        let index = RefCell::new(Index::new(secret));
+        // The engine may read the directory several times; each attempt begins with an empty index.
+        let begin = &mut || *index.borrow_mut() = Index::new(secret);
+        let reader = options.engine().read_only_snapshot(begin, &mut |place, bytes| {
+            replay(&mut index.borrow_mut(), dir, place, bytes)
         })?;
-        let mut index = seen.into_inner();
-        index.replayed();
+        let mut index = index.into_inner();
+        index.finish_replay();
         if let Some(Recovery { verdict: Verdict::Corrupt, corruption: Some(corruption), .. }) =
             reader.recovery()
         {
             return Err(Error::Corrupt(corruption.clone()));
         }
         let reader = Arc::new(reader);
-        let source = Source::Seen(Arc::clone(&reader));
-        let snapshot = Snapshot::of(source, || (index.slots(), reader.end_seq()));
-        Ok(DataReader { index, reader, snapshot, options: options.clone() })
+        let source = SnapshotSource::ReadOnly(Arc::clone(&reader));
+        let snapshot = Snapshot::new(source, || (index.slots(), reader.end_seq()));
+        Ok(DataReader { index, reader, snapshot, options })
     }
 
-    /// The value under a key; `None` if the key is not there.
+    /// The value under a key; `None` if the key does not exist.
     ///
     /// # Errors
     ///
-    /// [`Error::KeyLength`]; [`Error::Corrupt`], which names the place, when the value is damaged;
+    /// [`Error::KeyLength`]; [`Error::Corrupt`], with file and offset, when the value is damaged;
     /// [`Error::Io`].
     pub fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<Vec<u8>>> {
         get(&self.index, |place| self.reader.read(place), self.dir(), key.as_ref())
     }
 
-    /// Whether a key is there. Reads nothing from disk.
+    /// Whether a key exists. Reads nothing from disk.
     pub fn contains_key(&self, key: impl AsRef<[u8]>) -> bool {
         self.index.get(self.index.hash(key.as_ref())).is_some()
     }
 
-    /// How many keys there are.
+    /// The number of keys.
     pub fn len(&self) -> usize {
         self.snapshot.len()
     }
@@ -104,7 +106,7 @@ impl DataReader {
         self.snapshot.keys()
     }
 
-    /// All keys and their values, sorted by the bytes of the keys.
+    /// All keys and values, sorted by the bytes of the keys.
     ///
     /// # Errors
     ///
@@ -113,30 +115,30 @@ impl DataReader {
         self.snapshot.items()
     }
 
-    /// All keys and their values, in the order in which they lie in the log, one at a time.
+    /// Iterates over all keys and values, in log order.
     pub fn iter(&self) -> Items {
         self.snapshot.iter()
     }
 
     /// Writes the live records, sorted by key, into a new store in `dir`; see
-    /// [`DataWal::compact_to`].
+    /// [`DataWal::compact_to`](crate::kv::DataWal::compact_to).
     ///
     /// # Errors
     ///
-    /// As [`DataWal::compact_to`].
-    pub fn compact_to(&self, dir: impl AsRef<Path>) -> Result<Copied> {
+    /// As [`DataWal::compact_to`](crate::kv::DataWal::compact_to).
+    pub fn compact_to(&self, dir: impl AsRef<Path>) -> Result<CopyStats> {
         self.snapshot.compact_to(dir.as_ref(), &self.options)
     }
 
-    /// The figures of the store.
+    /// Statistics of the store.
     pub fn stats(&self) -> Stats {
         let found = self.recovery();
         Stats { log_bytes: found.bytes, segments: found.segments, ..Stats::of(&self.index) }
     }
 
-    /// What opening found; beside a live writer the end may look torn.
+    /// The report of the recovery at open. Beside a live writer, the end of the log may look torn.
     pub fn recovery(&self) -> &Recovery {
-        const NOTHING: &str = "a reader that was opened has what opening found";
+        const NOTHING: &str = "a reader that was opened has the report of its opening";
         self.reader.recovery().expect(NOTHING)
     }
 
@@ -145,7 +147,7 @@ impl DataReader {
         self.reader.dir()
     }
 
-    /// What the export writes.
+    /// The snapshot that exports write.
     pub(crate) fn snapshot(&self) -> &Snapshot {
         &self.snapshot
     }

@@ -1,4 +1,4 @@
-//! The bytes of a put and of a delete.
+//! The record format of a key-value log: the bytes of a put and of a delete.
 //!
 //! ```text
 //!  at bytes
@@ -8,54 +8,54 @@
 //! 3+n    m  the value, up to the end of the record; nothing in a delete
 //! ```
 //!
-//! 1. The record's own length and checksum are the engine's, so nothing here is repeated.
-//! 2. A record of any other shape is not one of a key-value log.
+//! 1. The engine stores the record's length and checksum, so this format has neither.
+//! 2. A record of any other form does not belong to a key-value log.
 
 use crate::{Error, Result};
 
-/// The most bytes that a key may have; it has at least one.
+/// The largest key in bytes. A key has at least one byte.
 pub const KEY_BYTES_MAX: usize = 64 << 10;
-/// The most bytes that a value may have; it may have none.
+/// The largest value in bytes. A value may be empty.
 pub const VALUE_BYTES_MAX: usize = 64 << 20;
 
 const PUT: u8 = b'P';
 const DELETE: u8 = b'D';
 const HEAD_SIZE: usize = 1 + 2;
 
-/// The longest record: what the engine is opened with.
+/// The longest record; the engine is opened with this limit.
 pub(crate) const RECORD_BYTES_MAX: usize = HEAD_SIZE + KEY_BYTES_MAX + VALUE_BYTES_MAX;
 
 const _: () = assert!(KEY_BYTES_MAX - 1 == u16::MAX as usize);
 
-/// A record as it was read.
+/// A put or a delete, parsed in place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Entry<'a> {
+pub(crate) struct KvRecord<'a> {
     pub(crate) key: &'a [u8],
-    /// `None` is a delete.
+    /// `None` in a delete.
     pub(crate) value: Option<&'a [u8]>,
 }
 
-impl<'a> Entry<'a> {
-    /// What `bytes` say, if they are a record of a key-value log.
-    pub(crate) fn parse(bytes: &'a [u8]) -> Option<Entry<'a>> {
+impl<'a> KvRecord<'a> {
+    /// Parses a record; `None` if it does not belong to a key-value log.
+    pub(crate) fn parse(bytes: &'a [u8]) -> Option<KvRecord<'a>> {
         let (&[kind, low, high], rest) = bytes.split_first_chunk::<HEAD_SIZE>()?;
         let (key, value) =
             rest.split_at_checked(usize::from(u16::from_le_bytes([low, high])) + 1)?;
         match kind {
-            PUT if value.len() <= VALUE_BYTES_MAX => Some(Entry { key, value: Some(value) }),
-            DELETE if value.is_empty() => Some(Entry { key, value: None }),
+            PUT if value.len() <= VALUE_BYTES_MAX => Some(KvRecord { key, value: Some(value) }),
+            DELETE if value.is_empty() => Some(KvRecord { key, value: None }),
             _ => None,
         }
     }
 }
 
-/// Where the value begins in the record of a put, if it is one and has this key.
+/// The offset of the value, if the record is a put of this key.
 pub(crate) fn value_at(bytes: &[u8], key: &[u8]) -> Option<usize> {
-    let entry = Entry::parse(bytes)?;
-    (entry.key == key && entry.value.is_some()).then_some(HEAD_SIZE + key.len())
+    let record = KvRecord::parse(bytes)?;
+    (record.key == key && record.value.is_some()).then_some(HEAD_SIZE + key.len())
 }
 
-/// The record of a put, or of a delete where there is no value.
+/// Encodes a put, or a delete if there is no value.
 pub(crate) fn encode(key: &[u8], value: Option<&[u8]>) -> Result<Vec<u8>> {
     let kind = if value.is_some() { PUT } else { DELETE };
     let value = value.unwrap_or_default();
@@ -68,7 +68,7 @@ pub(crate) fn encode(key: &[u8], value: Option<&[u8]>) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// An error unless these can be a key and a value; else the key's length as it is written.
+/// Checks the lengths of a key and a value. Returns the key's length as it is stored.
 pub(crate) fn check(key: &[u8], value: &[u8]) -> Result<[u8; 2]> {
     if value.len() > VALUE_BYTES_MAX {
         let (bytes, limit) = (value.len() as u64, VALUE_BYTES_MAX as u64);
@@ -77,7 +77,7 @@ pub(crate) fn check(key: &[u8], value: &[u8]) -> Result<[u8; 2]> {
     check_key(key)
 }
 
-/// An error unless these bytes can be a key; else its length as it is written.
+/// Checks the length of a key. Returns it as it is stored.
 pub(crate) fn check_key(key: &[u8]) -> Result<[u8; 2]> {
     match key.len().checked_sub(1).map(u16::try_from) {
         Some(Ok(len)) => Ok(len.to_le_bytes()),
@@ -104,10 +104,10 @@ mod tests {
         let long = vec![7; KEY_BYTES_MAX];
         for (key, value) in [(&b"k"[..], Some(&b"v"[..])), (&long, Some(b"")), (&long, None)] {
             let bytes = encode(key, value).unwrap();
-            assert_eq!(Entry::parse(&bytes), Some(Entry { key, value }));
+            assert_eq!(KvRecord::parse(&bytes), Some(KvRecord { key, value }));
         }
         for bad in [&b""[..], b"P", b"P\x00\x00", b"P\x01\x00k", b"D\x00\x00kv", b"Q\x00\x00k"] {
-            assert_eq!(Entry::parse(bad), None, "{bad:?}");
+            assert_eq!(KvRecord::parse(bad), None, "{bad:?}");
         }
     }
 

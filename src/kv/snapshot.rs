@@ -1,43 +1,43 @@
-//! The store of one moment.
+//! Snapshots: all keys and values of a store as of one sequence number, for readers and exports.
 //!
-//! A snapshot has the slots of all keys and reads from where they point. One of an open store pins
-//! the segments that its slots may point to.
+//! A snapshot holds the slots of all keys and reads the records that they point to. A snapshot of
+//! an open store pins the segments of those records.
 
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::kv::compact::Pin;
 use crate::kv::index::{Index, Slot};
-use crate::kv::record::{self, Entry};
+use crate::kv::pin::Pin;
+use crate::kv::record::{self, KvRecord};
 use crate::{Corruption, CorruptionKind, Error, Reader, Record, RecordRef, Result, Seq, Witness};
 
-/// Where records are read from.
+/// Where a snapshot reads its records.
 #[derive(Debug)]
-pub(crate) enum Source {
-    /// A store that is open, with what must stay for this.
-    Live(Pin),
-    /// A store that was looked at.
-    Seen(Arc<Reader>),
+pub(crate) enum SnapshotSource {
+    /// An open store, with its segments pinned.
+    Open(Pin),
+    /// A store that was opened to read only.
+    ReadOnly(Arc<Reader>),
 }
 
-impl Source {
+impl SnapshotSource {
     pub(crate) fn read(&self, place: RecordRef) -> Result<Record> {
         match self {
-            Source::Live(pin) => pin.store.log.read(place),
-            Source::Seen(reader) => reader.read(place),
+            SnapshotSource::Open(pin) => pin.store().log.read(place),
+            SnapshotSource::ReadOnly(reader) => reader.read(place),
         }
     }
 
     fn dir(&self) -> &Path {
         match self {
-            Source::Live(pin) => pin.store.log.dir(),
-            Source::Seen(reader) => reader.dir(),
+            SnapshotSource::Open(pin) => pin.store().log.dir(),
+            SnapshotSource::ReadOnly(reader) => reader.dir(),
         }
     }
 }
 
-/// The store as it was at one moment: everything up to a sequence number, nothing after it.
+/// The store as of one sequence number: everything up to it, nothing after it.
 ///
 /// ```
 /// use ringwal::kv::DataWal;
@@ -55,57 +55,58 @@ impl Source {
 /// ```
 #[derive(Clone)]
 pub struct Snapshot {
-    pub(crate) shared: Arc<Moment>,
+    pub(crate) inner: Arc<SnapshotInner>,
 }
 
-/// What the clones and the iterators of a snapshot share.
-pub(crate) struct Moment {
-    pub(crate) source: Source,
-    /// In the order of their records.
+/// The state that the clones and the iterators of a snapshot share.
+pub(crate) struct SnapshotInner {
+    pub(crate) source: SnapshotSource,
+    /// In the order of the records.
     pub(crate) slots: Vec<Slot>,
     seq: Seq,
 }
 
-impl Moment {
-    /// The record of a slot, with its bytes verified and known to be a put.
+impl SnapshotInner {
+    /// Reads and verifies the record of a slot, which is a put.
     pub(crate) fn record(&self, slot: &Slot) -> Result<Record> {
         let record = self.source.read(slot.place())?;
-        match Entry::parse(record.data()) {
-            Some(Entry { value: Some(_), .. }) => Ok(record),
+        match KvRecord::parse(record.data()) {
+            Some(KvRecord { value: Some(_), .. }) => Ok(record),
             _ => Err(not_the_record(self.source.dir(), slot)),
         }
     }
 
-    /// The key and the value of a slot.
+    /// The key and the value at a slot.
     fn pair(&self, slot: &Slot) -> Result<(Vec<u8>, Vec<u8>)> {
         let record = self.record(slot)?;
-        let Some(Entry { key, value: Some(value) }) = Entry::parse(record.data()) else {
+        let Some(KvRecord { key, value: Some(value) }) = KvRecord::parse(record.data()) else {
             return Err(not_the_record(self.source.dir(), slot));
         };
-        // The key alone has memory of its own: who collects keys does not keep the values.
+        // Copy the key, so that a caller who collects keys does not keep the values in memory.
         let (key, at) = (key.to_vec(), record.data().len() - value.len());
         Ok((key, record.into_data_after(at)))
     }
 }
 
 impl Snapshot {
-    /// A snapshot of what `look` finds, once the source is there.
-    pub(crate) fn of(source: Source, look: impl FnOnce() -> (Vec<Slot>, Seq)) -> Snapshot {
-        let (slots, seq) = look();
-        Snapshot { shared: Arc::new(Moment { source, slots, seq }) }
+    /// Takes a snapshot. `list` runs after `source` is there, so the segments of the slots that it
+    /// returns are pinned already.
+    pub(crate) fn new(source: SnapshotSource, list: impl FnOnce() -> (Vec<Slot>, Seq)) -> Snapshot {
+        let (slots, seq) = list();
+        Snapshot { inner: Arc::new(SnapshotInner { source, slots, seq }) }
     }
 
-    /// The last record that it knows of: the next put or delete got a higher number.
+    /// The sequence number of the snapshot: it has every put and delete up to this number.
     pub fn seq(&self) -> Seq {
-        self.shared.seq
+        self.inner.seq
     }
 
-    /// How many keys it has.
+    /// The number of keys.
     pub fn len(&self) -> usize {
-        self.shared.slots.len()
+        self.inner.slots.len()
     }
 
-    /// Whether it has no keys.
+    /// Whether there are no keys.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -122,7 +123,7 @@ impl Snapshot {
         Ok(keys)
     }
 
-    /// All keys and their values, sorted by the bytes of the keys.
+    /// All keys and values, sorted by the bytes of the keys.
     ///
     /// # Errors
     ///
@@ -133,9 +134,9 @@ impl Snapshot {
         Ok(items)
     }
 
-    /// All keys and their values, in the order in which they lie in the log, one at a time.
+    /// Iterates over all keys and values, in log order.
     pub fn iter(&self) -> Items {
-        Items { moment: Arc::clone(&self.shared), next: 0 }
+        Items { inner: Arc::clone(&self.inner), next: 0 }
     }
 }
 
@@ -166,7 +167,7 @@ impl fmt::Debug for Snapshot {
     }
 }
 
-/// The keys and values of a [`Snapshot`], one at a time. After an error there are no more.
+/// An iterator over the keys and values of a [`Snapshot`]. It ends after an error.
 ///
 /// ```
 /// use ringwal::kv::DataWal;
@@ -181,7 +182,7 @@ impl fmt::Debug for Snapshot {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Items {
-    moment: Arc<Moment>,
+    inner: Arc<SnapshotInner>,
     next: usize,
 }
 
@@ -189,17 +190,17 @@ impl Iterator for Items {
     type Item = Result<(Vec<u8>, Vec<u8>)>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let slot = self.moment.slots.get(self.next)?;
+        let slot = self.inner.slots.get(self.next)?;
         self.next += 1;
-        let item = self.moment.pair(slot);
+        let item = self.inner.pair(slot);
         if item.is_err() {
-            self.next = self.moment.slots.len();
+            self.next = self.inner.slots.len();
         }
         Some(item)
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
-        let left = self.moment.slots.len() - self.next;
+        let left = self.inner.slots.len() - self.next;
         (0, Some(left))
     }
 }
@@ -208,12 +209,12 @@ impl std::iter::FusedIterator for Items {}
 
 impl fmt::Debug for Items {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let left = self.moment.slots.len() - self.next;
+        let left = self.inner.slots.len() - self.next;
         f.debug_struct("Items").field("left", &left).finish_non_exhaustive()
     }
 }
 
-/// The value under a key, through an index.
+/// Looks a key up in an index and reads its value.
 pub(crate) fn get(
     index: &Index,
     read: impl Fn(RecordRef) -> Result<Record>,
@@ -232,14 +233,15 @@ pub(crate) fn get(
                 };
                 return Ok(Some(record.into_data_after(at)));
             }
-            // Compacted between the look at the index and the read: the index knows where to.
+            // Compaction removed the segment between the lookup and the read. The index already
+            // points to the copy, so look again; an unchanged slot is a real error.
             Err(Error::Truncated { .. }) if last != Some(slot) => last = Some(slot),
             Err(error) => return Err(error),
         }
     }
 }
 
-/// A record whose checksum holds and that is not the one the index means.
+/// The error for a record with a valid checksum that is not the one in the index.
 pub(crate) fn not_the_record(dir: &Path, slot: &Slot) -> Error {
     let place = slot.place();
     let range = (place.seq(), place.seq());

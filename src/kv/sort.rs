@@ -1,36 +1,37 @@
-//! Slots sorted by key, without having the keys in memory.
+//! Sorts the slots of a snapshot by key, for exports and copies, without all keys in memory.
 //!
-//! As much of each key as fits is read and compared; where that is the same, the next part is. So
-//! memory is bounded by a fixed budget, or by the least part of each key if there are very many,
-//! however long the keys are. Keys that fit are read once.
+//! A pass reads as much of each key as the budget allows and compares that. Only among keys with
+//! equal parts, the next pass reads the next part. So memory is bounded by a fixed budget (or, for
+//! very many keys, by the least part of each), however long the keys are. Keys that fit are read
+//! once.
 
 use std::ops::Range;
 
 use crate::Result;
 use crate::kv::index::Slot;
-use crate::kv::record::{Entry, KEY_BYTES_MAX};
-use crate::kv::snapshot::Moment;
+use crate::kv::record::{KEY_BYTES_MAX, KvRecord};
+use crate::kv::snapshot::SnapshotInner;
 
-/// The memory for parts of keys.
+/// The memory for parts of keys, in bytes.
 const PARTS_BYTES: usize = 64 << 20;
-/// The least part of a key that is compared at once.
+/// The least part of a key that a pass compares, in bytes.
 const PART_MIN: usize = 32;
 
 /// A part of a key.
-struct Part {
+struct KeyPart {
     slot: Slot,
     start: usize,
     len: usize,
-    /// The key goes on.
-    goes_on: bool,
+    /// Whether the key is longer.
+    continues: bool,
 }
 
 /// The slots of a snapshot, sorted by the bytes of their keys.
-pub(crate) fn by_key(moment: &Moment) -> Result<Vec<Slot>> {
-    let mut slots = moment.slots.clone();
+pub(crate) fn by_key(snapshot: &SnapshotInner) -> Result<Vec<Slot>> {
+    let mut slots = snapshot.slots.clone();
     let read = |slot: &Slot, from: usize, max: usize, into: &mut Vec<u8>| {
-        let record = moment.record(slot)?;
-        let key = Entry::parse(record.data()).map_or(&[][..], |entry| entry.key);
+        let record = snapshot.record(slot)?;
+        let key = KvRecord::parse(record.data()).map_or(&[][..], |record| record.key);
         let part = key.get(from..).unwrap_or(&[]);
         into.extend_from_slice(&part[..part.len().min(max)]);
         Ok(part.len() > max)
@@ -39,8 +40,8 @@ pub(crate) fn by_key(moment: &Moment) -> Result<Vec<Slot>> {
     Ok(slots)
 }
 
-/// `read` puts at most so many bytes of a key, from so many on, behind what is there, and says
-/// whether there are more.
+/// Sorts slots by their keys. `read(slot, from, max, into)` appends at most `max` bytes of a key,
+/// from byte `from` on, to `into`, and returns whether the key is longer.
 fn sort(
     slots: &mut [Slot],
     budget: usize,
@@ -55,18 +56,18 @@ fn sort(
         let mut parts = Vec::with_capacity(slots.len());
         for &slot in slots.iter() {
             let start = bytes.len();
-            let goes_on = read(&slot, from, max, &mut bytes)?;
-            parts.push(Part { slot, start, len: bytes.len() - start, goes_on });
+            let continues = read(&slot, from, max, &mut bytes)?;
+            parts.push(KeyPart { slot, start, len: bytes.len() - start, continues });
         }
-        // Of equal parts, the key that ends comes first.
-        let order = |part: &Part| (&bytes[part.start..][..part.len], part.goes_on);
+        // Of equal parts, the key that ends here comes first.
+        let order = |part: &KeyPart| (&bytes[part.start..][..part.len], part.continues);
         parts.sort_unstable_by(|a, b| order(a).cmp(&order(b)));
         for (slot, part) in slots.iter_mut().zip(&parts) {
             *slot = part.slot;
         }
         let mut at = range.start;
         for same in parts.chunk_by(|a, b| order(a) == order(b)) {
-            if same.len() > 1 && same[0].goes_on {
+            if same.len() > 1 && same[0].continues {
                 todo.push((at..at + same.len(), from + max));
             }
             at += same.len();

@@ -1,11 +1,11 @@
-//! The figures of a store.
+//! Statistics of a store: keys, live and dead bytes, memory.
 
 use std::sync::atomic::Ordering;
 
 use crate::Seq;
 use crate::kv::index::Index;
 
-/// The figures of a store.
+/// Statistics of a store.
 ///
 /// ```
 /// use ringwal::kv::DataWal;
@@ -22,43 +22,44 @@ use crate::kv::index::Index;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {
-    /// The keys that are there.
+    /// The number of keys.
     pub keys: u64,
-    /// The records of the log: each put and each delete that was not compacted away.
+    /// The records of the log: every put and delete that was not compacted away.
     pub records: u64,
-    /// The bytes of the records that hold the values of those keys, with their heads.
+    /// The bytes of the records that hold the current values, heads included.
     pub live_bytes: u64,
-    /// The bytes of all other records, with their heads: what was put before, and deletes.
+    /// The bytes of all other records, heads included: overwritten puts, and deletes.
     pub dead_bytes: u64,
-    /// The bytes of all segments up to the end of their last batches: records, the headers of
-    /// batches, and their padding. Compaction frees all of it but the live records.
+    /// The bytes of all segments up to the end of their last batches: records, batch headers and
+    /// padding. Compaction frees everything but the live records.
     pub log_bytes: u64,
-    /// The segments of the log.
+    /// The number of segments.
     pub segments: u64,
-    /// The bytes of those among the segments that compaction is done with and that snapshots still
-    /// need. They are removed when these are dropped.
+    /// The bytes of segments that are compacted but still needed by a snapshot. They are removed
+    /// when the snapshot is dropped.
     pub held_bytes: u64,
-    /// How many segments that are.
+    /// The number of those segments.
     pub held_segments: u64,
-    /// The first record of the segment that the last compaction could not get past; `None` if it
-    /// got through. Nothing behind it is given back before that one is.
+    /// The first record of the segment at which the last compaction failed; `None` if it succeeded.
+    /// No later segment is freed before this one is.
     pub stuck_at: Option<Seq>,
-    /// How many records of keys are damaged there: [`DataWal::damaged`] names them.
+    /// The damaged records in that segment that hold current values; [`DataWal::damaged`] lists
+    /// them.
     ///
     /// [`DataWal::damaged`]: crate::kv::DataWal::damaged
     pub damaged_records: u64,
-    /// The segments that are held back for deletes and compaction, and ready now; see
+    /// The segments that are reserved for deletes and compaction now; see
     /// [`DataWalBuilder::reserve_segments`](crate::kv::DataWalBuilder::reserve_segments). There are
-    /// none before the first write, and fewer than were asked for on a disk that is full.
+    /// none before the first write, and on a full disk there may be fewer than the option asks for.
     pub reserve_segments: u64,
-    /// Their bytes, which `log_bytes` does not count.
+    /// The bytes of the reserved segments, which `log_bytes` does not count.
     pub reserve_bytes: u64,
-    /// The memory of the index.
+    /// The memory of the index in bytes.
     pub index_bytes: u64,
 }
 
 impl Stats {
-    /// How much of the bytes of all records is dead, in percent, rounded down.
+    /// The dead share of the bytes of all records, in percent, rounded down.
     pub fn dead_percent(&self) -> u8 {
         let all = u128::from(self.live_bytes) + u128::from(self.dead_bytes);
         (u128::from(self.dead_bytes) * 100).checked_div(all).unwrap_or(0) as u8
@@ -66,12 +67,12 @@ impl Stats {
 }
 
 impl Stats {
-    /// What the index knows.
+    /// The fields that the index knows.
     pub(crate) fn of(index: &Index) -> Stats {
         Stats { index_bytes: index.bytes(), ..Stats::of_sums(index) }
     }
 
-    /// What the index knows without a lock.
+    /// The fields that the index knows without taking a lock.
     pub(crate) fn of_sums(index: &Index) -> Stats {
         let sums = &index.sums;
         let live_bytes = sums.live_bytes.load(Ordering::Relaxed);

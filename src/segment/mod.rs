@@ -1,8 +1,8 @@
-//! Segment files: what they are called and how they are read.
+//! Segment files, for recovery and readers: their names, and how to scan them.
 //!
-//! A segment is named by its first sequence number, so a listing alone gives the order. It is a
-//! *spare* until it gets that name, *active* while it is written, and *sealed* once a later one
-//! has taken over.
+//! The name of a segment is its first sequence number, so a directory listing gives the order. A
+//! file is a *spare* until it gets such a name, *active* while batches are written to it, and
+//! *sealed* once a later segment is active.
 
 pub(crate) mod name;
 pub(crate) mod reader;

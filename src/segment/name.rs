@@ -1,4 +1,4 @@
-//! The names of a log's files.
+//! The names of a log's files: builds and parses them.
 //!
 //! ```text
 //!              the single shard                shard 7
@@ -8,24 +8,25 @@
 //! lost         lost-{first}-{last}-{count}.bin s00007-lost-{first}-{last}-{count}.bin
 //! ```
 //!
-//! 1. No name of one shard parses as a name of another one.
-//! 2. Numbers have 20 digits, so that names sort as the numbers do.
-//! 3. A spare's name never parses as a segment's: it becomes one only by being renamed.
+//! 1. No name of one shard parses as a name of another.
+//! 2. Numbers have 20 digits, so names sort like numbers.
+//! 3. The name of a spare never parses as that of a segment: only a rename turns one into the
+//!    other.
 
 use crate::replication::ShardId;
 
-/// The name of the segment that begins with the record `first_seq`.
+/// The name of the segment that begins with record `first_seq`.
 pub(crate) fn segment_filename(shard: ShardId, first_seq: u64) -> String {
     format!("{}wal-{first_seq:020}.seg", prefix(shard))
 }
 
-/// The first sequence number of the segment called `name`, if it is one of this shard.
+/// The first sequence number in the name of a segment; `None` if it is no segment of this shard.
 pub(crate) fn parse_segment(shard: ShardId, name: &str) -> Option<u64> {
     let number = own_part(shard, name)?.strip_prefix("wal-")?.strip_suffix(".seg")?;
     parse_number(number).filter(|&first_seq| first_seq > 0)
 }
 
-/// The shard's segments among the names of a directory, ascending.
+/// The segments of a shard among the names in a directory, ascending.
 pub(crate) fn segments_among(
     shard: ShardId,
     names: impl IntoIterator<Item = String>,
@@ -36,27 +37,27 @@ pub(crate) fn segments_among(
     segments
 }
 
-/// The name of the shard's `state` file.
+/// The name of a shard's `state` file.
 pub(crate) fn state_name(shard: ShardId) -> String {
     format!("{}state", prefix(shard))
 }
 
-/// The name under which a `state` file is made before it gets its own.
+/// The temporary name of a new `state` file.
 pub(crate) fn state_temp_name(shard: ShardId) -> String {
     format!("{}state.tmp", prefix(shard))
 }
 
-/// The name of the shard's lock file.
+/// The name of a shard's lock file.
 pub(crate) fn lock_name(shard: ShardId) -> String {
     format!("{}lock", prefix(shard))
 }
 
-/// The name of the shard's spare number `number`.
+/// The name of a shard's spare number `number`.
 pub(crate) fn spare_name(shard: ShardId, number: u64) -> String {
     format!("{}spare-{number:020}.tmp", prefix(shard))
 }
 
-/// Whether `name` is that of a spare of this shard.
+/// Whether `name` is the name of a spare of this shard.
 pub(crate) fn is_spare(shard: ShardId, name: &str) -> bool {
     let number = own_part(shard, name)
         .and_then(|name| name.strip_prefix("spare-"))
@@ -64,15 +65,15 @@ pub(crate) fn is_spare(shard: ShardId, name: &str) -> bool {
     number.is_some_and(|number| parse_number(number).is_some())
 }
 
-/// The name of a file that keeps what tolerated damage took.
+/// The name of a file that keeps the records that tolerated damage cut off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct LostName {
-    /// The records that are lost.
+    /// The first and last lost record.
     pub(crate) first_seq: u64,
     pub(crate) last_seq: u64,
-    /// Tells losses of the same records apart.
+    /// Distinguishes losses of the same records.
     pub(crate) count: u32,
-    /// Somebody has acknowledged it.
+    /// Whether a user has acknowledged the loss.
     pub(crate) seen: bool,
 }
 
@@ -83,7 +84,7 @@ impl LostName {
         format!("{}lost-{first_seq:020}-{last_seq:020}-{count:03}.{ending}", prefix(shard))
     }
 
-    /// What `name` says, if it is such a name of this shard.
+    /// Parses a name; `None` if it is no such name of this shard.
     pub(crate) fn parse(shard: ShardId, name: &str) -> Option<LostName> {
         let (numbers, ending) = own_part(shard, name)?.strip_prefix("lost-")?.split_once('.')?;
         let mut numbers = numbers.split('-');
@@ -93,17 +94,17 @@ impl LostName {
             count: numbers.next()?.parse().ok()?,
             seen: ending == "seen",
         };
-        // The same number can be written in several ways, and only one is the name.
+        // A number can be written in several ways; only one of them is the name.
         (lost.name(shard) == name).then_some(lost)
     }
 }
 
-/// The name under which a lost file is made before it gets its own.
+/// The temporary name of a new lost file.
 pub(crate) fn lost_temp_name(shard: ShardId) -> String {
     format!("{}lost.tmp", prefix(shard))
 }
 
-/// Whether a log of any shard may have put a file of this name there, or the file system itself.
+/// Whether a log of any shard, or the file system, may have made a file of this name.
 pub(crate) fn is_expected(name: &str) -> bool {
     let shard = match name.strip_prefix('s').and_then(|rest| rest.split_once('-')) {
         Some((number, _)) => number.parse().map(ShardId).unwrap_or(ShardId::SINGLE),
@@ -152,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn what_only_looks_like_a_segment_is_not_one() {
+    fn a_name_that_only_looks_like_a_segment_is_not_one() {
         for name in [
             "wal-1.seg",
             "wal-00000000000000000000.seg",
@@ -178,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn only_names_that_a_log_uses_are_expected() {
+    fn only_the_names_that_a_log_uses_are_expected() {
         for name in ["state", "s00007-state.tmp", "lock", "lost+found", "s00002-lock"] {
             assert!(is_expected(name), "{name}");
         }

@@ -1,57 +1,52 @@
-//! A forward scan over one segment file: batch after batch, and where and why it stops.
+//! `SegmentScanner`: reads one segment file forward, batch by batch, for recovery and readers. It
+//! says where and why it stops.
 //!
-//! 1. A batch counts only if it is valid ([`crate::format`]) and belongs to this log and this
-//!    segment, lies at a multiple of its unit, has the shard, begins with the sequence number that
-//!    is expected next, and has the salt of the file's first batch.
-//! 2. Nothing is allocated by what a damaged length says: lengths are held against the file's
-//!    length first, and a frame larger than the window is taken in piece by piece, only as far as
-//!    its record heads lead.
-//! 3. Each byte is read once and verified once, where it lies: a batch, and who wants to keep a
-//!    record of it, has a slice of the window. Only around a stop, and where a file is searched for
-//!    what follows damage, bytes are read again.
-//! 4. A stop is only believed when the bytes were read in that very call, so that a scan of a file
-//!    that is being written can go on later, from where it stopped.
+//! 1. A batch counts only if it is valid ([`crate::format`]), belongs to this log, segment and
+//!    shard, lies at a multiple of its unit, begins with the expected sequence number, and has the
+//!    salt of the file's first batch.
+//! 2. A damaged length never causes a large allocation: lengths are first compared with the file's
+//!    length, and a frame larger than the window is read piece by piece, only as far as its record
+//!    heads lead.
+//! 3. Each byte is read once and verified once, in place. A batch, or a record that a caller keeps,
+//!    is a slice of the window. Bytes are read again only around a stop, and in the search behind
+//!    it.
+//! 4. A stop is final only if its bytes were read in the same call. So a scan of a file that is
+//!    being written can continue later from where it stopped.
+//! 5. Bytes of records are never taken for structure. A batch that a search finds counts only with
+//!    the log's tag or the segment's salt, which the author of a record does not know. The search
+//!    checks that before it hashes anything, so it takes one pass, whatever the bytes are.
 //!
-//! Threading: a scanner has one owner; the file may be written meanwhile.
+//! The scanner does not decide whether a stop is the end of the log or damage; recovery does.
 //!
-//! 5. What a user may have written is never structure. What a search finds counts only with the
-//!    log's tag or the segment's salt, which nobody knows who only appends records. That is looked
-//!    at before anything is hashed, so a search takes one pass, whatever the bytes are.
-//!
-//! It does not judge whether a stop is the end of the log or damage; that is for recovery.
+//! Threading: a scanner has one owner; another thread may write the file meanwhile.
+
+mod search;
 
 use std::fmt;
 use std::sync::Arc;
 
 use crate::error::Result;
 use crate::format::{
-    BatchError, BatchHeader, CutHistory, DIGEST_AT, DIGEST_SIZE, HEADER_SIZE, HeadDigest, MAGIC,
-    Place, PlaceKey, RECORD_HEAD_SIZE, RecordHead, Records, State, VERSION, VERSION_AT,
-    VerifiedBatch, decode, decode_digested, log_of,
+    BatchError, BatchHeader, CutHistory, DIGEST_AT, DIGEST_SIZE, HEADER_SIZE, HeadDigest, Place,
+    PlaceKey, RECORD_HEAD_SIZE, RecordHead, Records, State, VERSION, VERSION_AT, VerifiedBatch,
+    decode, decode_digested, log_of,
 };
 use crate::io::StorageFile;
 use crate::mutation::mutated;
 use crate::segment::window::{Slice, WINDOW_BYTES, Window};
 
-/// So much is read within a second; of more, holes are left out.
+/// From this length on, a scan skips holes. Fewer bytes are read within a second.
 const HOLES_FROM_BYTES: u64 = 256 << 20;
 
-/// How much a search looks at in vain before it looks at small batches only, as a multiple of the
-/// file: so its time grows with the file and not with its square.
-const WASTED_MAX: u64 = 8;
-
-/// Blank bytes, to compare with: that is several times as fast as to look at each byte.
+/// Zeros to compare with: several times as fast as a test of each byte.
 static BLANK: [u8; 4096] = [0; 4096];
 
-/// The bytes of a small batch.
-const SMALL_BYTES: u64 = 64 << 10;
-
-/// What all batches of a log have in common, as far as it is known.
+/// The properties that all batches of a log share, as far as they are known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Origin {
-    /// The log's tag, where `state` tells it.
+    /// The log's tag, if `state` is there.
     pub(crate) tag: Option<u64>,
-    /// Whether there may be stand-alone batches.
+    /// Whether the log may have stand-alone batches.
     pub(crate) stand_alone: bool,
 }
 
@@ -59,7 +54,7 @@ impl Origin {
     /// Nothing is known.
     pub(crate) const UNKNOWN: Origin = Origin { tag: None, stand_alone: true };
 
-    /// What `state` says of it.
+    /// The origin that `state` describes.
     pub(crate) fn of(state: &State) -> Origin {
         Origin { tag: Some(state.log_tag()), stand_alone: state.adopted }
     }
@@ -74,7 +69,7 @@ pub(crate) struct SegmentScanner {
     /// The first sequence number in the segment's name.
     segment: u64,
     salt: Option<u64>,
-    /// Which salts the first batch may have.
+    /// The cuts of the log's end; they decide which salts the first batch may have.
     cuts: CutHistory,
     unit: Option<u64>,
     offset: u64,
@@ -82,7 +77,7 @@ pub(crate) struct SegmentScanner {
     window: Window,
 }
 
-/// What a step of the scan found.
+/// The result of one step of a scan.
 #[derive(Debug)]
 pub(crate) enum Scan<'a> {
     /// The next batch that counts.
@@ -91,7 +86,7 @@ pub(crate) enum Scan<'a> {
     End(Stop),
 }
 
-/// A batch that counts, and where it lies.
+/// A batch that counts, and its offset.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ScannedBatch<'a> {
     batch: VerifiedBatch<'a>,
@@ -99,17 +94,17 @@ pub(crate) struct ScannedBatch<'a> {
 }
 
 impl<'a> ScannedBatch<'a> {
-    /// Its header.
+    /// The header.
     pub(crate) fn header(&self) -> &BatchHeader {
         self.batch.header()
     }
 
-    /// Where the frame starts in the file.
+    /// The offset of the frame in the file.
     pub(crate) fn offset(&self) -> u64 {
         self.offset
     }
 
-    /// Its records, in order.
+    /// The records, in order.
     pub(crate) fn records(&self) -> Records<'a> {
         self.batch.records()
     }
@@ -118,46 +113,46 @@ impl<'a> ScannedBatch<'a> {
 /// Where and why a scan stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Stop {
-    /// Where the next frame would have to be.
+    /// The offset at which the next frame is expected.
     pub(crate) offset: u64,
-    /// The sequence number that it would have to begin with.
+    /// The sequence number with which that frame should begin.
     pub(crate) expected_seq: u64,
-    /// What is there instead.
+    /// The content of the file at that offset.
     pub(crate) kind: StopKind,
 }
 
-/// What is there instead of the next batch.
+/// The content of the file where the next batch is expected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum StopKind {
-    /// The file ends here.
+    /// Nothing: the file ends.
     EndOfFile,
-    /// Only zeros, up to the end of the file.
+    /// Zeros up to the end of the file.
     Blank,
-    /// What says of itself that it is a batch of this log from an earlier life of the file.
+    /// A header of this log that claims to be from an earlier life of the file.
     Stale,
-    /// No valid batch, or one that cannot follow.
+    /// No valid batch, or one that cannot come next.
     Damaged,
-    /// A whole batch that another log wrote, at the beginning of the file; its last record.
+    /// A whole batch of another log, at the beginning of the file; its last record.
     OtherLog(u64),
-    /// A batch in this other version of the format, at the beginning of the file.
+    /// A batch in another version of the format, at the beginning of the file.
     OtherVersion(u8),
 }
 
 /// A valid batch behind a stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct LaterBatch {
-    /// Where its frame starts.
+    /// The offset of its frame.
     pub(crate) offset: u64,
     /// Its first record.
     pub(crate) first_seq: u64,
     /// Its last record.
     pub(crate) last_seq: u64,
-    /// What was known to be durable when it was written.
+    /// The durable watermark when it was written.
     pub(crate) durable_seq: u64,
 }
 
 impl SegmentScanner {
-    /// A scan of a segment of a log; the segment's name says that it begins with `first_seq`.
+    /// A scan of a segment whose name says that it begins with `first_seq`.
     pub(crate) fn new(
         file: Arc<dyn StorageFile>,
         shard: u16,
@@ -179,54 +174,57 @@ impl SegmentScanner {
         })
     }
 
-    /// With what is known of the cuts of the log's end, so that what a former segment of the same
-    /// number had is told from what this one has.
+    /// Adds the cuts of the log's end, by which the scan rejects batches of a former segment with
+    /// the same number.
     pub(crate) fn with_cuts(mut self, cuts: &CutHistory) -> SegmentScanner {
         self.cuts.clone_from(cuts);
         self
     }
 
-    /// Whether a batch with this salt may be of this segment, and not of a former one of the same
-    /// number: copies of that may lie anywhere, as a user stored them.
+    /// Whether a batch with this salt may be of this segment and not of a former one with the same
+    /// number. Copies of former batches may lie anywhere, since a user can store them as records.
     fn is_of_this_life(&self, salt: u64) -> bool {
         self.cuts.allow(self.segment, salt) || mutated("trust_former_lives")
     }
 
-    /// Where its batches belong.
+    /// The place of the segment's batches.
     fn place(&self) -> Place {
         Place { log: self.origin.tag, segment: self.segment }
     }
 
-    /// The file's length when it was last looked at.
+    /// The length of the file when it was last read.
     pub(crate) fn file_bytes(&self) -> u64 {
         self.file_bytes
     }
 
-    /// What is known of the log, as it was told or as the first batch says.
+    /// The origin of the log, from the caller or from the first batch.
     pub(crate) fn origin(&self) -> Origin {
         self.origin
     }
 
-    /// The sequence number that the next batch has to begin with.
+    /// The sequence number with which the next batch has to begin.
     pub(crate) fn expected_seq(&self) -> u64 {
         self.expected_seq
     }
 
-    /// The bytes from `at` on that are in memory: after a batch all of it, until the next one.
+    /// The bytes in memory from `at` on. The current batch stays in memory until the next call.
     pub(crate) fn after(&self, at: u64) -> &[u8] {
         self.window.after(at)
     }
 
-    /// `len` of the bytes at `at`, which stay in memory as long as the slice is kept.
+    /// A slice of `len` bytes at `at`, which keeps them in memory.
     pub(crate) fn slice(&self, at: u64, len: usize) -> Option<Slice> {
         self.window.slice(at, len)
     }
 
-    /// The next batch that counts, or why there is none. May be called again after a stop.
+    /// The next batch that counts, or the reason why there is none. May be called again after a
+    /// stop.
     pub(crate) fn next_batch(&mut self) -> Result<Scan<'_>> {
         if self.window.is_empty() {
             self.file_bytes = self.file.bytes()?;
         }
+        // Believe a stop only from bytes of this call: the file may have grown since they were
+        // read.
         self.window.fresh = false;
         let found = match self.examine()? {
             Err(_) if !self.window.fresh => {
@@ -257,63 +255,14 @@ impl SegmentScanner {
         Ok(Scan::Batch(ScannedBatch { batch, offset }))
     }
 
-    /// Searches what is behind a stop for batches that were written after the one that is not
-    /// there. Of those it returns the one whose durable watermark is the greatest.
-    pub(crate) fn later_witness(&mut self, stop: &Stop) -> Result<Option<LaterBatch>> {
-        let step = self.unit.unwrap_or(1);
-        let mut best: Option<LaterBatch> = None;
-        // What was looked at in vain. Headers that only claim to be ours may overlap.
-        let mut wasted = 0;
-        let mut at = stop.offset;
-        while let Some(candidate) = self.find_magic(at, step)? {
-            at = candidate + step;
-            let Ok((header, stated)) = BatchHeader::parse(self.window.after(candidate)) else {
-                continue;
-            };
-            if header.shard != self.shard
-                || !self.is_ours(&header, &stated)
-                || !self.is_of_this_life(header.salt)
-                || header.first_seq <= stop.expected_seq
-                || !candidate.is_multiple_of(header.unit())
-                || wasted > WASTED_MAX * self.file_bytes && header.end_bytes() > SMALL_BYTES
-            {
-                continue;
-            }
-            if self.verify(candidate)?.is_err() {
-                wasted += header.end_bytes();
-                continue;
-            }
-            at = (candidate + header.frame_bytes()).next_multiple_of(step);
-            let (first_seq, last_seq) = (header.first_seq, header.last_seq());
-            // Anybody can make a stand-alone batch, so what it says of others proves nothing.
-            let durable_seq = if header.salt == 0 { 0 } else { header.durable_seq };
-            if best.is_none_or(|best| durable_seq > best.durable_seq) {
-                best = Some(LaterBatch { offset: candidate, first_seq, last_seq, durable_seq });
-            }
-        }
-        self.window.forget();
-        Ok(best)
-    }
-
-    /// Whether a header says what nobody knows who only appends records: the log's tag or, where
-    /// that is lost, the segment's salt. Where both are lost it is taken at its word: to refuse
-    /// then is better than to cut. A stand-alone batch is only among its like.
-    fn is_ours(&self, header: &BatchHeader, stated: &[u8; DIGEST_SIZE]) -> bool {
-        match (header.salt, self.origin.tag) {
-            (0, _) => self.salt == Some(0) || mutated("trust_stand_alone"),
-            (_, Some(log)) => log == log_of(stated),
-            (salt, None) => self.salt.is_none_or(|known| known == salt),
-        }
-    }
-
-    /// Whether the batch at the current offset counts, and what is there if not.
+    /// Verifies the batch at the current offset. If it does not count, says what is there instead.
     fn examine(&mut self) -> Result<Result<BatchHeader, StopKind>> {
         if self.offset >= self.file_bytes {
             return Ok(Err(StopKind::EndOfFile));
         }
         let header = match self.verify(self.offset)? {
             Ok(header) => header,
-            // Anywhere else such bytes may be what a user stored: a version writes whole segments.
+            // Only at the beginning: a version writes whole segments, so elsewhere it is user data.
             Err(BatchError::OtherVersion(version))
                 if self.offset == 0 || mutated("newer_version_anywhere") =>
             {
@@ -349,9 +298,9 @@ impl SegmentScanner {
         Ok(Ok(header))
     }
 
-    /// Whether what is at the current offset says of itself that it was written before what is
-    /// expected there. In its earlier life the file was another segment, so nothing vouches for
-    /// that, and nothing follows from it but how the end of the log is called.
+    /// Whether the header at the current offset claims an earlier life of the file. The file was
+    /// another segment then, so the claim cannot be verified. It only decides what the end of the
+    /// log is called.
     fn is_stale(&self) -> bool {
         BatchHeader::parse(self.window.after(self.offset)).is_ok_and(|(header, stated)| {
             header.shard == self.shard
@@ -361,7 +310,7 @@ impl SegmentScanner {
         })
     }
 
-    /// Verifies the batch at `at`; if it holds, the window has all of it.
+    /// Verifies the batch at `at`. If it is valid, the window holds all of it.
     fn verify(&mut self, at: u64) -> Result<Result<BatchHeader, BatchError>> {
         let left = self.file_bytes.saturating_sub(at);
         self.load(at, left.min(HEADER_SIZE as u64) as usize)?;
@@ -394,8 +343,8 @@ impl SegmentScanner {
         Ok(decode(&bytes[..bytes.len().min(len)], Some(&place)).map(|batch| *batch.header()))
     }
 
-    /// [`verify`](Self::verify), but for the log. No record's bytes lie where a segment begins, so
-    /// what holds there was a segment's first batch.
+    /// [`verify`](Self::verify) for a batch of any log. No record's bytes lie at the beginning of a
+    /// segment, so a valid batch there was the first one of a segment.
     fn verify_of_any_log(&mut self, at: u64) -> Result<Result<BatchHeader, BatchError>> {
         let known = self.origin.tag.take();
         let found = self.verify(at);
@@ -403,8 +352,8 @@ impl SegmentScanner {
         found
     }
 
-    /// Whether the batch at `at`, which states another version, would hold if it stated ours: then
-    /// the version is what is damaged.
+    /// Whether the batch at `at`, which states another version, is valid with our version in place:
+    /// then only the version is damaged.
     fn is_version_damaged(&mut self, at: u64, left: u64) -> Result<bool> {
         let Some(&bytes) = self.window.after(at).first_chunk::<HEADER_SIZE>() else {
             return Ok(false);
@@ -419,9 +368,9 @@ impl SegmentScanner {
         }
     }
 
-    /// The digest of a frame from its header and its record heads alone. The frame is taken in
-    /// piece by piece, because nothing of it is known to be true yet; if it is, all of it will be
-    /// needed, so what was read is kept.
+    /// The digest of a frame, from its header and its record heads alone. The frame is untrusted,
+    /// so it is read piece by piece. The pieces are kept: if the digest matches, all of it is
+    /// needed.
     fn digest_of_heads(
         &mut self,
         at: u64,
@@ -452,38 +401,13 @@ impl SegmentScanner {
         Ok(if head_at == end { Ok(digest.finish()) } else { Err(BatchError::Length) })
     }
 
-    /// The next multiple of `step` from `from` on at which a batch seems to begin.
-    fn find_magic(&mut self, from: u64, step: u64) -> Result<Option<u64>> {
-        let mut at = from.next_multiple_of(step);
-        while at + HEADER_SIZE as u64 <= self.file_bytes {
-            let data = self.behind_hole(at)?;
-            if data > at {
-                at = data.next_multiple_of(step);
-                continue;
-            }
-            self.load(at, HEADER_SIZE)?;
-            let bytes = self.window.after(at);
-            if bytes.len() < HEADER_SIZE {
-                return Ok(None);
-            }
-            let places = bytes.len() - (HEADER_SIZE - 1);
-            let stride = usize::try_from(step).unwrap_or(usize::MAX);
-            let mut candidates = (0..places).step_by(stride);
-            if let Some(found) = candidates.find(|&i| bytes[i..].starts_with(&MAGIC)) {
-                return Ok(Some(at + found as u64));
-            }
-            at = (at + places as u64).next_multiple_of(step);
-        }
-        Ok(None)
-    }
-
     fn load(&mut self, at: u64, len: usize) -> Result<()> {
         let left = self.file_bytes.saturating_sub(at);
         self.window.load(&*self.file, at, len, left)
     }
 
-    /// `at`, or the end of the hole that it is in: a file may be grown to any length for nothing.
-    /// Where little is left, that is read, whatever a file system thinks of it.
+    /// `at`, or the end of the hole at `at`: a sparse file may have any length. Short rests are
+    /// read without asking the file system.
     fn behind_hole(&self, at: u64) -> Result<u64> {
         if self.file_bytes.saturating_sub(at) < HOLES_FROM_BYTES {
             return Ok(at);
@@ -500,7 +424,7 @@ impl SegmentScanner {
             let bytes = self.window.after(at);
             let is_blank = |piece: &[u8]| *piece == BLANK[..piece.len()];
             if bytes.is_empty() || !bytes.chunks(BLANK.len()).all(is_blank) {
-                // A file that ends here, or became shorter meanwhile, has nothing more to say.
+                // No bytes: the file ends here, or became shorter meanwhile.
                 return Ok(bytes.is_empty());
             }
             at += bytes.len() as u64;

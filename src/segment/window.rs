@@ -1,20 +1,20 @@
-//! The part of a file that a scan has in memory, and slices of it for whoever reads.
+//! The part of a file that a scan has in memory, and slices of it that readers share.
 //!
 //! ```text
 //! file    |........| batch | batch | batch.....|.....................|
 //! window           ^start          [ carried   |  read next          ]
 //! ```
 //!
-//! 1. What is read next follows what is there: bytes that are needed again, because a batch lies
-//!    over the end, are carried to the front and not read again. So a scan reads a file once, in
-//!    pieces of [`WINDOW_BYTES`].
-//! 2. A slice shares the window's memory and keeps it as it is. While there is one, the window
-//!    takes other memory for what it reads next; else it uses its own again, so a scan whose
-//!    slices are dropped allocates nothing.
-//! 3. What it holds is one piece and what was carried: at most the batch that is read and one
-//!    piece more. Its memory is at most twice that.
+//! 1. If a batch crosses the end of the window, its bytes are carried to the front, and the next
+//!    piece is read after them. So a scan reads every byte of a file once, in pieces of
+//!    [`WINDOW_BYTES`].
+//! 2. A slice shares the window's memory, which then does not change. While a slice lives, the
+//!    window allocates new memory for the next piece; otherwise it uses its own again. So a scan
+//!    whose slices are dropped allocates nothing.
+//! 3. The window holds one piece and the carried bytes: at most the current batch and one piece
+//!    more. Its memory is at most twice that.
 //!
-//! Threading: a window has one owner; slices go to any thread.
+//! Threading: a window has one owner; slices may go to any thread.
 
 use std::fmt;
 use std::ops::Deref;
@@ -23,22 +23,22 @@ use std::sync::Arc;
 use crate::error::Result;
 use crate::io::StorageFile;
 
-/// How much of the file is read at once.
+/// The bytes of one read.
 pub(crate) const WINDOW_BYTES: usize = 1 << 20;
 
 /// A part of a file in memory.
 #[derive(Default)]
 pub(crate) struct Window {
     bytes: Arc<Vec<u8>>,
-    /// Where `bytes[0]` lies in the file.
+    /// The offset of `bytes[0]` in the file.
     start: u64,
-    /// Whether it was read, with nothing carried, since this was last set to false.
+    /// Whether all bytes were read from the file since this was set to false, with none carried.
     pub(crate) fresh: bool,
 }
 
 impl Window {
-    /// Makes the window hold `len` bytes from `at` on, or what the file has of them; `left` is
-    /// how many follow there.
+    /// Makes the window hold `len` bytes from `at` on, or fewer if the file ends. `left` is the
+    /// number of bytes from `at` to the end of the file.
     pub(crate) fn load(
         &mut self,
         file: &dyn StorageFile,
@@ -66,7 +66,7 @@ impl Window {
         Ok(())
     }
 
-    /// Its memory, `size` bytes of it, in which the first `held` bytes are the last ones so far.
+    /// The window's memory, resized to `size`, with its last `held` bytes moved to the front.
     fn carry(&mut self, held: usize, size: usize) -> &mut Vec<u8> {
         let from = self.bytes.len() - held;
         let is_large = self.bytes.capacity() > 2 * size.max(WINDOW_BYTES);
@@ -74,7 +74,7 @@ impl Window {
             Some(bytes) if from > 0 => bytes.copy_within(from.., 0),
             Some(_) => {}
             None => {
-                // Zeroed by whoever hands out the memory, which often costs nothing.
+                // The allocator zeroes the memory, which often costs nothing.
                 let mut bytes = vec![0; size];
                 bytes[..held].copy_from_slice(&self.bytes[from..]);
                 self.bytes = Arc::new(bytes);
@@ -85,13 +85,13 @@ impl Window {
         bytes
     }
 
-    /// What it holds from `at` on.
+    /// The bytes in the window from `at` on.
     pub(crate) fn after(&self, at: u64) -> &[u8] {
         let skip = at.checked_sub(self.start).and_then(|skip| usize::try_from(skip).ok());
         skip.and_then(|skip| self.bytes.get(skip..)).unwrap_or(&[])
     }
 
-    /// The `len` bytes at `at`, shared, if it holds them.
+    /// A shared slice of the `len` bytes at `at`, if the window holds them.
     pub(crate) fn slice(&self, at: u64, len: usize) -> Option<Slice> {
         let at = usize::try_from(at.checked_sub(self.start)?).ok()?;
         let is_held = at.checked_add(len).is_some_and(|end| end <= self.bytes.len());
@@ -102,7 +102,7 @@ impl Window {
         self.bytes.is_empty()
     }
 
-    /// Holds nothing any more; what is shared stays.
+    /// Empties the window. Slices keep their bytes.
     pub(crate) fn forget(&mut self) {
         match Arc::get_mut(&mut self.bytes) {
             Some(bytes) => bytes.clear(),
@@ -111,14 +111,14 @@ impl Window {
         self.fresh = false;
     }
 
-    /// How much memory it has.
+    /// The size of its memory.
     #[cfg(test)]
     pub(crate) fn capacity(&self) -> usize {
         self.bytes.capacity()
     }
 }
 
-/// Bytes that were read, in the memory that they were read into. A clone shares it.
+/// Bytes of a file, in the memory of the window that read them. Clones share that memory.
 #[derive(Clone)]
 pub(crate) struct Slice {
     bytes: Arc<Vec<u8>>,
@@ -133,8 +133,8 @@ impl Slice {
         Slice { bytes: Arc::new(bytes), at, len }
     }
 
-    /// Its bytes from `from` on, alone. They are moved within their memory if nobody shares it and
-    /// they are at least half of it; else they are copied and the memory is let go of.
+    /// The bytes from `from` on, as a vector of their own. They stay in their memory if it is not
+    /// shared and they fill at least half of it; otherwise they are copied.
     pub(crate) fn into_vec_after(self, from: usize) -> Vec<u8> {
         let (start, end) = (self.at + from.min(self.len), self.at + self.len);
         match Arc::try_unwrap(self.bytes) {
@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_batch_over_the_end_has_already_is_carried_and_not_read_again() {
+    fn bytes_of_a_batch_over_the_end_are_carried_and_not_read_again() {
         let (file, content) = (file(content()), content());
         let mut window = Window::default();
         load(&mut window, &*file, 0, 64);
@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn memory_that_nobody_shares_is_used_again() {
+    fn memory_that_is_not_shared_is_used_again() {
         let file = file(content());
         let mut window = Window::default();
         load(&mut window, &*file, 0, 64);
@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_that_are_alone_are_moved_and_others_are_copied() {
+    fn unshared_bytes_are_moved_and_others_are_copied() {
         for (len, from) in [(100, 8), (100, 0), (100, 100), (10_000, 8)] {
             let bytes: Vec<u8> = (0..len).map(|at| at as u8).collect();
             let address = bytes.as_ptr();
@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn a_window_that_was_large_for_one_batch_becomes_usual_again() {
+    fn a_window_that_grew_for_one_batch_shrinks_again() {
         let file = file(vec![1; 20 << 20]);
         let mut window = Window::default();
         window.load(&*file, 0, 16 << 20, 20 << 20).unwrap();

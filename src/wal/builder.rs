@@ -1,4 +1,4 @@
-//! What can be set beyond the five fields of [`WalConfig`], and the checks of all of it.
+//! The builder of an event log: the options beyond the fields of [`WalConfig`], and all checks.
 
 use std::path::Path;
 
@@ -8,24 +8,24 @@ use crate::SimDisk;
 use crate::replication::ShardId;
 use crate::wal::dedup::{DedupWindow, ENTRIES_DEFAULT, ENTRIES_MAX};
 use crate::wal::format::EVENT_SIZE;
-use crate::wal::replay::Replay;
+use crate::wal::replay::EventReplay;
 use crate::wal::{LOG_DIR, Opened, WalConfig, WalHandle};
 use crate::{
     BackendKind, BackupReport, Builder, Durability, Error, Kind, LABEL_BYTES, Log, RecoveryPolicy,
     Replayed, Result, Strategy,
 };
 
-/// The least and the greatest segment, in bytes: what the engine takes.
+/// The smallest and largest segment in bytes; the engine's bounds.
 const SEGMENT_SIZES: (u64, u64) = (128, 64 << 30);
-/// The events of a batch, least and greatest: what the engine takes.
+/// The fewest and most events of a batch; the engine's bounds.
 const BATCH_SIZES: (u64, u64) = (1, 1 << 20);
 
-/// The bytes of an event in a batch, with the head of its record.
+/// The bytes of an event in a batch, with its record head.
 const EVENT_BATCH_BYTES: usize = crate::format::RECORD_HEAD_SIZE + EVENT_SIZE;
 const BATCH_BYTES_MIN: usize = 1 << 20;
 const QUEUE_BYTES_MIN: usize = 16 << 20;
 
-/// Sets the options of an event log that [`WalConfig`] has no field for, and opens it.
+/// Sets the options for which [`WalConfig`] has no field, and opens the event log.
 ///
 /// ```
 /// use ringwal::BackendKind;
@@ -55,24 +55,23 @@ impl WalBuilder {
         WalBuilder { config, engine, dedup_entries: ENTRIES_DEFAULT }
     }
 
-    /// How many events are remembered to tell duplicates, 1 to 268,435,456;
-    /// [`ENTRIES_DEFAULT`] by default. Each takes 48 bytes of memory, reserved
-    /// at open and used as events come. With more events
-    /// than this within `dedup_window` the oldest are forgotten before their time, so that a
-    /// duplicate of one is accepted as new;
-    /// [`WalHandle::dedup_forgotten_early`] counts them.
+    /// The number of events that the log remembers to detect duplicates, 1 to 268,435,456;
+    /// [`ENTRIES_DEFAULT`] by default. Each takes 48 bytes of memory, reserved at open and used as
+    /// events arrive. With more events than this within `dedup_window`, the oldest are forgotten
+    /// early, and a duplicate of one is accepted as new; [`WalHandle::dedup_forgotten_early`]
+    /// counts them.
     pub fn dedup_entries(mut self, count: usize) -> WalBuilder {
         self.dedup_entries = count;
         self
     }
 
-    /// Which of the logs in the directory; [`ShardId::SINGLE`] by default.
+    /// The log among several in the directory; [`ShardId::SINGLE`] by default.
     pub fn shard(mut self, shard: ShardId) -> WalBuilder {
         self.engine = self.engine.shard(shard);
         self
     }
 
-    /// What executes I/O; see [`Builder::backend`].
+    /// The I/O backend; see [`Builder::backend`].
     pub fn backend(mut self, kind: BackendKind) -> WalBuilder {
         self.engine = self.engine.backend(kind);
         self
@@ -84,54 +83,55 @@ impl WalBuilder {
         self
     }
 
-    /// How many batches may be in flight at once; see [`Builder::queue_depth`].
+    /// The number of batches that may be in flight at once; see [`Builder::queue_depth`].
     pub fn queue_depth(mut self, depth: usize) -> WalBuilder {
         self.engine = self.engine.queue_depth(depth);
         self
     }
 
-    /// What an acknowledged event survives; see [`Builder::durability`].
+    /// The durability of an acknowledged event; see [`Builder::durability`].
     pub fn durability(mut self, durability: Durability) -> WalBuilder {
         self.engine = self.engine.durability(durability);
         self
     }
 
-    /// Whether io_uring writes go past the page cache; see [`Builder::direct_io`].
+    /// Whether io_uring writes bypass the page cache; see [`Builder::direct_io`].
     pub fn direct_io(mut self, direct: bool) -> WalBuilder {
         self.engine = self.engine.direct_io(direct);
         self
     }
 
-    /// What a segment has before it is written to; see [`Builder::preallocate`].
+    /// How segments are preallocated; see [`Builder::preallocate`].
     pub fn preallocate(mut self, preallocate: Option<Blocks>) -> WalBuilder {
         self.engine = self.engine.preallocate(preallocate);
         self
     }
 
-    /// How many segments are held ready beside the active one; see [`Builder::spare_segments`].
+    /// The number of segments that are prepared ahead of the active one; see
+    /// [`Builder::spare_segments`].
     pub fn spare_segments(mut self, count: usize) -> WalBuilder {
         self.engine = self.engine.spare_segments(count);
         self
     }
 
-    /// What opening does about damage to acknowledged events: by default
-    /// [`RecoveryPolicy::TolerateTail`], which cuts them off at the end of the log, keeps what it
-    /// cut off beside it and reports it until
-    /// [`acknowledge_loss`](WalHandle::acknowledge_loss); [`RecoveryPolicy::Strict`] makes it an
-    /// error that changes nothing.
+    /// How opening treats damage to acknowledged events. The default,
+    /// [`RecoveryPolicy::TolerateTail`], cuts damaged events off at the end of the log, keeps the
+    /// removed bytes in a file beside it, and reports the loss until
+    /// [`acknowledge_loss`](WalHandle::acknowledge_loss). With [`RecoveryPolicy::Strict`], damage
+    /// is an error and nothing changes.
     pub fn recovery(mut self, policy: RecoveryPolicy) -> WalBuilder {
         self.engine = self.engine.recovery(policy);
         self
     }
 
-    /// A label of the user's; see [`Builder::label`].
+    /// A label of your own; see [`Builder::label`].
     pub fn label(mut self, label: [u8; LABEL_BYTES]) -> WalBuilder {
         self.engine = self.engine.label(label);
         self
     }
 
-    /// Copies the event log into the new directory `target` without its lock: it may be open
-    /// elsewhere. See [`WalHandle::backup_to`].
+    /// Copies the event log into the new directory `target`. This takes no lock, so the log may be
+    /// open in another process. See [`WalHandle::backup_to`].
     ///
     /// # Errors
     ///
@@ -150,9 +150,9 @@ impl WalBuilder {
     }
 
     /// Opens the log on a simulated disk, or creates it there; see
-    /// [`Builder::open_sim`](crate::Builder::open_sim). The directory is ignored. It has no thread
-    /// of its own: calls that wait run the log, and [`WalHandle::step`] does. An [`EventCommit`]
-    /// must not be waited for before it is done.
+    /// [`Builder::open_sim`](crate::Builder::open_sim). The directory is ignored. Such a log has no
+    /// thread: blocking calls and [`WalHandle::step`] run it. Do not wait for an [`EventCommit`]
+    /// before it is done.
     ///
     /// ```
     /// use ringwal::wal::{SignalEvent, WalConfig, WalHandle};
@@ -183,7 +183,7 @@ impl WalBuilder {
     ///
     /// let (wal, events, _) = open(&disk)?;
     /// assert_eq!(events[0], event(1));
-    /// assert_eq!(wal.append(event(1))?, 0); // it is there, so this is a duplicate
+    /// assert_eq!(wal.append(event(1))?, 0); // it survived, so this is a duplicate
     /// # Ok::<(), ringwal::Error>(())
     /// ```
     ///
@@ -197,7 +197,7 @@ impl WalBuilder {
         self.open_by(|engine, replay| engine.open_stepped(disk, replay))
     }
 
-    /// Checks the options, and opens the log that `open` opens, which shows its records while it
+    /// Checks the options and opens the log with `open`, which replays its records while it
     /// verifies them.
     pub(crate) fn open_by(
         self,
@@ -205,8 +205,8 @@ impl WalBuilder {
     ) -> Result<Opened> {
         self.validate()?;
         let batch_bytes = BATCH_BYTES_MIN.max(self.config.batch_size * EVENT_BATCH_BYTES);
-        // `batch_timeout` bounds how long an event waits for company. The engine lets none wait
-        // while a batch can be written, which is within any bound, so there is nothing to set.
+        // `batch_timeout` limits how long an event waits for others. The engine never delays an
+        // event while a batch can be written, which satisfies any limit, so nothing is set.
         let engine = self
             .engine
             .segment_bytes(self.config.segment_size)
@@ -214,11 +214,12 @@ impl WalBuilder {
             .batch_bytes(batch_bytes)
             .queue_bytes(QUEUE_BYTES_MIN.max(2 * batch_bytes))
             .record_bytes_max(EVENT_SIZE);
-        let is_on = !self.config.dedup_window.is_zero();
-        let window = is_on.then(|| DedupWindow::new(self.config.dedup_window, self.dedup_entries));
-        let mut replay = Replay::new(self.config.log_dir(), window);
-        let log = open(engine, &mut |record| replay.show(record))?;
-        Ok(WalHandle::of(log, replay))
+        let detects_duplicates = !self.config.dedup_window.is_zero();
+        let window = detects_duplicates
+            .then(|| DedupWindow::new(self.config.dedup_window, self.dedup_entries));
+        let mut replay = EventReplay::new(self.config.log_dir(), window);
+        let log = open(engine, &mut |record| replay.take(record))?;
+        Ok(WalHandle::from_replay(log, replay))
     }
 
     fn validate(&self) -> Result<()> {

@@ -1,12 +1,12 @@
-//! The checkpoint of an event log, read without opening it.
+//! Reads the checkpoint of an event log without opening it. Programs use this path: it stays.
 
 use std::path::Path;
 
 use crate::replication::ShardId;
 use crate::{Checkpoint, Result};
 
-/// Reads checkpoints. They are made by [`WalHandle::checkpoint`](crate::wal::WalHandle::checkpoint)
-/// and lie in two slots that are written alternately, so there is always a whole one.
+/// Reads checkpoints. [`WalHandle::checkpoint`](crate::wal::WalHandle::checkpoint) writes them, to
+/// two slots in turn, so there is always an intact one.
 ///
 /// ```
 /// use ringwal::wal::checkpoint::CheckpointManager;
@@ -27,9 +27,9 @@ use crate::{Checkpoint, Result};
 pub struct CheckpointManager;
 
 impl CheckpointManager {
-    /// The sequence number of the last checkpoint of the log in `dir` (that is `<dir>/wal` of a
-    /// handle), and when it was made in nanoseconds since the Unix epoch; `None` without one.
-    /// Takes no lock; a writer may be at work.
+    /// The sequence number of the last checkpoint of the log in `dir` (`<dir>/wal` of a handle),
+    /// and its time in nanoseconds since the Unix epoch; `None` if there is none. Takes no lock,
+    /// and works beside a writer.
     ///
     /// # Errors
     ///
@@ -38,7 +38,7 @@ impl CheckpointManager {
         CheckpointManager::read_shard(dir, ShardId::SINGLE)
     }
 
-    /// [`read`](Self::read), of one of several logs in the directory.
+    /// [`read`](Self::read) for one of several logs in the directory.
     ///
     /// # Errors
     ///

@@ -1,28 +1,29 @@
-//! Which events were accepted lately, so that the same one is not accepted again.
+//! The window of recent events, by which an append recognizes duplicates.
 //!
 //! ```text
-//! table    event -> number of its slot, its stamp
-//! slots    | event, time | event, time | event, time | event, time |   oldest first
-//! flights                              | appended    | reserved    |   of the newest slots
+//! table      event -> stamp, the number of its entry
+//! entries    | event, time | event, time | event, time | event, time |   oldest first
+//! in flight                              | appended    | reserved    |   the newest entries
 //! ```
 //!
-//! 1. Exact: the events themselves are compared, all 21 bytes, so there is no false duplicate.
-//!    (A BLAKE3 hash of them would be longer than they are, and costs six times the copy and
+//! 1. Exact: the window compares the events themselves, all 21 bytes, so it never reports a false
+//!    duplicate. (A BLAKE3 hash would be longer than the event, and costs six times the copy and
 //!    checksum of the append.)
-//! 2. An event is a duplicate when an equal one arrived at most the window before. Its time is
-//!    that of its arrival; after a reopen, that of its batch. Duplicates do not prolong it. While
-//!    the log is open, time is that of a clock that only runs, and so is that of batches
-//!    (`clock`): a wall clock that is set neither shortens the window nor prolongs it.
-//! 3. Bounded: at the most entries, the oldest are forgotten before their time, and counted.
-//!    Events in flight are never forgotten, and come on top; the engine's queue bounds them.
-//! 4. An event is *reserved* while its append is about to get a sequence number, then *appended*
-//!    with a ticket of the engine, then settled. Who brings a duplicate gets what there is to wait
-//!    for, and waits without the lock.
-//! 5. A reservation that is not appended is forgotten, and fails those who wait for it. Nothing of
-//!    it is kept once no later one is on its way.
-//! 6. No step takes long: a call settles and forgets a few entries, more than it adds.
+//! 2. An event is a duplicate if an equal one arrived at most one window before. The time of an
+//!    event is that of its arrival; after a reopen, that of its batch. Duplicates do not extend it.
+//!    While the log is open, both times come from a monotonic clock (`clock`): setting the wall
+//!    clock neither shortens nor extends the window.
+//! 3. Bounded: when the window is full, the oldest entries are forgotten early, and counted. Events
+//!    in flight are never forgotten and may exceed the bound; the engine's queue limits them.
+//! 4. An event is *reserved* until its append gets a sequence number, then *appended* with a ticket
+//!    of the engine, then *settled*. A duplicate gets the first event's ticket and waits outside
+//!    the lock.
+//! 5. A reservation whose append fails is forgotten, and its duplicates fail with it. Its entry is
+//!    removed once no later event is in flight.
+//! 6. No call takes long: it settles and forgets a few entries, but more than it adds.
 //!
-//! Threading: any thread may call; one short lock, under which nobody waits or is woken.
+//! Threading: any thread may call. There is one short lock; no thread waits or wakes another one
+//! while it holds it.
 
 mod table;
 
@@ -34,24 +35,23 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::wal::format::EVENT_SIZE;
-use crate::wal::ticket::Ticket;
+use crate::wal::pending::PendingCommit;
 use crate::{Commit, Error};
 
-use table::{Place, Table};
+use table::{EventTable, Lookup};
 
-/// How many entries are remembered unless the builder says otherwise: 48 MiB when all of them are
-/// used.
+/// The default number of entries: 48 MiB of memory when all of them are used.
 pub const ENTRIES_DEFAULT: usize = 1 << 20;
 
-/// The most entries that can be asked for.
+/// The largest number of entries that the builder accepts.
 pub const ENTRIES_MAX: usize = 1 << 28;
 
-/// How many entries one call settles or forgets at most, each.
+/// The most entries that one call settles, and the most that it forgets.
 const STEPS_MAX: usize = 32;
 
 type Event = [u8; EVENT_SIZE];
 
-/// A window of events by their time of arrival.
+/// A window of recent events, by their times of arrival.
 ///
 /// ```
 /// use std::time::Duration;
@@ -60,111 +60,112 @@ type Event = [u8; EVENT_SIZE];
 /// let window = DedupWindow::new(Duration::from_nanos(10), 1000);
 /// assert!(window.remember(&[1; 21], 100));
 /// assert!(!window.remember(&[1; 21], 110)); // a duplicate
-/// assert!(window.remember(&[1; 21], 111)); // forgotten meanwhile
+/// assert!(window.remember(&[1; 21], 111)); // the window is over
 /// ```
 #[derive(Debug)]
 pub struct DedupWindow {
-    state: Mutex<State>,
+    state: Mutex<WindowState>,
 }
 
 #[derive(Debug)]
-struct State {
+struct WindowState {
     window_nanos: u64,
     entries_max: usize,
     /// The greatest time so far.
     last_nanos: u64,
     hasher: RandomState,
-    table: Table,
-    slots: VecDeque<Slot>,
-    /// The stamp of the oldest slot.
+    table: EventTable,
+    entries: VecDeque<WindowEntry>,
+    /// The stamp of the oldest entry.
     first_stamp: u64,
-    flights: VecDeque<Flight>,
+    /// The progress of the newest entries.
+    in_flight: VecDeque<Progress>,
     forgotten_early: u64,
 }
 
 #[derive(Debug)]
-struct Slot {
+struct WindowEntry {
     event: Event,
     time_nanos: u64,
 }
 
+/// How far the append of an event has come.
 #[derive(Debug)]
-enum Flight {
-    /// Its append has no number yet. The ticket is made by the first duplicate.
-    Reserved(Option<Arc<Ticket>>),
+enum Progress {
+    /// It has no number yet. The first duplicate makes the pending ticket.
+    Reserved(Option<Arc<PendingCommit>>),
     Appended(Commit),
-    /// There is nothing to wait for.
+    /// It is acknowledged: a duplicate has nothing to wait for.
     Settled,
-    /// It was not appended: the slot is nobody's.
-    Gone,
+    /// It failed: the entry belongs to no event.
+    Failed,
 }
 
-/// What a window says to an event.
+/// The window's answer to an event.
 #[derive(Debug)]
 pub(crate) enum Admission {
-    /// It is new, and reserved.
+    /// The event is new, and reserved.
     New,
-    /// One is durable.
+    /// An equal event is durable.
     Known,
-    /// One was appended and may not be durable yet.
+    /// An equal event was appended and may not be durable yet.
     Appended(Commit),
-    /// One is about to be appended.
-    Reserved(Arc<Ticket>),
+    /// An equal event is about to be appended.
+    Reserved(Arc<PendingCommit>),
 }
 
 impl DedupWindow {
     /// An empty window that remembers at most `entries_max` events for `window` each.
     pub fn new(window: Duration, entries_max: usize) -> DedupWindow {
-        // Memory that is not used yet costs nothing, and growing would hold everybody up. Where
-        // so much is not to be had, it grows all the same.
-        let mut slots = VecDeque::new();
-        let _ = slots.try_reserve(entries_max.saturating_add(1));
-        let state = State {
+        // Reserve all of it now: unused memory costs nothing, and growing later would delay every
+        // append. If there is not that much, the queue grows as it is used.
+        let mut entries = VecDeque::new();
+        let _ = entries.try_reserve(entries_max.saturating_add(1));
+        let state = WindowState {
             window_nanos: u64::try_from(window.as_nanos()).unwrap_or(u64::MAX),
             entries_max,
             last_nanos: 0,
             hasher: RandomState::new(),
-            table: Table::new(entries_max),
-            slots,
+            table: EventTable::new(entries_max),
+            entries,
             first_stamp: 0,
-            flights: VecDeque::new(),
+            in_flight: VecDeque::new(),
             forgotten_early: 0,
         };
         DedupWindow { state: Mutex::new(state) }
     }
 
-    /// Remembers an event that arrived at `time_nanos`, unless it is a duplicate. Returns whether
-    /// it was new.
+    /// Remembers an event that arrives at `time_nanos`. Returns whether it was new.
     pub fn remember(&self, event: &[u8; EVENT_SIZE], time_nanos: u64) -> bool {
         let mut state = self.state();
         state.advance(time_nanos);
-        let (tag, place) = state.find(event);
-        let is_new = state.known(place).is_none();
+        let (tag, found) = state.find(event);
+        let is_new = state.known(found).is_none();
         if is_new {
-            state.insert(event, (tag, place), None);
+            state.insert(event, (tag, found), None);
         }
         is_new
     }
 
-    /// How many events are remembered.
+    /// The number of events in the window.
     pub fn len(&self) -> usize {
         self.state().table.len()
     }
 
-    /// Whether no event is remembered.
+    /// Whether the window is empty.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// How many events were forgotten before their time, because there were too many.
+    /// The number of events that were forgotten early because the window was full.
     pub fn forgotten_early(&self) -> u64 {
         self.state().forgotten_early
     }
 
-    /// Remembers an event that the log has, seen at `now_nanos`.
+    /// Remembers an event from the log, during recovery at `now_nanos`.
     pub(crate) fn restore(&self, event: &Event, time_nanos: u64, now_nanos: u64) {
         let mut state = self.state();
-        // A time in the future would hold up the forgetting of all that come after it.
+        // Entries are forgotten in order: one with a time in the future would block all later ones.
         let time_nanos = time_nanos.min(now_nanos);
         if now_nanos - time_nanos <= state.window_nanos {
             state.advance(time_nanos);
@@ -173,7 +174,7 @@ impl DedupWindow {
         }
     }
 
-    /// Reserves those of `events` that are new, and says what there is to each.
+    /// Reserves the new ones among `events`, and answers each.
     pub(crate) fn admit<'e>(
         &self,
         events: impl Iterator<Item = &'e Event>,
@@ -196,119 +197,120 @@ impl DedupWindow {
         (Reservation { window: self, stamps }, admission)
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, WindowState> {
         self.state.lock()
     }
 }
 
-impl State {
+impl WindowState {
     fn next_stamp(&self) -> u64 {
-        self.first_stamp + self.slots.len() as u64
+        self.first_stamp + self.entries.len() as u64
     }
 
     fn admit(&mut self, event: &Event, now_nanos: u64) -> Admission {
         self.advance(now_nanos);
-        let (tag, place) = self.find(event);
-        match self.known(place) {
+        let (tag, found) = self.find(event);
+        match self.known(found) {
             Some(admission) => admission,
             None => {
-                self.insert(event, (tag, place), Some(Flight::Reserved(None)));
+                self.insert(event, (tag, found), Some(Progress::Reserved(None)));
                 Admission::New
             }
         }
     }
 
-    /// The tag of an event, and its place in the table.
-    fn find(&self, event: &Event) -> (u32, Place) {
+    /// The tag of an event, and where it is in the table.
+    fn find(&self, event: &Event) -> (u32, Lookup) {
         let mut hasher = self.hasher.build_hasher();
         hasher.write(event);
         let tag = table::tag(hasher.finish());
-        let place = self.table.find(tag, |low| self.slots[self.index(low)].event == *event);
-        (tag, place)
+        let found = self.table.find(tag, |low| self.entries[self.index(low)].event == *event);
+        (tag, found)
     }
 
-    /// What there is to an event that was found and whose window is not over.
-    fn known(&mut self, place: Place) -> Option<Admission> {
-        let Place::Found(_, low) = place else { return None };
+    /// The answer to a duplicate; `None` if the event is not in the window.
+    fn known(&mut self, found: Lookup) -> Option<Admission> {
+        let Lookup::Found(_, low) = found else { return None };
         let index = self.index(low);
-        if self.is_over(&self.slots[index]) {
+        if self.is_over(&self.entries[index]) {
             return None;
         }
-        Some(match self.flight(index) {
-            None | Some(Flight::Settled | Flight::Gone) => Admission::Known,
-            Some(Flight::Appended(commit)) => Admission::Appended(commit.clone()),
-            Some(Flight::Reserved(ticket)) => {
-                Admission::Reserved(Arc::clone(ticket.get_or_insert_default()))
+        Some(match self.progress(index) {
+            None | Some(Progress::Settled | Progress::Failed) => Admission::Known,
+            Some(Progress::Appended(commit)) => Admission::Appended(commit.clone()),
+            Some(Progress::Reserved(pending)) => {
+                Admission::Reserved(Arc::clone(pending.get_or_insert_default()))
             }
         })
     }
 
-    /// Takes an event in that was found to be new, at the place that was found for it.
-    fn insert(&mut self, event: &Event, found: (u32, Place), flight: Option<Flight>) {
-        // Not before it is known that it is new: the oldest could be what it is a duplicate of.
-        let (tag, place) = if self.make_room() { self.find(event) } else { found };
+    /// Adds a new event at the place that [`find`](Self::find) returned. Without `progress` it is
+    /// settled.
+    fn insert(&mut self, event: &Event, found: (u32, Lookup), progress: Option<Progress>) {
+        // Make room only now: the entry to forget could have been this event's duplicate.
+        let (tag, found) = if self.make_room() { self.find(event) } else { found };
         let stamp = self.next_stamp();
-        self.table.put(place, tag, stamp as u32);
-        self.slots.push_back(Slot { event: *event, time_nanos: self.last_nanos });
-        match flight {
-            Some(flight) => self.flights.push_back(flight),
-            None if self.flights.is_empty() => {}
-            None => self.flights.push_back(Flight::Settled),
+        self.table.put(found, tag, stamp as u32);
+        self.entries.push_back(WindowEntry { event: *event, time_nanos: self.last_nanos });
+        match progress {
+            Some(progress) => self.in_flight.push_back(progress),
+            None if self.in_flight.is_empty() => {}
+            None => self.in_flight.push_back(Progress::Settled),
         }
     }
 
-    /// Forgets the oldest entries until there is room for one more, as far as they are not in
-    /// flight. Returns whether places may have changed.
+    /// Forgets the oldest settled entries until there is room for one more. Returns whether places
+    /// in the table may have changed.
     fn make_room(&mut self) -> bool {
         let mut steps = 0;
-        while self.slots.len() >= self.entries_max && steps < STEPS_MAX && self.forget_oldest() {
+        while self.entries.len() >= self.entries_max && steps < STEPS_MAX && self.forget_oldest() {
             steps += 1;
         }
         steps > 0
     }
 
-    /// Forgets the oldest entry, unless it is in flight.
+    /// Forgets the oldest entry unless it is in flight. Returns whether it did.
     fn forget_oldest(&mut self) -> bool {
-        if self.slots.len() == self.flights.len() {
+        if self.entries.len() == self.in_flight.len() {
             return false;
         }
-        let Some(slot) = self.slots.front() else { return false };
-        let (event, is_over) = (slot.event, self.is_over(slot));
+        let Some(oldest) = self.entries.front() else { return false };
+        let (event, is_over) = (oldest.event, self.is_over(oldest));
         if self.forget(&event, self.first_stamp) {
             self.forgotten_early += u64::from(!is_over);
         }
-        self.slots.pop_front();
+        self.entries.pop_front();
         self.first_stamp += 1;
         true
     }
 
-    /// Goes on to a time: settles what is done, forgets what is old.
+    /// Advances the window to a time: settles acknowledged entries and forgets old ones.
     fn advance(&mut self, now_nanos: u64) {
         self.last_nanos = self.last_nanos.max(now_nanos);
         for _ in 0..STEPS_MAX {
-            match self.flights.front() {
-                Some(Flight::Settled | Flight::Gone) => {}
-                Some(Flight::Appended(commit)) if commit.is_done() => {}
+            match self.in_flight.front() {
+                Some(Progress::Settled | Progress::Failed) => {}
+                Some(Progress::Appended(commit)) if commit.is_done() => {}
                 _ => break,
             }
-            self.flights.pop_front();
+            self.in_flight.pop_front();
         }
         for _ in 0..STEPS_MAX {
-            let is_over = self.slots.front().is_some_and(|slot| self.is_over(slot));
+            let is_over = self.entries.front().is_some_and(|entry| self.is_over(entry));
             if !is_over || !self.forget_oldest() {
                 break;
             }
         }
     }
 
-    fn is_over(&self, slot: &Slot) -> bool {
-        self.last_nanos - slot.time_nanos > self.window_nanos
+    fn is_over(&self, entry: &WindowEntry) -> bool {
+        self.last_nanos - entry.time_nanos > self.window_nanos
     }
 
-    /// Removes an event from the table unless a later slot has it by now.
+    /// Removes an event from the table unless a later entry has replaced it.
     fn forget(&mut self, event: &Event, stamp: u64) -> bool {
         match self.find(event) {
-            (tag, Place::Found(at, low)) if low == stamp as u32 => {
+            (tag, Lookup::Found(at, low)) if low == stamp as u32 => {
                 self.table.remove(tag, at);
                 true
             }
@@ -316,53 +318,55 @@ impl State {
         }
     }
 
-    /// Where the slot with a stamp of these low bits is.
+    /// The index of the entry whose stamp has these low bits.
     fn index(&self, low: u32) -> usize {
         low.wrapping_sub(self.first_stamp as u32) as usize
     }
 
-    fn flight(&mut self, index: usize) -> Option<&mut Flight> {
-        let settled = self.slots.len() - self.flights.len();
-        self.flights.get_mut(index.checked_sub(settled)?)
+    /// The progress of an entry; `None` if it and all older ones are settled.
+    fn progress(&mut self, index: usize) -> Option<&mut Progress> {
+        let settled = self.entries.len() - self.in_flight.len();
+        self.in_flight.get_mut(index.checked_sub(settled)?)
     }
 
-    /// Settles a reservation that got `commit`, or forgets it without. Returns who waits for it.
-    fn resolve(&mut self, stamp: u64, commit: Option<&Commit>) -> Option<Arc<Ticket>> {
+    /// Marks a reservation as appended, or forgets it if there is no commit. Returns the pending
+    /// ticket of its duplicates, to be resolved without the lock.
+    fn resolve(&mut self, stamp: u64, commit: Option<&Commit>) -> Option<Arc<PendingCommit>> {
         let index = self.index(stamp as u32);
         if commit.is_none() {
-            let event = self.slots[index].event;
+            let event = self.entries[index].event;
             self.forget(&event, stamp);
         }
-        let resolved = commit.map_or(Flight::Gone, |commit| Flight::Appended(commit.clone()));
-        let before = std::mem::replace(self.flight(index)?, resolved);
-        // Else a log that refuses everything would keep a slot for each refusal: what is in flight
-        // before them does not settle any more.
-        while let Some(Flight::Gone) = self.flights.back() {
-            self.flights.pop_back();
-            self.slots.pop_back();
+        let resolved = commit.map_or(Progress::Failed, |commit| Progress::Appended(commit.clone()));
+        let before = std::mem::replace(self.progress(index)?, resolved);
+        // Drop failed entries at the end here: they settle only after all older ones, which in a
+        // failed log never happens.
+        while let Some(Progress::Failed) = self.in_flight.back() {
+            self.in_flight.pop_back();
+            self.entries.pop_back();
         }
         match before {
-            Flight::Reserved(ticket) => ticket,
+            Progress::Reserved(pending) => pending,
             _ => None,
         }
     }
 }
 
-/// New events on their way to the log. Dropping it unappended forgets them.
+/// New events that are about to be appended. Dropped unresolved, it forgets them.
 #[derive(Debug)]
-#[must_use = "what is reserved must be appended"]
+#[must_use = "reserved events must be appended"]
 pub(crate) struct Reservation<'w> {
     window: &'w DedupWindow,
     stamps: Range<u64>,
 }
 
 impl Reservation<'_> {
-    /// They are appended, all with this ticket.
+    /// The events are appended, all with this ticket.
     pub(crate) fn appended(mut self, commit: &Commit) {
         self.resolve(Some(commit), || Ok(commit.clone()));
     }
 
-    /// They are not appended.
+    /// The append failed.
     pub(crate) fn failed(mut self, error: &Error) {
         self.resolve(None, || Err(error.clone()));
     }
@@ -376,19 +380,20 @@ impl Reservation<'_> {
         if stamps.is_empty() {
             return;
         }
-        let tickets: Vec<_> = {
+        let pending: Vec<_> = {
             let mut state = self.window.state();
             stamps.filter_map(|stamp| state.resolve(stamp, commit)).collect()
         };
-        for ticket in tickets {
-            ticket.resolve(outcome());
+        // Without the lock: resolving wakes tasks and threads.
+        for commit in pending {
+            commit.resolve(outcome());
         }
     }
 }
 
 impl Drop for Reservation<'_> {
     fn drop(&mut self) {
-        // Only a panic in between gets here with something left.
+        // Some events are left only if the append panicked.
         self.resolve(None, || Err(Error::Closed));
     }
 }

@@ -1,4 +1,5 @@
-//! The bytes of an event, and whole batches of events for files made without a log.
+//! The bytes of an event, and whole batches for files that are made without a log. Programs use
+//! this path: it stays.
 //!
 //! ```text
 //! event, 21 bytes, little-endian
@@ -9,10 +10,10 @@
 //!  13    8  timestamp_nanos
 //! ```
 //!
-//! 1. An event is one record of the engine: its length tells that it may be one, its CRC that it
-//!    is as it was written.
-//! 2. Every 21 bytes are some event, and two events are the same one if and only if their bytes
-//!    are: the weight counts by its bits, so a NaN equals itself and `0.0` is not `-0.0`.
+//! 1. An event is one record of the engine. The record's CRC covers it; its length is the only
+//!    check here.
+//! 2. Any 21 bytes are an event. Two events are equal if and only if their bytes are: weights are
+//!    compared by their bits, so a NaN equals itself and `0.0` is not `-0.0`.
 
 use std::path::Path;
 
@@ -45,18 +46,18 @@ const _: () = assert!(HEADER_SIZE == 64);
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct EventRecord {
-    /// What the event is about.
+    /// The entity that the event is about.
     pub entity_id: u64,
-    /// The kind of event, the caller's own numbering.
+    /// The kind of event, in the caller's own numbering.
     pub signal_type: u8,
-    /// How much it counts.
+    /// The weight of the event.
     pub weight: f32,
-    /// When it happened, as the caller says.
+    /// The time of the event, as the caller says.
     pub timestamp_nanos: u64,
 }
 
 impl EventRecord {
-    /// The event as it lies in a record.
+    /// Encodes the event as it lies in a record.
     pub fn to_bytes(&self) -> [u8; EVENT_SIZE] {
         let mut bytes = [0; EVENT_SIZE];
         bytes[..SIGNAL_TYPE_AT].copy_from_slice(&self.entity_id.to_le_bytes());
@@ -66,7 +67,7 @@ impl EventRecord {
         bytes
     }
 
-    /// The event that lies in a record as `bytes`.
+    /// Decodes the event of a record.
     pub fn from_bytes(bytes: [u8; EVENT_SIZE]) -> EventRecord {
         EventRecord {
             entity_id: u64::from_le_bytes(array_at(&bytes, 0)),
@@ -76,18 +77,18 @@ impl EventRecord {
         }
     }
 
-    /// The event in a record of the log in `dir`.
+    /// Decodes the event in a record of the log in `dir`.
     ///
     /// # Errors
     ///
-    /// [`Error::NotALog`] naming the record, when it is not an event: then the log is another
-    /// user's.
+    /// [`Error::NotALog`], with the record's number, if the record is not an event: then the log is
+    /// not an event log.
     pub fn from_record(record: &Record, dir: &Path) -> Result<EventRecord> {
         event_bytes(record.seq(), record.data(), dir).map(|bytes| EventRecord::from_bytes(*bytes))
     }
 }
 
-/// The bytes of record `seq` of the log in `dir`, if they are those of an event.
+/// Checks that record `seq` of the log in `dir` has the length of an event.
 pub(crate) fn event_bytes<'r>(
     seq: Seq,
     bytes: &'r [u8],
@@ -123,9 +124,9 @@ impl From<EventRecord> for SignalEvent {
     }
 }
 
-/// A stand-alone batch of events: not padded, of [`ShardId::SINGLE`], written at
-/// `timestamp_nanos` since the Unix epoch. Such batches laid end to end in files that are named
-/// by [`segment_filename`](crate::wal::segment::segment_filename) are a valid log.
+/// Encodes a stand-alone batch of events: not padded, of [`ShardId::SINGLE`], with the time
+/// `timestamp_nanos` since the Unix epoch. Such batches, end to end in files with the names of
+/// [`segment_filename`](crate::wal::segment::segment_filename), are a valid log.
 ///
 /// ```
 /// use ringwal::wal::format::{EVENT_SIZE, EventRecord, HEADER_SIZE, encode_batch};
@@ -138,8 +139,8 @@ impl From<EventRecord> for SignalEvent {
 ///
 /// # Errors
 ///
-/// [`Error::BatchEmpty`] without an event, [`Error::OutOfRange`] when a sequence number would be
-/// zero or overflow, [`Error::BatchTooLarge`] beyond 4 GiB.
+/// [`Error::BatchEmpty`] if there is no event, [`Error::OutOfRange`] when a sequence number would
+/// be zero or overflow, [`Error::BatchTooLarge`] beyond 4 GiB.
 pub fn encode_batch(
     events: &[EventRecord],
     first_seq: u64,

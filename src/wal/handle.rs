@@ -1,23 +1,23 @@
-//! The open event log.
+//! `WalHandle`, the open event log: what a program calls.
 
 use std::path::Path;
 
 use crate::clock::Clock;
 use crate::wal::dedup::{Admission, DedupWindow};
 use crate::wal::format::EventRecord;
-use crate::wal::replay::Replay;
-use crate::wal::ticket::Waits;
+use crate::wal::replay::EventReplay;
+use crate::wal::ticket::CommitSource;
 use crate::wal::{EventCommit, LOG_DIR, SignalEvent, WalBuilder, WalConfig, WalReport};
 use crate::{Backend, BackupReport, Batch, Error, Log, Loss, Metrics, Result, Seq, Truncated};
 
-/// What opening an event log gives: the handle, the events after the checkpoint in order, and a
+/// The result of opening an event log: the handle, the events after the checkpoint in order, and a
 /// report.
 pub type Opened = (WalHandle, Vec<SignalEvent>, WalReport);
 
 /// An open event log. Share it between threads in an `Arc`; their appends share batches.
 ///
-/// Dropping it makes everything durable and closes the log, as [`shutdown`](Self::shutdown) does,
-/// but tells no error.
+/// Dropping the handle makes everything durable and closes the log, as [`shutdown`](Self::shutdown)
+/// does, but reports no error.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -39,33 +39,33 @@ pub type Opened = (WalHandle, Vec<SignalEvent>, WalReport);
 #[derive(Debug)]
 pub struct WalHandle {
     log: Log,
-    /// `None` when no duplicates are to be told.
+    /// `None` if duplicates are not detected.
     window: Option<DedupWindow>,
-    /// What the window goes by.
+    /// The clock of the window.
     clock: Clock,
 }
 
 impl WalHandle {
     /// Opens the log below `config.dir`, or creates it there. Returns the events after the last
-    /// checkpoint, in order, and what was found.
+    /// checkpoint, in order, and a report.
     ///
     /// # Errors
     ///
     /// [`Error::Option`] naming the field that is out of its range; [`Error::Locked`] while
-    /// another handle has it open; [`Error::NotALog`] when a record is not an event; else as
+    /// another handle has it open; [`Error::NotALog`] when a record is not an event; otherwise as
     /// [`Builder::open`](crate::Builder::open).
     pub fn open(config: WalConfig) -> Result<Opened> {
         WalHandle::builder(config).open()
     }
 
-    /// A builder, for what `config` has no field for.
+    /// A builder, for the options that `config` has no field for.
     pub fn builder(config: WalConfig) -> WalBuilder {
         WalBuilder::new(config)
     }
 
-    /// The handle of a log that is open, and what replay made of its records.
-    pub(crate) fn of(log: Log, replay: Replay) -> Opened {
-        let Replay { window, events, clock, .. } = replay;
+    /// The handle of an open log, with the result of its replay.
+    pub(crate) fn from_replay(log: Log, replay: EventReplay) -> Opened {
+        let EventReplay { window, events, clock, .. } = replay;
         let clock = clock.unwrap_or_else(Clock::start);
         let checkpoint_seq = log.last_checkpoint().map_or(Seq::NONE, |last| last.seq);
         let recovery = log.recovery().clone();
@@ -81,23 +81,25 @@ impl WalHandle {
         (WalHandle { log, window, clock }, events, report)
     }
 
-    /// Appends an event and blocks until it, and every event before it, is durable. Returns its
-    /// sequence number, or 0 for a duplicate: then nothing is written, and the first one is
+    /// Appends an event and blocks until it and every event before it are durable. Returns its
+    /// sequence number. A duplicate is not written; the call returns 0 once the first event is
     /// durable.
     ///
     /// # Errors
     ///
-    /// [`Error::NoSpace`] before anything was written, and then the event is not remembered;
-    /// [`Error::Poisoned`] with the first failure of the log. A duplicate of an event that fails
-    /// fails with it.
+    /// [`Error::NoSpace`]: nothing was written and the event is not remembered. [`Error::Poisoned`]
+    /// with the first failure of the log. A duplicate of an event that fails, fails with it.
     pub fn append(&self, event: SignalEvent) -> Result<u64> {
         let bytes = EventRecord::from(event).to_bytes();
         let Some(window) = &self.window else { return self.log.append(bytes).map(u64::from) };
+        // Reserve before the append: an equal event of another thread is a duplicate from here on.
         let (reservation, admission) = window.admit_one(&bytes, self.clock.now_nanos());
-        if let Some(waits) = Waits::of(admission) {
-            return self.wait_for(&EventCommit { waits });
+        if let Some(source) = CommitSource::of_duplicate(admission) {
+            return self.wait_for(&EventCommit { source });
         }
         let mut reservation = Some(reservation);
+        // The log calls this once the event has its number, before it waits for the disk.
+        // Duplicates then wait for the ticket, and not for this thread.
         let appended = self.log.append_noting(bytes, self.log.durability(), |commit| {
             reservation.take().into_iter().for_each(|first| first.appended(commit));
         });
@@ -107,26 +109,25 @@ impl WalHandle {
         appended.map(|commit| commit.seq().get())
     }
 
-    /// [`append`](Self::append) that returns at once with a ticket. Blocks only while the queue
-    /// is full.
+    /// Appends an event and returns a ticket at once. Blocks only while the queue is full.
     ///
     /// # Errors
     ///
-    /// As [`append`](Self::append); a later failure comes out of the ticket.
+    /// As [`append`](Self::append); the ticket reports a later failure.
     pub fn submit(&self, event: SignalEvent) -> Result<EventCommit> {
         let bytes = EventRecord::from(event).to_bytes();
         let Some(window) = &self.window else {
             let commit = self.log.submit(bytes)?;
-            return Ok(EventCommit { waits: Waits::First(commit) });
+            return Ok(EventCommit { source: CommitSource::Own(commit) });
         };
         let (reservation, admission) = window.admit_one(&bytes, self.clock.now_nanos());
-        if let Some(waits) = Waits::of(admission) {
-            return Ok(EventCommit { waits });
+        if let Some(source) = CommitSource::of_duplicate(admission) {
+            return Ok(EventCommit { source });
         }
         match self.log.submit(bytes) {
             Ok(commit) => {
                 reservation.appended(&commit);
-                Ok(EventCommit { waits: Waits::First(commit) })
+                Ok(EventCommit { source: CommitSource::Own(commit) })
             }
             Err(error) => {
                 reservation.failed(&error);
@@ -135,9 +136,9 @@ impl WalHandle {
         }
     }
 
-    /// Appends events, all or nothing, and blocks like [`append`](Self::append). Returns for each
-    /// its sequence number, or 0 for a duplicate, also of an earlier one of them. They are one
-    /// batch, even beyond `batch_size`.
+    /// Appends events, all or none, and blocks like [`append`](Self::append). Returns the sequence
+    /// number of each, or 0 for a duplicate, also of an earlier event of the same call. The events
+    /// are one batch, even beyond `batch_size`.
     ///
     /// # Errors
     ///
@@ -161,6 +162,7 @@ impl WalHandle {
             let appended = self.log.append_batch_noting(&batch, self.log.durability(), |commit| {
                 reservation.take().into_iter().for_each(|first| first.appended(commit));
             });
+            // Still there: the append failed before the events had numbers.
             if let (Err(error), Some(reservation)) = (&appended, reservation) {
                 reservation.failed(error);
             }
@@ -172,9 +174,10 @@ impl WalHandle {
             seqs.push(if is_new { next_seq } else { 0 });
             next_seq += u64::from(is_new);
         }
+        // Wait for duplicates last: some are of events that this call has just appended.
         for admission in admissions.into_iter().flatten() {
-            if let Some(waits) = Waits::of(admission) {
-                self.wait_for(&EventCommit { waits })?;
+            if let Some(source) = CommitSource::of_duplicate(admission) {
+                self.wait_for(&EventCommit { source })?;
             }
         }
         Ok(seqs)
@@ -186,32 +189,32 @@ impl WalHandle {
         commit.wait()
     }
 
-    /// [`Log::step`], of an event log on a simulated disk.
+    /// Runs one step of a log on a simulated disk; see [`Log::step`].
     #[cfg(any(test, feature = "sim"))]
     pub fn step(&self) -> bool {
         self.log.step()
     }
 
-    /// Notes durably that everything up to `seq` is safe elsewhere: opening returns only events
-    /// after it. A crash inside leaves the last checkpoint.
+    /// Records durably that the caller has applied everything up to `seq`: opening returns only
+    /// later events. A crash during the call leaves the old or the new checkpoint.
     ///
     /// # Errors
     ///
     /// [`Error::OutOfRange`] when `seq` is not durable or lies before the last checkpoint; then
-    /// nothing changes. Else as [`append`](Self::append).
+    /// nothing changes. Otherwise as [`append`](Self::append).
     pub fn checkpoint(&self, seq: u64) -> Result<()> {
         self.log.checkpoint(Seq::new(seq), [])
     }
 
-    /// Frees whole segments that have only events before `seq`, oldest first. Events after the
-    /// checkpoint stay, and so does the active segment.
+    /// Frees the segments that have only events before `seq`, oldest first. Events after the
+    /// checkpoint and the active segment stay.
     ///
-    /// Duplicates of what is freed are told only until the log is closed: keep as much as
-    /// producers may send again after a restart.
+    /// Duplicates of freed events are detected only until the log is closed. Keep every event that
+    /// a producer may send again after a restart.
     ///
     /// # Errors
     ///
-    /// [`Error::OutOfRange`] when `seq` is beyond the next event; else as
+    /// [`Error::OutOfRange`] when `seq` is beyond the next event; otherwise as
     /// [`append`](Self::append).
     pub fn truncate_before(&self, seq: u64) -> Result<Truncated> {
         let (seq, max) = (Seq::new(seq), self.log.durable_seq().next());
@@ -223,8 +226,8 @@ impl WalHandle {
         self.log.truncate_before(seq.min(checkpoint.next()))
     }
 
-    /// [`truncate_before`](Self::truncate_before), also of events after the checkpoint: they will
-    /// not be replayed.
+    /// Like [`truncate_before`](Self::truncate_before), but frees events after the checkpoint, too:
+    /// they will not be replayed.
     ///
     /// # Errors
     ///
@@ -233,8 +236,8 @@ impl WalHandle {
         self.log.truncate_before(Seq::new(seq))
     }
 
-    /// Acknowledges that events were lost ([`WalReport::events_lost`]): later openings do not
-    /// report them any more. Returns how many losses there were; see [`Log::acknowledge_loss`].
+    /// Acknowledges that events were lost ([`WalReport::events_lost`]), so that later openings do
+    /// not report them any more. Returns the number of losses; see [`Log::acknowledge_loss`].
     ///
     /// # Errors
     ///
@@ -244,8 +247,8 @@ impl WalHandle {
     }
 
     /// Copies the event log as it is now into the new directory `target`, which opens as an event
-    /// log: with every event that is durable when this is called, under its number, and the last
-    /// checkpoint. Appends go on; see [`Log::backup_to`].
+    /// log. The copy has every event that is durable at this call, with its number, and the last
+    /// checkpoint. Appends go on meanwhile; see [`Log::backup_to`].
     ///
     /// ```
     /// use ringwal::wal::{SignalEvent, WalConfig, WalHandle};
@@ -272,38 +275,38 @@ impl WalHandle {
     ///
     /// # Errors
     ///
-    /// [`Error::Poisoned`] when the log had failed before; it is released all the same.
+    /// [`Error::Poisoned`] when the log had failed before; the log is released all the same.
     pub fn shutdown(self) -> Result<()> {
         self.log.close()
     }
 
-    /// The last event that is durable; 0 if there is none.
+    /// The sequence number of the last durable event; 0 if there is none.
     pub fn durable_seq(&self) -> u64 {
         self.log.durable_seq().get()
     }
 
-    /// How many events were forgotten before their `dedup_window` was over, because there were
-    /// more than [`dedup_entries`](WalBuilder::dedup_entries).
+    /// The number of events that were forgotten before their `dedup_window` was over, because there
+    /// were more than [`dedup_entries`](WalBuilder::dedup_entries).
     pub fn dedup_forgotten_early(&self) -> u64 {
         self.window.as_ref().map_or(0, DedupWindow::forgotten_early)
     }
 
-    /// How many events are remembered to tell duplicates.
+    /// The number of events that the log remembers to detect duplicates.
     pub fn dedup_entries(&self) -> usize {
         self.window.as_ref().map_or(0, DedupWindow::len)
     }
 
-    /// The directory of the log itself: `<dir>/wal`.
+    /// The directory of the engine's log: `<dir>/wal`.
     pub fn log_dir(&self) -> &Path {
         self.log.dir()
     }
 
-    /// What executes I/O here, why, and what was refused.
+    /// The I/O backend in use, why it was chosen, and what was refused.
     pub fn backend(&self) -> &Backend {
         self.log.backend()
     }
 
-    /// The engine's figures since the log was opened.
+    /// The metrics of the engine since the log was opened.
     pub fn metrics(&self) -> Metrics {
         self.log.metrics()
     }

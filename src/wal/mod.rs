@@ -1,27 +1,27 @@
-//! The event log: typed events over the engine, with exact duplicates left out, a checkpoint, and
-//! replay of what came after it.
+//! The event log: typed events over the engine, with deduplication, a checkpoint, and replay of the
+//! events after it.
 //!
 //! An event is one record; its sequence number is the engine's. The log lies in `<dir>/wal/`.
 //!
-//! | file | what it adds to the engine |
+//! | file | purpose |
 //! |---|---|
-//! | `builder` | options and their checks |
+//! | `builder` | options and their bounds |
 //! | `handle`, `ticket` | the open log: append, checkpoint, truncate |
-//! | `replay` | what opening makes of the records |
-//! | `dedup` | which events were accepted lately |
-//! | [`format`](mod@format) | an event's 21 bytes, stand-alone batches |
-//! | [`reader`], [`checkpoint`], [`segment`] | the log seen from outside, without opening it |
+//! | `replay` | the events after the checkpoint, collected at open |
+//! | `dedup`, `pending` | the window of recent events; duplicates of an event in flight |
+//! | [`format`](mod@format) | the 21 bytes of an event; stand-alone batches |
+//! | [`reader`], [`checkpoint`], [`segment`] | reading a log without opening it |
 //!
-//! 1. `append` returns a sequence number when that event and all before it are durable; numbers
-//!    are dense, from 1.
-//! 2. Of equal events that arrive within `dedup_window`, one gets a number; the others get 0, once
-//!    that one is durable. This holds across threads, a close and a crash.
-//! 3. Opening returns the events after the checkpoint, each once, in order. Damage at the end of
-//!    the log is cut back, kept in `lost-*` files beside the log and reported until that is
-//!    acknowledged ([`RecoveryPolicy::TolerateTail`], unless [`WalBuilder::recovery`] says
-//!    `Strict`); anywhere else it is an error.
+//! 1. `append` returns a sequence number when the event and all events before it are durable.
+//!    Numbers are dense, from 1.
+//! 2. Of equal events that arrive within `dedup_window`, the first gets a number. The others get 0,
+//!    once the first is durable. This holds across threads, a close and a crash.
+//! 3. Opening returns the events after the checkpoint, each once, in order. Damaged events at the
+//!    end of the log are cut off, kept in `lost-*` files beside it, and reported until the caller
+//!    acknowledges the loss ([`RecoveryPolicy::TolerateTail`], unless [`WalBuilder::recovery`] says
+//!    `Strict`). Damage anywhere else is an error.
 //!
-//! A handle may be used from any number of threads. It does not follow the log of another process.
+//! Any number of threads may share a handle. A handle does not follow the log of another process.
 //!
 //! ```
 //! use std::time::Duration;
@@ -57,6 +57,7 @@ pub mod segment;
 
 mod builder;
 mod handle;
+mod pending;
 mod replay;
 #[cfg(test)]
 mod tests;
@@ -85,20 +86,20 @@ use crate::RecoveryPolicy;
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SignalEvent {
-    /// What it is about.
+    /// The entity that the event is about.
     pub entity_id: u64,
-    /// Its kind, the caller's own numbering.
+    /// The kind of event, in the caller's own numbering.
     pub signal_type: u8,
-    /// How much it counts.
+    /// The weight of the event.
     pub weight: f32,
-    /// When it happened, as the caller says. The log does not look at it.
+    /// The time of the event, as the caller says. The log does not interpret it.
     pub timestamp_nanos: u64,
 }
 
-/// How an event log is opened. What else can be set goes through [`WalHandle::builder`].
+/// The configuration of an event log. [`WalHandle::builder`] has further options.
 ///
-/// The default has everything but a directory: 32 MiB segments, batches of at most 4,096 events,
-/// at most 10 ms of waiting, a minute to tell duplicates.
+/// The default sets everything but the directory: 32 MiB segments, batches of at most 4,096 events,
+/// a batch timeout of 10 ms, a dedup window of one minute.
 ///
 /// ```
 /// use ringwal::wal::{WalConfig, WalHandle};
@@ -108,17 +109,17 @@ pub struct SignalEvent {
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WalConfig {
-    /// The directory; the log lies in `wal/` below it. Both are created if they are missing.
+    /// The directory; the log lies in its subdirectory `wal/`. Both are created if missing.
     pub dir: PathBuf,
-    /// The bytes of a segment, 128 to 64 GiB. A segment takes at least one batch, whatever this
-    /// says.
+    /// The bytes of a segment, 128 to 64 GiB. A segment takes at least one batch, even if it is
+    /// larger.
     pub segment_size: u64,
-    /// The events of a batch at most, 1 to 1,048,576.
+    /// The most events of a batch, 1 to 1,048,576.
     pub batch_size: usize,
-    /// How long an event waits for others to fill its batch, at most. It is a bound, not a delay:
-    /// an event waits only while earlier batches are being written, so the log keeps any bound.
+    /// The longest time that an event waits for others to fill its batch. This is a bound, not a
+    /// delay: an event waits only while earlier batches are written, so the log meets any bound.
     pub batch_timeout: Duration,
-    /// For how long after its arrival an event is remembered to tell duplicates; zero tells none.
+    /// How long the log remembers an event to detect duplicates; zero turns detection off.
     pub dedup_window: Duration,
 }
 
@@ -134,35 +135,35 @@ impl Default for WalConfig {
     }
 }
 
-/// The log's own directory, inside of that of the event log.
+/// The subdirectory of the event log's directory in which the engine's log lies.
 pub(crate) const LOG_DIR: &str = "wal";
 
 impl WalConfig {
-    /// Where the log itself lies.
+    /// The directory of the engine's log.
     pub(crate) fn log_dir(&self) -> PathBuf {
         self.dir.join(LOG_DIR)
     }
 }
 
-/// What opening an event log found and did. `Display` prints it as a few lines.
+/// The report of opening an event log. `Display` prints it as a few lines.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct WalReport {
-    /// What the engine found: how the log ended, what was cut and where.
+    /// The engine's report: how the log ended, what was cut off and where.
     pub recovery: Recovery,
     /// The last checkpoint; 0 if there is none.
     pub checkpoint_seq: u64,
-    /// The sequence number of the first event that was returned; of the next one if there is none.
+    /// The sequence number of the first returned event; of the next event if none was returned.
     pub replayed_from: u64,
-    /// How many events came after the checkpoint: as many as were returned.
+    /// The number of returned events: those after the checkpoint.
     pub events_replayed: u64,
-    /// How many events of the log are remembered to tell duplicates.
+    /// The number of events that the log remembers to detect duplicates.
     pub events_remembered: u64,
-    /// How many bytes behind the last batch were cut off.
+    /// The bytes after the last batch that were cut off.
     pub bytes_cut: u64,
-    /// How many events that had been acknowledged are gone, now or at an earlier opening, as far
-    /// as that is known and was not acknowledged ([`WalHandle::acknowledge_loss`]); where they
-    /// went is in [`Recovery::losses`].
+    /// The number of acknowledged events that were lost, now or at an earlier opening, as far as it
+    /// is known. Losses that the caller has acknowledged ([`WalHandle::acknowledge_loss`]) do not
+    /// count. [`Recovery::losses`] names the files that keep the bytes.
     pub events_lost: u64,
 }
 

@@ -1,4 +1,5 @@
-//! The events of a log that is not open, or open elsewhere.
+//! Reads the events of a log without opening it, also beside a writer. Programs use this path: it
+//! stays.
 
 use std::cell::RefCell;
 use std::path::Path;
@@ -8,22 +9,22 @@ use crate::wal::format::{EventRecord, event_bytes};
 use crate::wal::{CheckpointManager, SignalEvent};
 use crate::{Error, Kind, Log, Recovery, RecoveryPolicy, Result};
 
-/// What [`recover`] read.
+/// The result of [`recover`].
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct RecoveredEvents {
-    /// All events that the log still has, in order, also those before the checkpoint.
+    /// All events in the log, in order, including those before the checkpoint.
     pub events: Vec<SignalEvent>,
-    /// The sequence number of the first of them; of the next one to come if there are none.
+    /// The sequence number of the first event; of the next one to come if there are none.
     pub first_seq: u64,
     /// The last checkpoint: its sequence number, and its time in nanoseconds since the Unix epoch.
     pub checkpoint: Option<(u64, u64)>,
-    /// What the engine found, and where the log ends.
+    /// The engine's report: how and where the log ends.
     pub recovery: Recovery,
 }
 
 impl RecoveredEvents {
-    /// The events after the checkpoint: those that opening the log would return.
+    /// The events after the checkpoint, which opening the log would return.
     pub fn after_checkpoint(&self) -> &[SignalEvent] {
         let (checkpoint, _) = self.checkpoint.unwrap_or_default();
         let before = checkpoint.saturating_add(1).saturating_sub(self.first_seq);
@@ -32,10 +33,10 @@ impl RecoveredEvents {
     }
 }
 
-/// Reads the events of the log in `dir` (that is `<dir>/wal` of a handle). It changes nothing,
-/// takes no lock, and works beside a writer. A file cut at any byte is no failure: it has the
-/// whole batches before the cut. Damage ends the reading, too;
-/// [`recovery`](RecoveredEvents::recovery) says where and what it was.
+/// Reads the events of the log in `dir` (`<dir>/wal` of a handle). It changes nothing, takes no
+/// lock, and works beside a writer. A file that ends at any byte is no error: the whole batches
+/// before that byte are returned. Reading also ends at damage;
+/// [`recovery`](RecoveredEvents::recovery) says where and of what kind.
 ///
 /// ```
 /// use ringwal::replication::ShardId;
@@ -54,20 +55,20 @@ impl RecoveredEvents {
 ///
 /// # Errors
 ///
-/// [`Error::NotALog`] when there is no such directory, or a record in it is not an event;
+/// [`Error::NotALog`] if there is no such directory, or a record in it is not an event;
 /// [`Error::OtherKind`], [`Error::UnsupportedVersion`], [`Error::Io`].
 pub fn recover(dir: &Path) -> Result<RecoveredEvents> {
     recover_shard(dir, ShardId::SINGLE)
 }
 
-/// [`recover`], of one of several logs in the directory.
+/// [`recover`] for one of several logs in the directory.
 ///
 /// # Errors
 ///
 /// As [`recover`].
 pub fn recover_shard(dir: &Path, shard: ShardId) -> Result<RecoveredEvents> {
     let checkpoint = match CheckpointManager::read_shard(dir, shard) {
-        // The report has it; the events do not depend on it.
+        // The report tells of this damage, and the events do not depend on the checkpoint.
         Err(Error::Corrupt(_)) => None,
         read => read?,
     };

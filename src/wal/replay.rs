@@ -1,10 +1,10 @@
-//! What opening an event log makes of its records, while recovery verifies them.
+//! Replay at open: fills the window and collects the events after the checkpoint, while recovery
+//! verifies the log.
 //!
-//! 1. One pass: each record goes into the window by the time of its batch, and into the answer if
-//!    the last checkpoint does not cover it. Where no duplicates are to be told, what it covers is
-//!    not looked at.
-//! 2. Nothing of this counts unless opening succeeds; then it is what the log has.
-//! 3. Memory: the events that are returned, and the window, which keeps its own bound.
+//! 1. One pass: each record enters the window with the time of its batch. Records after the last
+//!    checkpoint are also returned to the caller. Without a window, earlier ones are skipped.
+//! 2. The result is used only if opening succeeds.
+//! 3. Memory: the returned events, and the window, which has its own bound.
 
 use std::path::PathBuf;
 
@@ -15,22 +15,22 @@ use crate::wal::format::{EventRecord, event_bytes};
 use crate::{Replayed, Result};
 
 #[derive(Debug)]
-pub(crate) struct Replay {
+pub(crate) struct EventReplay {
     dir: PathBuf,
-    /// Started at the first look. The log was locked before, so nothing in it is younger.
+    /// Started at the first record. The log is locked by then, so no batch in it is younger.
     pub(crate) clock: Option<Clock>,
     pub(crate) window: Option<DedupWindow>,
     pub(crate) events: Vec<SignalEvent>,
 }
 
-impl Replay {
-    /// For the log in `dir`, which messages name.
-    pub(crate) fn new(dir: PathBuf, window: Option<DedupWindow>) -> Replay {
-        Replay { dir, clock: None, window, events: Vec::new() }
+impl EventReplay {
+    /// A replay of the log in `dir`; error messages name it.
+    pub(crate) fn new(dir: PathBuf, window: Option<DedupWindow>) -> EventReplay {
+        EventReplay { dir, clock: None, window, events: Vec::new() }
     }
 
-    /// Takes a record in.
-    pub(crate) fn show(&mut self, record: Replayed<'_>) -> Result<()> {
+    /// Takes the next record.
+    pub(crate) fn take(&mut self, record: Replayed<'_>) -> Result<()> {
         if record.is_checkpointed() && self.window.is_none() {
             return Ok(());
         }

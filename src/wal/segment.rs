@@ -1,4 +1,5 @@
-//! The names of an event log's segments, for whoever looks at its files.
+//! The names of an event log's segments, for programs that look at its files. Programs use this
+//! path: it stays.
 
 use std::path::{Path, PathBuf};
 
@@ -18,8 +19,8 @@ pub fn segment_filename(shard: ShardId, first_seq: u64) -> String {
     name::segment_filename(shard, first_seq)
 }
 
-/// The segments of the log in `dir` (that is `<dir>/wal` of a handle), ascending: the first
-/// sequence number of each, which is in its name, and its path. Other shards' are left out.
+/// The segments of the log in `dir` (`<dir>/wal` of a handle), ascending: the first sequence number
+/// of each, from its name, and its path. Segments of other shards are left out.
 ///
 /// ```
 /// use ringwal::replication::ShardId;
@@ -34,23 +35,14 @@ pub fn segment_filename(shard: ShardId, first_seq: u64) -> String {
 ///
 /// # Errors
 ///
-/// [`Error::Io`] when the directory cannot be listed.
+/// [`Error::Io`] if the directory cannot be listed.
 pub fn list_segments(dir: &Path) -> Result<Vec<(u64, PathBuf)>> {
-    list_shard_segments(dir, ShardId::SINGLE)
-}
-
-/// [`list_segments`], of one of several logs in the directory.
-///
-/// # Errors
-///
-/// As [`list_segments`].
-pub fn list_shard_segments(dir: &Path, shard: ShardId) -> Result<Vec<(u64, PathBuf)>> {
     let failed = |source| Error::io("list", dir, source);
     let mut names = Vec::new();
     for entry in std::fs::read_dir(dir).map_err(failed)? {
-        // A name that is not UTF-8 is no segment's.
+        // A name that is not UTF-8 belongs to no segment.
         names.extend(entry.map_err(failed)?.file_name().into_string());
     }
-    let segments = name::segments_among(shard, names);
+    let segments = name::segments_among(ShardId::SINGLE, names);
     Ok(segments.into_iter().map(|(first_seq, name)| (first_seq, dir.join(name))).collect())
 }

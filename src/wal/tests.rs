@@ -1,3 +1,5 @@
+//! The event log over a disk that fails.
+
 use crate::sync::plain::Mutex;
 use std::io;
 use std::sync::{Arc, Barrier};
@@ -30,7 +32,7 @@ fn a_failure_reaches_every_thread_that_appends_with_its_root_cause() {
             let threads = (0..THREADS).map(|thread| {
                 scope.spawn(move || {
                     start.wait();
-                    // Of two threads one brings duplicates, which wait for the first.
+                    // One of two threads appends duplicates, which wait for the first events.
                     let mut acknowledged = Vec::new();
                     for n in 0..10_000 {
                         let number = thread / 2 * 10_000 + n;
@@ -58,7 +60,7 @@ fn a_failure_reaches_every_thread_that_appends_with_its_root_cause() {
         ] {
             assert!(matches!(error, Error::Poisoned(_)), "{error}");
         }
-        // Whoever was told yes finds it again.
+        // Every acknowledged event is there.
         let found = crate::wal::reader::recover(&log_dir).unwrap().events;
         for number in acknowledged {
             assert!(found.contains(&event(number)), "{kind}: {number} of {}", found.len());

@@ -127,7 +127,9 @@ fn a_last_file_cut_at_any_byte_imports_its_whole_records_and_tells_the_rest() {
             [] => assert_eq!(cut, end),
             [part] => {
                 assert_eq!((part.offset, part.bytes), (end as u64, (cut - end) as u64));
-                assert!(cut > end && part.path == old.file(3) && part.reason.contains("cut off"));
+                assert!(
+                    cut > end && part.path == old.file(3) && part.reason.contains("interrupted")
+                );
             }
             more => panic!("{more:?}"),
         }

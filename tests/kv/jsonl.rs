@@ -101,11 +101,11 @@ fn a_bad_line_is_named_and_nothing_is_imported() {
     let good = "{\"key_b64\": \"a2V5\", \"value_b64\": \"bmV3\"}\n";
     let long = format!("{{\"key_b64\": \"{}\", \"value_b64\": \"\"}}\n", "A".repeat(90 << 20));
     for (bad, wrong) in [
-        ("{\"key_b64\": \"a2V5\"}\n", "no field value_b64"),
-        ("\n", "no '{'"),
+        ("{\"key_b64\": \"a2V5\"}\n", "missing field value_b64"),
+        ("\n", "expected '{'"),
         ("{\"key_b64\": \"\", \"value_b64\": \"\"}\n", "a key of 0 bytes"),
-        ("{\"key_b64\": \"a2V5\", \"value_b64\": \"bmV3\"", "no '}'"),
-        ("not json\n", "no '{'"),
+        ("{\"key_b64\": \"a2V5\", \"value_b64\": \"bmV3\"", "expected '}'"),
+        ("not json\n", "expected '{'"),
         (&long, "it is longer than"),
     ] {
         for at in 0..3 {

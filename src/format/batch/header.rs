@@ -1,11 +1,12 @@
-//! The header of a batch, as a value: parsed, and plausible, but not verified.
+//! `BatchHeader`: parses and encodes the header of a batch. A parsed header is plausible but not
+//! verified.
 
 use crate::format::{
     BatchError, DIGEST_AT, DIGEST_SIZE, HEADER_SIZE, MAGIC, RECORD_HEAD_SIZE, UNIT_LOG2_MAX,
     UNIT_LOG2_MIN, VERSION, array_at, u16_at, u32_at, u64_at,
 };
 
-/// What the header of a batch says, but for the digest.
+/// The fields of a batch header, without the digest.
 ///
 /// ```
 /// # #[cfg(feature = "internals")] {
@@ -21,34 +22,34 @@ use crate::format::{
 pub struct BatchHeader {
     /// Log2 of the unit that the frame is padded to; 0 if it is not padded.
     pub unit_log2: u8,
-    /// The shard that it belongs to.
+    /// The shard of the log.
     pub shard: u16,
-    /// The sequence number of its first record.
+    /// The sequence number of the first record.
     pub first_seq: u64,
-    /// The wall-clock time at which it was sealed, in nanoseconds since the Unix epoch.
+    /// The time at which the batch was sealed, in nanoseconds since the Unix epoch.
     pub time_nanos: u64,
-    /// What tells this life of the file from an earlier one; 0 in a stand-alone batch.
+    /// Distinguishes this life of the file from earlier ones; 0 in a stand-alone batch.
     pub salt: u64,
-    /// The durable watermark known when it was sealed.
+    /// The durable watermark when the batch was sealed.
     pub durable_seq: u64,
-    /// How many records it has.
+    /// The number of records.
     pub records: u32,
-    /// How many bytes they take, heads included.
+    /// The bytes of all records, heads included.
     pub payload_bytes: u32,
 }
 
 impl BatchHeader {
-    /// How often the end of the log had been cut off when the segment began, counted round and
-    /// round; `None` of a stand-alone batch.
+    /// The number of cuts of the log's end when the segment began, modulo 2^16; `None` for a
+    /// stand-alone batch.
     pub(crate) fn cuts(&self) -> Option<u16> {
         (self.salt != 0).then_some(self.salt as u16)
     }
 
-    /// Reads a header and the digest it states. Only plausibility is checked, the digest is not.
+    /// Parses a header and the digest that it states. Checks plausibility, but not the digest.
     ///
     /// # Errors
     ///
-    /// When the bytes cannot be a header of this version.
+    /// If the bytes cannot be a header of this version.
     pub fn parse(bytes: &[u8]) -> Result<(BatchHeader, [u8; DIGEST_SIZE]), BatchError> {
         let Some(bytes) = bytes.get(..HEADER_SIZE) else {
             return Err(BatchError::Short { needed: HEADER_SIZE as u64 });
@@ -80,7 +81,7 @@ impl BatchHeader {
         Ok((header, array_at(bytes, DIGEST_AT)))
     }
 
-    /// The header as it lies on disk.
+    /// Encodes the header as it lies on disk.
     pub fn encode(&self, digest: [u8; DIGEST_SIZE]) -> [u8; HEADER_SIZE] {
         let mut bytes = [0; HEADER_SIZE];
         bytes[..4].copy_from_slice(&MAGIC);
@@ -117,7 +118,7 @@ impl BatchHeader {
         self.end_bytes().next_multiple_of(self.unit())
     }
 
-    /// Whether [`parse`](Self::parse) would take it.
+    /// Checks that [`parse`](Self::parse) accepts the header.
     pub(super) fn check(&self) -> Result<(), BatchError> {
         if self.unit_log2 != 0 && !(UNIT_LOG2_MIN..=UNIT_LOG2_MAX).contains(&self.unit_log2) {
             return Err(BatchError::Unit);

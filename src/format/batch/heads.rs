@@ -1,15 +1,15 @@
-//! The heads of the records of a batch: a walk over those in a payload, and the digest over all.
+//! Record heads: walks the heads in a payload, and computes the digest of a batch over them.
 
 use crate::format::batch::place::PlaceKey;
 use crate::format::{BatchHeader, DIGEST_SIZE, Place, RECORD_HEAD_SIZE, RecordHead};
 
-/// The digest of a batch: over the header before the digest, then all record heads. With a place,
-/// the hash is keyed by it, and the digest is the log's tag and 8 bytes of the hash; without, it
-/// is 16 bytes of the plain hash.
+/// The digest of a batch: over the header before the digest, then over all record heads. With a
+/// place, the place keys the hash, and the digest is the log's tag and 8 bytes of the hash. Without
+/// one, it is 16 bytes of the plain hash.
 ///
 /// # Panics
 ///
-/// If the place lacks the log.
+/// If the place has no log.
 pub fn digest(place: Option<&Place>, header: &[u8], heads: &[u8]) -> [u8; DIGEST_SIZE] {
     let key = place.map(|place| PlaceKey::new(place.log.expect("the log's tag"), place));
     let mut hasher = PlaceKey::hasher(key.as_ref());
@@ -18,7 +18,7 @@ pub fn digest(place: Option<&Place>, header: &[u8], heads: &[u8]) -> [u8; DIGEST
     PlaceKey::digest(key.as_ref(), &hasher.finalize())
 }
 
-/// Whether these are as many heads as the header says, and their records fill its payload exactly.
+/// Whether the header's record count and payload length match these heads exactly.
 pub(super) fn is_filled(header: &BatchHeader, heads: &[u8]) -> bool {
     let (heads, rest) = heads.as_chunks::<RECORD_HEAD_SIZE>();
     let lengths = heads.iter().map(|head| u64::from(RecordHead::from_bytes(*head).len));
@@ -28,7 +28,7 @@ pub(super) fn is_filled(header: &BatchHeader, heads: &[u8]) -> bool {
         && bytes == u64::from(header.payload_bytes)
 }
 
-/// Walks record heads in a payload of which nothing is known; stops at what does not fit.
+/// Walks the record heads of an untrusted payload; stops at the first that does not fit.
 #[derive(Clone, Debug)]
 pub(super) struct Heads<'a> {
     pub(super) payload: &'a [u8],
@@ -41,7 +41,7 @@ impl<'a> Heads<'a> {
         Heads { payload, at: 0, left: records }
     }
 
-    /// After the walk: whether all records were there and nothing else.
+    /// After the walk: whether the records filled the payload exactly.
     pub(super) fn is_exact(&self) -> bool {
         self.left == 0 && self.at == self.payload.len()
     }
@@ -64,8 +64,8 @@ impl<'a> Iterator for Heads<'a> {
     }
 }
 
-/// A digest whose record heads arrive one by one. Heads are handed to the hash in runs: one call
-/// for each would cost more than the hash.
+/// A digest whose record heads arrive one by one. It hashes them in runs: one call for each would
+/// cost more than the hash itself.
 #[derive(Debug)]
 pub(crate) struct HeadDigest {
     key: Option<PlaceKey>,
@@ -75,14 +75,14 @@ pub(crate) struct HeadDigest {
 }
 
 impl HeadDigest {
-    /// The digest of a batch whose header begins with these 48 bytes.
+    /// Begins the digest of a batch whose header begins with these 48 bytes.
     pub(crate) fn new(key: Option<PlaceKey>, header: &[u8]) -> HeadDigest {
         let mut hasher = PlaceKey::hasher(key.as_ref());
         hasher.update(header);
         HeadDigest { key, hasher, run: [0; HEAD_RUN_BYTES], used: 0 }
     }
 
-    /// Takes the next record's head in.
+    /// Adds the head of the next record.
     pub(crate) fn push(&mut self, head: &[u8; RECORD_HEAD_SIZE]) {
         self.run[self.used..self.used + RECORD_HEAD_SIZE].copy_from_slice(head);
         self.used += RECORD_HEAD_SIZE;
@@ -92,12 +92,12 @@ impl HeadDigest {
         }
     }
 
-    /// The digest of all heads so far.
+    /// The digest of all heads.
     pub(crate) fn finish(mut self) -> [u8; DIGEST_SIZE] {
         self.hasher.update(&self.run[..self.used]);
         PlaceKey::digest(self.key.as_ref(), &self.hasher.finalize())
     }
 }
 
-/// How many bytes of record heads are hashed at once.
+/// The bytes of record heads that are hashed at once.
 const HEAD_RUN_BYTES: usize = 128 * RECORD_HEAD_SIZE;

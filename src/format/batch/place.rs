@@ -1,18 +1,19 @@
-//! Where a batch belongs. Its digest is keyed by that, so it counts there and nowhere else.
+//! `Place`: the log and the segment of a batch. They key its digest, so the batch is valid there
+//! and nowhere else.
 
 use crate::format::{BatchError, BatchHeader, DIGEST_SIZE, array_at};
 use crate::mutation::mutated;
 
-/// Where a batch belongs: to which log, to which segment.
+/// The place of a batch: its log and its segment.
 ///
-/// The digest of a batch is keyed by its place. So a copy of it does not count in another log, in
-/// another segment, or in the next life of a recycled file. Whoever chooses the bytes of records
-/// does not know the log's tag, which is random, so no record's bytes count as a batch.
+/// The place keys the digest of the batch. So a copy of the batch does not count in another log, in
+/// another segment, or in the next life of a recycled file. The log's tag is random and unknown to
+/// the author of a record, so no record's bytes count as a batch.
 ///
-/// Where in its segment a batch lies is told by its sequence number, as those are dense. So one
-/// that was written to a wrong byte of its segment still testifies that it was written.
+/// The offset in the segment is not part of the place: dense sequence numbers determine it. So a
+/// batch that was written to a wrong offset of its segment is still evidence that it was written.
 ///
-/// A *stand-alone* batch (salt 0) has no place: its digest is plain.
+/// A *stand-alone* batch (salt 0) has no place: its digest is not keyed.
 ///
 /// ```
 /// # #[cfg(feature = "internals")] {
@@ -42,14 +43,14 @@ use crate::mutation::mutated;
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place {
-    /// The log's tag ([`State::log_tag`](crate::format::State::log_tag)). `None`, when its `state`
-    /// file is lost, takes the batch at its word.
+    /// The log's tag ([`State::log_tag`](crate::format::State::log_tag)). `None`, if its `state`
+    /// file is lost, accepts the tag that the batch states.
     pub log: Option<u64>,
-    /// The first sequence number of the segment, which is in its name.
+    /// The first sequence number of the segment, from its name.
     pub segment: u64,
 }
 
-/// What the digest of a batch is keyed with.
+/// The key of a batch's digest.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct PlaceKey {
     log: u64,
@@ -57,12 +58,13 @@ pub(crate) struct PlaceKey {
 }
 
 impl PlaceKey {
-    /// The key for a batch with this header at `place`; `stated` is its digest as far as it is
-    /// known. `None` for a stand-alone batch.
+    /// The key for a batch with this header at `place`; `None` for a stand-alone batch. `stated` is
+    /// the digest in the header.
     ///
     /// # Errors
     ///
-    /// [`BatchError::OtherLog`], and [`BatchError::Digest`] when a place is needed and not known.
+    /// [`BatchError::OtherLog`]; [`BatchError::Digest`] if the batch needs a place and there is
+    /// none.
     pub(crate) fn of(
         header: &BatchHeader,
         place: Option<&Place>,
@@ -87,7 +89,7 @@ impl PlaceKey {
         PlaceKey { log, key }
     }
 
-    /// A hash of nothing yet.
+    /// A new hasher.
     pub(super) fn hasher(place: Option<&PlaceKey>) -> blake3::Hasher {
         match place {
             Some(place) => blake3::Hasher::new_keyed(&place.key),
@@ -95,7 +97,7 @@ impl PlaceKey {
         }
     }
 
-    /// The digest with this hash, as it lies on disk.
+    /// The digest for a hash, as it lies on disk.
     pub(super) fn digest(place: Option<&PlaceKey>, hash: &blake3::Hash) -> [u8; DIGEST_SIZE] {
         let mut digest: [u8; DIGEST_SIZE] = array_at(hash.as_bytes(), 0);
         if let Some(place) = place {
@@ -106,7 +108,7 @@ impl PlaceKey {
     }
 }
 
-/// The tag of the log that a placed batch with this digest says it belongs to.
+/// The log tag in the digest of a placed batch.
 pub(crate) fn log_of(stated: &[u8; DIGEST_SIZE]) -> u64 {
     u64::from_le_bytes(array_at(stated, 0))
 }

@@ -1,3 +1,5 @@
+//! Batches: every defect is found, and by the check that is for it.
+
 use proptest::prelude::*;
 
 use super::*;
@@ -109,7 +111,7 @@ fn unsealed() -> (Vec<u8>, BatchHeader, Vec<u8>) {
     (frame, BatchHeader { unit_log2: 9, ..header(2, 36) }, heads)
 }
 
-/// What sealing says when it panics.
+/// The message of the panic in `seal`.
 fn refusal(heads: &[u8], change: impl Fn(&mut BatchHeader)) -> Option<String> {
     let (mut frame, mut header, _) = unsealed();
     change(&mut header);
@@ -150,7 +152,7 @@ fn a_batch_sealed_with_other_heads_than_its_own_is_not_valid() {
 }
 
 #[test]
-fn damage_is_named_by_what_notices_it() {
+fn damage_is_named_after_the_check_that_finds_it() {
     let frame = padded(&[vec![1; 10], vec![2; 20]], 12);
     let flipped = |at: usize| {
         let mut frame = frame.clone();
@@ -228,7 +230,7 @@ proptest! {
     }
 
     #[test]
-    fn what_was_sealed_is_decoded(
+    fn a_sealed_batch_is_decoded(
         records in any_records(),
         unit in prop::sample::select(vec![0u8, 9, 12, 16]),
     ) {

@@ -1,13 +1,15 @@
+//! The steps of a compaction, with a writer between them.
+
 use super::*;
 
 use std::sync::atomic::Ordering;
 
 use crate::kv::handle::tests::store;
-use crate::kv::index::Placed;
+use crate::kv::index::IndexEntry;
 use crate::kv::record;
 use crate::{Durability, RecordRef};
 
-/// The record of a key as a compaction sees it first.
+/// The record of a key, as a compaction reads it at first.
 fn group_of(store: &Store, key: &str) -> Group {
     let hash = store.index.hash(key.as_bytes());
     let slot = store.index.get(hash).unwrap();
@@ -20,7 +22,7 @@ fn place_of(store: &Store, key: &str) -> Option<RecordRef> {
 }
 
 #[test]
-fn a_record_that_is_outdated_after_the_first_look_is_not_copied() {
+fn a_record_that_is_superseded_after_the_first_check_is_not_copied() {
     let dir = tempfile::tempdir().unwrap();
     let wal = store(dir.path());
     let store = wal.store();
@@ -35,14 +37,14 @@ fn a_record_that_is_outdated_after_the_first_look_is_not_copied() {
         let (place, last) = (place_of(store, "k"), store.log.appended_seq());
         let mut copies = Copies::default();
         store.copy(&mut group, &mut copies).unwrap();
-        store.settle(&mut copies).unwrap();
+        store.relocate(&mut copies).unwrap();
         assert_eq!((copies.done.records, store.log.appended_seq()), (0, last));
         assert_eq!(place_of(store, "k"), place);
     }
 }
 
 #[test]
-fn a_record_of_a_key_with_another_one_in_flight_is_not_copied() {
+fn a_record_of_a_key_with_a_pending_write_is_not_copied() {
     let dir = tempfile::tempdir().unwrap();
     let wal = store(dir.path());
     let store = wal.store();
@@ -50,21 +52,21 @@ fn a_record_of_a_key_with_another_one_in_flight_is_not_copied() {
     let mut group = group_of(store, "k");
     let hash = store.index.hash(b"k");
     let bytes = record::encode(b"k", Some(b"new")).unwrap();
-    let turn = store.index.turn([hash]);
+    let shard = store.index.lock_shards([hash]);
     let commit = store.log.at(Durability::Written).submit(&bytes).unwrap();
     let slot = store.slot_of(commit.record_ref()).unwrap();
-    let departed = turn.depart(vec![Placed { hash, slot, is_put: true }]);
+    let pending = shard.begin(vec![IndexEntry { hash, slot, is_put: true }]);
 
     let mut copies = Copies::default();
     store.copy(&mut group, &mut copies).unwrap();
     assert_eq!(copies.done.records, 0);
     commit.wait().unwrap();
-    departed.land();
+    pending.publish();
     assert_eq!(wal.get("k").unwrap().unwrap(), b"new");
 }
 
 #[test]
-fn a_copy_does_not_replace_what_was_put_before_it_was_written() {
+fn a_copy_does_not_replace_a_put_that_came_before_it_was_written() {
     let dir = tempfile::tempdir().unwrap();
     let wal = store(dir.path());
     let store = wal.store();
@@ -73,7 +75,7 @@ fn a_copy_does_not_replace_what_was_put_before_it_was_written() {
     store.copy(&mut group_of(store, "k"), &mut copies).unwrap();
     assert_eq!(copies.done.records, 1);
     wal.put("k", "new").unwrap();
-    store.settle(&mut copies).unwrap();
+    store.relocate(&mut copies).unwrap();
     assert_eq!(wal.get("k").unwrap().unwrap(), b"new");
     assert_eq!(store.index.sums.records.load(Ordering::Relaxed), 3);
     wal.close().unwrap();

@@ -1,4 +1,7 @@
+//! Scans of whole, torn, stale and forged segments.
+
 mod holes;
+
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use proptest::prelude::*;
@@ -120,7 +123,7 @@ fn a_batch_that_cannot_follow_is_damage() {
 }
 
 #[test]
-fn another_version_is_told_apart() {
+fn another_version_is_not_damage() {
     let mut bytes = SegmentBytes::new(1, 77).batch(1).batch(1).bytes;
     bytes[4] = 9;
     assert_eq!(stop_of(&bytes, 1).kind, StopKind::Damaged, "all but the version is of ours");
@@ -209,7 +212,7 @@ fn the_later_batch_with_the_greatest_watermark_is_found() {
 }
 
 #[test]
-fn a_stand_alone_batch_is_nobodys_where_an_engine_began_the_log() {
+fn a_stand_alone_batch_does_not_count_in_a_log_that_an_engine_began() {
     let bytes = encode_stand_alone([record(1).as_slice()], 1, 0, 0).unwrap();
     let memory = Memory::default();
     memory.put("segment", bytes);
@@ -231,7 +234,7 @@ fn leftovers_are_no_later_batches() {
     assert_eq!(scanner.later_witness(&stop).unwrap(), None);
 }
 
-/// A file that counts the bytes which are read of it.
+/// A file that counts the bytes that are read from it.
 #[derive(Debug)]
 struct Counted {
     file: Box<dyn StorageFile>,
@@ -252,7 +255,7 @@ impl StorageFile for Counted {
 
 #[test]
 fn a_search_reads_the_file_once_whatever_headers_users_have_stored() {
-    // Each says that it is a later batch of a megabyte or more.
+    // Each claims to be a later batch of a megabyte or more.
     let mut header = SegmentBytes { log_tag: 1, ..SegmentBytes::new(900, 5) }.batch(1).bytes;
     header[44..48].copy_from_slice(&(3_u32 << 20).to_le_bytes());
     let stored = header[..64].repeat((4 << 20) / 64);

@@ -1,9 +1,13 @@
+//! The window: what is a duplicate, for how long, and what in-flight events do to its bound.
+
 use std::collections::HashMap;
 
 use proptest::prelude::*;
 
 use super::*;
 use crate::clock::Clock;
+use crate::wal::EventCommit;
+use crate::wal::ticket::CommitSource;
 
 fn window(nanos: u64, entries_max: usize) -> DedupWindow {
     DedupWindow::new(Duration::from_nanos(nanos), entries_max)
@@ -45,15 +49,14 @@ fn at_the_bound_the_oldest_are_forgotten_and_counted() {
 }
 
 #[test]
-fn a_reservation_that_fails_is_forgotten_and_fails_those_who_wait() {
+fn a_reservation_that_fails_is_forgotten_and_fails_its_duplicates() {
     let window = window(10, 100);
     let (first, admission) = window.admit_one(&event(1), 1);
     assert!(matches!(admission, Admission::New));
     let (_none, admission) = window.admit_one(&event(1), 1);
-    let Admission::Reserved(ticket) = admission else { panic!("{admission:?}") };
+    let duplicate = EventCommit { source: CommitSource::of_duplicate(admission).unwrap() };
     first.failed(&Error::Closed);
-    let waits = crate::wal::EventCommit { waits: crate::wal::ticket::Waits::reserved(ticket) };
-    assert!(matches!(waits.wait(), Err(Error::Closed)));
+    assert!(matches!(duplicate.wait(), Err(Error::Closed)));
     let (again, admission) = window.admit_one(&event(1), 1);
     assert!(matches!(admission, Admission::New));
     drop(again);
@@ -61,7 +64,7 @@ fn a_reservation_that_fails_is_forgotten_and_fails_those_who_wait() {
 }
 
 #[test]
-fn a_future_that_waits_for_a_reservation_is_woken_by_what_becomes_of_it() {
+fn a_future_that_waits_for_a_reservation_is_woken_when_it_is_resolved() {
     struct Flag(std::sync::atomic::AtomicBool);
     impl std::task::Wake for Flag {
         fn wake(self: Arc<Self>) {
@@ -78,10 +81,9 @@ fn a_future_that_waits_for_a_reservation_is_woken_by_what_becomes_of_it() {
     for appends in [false, true] {
         let (first, _) = window.admit_one(&event(1), 1);
         let (_none, admission) = window.admit_one(&event(1), 1);
-        let Admission::Reserved(ticket) = admission else { panic!("{admission:?}") };
-        let mut waits =
-            crate::wal::EventCommit { waits: crate::wal::ticket::Waits::reserved(ticket) };
-        assert!(std::pin::pin!(&mut waits).poll(&mut context).is_pending());
+        let source = CommitSource::of_duplicate(admission).unwrap();
+        let mut duplicate = EventCommit { source };
+        assert!(std::pin::pin!(&mut duplicate).poll(&mut context).is_pending());
         assert!(!flag.0.swap(false, std::sync::atomic::Ordering::AcqRel));
         if appends {
             let commit = log.submit(event(1)).unwrap();
@@ -90,7 +92,7 @@ fn a_future_that_waits_for_a_reservation_is_woken_by_what_becomes_of_it() {
             drop(first);
         }
         assert!(flag.0.swap(false, std::sync::atomic::Ordering::AcqRel), "it was woken");
-        match waits.wait() {
+        match duplicate.wait() {
             Ok(seq) => assert_eq!((seq, appends), (0, true)),
             Err(error) => assert!(matches!(error, Error::Closed) && !appends, "{error}"),
         }
@@ -98,7 +100,7 @@ fn a_future_that_waits_for_a_reservation_is_woken_by_what_becomes_of_it() {
 }
 
 #[test]
-fn what_is_reserved_is_not_forgotten_even_beyond_the_bound() {
+fn reserved_events_are_not_forgotten_even_beyond_the_bound() {
     let window = window(u64::MAX, 2);
     let (first, admissions) = window.admit([event(1), event(2), event(3), event(1)].iter(), 1);
     assert!(matches!(
@@ -142,22 +144,22 @@ fn a_clock_runs_by_itself_and_keeps_a_wrong_time_to_its_own_life() {
     let right = Clock::start();
     let ahead = Clock::start_at(right.now_nanos() + DAY);
     let window = window(1_000_000_000, 10);
-    // Stamped a day ahead by an earlier life: counts as now, so it is over when its second is.
+    // A time of a day ahead, from before the reopen, counts as now: it is over after its second.
     window.restore(&event(1), ahead.now_nanos(), right.now_nanos());
     assert!(window.remember(&event(1), right.now_nanos() + 2_000_000_000));
-    // What the wall clock does after the start is not asked.
+    // The wall clock is not read after the start.
     let (before, after) = (ahead.now_nanos(), ahead.now_nanos());
     assert!(before <= after && after - before < DAY);
 }
 
 #[test]
 fn no_part_of_a_table_is_large_when_it_has_all_entries_that_were_asked_for() {
-    // A part that grows is copied as a whole, while everybody waits.
+    // A sub-table that grows is copied as a whole, while every append waits.
     for entries in [1, 1000, 1 << 20, 8_000_000] {
-        assert!(Table::new(entries).largest_part() <= 1 << 15, "{entries}");
+        assert!(EventTable::new(entries).largest_part() <= 1 << 15, "{entries}");
     }
-    assert_eq!(Table::new(1 << 20).largest_part(), 1 << 15);
-    let mut table = Table::new(100_000);
+    assert_eq!(EventTable::new(1 << 20).largest_part(), 1 << 15);
+    let mut table = EventTable::new(100_000);
     for n in 0..200_000_u32 {
         let tag = table::tag(u64::from(n.wrapping_mul(0x9e37_79b1)) << 32);
         let place = table.find(tag, |stamp| stamp == n);
@@ -177,10 +179,10 @@ fn refused_appends_keep_no_memory_behind_one_that_never_settles() {
     }
     let held = || {
         let state = window.state();
-        (state.slots.len(), state.flights.len(), state.table.len())
+        (state.entries.len(), state.in_flight.len(), state.table.len())
     };
     assert_eq!(held(), (1, 1, 1));
-    // They go in any order, and stamps are given again.
+    // Reservations fail in any order, and their stamps are used again.
     let (first, _) = window.admit_one(&event(1), 1);
     let (second, _) = window.admit_one(&event(2), 1);
     first.failed(&Error::Closed);
@@ -199,14 +201,14 @@ proptest! {
         steps in prop::collection::vec((0..60_u32, any::<bool>()), 1..400),
         spread in prop_oneof![Just(1_u32 << 28), Just(1 << 24), Just(1)],
     ) {
-        let mut table = Table::new(1);
+        let mut table = EventTable::new(1);
         let mut model = std::collections::BTreeSet::new();
         let tag_of = |n: u32| table::tag(u64::from(u32::MAX - (n % 7) * spread) << 32);
         for (n, inserts) in steps {
             let place = table.find(tag_of(n), |stamp| stamp == n);
-            prop_assert_eq!(matches!(place, Place::Found(..)), model.contains(&n));
+            prop_assert_eq!(matches!(place, Lookup::Found(..)), model.contains(&n));
             match place {
-                Place::Found(at, _) if !inserts => {
+                Lookup::Found(at, _) if !inserts => {
                     table.remove(tag_of(n), at);
                     model.remove(&n);
                 }
@@ -220,11 +222,11 @@ proptest! {
         }
         for n in 0..60 {
             let place = table.find(tag_of(n), |stamp| stamp == n);
-            prop_assert_eq!(matches!(place, Place::Found(..)), model.contains(&n));
+            prop_assert_eq!(matches!(place, Lookup::Found(..)), model.contains(&n));
         }
     }
 
-    /// Against a plain map without a bound.
+    /// Compared with a plain map without a bound.
     #[test]
     fn a_window_answers_as_a_plain_map_does(
         steps in proptest::collection::vec((0..8_u8, 0..6_u64, any::<bool>()), 1..200),

@@ -1,4 +1,4 @@
-//! Files that are longer than what they have.
+//! Sparse files, which are longer than their data.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -69,7 +69,7 @@ fn a_segment_that_was_grown_to_any_length_is_not_read_through() {
 }
 
 #[test]
-fn what_lies_behind_a_hole_is_found() {
+fn a_batch_behind_a_hole_is_found() {
     const BEHIND: u64 = 3 << 30;
     let segment = SegmentBytes::new(1, 77).batch(2).bytes(&[7; UNIT]);
     let mut at_end = SegmentBytes::new(9, 77).batch(1).bytes;

@@ -1,20 +1,20 @@
-//! Errors as programs of the crate datawal look at them.
+//! Converts errors to the `anyhow::Error` that programs of the crate datawal expect.
 
 use std::error::Error as _;
 use std::io;
 
 use crate::Error;
 
-/// An error of the engine, with what the operating system said below it: `downcast_ref` finds the
-/// [`Error`], and the `io::Error` as well, which is all that the crate datawal has there.
-pub(crate) fn told(error: Error) -> anyhow::Error {
+/// An error of the engine with the operating system's error below it: `downcast_ref` finds both the
+/// [`Error`] and the `io::Error`. The crate datawal has only the latter.
+pub(crate) fn to_anyhow(error: Error) -> anyhow::Error {
     match io_cause(&error) {
         Some(cause) => anyhow::Error::new(cause).context(error),
         None => anyhow::Error::new(error),
     }
 }
 
-/// What the operating system said, again: an `io::Error` cannot be cloned.
+/// A copy of the operating system's error; an `io::Error` cannot be cloned.
 fn io_cause(error: &Error) -> Option<io::Error> {
     let mut cause = error.source()?;
     loop {
@@ -36,15 +36,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn both_errors_are_found_below_any_context_and_each_is_told_once() {
-        // No room: programs look for its kind, or for its number.
+    fn both_errors_are_found_below_any_context_and_each_is_shown_once() {
+        // A full disk: programs look for the error's kind or its number.
         let full = || io::Error::from_raw_os_error(28);
         let path = Path::new("log");
         let io = Error::io("write", path, full());
         let no_space = Error::NoSpace { path: path.into(), bytes: 1, source: Arc::new(full()) };
         let poisoned = Error::Poisoned(Arc::new(Error::io("sync", path, full())));
         for error in [io, no_space, poisoned] {
-            let error = told(error).context("datawal: append_record failed").context("above");
+            let error = to_anyhow(error).context("datawal: append_record failed").context("above");
             let cause = error.downcast_ref::<io::Error>().unwrap();
             assert_eq!(cause.raw_os_error(), Some(28));
             assert_eq!(
@@ -56,13 +56,13 @@ mod tests {
             assert_eq!(chain.len(), 4, "{chain:?}");
         }
         let other = io::Error::new(io::ErrorKind::IsADirectory, "name a file");
-        let error = told(Error::io("write", path, other));
+        let error = to_anyhow(Error::io("write", path, other));
         let cause = error.downcast_ref::<io::Error>().unwrap();
         assert_eq!(
             (cause.kind(), cause.to_string()),
             (io::ErrorKind::IsADirectory, "name a file".into())
         );
-        let error = told(Error::Closed);
+        let error = to_anyhow(Error::Closed);
         assert!(error.downcast_ref::<io::Error>().is_none());
         assert!(matches!(error.downcast_ref(), Some(Error::Closed)));
     }

@@ -1,12 +1,18 @@
-//! What is made beside its place and gets its name when it is complete: a file, or a directory.
+//! Atomic replacement, for exports and copies: makes a file or a directory under a temporary name
+//! beside its target, and renames it when it is complete.
 //!
-//! 1. A regular file is replaced and keeps its mode. What is a stream is written to. Anything else
-//!    is refused before there is any work, with the path that was given.
-//! 2. What is made has a name of its own, `NAME.PROCESS-NUMBER.partial`, so that two at once do not
-//!    meet. The second to finish finds the place taken.
-//! 3. A directory is made inside of one that has a *marker*, locked as long as its maker lives.
-//!    What a crash left is removed when its marker says so and nobody has it locked; nothing else
-//!    is.
+//! 1. A regular file is replaced and keeps its mode. A stream is written directly. Anything else is
+//!    refused before any work is done, with the path that the caller gave.
+//! 2. The temporary name is `NAME.PROCESS-NUMBER.partial`, so concurrent attempts do not collide.
+//!    The second directory to finish finds its target taken.
+//! 3. A directory is made inside a temporary one with a *marker* file, which its process keeps
+//!    locked. A later attempt removes a leftover of a crash only if the marker has the right
+//!    content and is not locked.
+//!
+//! A backup has its own, simpler part (`engine/backup/place.rs`): its directory has no marker, so
+//! the user removes what a crash left. It also sets another mode and reports other errors. The two
+//! share only the form of the name and the check for an empty directory. A common part would be a
+//! list of switches.
 
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, ErrorKind, Read, Write};
@@ -16,37 +22,37 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use crate::mutation::mutated;
 use crate::{Error, Result};
 
-/// The number of the next one of this process.
+/// The number in the next temporary name of this process.
 static NEXT: AtomicU32 = AtomicU32::new(0);
-/// How many names are tried.
+/// How many names are tried before giving up.
 const PARTIALS_MAX: u32 = 1000;
 const ENDING: &str = ".partial";
-/// The file that says what a directory is, and what it has to say.
+/// The marker file of a temporary directory, and its content.
 const MARKER: &str = "ringwal-partial";
 const MARKER_TEXT: &[u8] = b"an unfinished copy of a key-value log; it may be removed\n";
-/// What becomes the directory, beside the marker.
+/// The subdirectory that becomes the target; the marker lies beside it.
 const CONTENT: &str = "content";
 
-/// Where a file is to be.
-pub(crate) enum Target {
-    /// A stream, which is open.
+/// The target of an export.
+pub(crate) enum ExportTarget {
+    /// A pipe or a character device, open to write.
     Stream(File),
-    /// A file, which is made beside.
+    /// A file under a temporary name.
     File(PartialFile),
 }
 
 pub(crate) struct PartialFile {
-    /// As it was given, for errors.
+    /// The path as the caller gave it, for errors.
     pub(crate) given: PathBuf,
     pub(crate) file: File,
-    place: PathBuf,
+    target: PathBuf,
     partial: PathBuf,
-    has_its_name: bool,
+    is_renamed: bool,
 }
 
-impl Target {
-    /// An error if there can be no file at `path`.
-    pub(crate) fn open(path: &Path) -> Result<Target> {
+impl ExportTarget {
+    /// Opens a target; an error if `path` cannot be a file or a stream.
+    pub(crate) fn open(path: &Path) -> Result<ExportTarget> {
         let failed = |op| move |error| Error::io(op, path, error);
         let found = found(path).map_err(failed("write"))?;
         if ends_in_separator(path) || found.as_ref().is_some_and(Metadata::is_dir) {
@@ -59,115 +65,115 @@ impl Target {
                 return Err(failed("write")(io::Error::new(ErrorKind::InvalidInput, reason)));
             }
             let file = OpenOptions::new().write(true).open(path).map_err(failed("open"))?;
-            return Ok(Target::Stream(file));
+            return Ok(ExportTarget::Stream(file));
         }
-        let place = match found {
-            // A symbolic link stays one.
+        let target = match found {
+            // Replace the file that a symbolic link points to, and keep the link.
             Some(_) => fs::canonicalize(path).map_err(failed("find"))?,
             None => path.to_path_buf(),
         };
-        let (partial, file) = with_a_name(&place, |partial| {
+        let (partial, file) = with_temporary_name(&target, |partial| {
             let mut options = OpenOptions::new();
             options.write(true).create_new(true);
             #[cfg(unix)]
             if found.is_some() {
-                // Nobody reads it who could not read the one that it replaces.
+                // Closed until it has the mode of the old file: no one else may read it before.
                 std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
             }
             options.open(partial)
         })
         .map_err(failed("create a file beside"))?;
-        let target =
-            PartialFile { given: path.to_path_buf(), file, place, partial, has_its_name: false };
+        let made =
+            PartialFile { given: path.to_path_buf(), file, target, partial, is_renamed: false };
         if let Some(found) = &found {
-            target.take_after(found).map_err(failed("keep the mode of"))?;
+            made.copy_mode(found).map_err(failed("keep the mode of"))?;
         }
-        Ok(Target::File(target))
+        Ok(ExportTarget::File(made))
     }
 }
 
 impl PartialFile {
     #[cfg(unix)]
-    fn take_after(&self, found: &Metadata) -> io::Result<()> {
+    fn copy_mode(&self, found: &Metadata) -> io::Result<()> {
         use std::os::unix::fs::{MetadataExt, fchown};
 
         let made = self.file.metadata()?;
         if (made.uid(), made.gid()) != (found.uid(), found.gid()) {
-            // Only who is privileged may.
+            // Only a privileged process may do this; others keep their own.
             let _ = fchown(&self.file, Some(found.uid()), Some(found.gid()));
         }
         self.file.set_permissions(found.permissions())
     }
 
     #[cfg(not(unix))]
-    fn take_after(&self, _found: &Metadata) -> io::Result<()> {
+    fn copy_mode(&self, _found: &Metadata) -> io::Result<()> {
         Ok(())
     }
 
-    /// Gives the file its name, durably.
+    /// Syncs the file and renames it to its target, durably.
     pub(crate) fn finish(mut self) -> Result<()> {
         self.file.sync_all().map_err(|error| Error::io("sync", &self.given, error))?;
-        fs::rename(&self.partial, &self.place)
+        fs::rename(&self.partial, &self.target)
             .map_err(|error| Error::io("replace", &self.given, error))?;
-        self.has_its_name = true;
-        sync_parent(&self.place)
+        self.is_renamed = true;
+        sync_parent(&self.target)
     }
 }
 
 impl Drop for PartialFile {
     fn drop(&mut self) {
-        if !self.has_its_name {
-            // As far as it goes: it is in nobody's way.
+        if !self.is_renamed {
+            // Best effort: a leftover does no harm.
             let _ = fs::remove_file(&self.partial);
         }
     }
 }
 
-/// A directory on its way.
+/// A directory under a temporary name.
 pub(crate) struct PartialDir {
     given: PathBuf,
-    place: PathBuf,
+    target: PathBuf,
     partial: PathBuf,
-    /// Locked.
+    /// The marker file, locked.
     marker: File,
 }
 
 impl PartialDir {
-    /// Makes one beside `dir`, which must be new or an empty directory, and removes what crashes
-    /// have left there.
+    /// Makes a temporary directory beside `dir`, which must not exist or be empty. Removes what
+    /// crashed attempts have left.
     pub(crate) fn create(dir: &Path) -> Result<PartialDir> {
         let failed = |op| move |error| Error::io(op, dir, error);
-        let place = match found(dir).map_err(failed("write"))? {
+        let target = match found(dir).map_err(failed("write"))? {
             Some(found) => {
-                let place = fs::canonicalize(dir).map_err(failed("find"))?;
-                if is_mount_point(&place, &found) && !mutated("datawal_copy_onto_a_mount_point") {
+                let target = fs::canonicalize(dir).map_err(failed("find"))?;
+                if is_mount_point(&target, &found) && !mutated("datawal_copy_onto_a_mount_point") {
                     return Err(failed("replace")(mount_point()));
                 }
                 require_empty(dir)?;
-                place
+                target
             }
             None => dir.to_path_buf(),
         };
-        let parent = parent_of(&place);
+        let parent = parent_of(&target);
         fs::create_dir_all(parent).map_err(failed("create the parent of"))?;
-        remove_left(&place);
-        let made = with_a_name(&place, |partial| fs::create_dir(partial));
+        remove_leftovers(&target);
+        let made = with_temporary_name(&target, |partial| fs::create_dir(partial));
         let (partial, ()) = made.map_err(failed("create a directory beside"))?;
         let marker = marked(&partial).map_err(failed("mark a directory beside"));
         let marker = marker.inspect_err(|_| drop(fs::remove_dir(&partial)))?;
-        Ok(PartialDir { given: dir.to_path_buf(), place, partial, marker })
+        Ok(PartialDir { given: dir.to_path_buf(), target, partial, marker })
     }
 
-    /// Where what is to be in the directory is to be made.
+    /// The path at which the caller makes the directory's content.
     pub(crate) fn content(&self) -> PathBuf {
         self.partial.join(CONTENT)
     }
 
-    /// Gives the directory its name, durably.
+    /// Renames the directory to its target, durably.
     pub(crate) fn finish(self) -> Result<()> {
         let given = &self.given;
         let failed = |op| move |error| Error::io(op, given, error);
-        if let Some(found) = found(&self.place).map_err(failed("replace"))? {
+        if let Some(found) = found(&self.target).map_err(failed("replace"))? {
             require_empty(&self.given)?;
             #[cfg(unix)]
             fs::set_permissions(self.content(), found.permissions())
@@ -175,29 +181,29 @@ impl PartialDir {
             #[cfg(not(unix))]
             drop(found);
         }
-        fs::rename(self.content(), &self.place).map_err(|error| {
-            // Somebody else was faster.
+        fs::rename(self.content(), &self.target).map_err(|error| {
+            // Another attempt may have finished first.
             let taken = require_empty(&self.given).err();
             taken.unwrap_or_else(|| {
-                // So is a mount of a directory of the same file system, which nothing told before.
+                // A bind mount of the same file system passes the check in `create`.
                 let is_mount = error.kind() == ErrorKind::ResourceBusy;
                 failed("replace")(if is_mount { mount_point() } else { error })
             })
         })?;
-        sync_parent(&self.place)
+        sync_parent(&self.target)
     }
 }
 
 impl Drop for PartialDir {
     fn drop(&mut self) {
-        // As far as it goes; a later attempt removes the rest.
+        // Best effort: a later attempt removes the rest.
         let _ = remove(&self.partial);
         let _ = self.marker.unlock();
     }
 }
 
-/// The marker of a new directory, locked. Without a lock it has no text, and so nobody removes it
-/// but who made it.
+/// Makes the marker of a new directory and locks it. If it cannot be locked, it stays empty, so
+/// that no other attempt removes the directory.
 fn marked(partial: &Path) -> io::Result<File> {
     let mut marker = OpenOptions::new().write(true).create_new(true).open(partial.join(MARKER))?;
     if marker.try_lock().is_ok() {
@@ -206,17 +212,17 @@ fn marked(partial: &Path) -> io::Result<File> {
     Ok(marker)
 }
 
-/// Removes what crashes have left beside a place. What cannot be removed stays.
-fn remove_left(place: &Path) {
-    let Some(name) = place.file_name().and_then(|name| name.to_str()) else { return };
-    let Ok(entries) = fs::read_dir(parent_of(place)) else { return };
+/// Removes the temporary directories that crashed attempts have left, as far as possible.
+fn remove_leftovers(target: &Path) {
+    let Some(name) = target.file_name().and_then(|name| name.to_str()) else { return };
+    let Ok(entries) = fs::read_dir(parent_of(target)) else { return };
     for entry in entries.flatten() {
-        let is_left = |left: &str| {
-            let middle = left.strip_prefix(name)?.strip_prefix('.')?.strip_suffix(ENDING)?;
+        let is_leftover = |entry: &str| {
+            let middle = entry.strip_prefix(name)?.strip_prefix('.')?.strip_suffix(ENDING)?;
             let (process, number) = middle.split_once('-')?;
             (process.parse::<u32>().is_ok() && number.parse::<u32>().is_ok()).then_some(())
         };
-        if entry.file_name().to_str().and_then(is_left).is_some() {
+        if entry.file_name().to_str().and_then(is_leftover).is_some() {
             let _ = remove_if_marked(&entry.path());
         }
     }
@@ -235,7 +241,8 @@ fn remove_if_marked(partial: &Path) -> io::Result<()> {
     }
 }
 
-/// Removes what was made in a directory, and the directory if there is nothing else in it.
+/// Removes the content and the marker of a temporary directory, and the directory if nothing else
+/// is in it.
 fn remove(partial: &Path) -> io::Result<()> {
     match fs::remove_dir_all(partial.join(CONTENT)) {
         Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
@@ -245,7 +252,7 @@ fn remove(partial: &Path) -> io::Result<()> {
     fs::remove_dir(partial)
 }
 
-/// What is at a path; an error for a symbolic link that leads nowhere.
+/// The metadata of a path, if it exists; an error for a dangling symbolic link.
 fn found(path: &Path) -> io::Result<Option<Metadata>> {
     match fs::metadata(path) {
         Ok(found) => Ok(Some(found)),
@@ -268,7 +275,7 @@ fn require_empty(dir: &Path) -> Result<()> {
     }
 }
 
-/// What is mounted there is another file system than what is around it.
+/// Whether another file system is mounted at `place`.
 #[cfg(unix)]
 fn is_mount_point(place: &Path, found: &Metadata) -> bool {
     use std::os::unix::fs::MetadataExt;
@@ -304,20 +311,23 @@ fn ends_in_separator(path: &Path) -> bool {
         .is_none_or(|&last| last == b'/' || (cfg!(windows) && last == b'\\'))
 }
 
-/// Makes something beside a place under a name that is not taken.
-fn with_a_name<T>(place: &Path, make: impl Fn(&Path) -> io::Result<T>) -> io::Result<(PathBuf, T)> {
-    let Some(name) = place.file_name() else {
-        let reason = "it has no name that something beside it could have";
+/// Makes something beside `target` under a temporary name that is not taken.
+fn with_temporary_name<T>(
+    target: &Path,
+    make: impl Fn(&Path) -> io::Result<T>,
+) -> io::Result<(PathBuf, T)> {
+    let Some(name) = target.file_name() else {
+        let reason = "it does not end in a name";
         return Err(io::Error::new(ErrorKind::InvalidInput, reason));
     };
     let process = std::process::id();
     let mut tries = 0;
     loop {
         let mut partial = name.to_owned();
-        // Never the same twice: who looks at one that is gone by now does not meet another.
+        // Never the same number twice: another attempt may still be removing an old directory.
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         partial.push(format!(".{process}-{number}{ENDING}"));
-        let partial = place.with_file_name(partial);
+        let partial = target.with_file_name(partial);
         match make(&partial) {
             Ok(made) => return Ok((partial, made)),
             Err(error) if error.kind() == ErrorKind::AlreadyExists && tries < PARTIALS_MAX => {
