@@ -250,7 +250,8 @@ impl<'a> At<'a> {
         let shared = self.log.shared();
         shared.require_own_process()?;
         // As a rule there is room at once, and no line.
-        match self.push(&mut shared.queue(), payload, None, waits) {
+        let pushed = self.push(&mut shared.queue(), payload, None, waits);
+        match pushed {
             Ok(admitted) => Ok(admitted),
             Err(Blocked::Ended(ended)) => Err(ended.into()),
             Err(Blocked::Numbers) => Err(Turn::new(shared).numbers()),
