@@ -9,7 +9,8 @@
 //! of a log is the number of records that share a flush. There are few things to do, in this order:
 //!
 //! 1. **Keep more records outstanding.** Append from more threads; or keep a window of tickets from
-//!    one thread ([`append_async`](crate::Log::append_async)), which needs far fewer wake-ups; or
+//!    one thread ([`submit`](crate::Log::submit)), which needs far fewer wake-ups; from tasks
+//!    ([`append_async`](crate::Log::append_async)); or
 //!    put records that belong together into a [`Batch`](crate::Batch).
 //! 2. **Ask for no more than you need.** A record that only has to survive the process can be
 //!    appended with [`Durability::Written`](crate::Durability::Written), beside others that are
@@ -26,24 +27,20 @@
 //!
 //! - **A single appender** writes and syncs its own batch on its own thread. That takes two system
 //!   calls, as a raw write and flush do, and no hand-over to another thread.
-//! - **Up to 64 waiting threads**: after an acknowledgement the next batch is *delayed* until it
-//!   has as many records as were outstanding, but no longer than a flush usually takes. The last
-//!   appender to arrive writes it and wakes the others. If the others are 6 to 31, the appender
-//!   wakes half of them, one of which wakes the rest. While a batch is in flight, the next one goes
-//!   when it has as many records.
-//! - **A delay in vain** suspends the delay for the next batches: one, three, seven, up to 63 of
-//!   them. A delay was in vain if some threads did not come back; or if all came back, but more
-//!   than a quarter as many others arrived while their batch was in flight. Then threads do other
-//!   work in between, and each comes in its own time.
-//! - **A crowd** of more than 64: nothing is delayed, and the ring thread writes. It submits the
-//!   next batch before it wakes the appenders of the last one, so that the disk works meanwhile. If
-//!   more than 16 threads sleep on one batch, the ring thread wakes one, and that thread wakes the
-//!   others: all of them, or half of them if 13 to 64 sleep, the first of which does the same.
+//! - **Many waiting threads**: one of them *leads*. It writes and syncs the batch, wakes all whose
+//!   records were in it, and behind them the leader of the next batch, which is one of those that
+//!   wait there already. When that one gets a processor, the others have come back with their next
+//!   records, as far as they come back at once. So a batch has as many records as the machine
+//!   leaves time for, idle or busy.
+//! - If nobody waits in the next batch, the first thread that comes back opens it and *holds* it
+//!   until it has as many records as were outstanding, but no longer than a flush usually takes.
+//! - **A hold in vain** suspends the holds for the next batches: one, three, seven, up to 63 of
+//!   them. A hold was in vain if some threads did not come back; or if all came back, but more than
+//!   a quarter as many others arrived while their batch was in flight. Then threads do other work
+//!   in between, and each comes in its own time.
+//! - **Tickets and tasks** have no thread that could write: the ring thread does. It wakes all whom
+//!   a batch acknowledged before it takes the next one, unless that one is full.
 //! - **64 KiB or more** in the open batch: it goes at once, on the ring thread.
-//!
-//! Records that are appended without waiting follow the same rules, but always go on the ring
-//! thread. They do not count as a crowd: a thread with a thousand tickets comes back as fast as it
-//! can append.
 //!
 //! # Where the blocks of a segment come from
 //!
@@ -108,7 +105,7 @@
 //! | `commit_micros` | the disk; compare it with the floor of `ringwal bench` |
 //! | `queue_micros` | from a batch's first record to its submission; long if it waits for a slot |
 //! | `wake_micros` | waking appenders; if near `commit_micros`, use fewer threads, or tickets |
-//! | `inline_batches` of `batches` | batches that appenders wrote themselves; none in a crowd |
+//! | `inline_batches` of `batches` | batches that appenders wrote themselves |
 //! | `padding_bytes` of `written_bytes` | padding to whole blocks; falls as batches grow |
 //! | `spares_prepared`, `rotations` | their difference is the number of spares |
 //! | `spares_reserved` | prepared spares without zeros, because batches were large |
