@@ -156,7 +156,7 @@ impl<'a> At<'a> {
         let mut turn = Turn::new(self.log.shared());
         let hold = |queue: &mut WriteQueue, ticket| queue.hold(payload, ticket);
         let room = poll_fn(|context| turn.poll(context, hold)).await?;
-        Ok(Permit::new(*self, room))
+        Ok(Permit::new(self.log, self.durability, room))
     }
 
     /// As [`Log::append_async`].
@@ -174,10 +174,6 @@ impl<'a> At<'a> {
             commit
         };
         commit.await
-    }
-
-    pub(crate) fn log(&self) -> &'a Log {
-        self.log
     }
 
     /// Appends and waits as [`append`](Self::append), and shows the ticket before the wait: the
@@ -207,8 +203,8 @@ impl<'a> At<'a> {
             Role::Lead => shared.commit_inline(),
             Role::LeadAt(time) => deadline = Some(time),
         }
-        self.log.inner.run_until(|| !commit.is_pending());
         loop {
+            self.log.inner.run_until(|| !commit.is_pending() || commit.is_called());
             match commit.wait_or_lead(deadline)? {
                 Outcome::Reached => return Ok(commit),
                 Outcome::Lead | Outcome::TimedOut => {

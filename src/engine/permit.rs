@@ -2,9 +2,9 @@
 
 use std::fmt;
 
-use crate::engine::append::At;
+use crate::engine::Log;
 use crate::engine::commit::queue::Room;
-use crate::engine::options::LogOptions;
+use crate::engine::options::{Durability, LogOptions};
 use crate::engine::records::Records;
 use crate::engine::ticket::Commit;
 use crate::error::{Error, Result};
@@ -37,13 +37,14 @@ use crate::format::RECORD_HEAD_SIZE;
 /// ```
 #[must_use = "a permit that is dropped gives its room back"]
 pub struct Permit<'a> {
-    at: At<'a>,
+    log: &'a Log,
+    durability: Durability,
     room: Option<Room>,
 }
 
 impl<'a> Permit<'a> {
-    pub(crate) fn new(at: At<'a>, room: Room) -> Permit<'a> {
-        Permit { at, room: Some(room) }
+    pub(crate) fn new(log: &'a Log, durability: Durability, room: Room) -> Permit<'a> {
+        Permit { log, durability, room: Some(room) }
     }
 
     /// The payload of one record of `bytes` bytes, if the log takes that.
@@ -65,16 +66,17 @@ impl<'a> Permit<'a> {
     ///
     /// # Errors
     ///
-    /// [`Error::RecordTooLarge`] for more bytes than were asked for: the room is given back. Else as
-    /// [`Log::submit`](crate::Log::submit).
+    /// [`Error::RecordTooLarge`] for more bytes than were asked for: the room is given back. Else
+    /// as [`Log::submit`](crate::Log::submit).
     pub fn submit(mut self, records: impl Records) -> Result<Commit> {
-        let payload = records.payload(self.at.log().options())?;
-        let Some(room) = self.room else { return self.at.submit_payload(&payload) };
+        let payload = records.payload(self.log.options())?;
+        let at = self.log.at(self.durability);
+        let Some(room) = self.room else { return at.submit_payload(&payload) };
         if payload.len() > room.payload {
             let (bytes, limit) = (payload.len() - RECORD_HEAD_SIZE, self.bytes());
             return Err(Error::RecordTooLarge { bytes: bytes as u64, limit: limit as u64 });
         }
-        let commit = self.at.submit_with(&payload, room)?;
+        let commit = at.submit_with(&payload, room)?;
         // Now it is the record's.
         self.room = None;
         Ok(commit)
@@ -83,7 +85,7 @@ impl<'a> Permit<'a> {
 
 impl Drop for Permit<'_> {
     fn drop(&mut self) {
-        let shared = self.at.log().shared();
+        let shared = self.log.shared();
         if let Some(room) = self.room.take().filter(|_| !shared.is_forked()) {
             let mut queue = shared.queue();
             queue.drop_room(room);

@@ -102,6 +102,11 @@ impl Commit {
         Ok(self.seq())
     }
 
+    /// Whether an appender of its batch is called to commit it.
+    pub(crate) fn is_called(&self) -> bool {
+        self.latch.is_called()
+    }
+
     /// Blocks the thread of an append, which may be called to commit its batch.
     pub(crate) fn wait_or_lead(&self, deadline: Option<Instant>) -> Result<Outcome> {
         match self.stage {

@@ -90,7 +90,7 @@ fn every_code_of_a_soak() {
     let args = &["soak", "--operations", "100", "--backend", "std"];
     run_plain(&Case::new(args, 0, "\nclean: "), nothing);
     run_limited(&Case::new(args, 1, "").says("the file-size limit"), nothing);
-    run_plain(&Case::new(args, 2, "").says("a store of an earlier run"), |parent| {
+    run_plain(&Case::new(args, 2, "").says("the store of an earlier run"), |parent| {
         fs::create_dir_all(parent.join("ringwal-soak/store")).unwrap();
     });
 }

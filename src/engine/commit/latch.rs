@@ -2,8 +2,8 @@
 //! to lead.
 //!
 //! A latch is raised in stages, from pending to written to synced, or it fails for good. Waking all
-//! threads that sleep on it takes one system call, none if nobody sleeps; each waiting task is woken
-//! by its [`Waker`], and each callback is called, outside of any lock.
+//! threads that sleep on it takes one system call, none if nobody sleeps; each waiting task is
+//! woken by its [`Waker`], and each callback is called, outside of any lock.
 //!
 //! ```text
 //!   PENDING -> LED -> Written -> Synced          PENDING, LED, Written -> FAILED
@@ -12,12 +12,12 @@
 //! Invariants:
 //! - L1 The word only grows, and `FAILED` is its greatest value.
 //! - L2 A sleeper announces itself in `sleepers` before it looks at the word for the last time, and
-//!   a thread that raises the word looks at `sleepers` afterwards (both sequentially consistent), so
-//!   no wake-up is lost.
+//!   a thread that raises the word looks at `sleepers` afterwards (both sequentially consistent),
+//!   so no wake-up is lost.
 //! - L3 The failure is stored before the word says `FAILED`.
 //! - L4 A latch is led at most once. The call is stored before the word says `LED`, and an appender
-//!   looks for it whenever it sees `LED`, also before it falls asleep. So one of the appenders takes
-//!   it, as long as there is one.
+//!   looks for it whenever it sees `LED`, also before it falls asleep. So one of the appenders
+//!   takes it, as long as there is one.
 //!
 //! Threading: any number of waiters; the thread that drives the log raises the word.
 
@@ -145,7 +145,7 @@ impl Latch {
             if self.check(stage)? {
                 return Ok(Outcome::Reached);
             }
-            let is_called = seen == LED && self.call.load(Ordering::SeqCst);
+            let is_called = seen == LED && self.is_called();
             if is_called && who == Waiter::Appender && self.take_call() {
                 return Ok(Outcome::Lead);
             }
@@ -160,6 +160,11 @@ impl Latch {
             };
             self.word.sleep(seen, timeout);
         }
+    }
+
+    /// Whether an appender is called to lead, and none has taken the call.
+    pub(crate) fn is_called(&self) -> bool {
+        self.call.load(Ordering::SeqCst)
     }
 
     fn take_call(&self) -> bool {

@@ -7,8 +7,8 @@
 //!   an appender that waits in it already. By the time the leader has a processor, the others have
 //!   come back, as far as they do so at once. That holds on an idle machine, on a busy one, and for
 //!   threads that think.
-//! - If nobody waits in the next batch, the first to come back opens it and holds it for the others.
-//!   [`CommitDelay`] says for how long. It knows no clock: it is told the time.
+//! - If nobody waits in the next batch, the first to come back opens it and holds it for the
+//!   others. [`CommitDelay`] says for how long. It knows no clock: it is told the time.
 //!
 //! The rules of the hold:
 //!
@@ -142,7 +142,8 @@ impl CommitDelay {
         self.to_skip = self.in_vain;
     }
 
-    /// A batch of `records` came back after `flush`, while so many others are `waiting` in the queue.
+    /// A batch of `records` came back after `flush`, while so many others are `waiting` in the
+    /// queue.
     pub(crate) fn completed(&mut self, records: u64, waiting: u64, now: Instant, flush: Duration) {
         self.batches_in_flight = self.batches_in_flight.saturating_sub(1);
         self.in_flight = self.in_flight.saturating_sub(records);

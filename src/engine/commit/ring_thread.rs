@@ -70,7 +70,7 @@ impl<Q: IoQueue> RingThread<Q> {
     /// failed write, so that nobody waits for ever.
     pub(crate) fn run(mut self) {
         let shared = Arc::clone(&self.shared);
-        let outcome = catch_unwind(AssertUnwindSafe(|| while self.step(None) {}));
+        let outcome = catch_unwind(AssertUnwindSafe(|| while self.run_once(None) {}));
         if outcome.is_err() {
             shared.panicked("the ring thread");
         }
@@ -78,60 +78,69 @@ impl<Q: IoQueue> RingThread<Q> {
 
     /// One round: what was asked for is started, and what completed is reported. Waits for
     /// something to complete for at most `timeout`. Returns whether there will be another.
-    pub(crate) fn step(&mut self, timeout: Option<Duration>) -> bool {
-        let shared = Arc::clone(&self.shared);
-        let mut committer = shared.committer();
-        while let Ok(control) = self.controls.try_recv() {
-            self.serve(&mut committer, control);
-        }
-        let mut timeout = timeout;
-        if self.has_thread {
-            committer.forget_burst();
-        }
-        let not_before = committer.dispatch(&shared);
-        // A log without a thread is run only when there is something to do.
-        let rest = || self.has_thread.then(|| committer.next_prealloc_at(&shared)).flatten();
-        if let Some(not_before) = not_before.or_else(rest) {
-            let left = not_before.saturating_duration_since(now());
-            timeout = Some(timeout.map_or(left, |timeout| timeout.min(left)));
-        }
-        let note_at = self.note_at(&mut committer);
-        let due = note_at.is_some_and(|at| at <= now());
-        if let (Some(at), false) = (note_at, due) {
-            let left = at.saturating_duration_since(now());
-            timeout = Some(timeout.map_or(left, |timeout| timeout.min(left)));
-        }
-        self.answer_quiesced(&mut committer);
-        committer.hand_over(&mut self.io);
-        let ended = committer.has_ended();
-        if ended {
-            committer.close_files();
-        }
-        let notifications = committer.take_notifications();
-        drop(committer);
-        shared.notify(notifications);
-        if ended {
-            return false;
-        }
+    pub(crate) fn run_once(&mut self, timeout: Option<Duration>) -> bool {
+        let Some(pause) = self.start() else { return false };
         if self.queue_lost {
             return self.wait_for_control();
         }
-        if due {
-            self.notes.write(&shared);
-            return true;
-        }
+        let timeout = match pause {
+            Pause::ToNote => {
+                self.notes.write(&self.shared);
+                return true;
+            }
+            Pause::Until(at) => earlier(timeout, at.map(|at| at.saturating_duration_since(now()))),
+        };
         let mut done = std::mem::take(&mut self.done);
         let waited = self.io.wait(timeout, &mut done);
         if done.is_empty() && waited.is_ok() {
             self.done = done;
             return true;
         }
+        self.finish(done, waited);
+        true
+    }
+
+    /// Starts what can be started. `None` if the thread has nothing left to do for ever.
+    fn start(&mut self) -> Option<Pause> {
+        let shared = Arc::clone(&self.shared);
+        let mut committer = shared.committer();
+        while let Ok(control) = self.controls.try_recv() {
+            self.serve(&mut committer, control);
+        }
+        if self.has_thread {
+            committer.forget_burst();
+        }
+        let not_before = committer.dispatch(&shared);
+        // A log without a thread is run only when there is something to do.
+        let prealloc_at = || self.has_thread.then(|| committer.next_prealloc_at(&shared)).flatten();
+        let look_at = not_before.or_else(prealloc_at);
+        let note_at = self.note_at(&mut committer);
+        let pause = match note_at {
+            Some(at) if at <= now() => Pause::ToNote,
+            _ => Pause::Until(earlier(look_at, note_at)),
+        };
+        self.answer_quiesced(&mut committer);
+        committer.hand_over(&mut self.io);
+        let has_ended = committer.has_ended();
+        if has_ended {
+            committer.close_files();
+        }
+        let notifications = committer.take_notifications();
+        drop(committer);
+        shared.notify(notifications);
+        (!has_ended).then_some(pause)
+    }
+
+    /// Reports what completed.
+    fn finish(&mut self, mut done: Vec<Completion>, waited: Result<()>) {
+        let shared = Arc::clone(&self.shared);
         let completed_at = now();
         let mut committer = shared.committer();
         for completion in done.drain(..) {
             committer.complete(&shared, completion, Some(&self.io));
         }
         self.done = done;
+        // D1: before anyone is woken.
         let notifications = committer.advance_watermarks(&shared, completed_at);
         let next = waited.is_ok().then(|| committer.pass_lead(&shared)).flatten();
         if waited.is_ok() && next.is_none() && shared.queue().front_is_closed() {
@@ -143,12 +152,12 @@ impl<Q: IoQueue> RingThread<Q> {
         let started = waited.and_then(|()| self.io.start());
         shared.notify(notifications);
         if let Some(latch) = next {
+            // Behind those who were just woken: see `policy`.
             latch.call_leader();
         }
         if let Err(error) = started {
             self.lose_queue(error);
         }
-        true
     }
 
     /// When the durable watermark is to be noted, unless something is going on.
@@ -162,7 +171,7 @@ impl<Q: IoQueue> RingThread<Q> {
         at.map(|at| if committer.is_busy() { at.max(now + BUSY) } else { at })
     }
 
-    /// The io is gone: what was in flight will not complete.
+    /// The queue is gone: what was in flight will not complete.
     fn lose_queue(&mut self, error: Error) {
         self.queue_lost = true;
         let mut committer = self.shared.committer();
@@ -215,5 +224,20 @@ impl<Q: IoQueue> RingThread<Q> {
                 self.abandoned = Some(lock);
             }
         }
+    }
+}
+
+/// What the thread does when everything is started.
+enum Pause {
+    /// It notes the durable watermark.
+    ToNote,
+    /// It waits for something to complete, or for this time.
+    Until(Option<Instant>),
+}
+
+fn earlier<T: Ord>(one: Option<T>, other: Option<T>) -> Option<T> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.min(other)),
+        (one, other) => one.or(other),
     }
 }

@@ -32,7 +32,7 @@ impl Stepped {
         if self.sleep.sleeps() || running.waits_for_control() {
             return false;
         }
-        if !running.step(None) {
+        if !running.run_once(None) {
             *driver = None;
         }
         true

@@ -6,38 +6,9 @@
 //!   its segment for an explicit rotation breaks this for a moment: then a permit waits.
 //! - H3 In the worst case every permit has a batch of its own, so that is what is held for it.
 
+use crate::engine::commit::queue::room::Room;
 use crate::engine::commit::queue::{Blocked, WriteQueue};
 use crate::format::HEADER_SIZE;
-use crate::mutation::mutated;
-
-/// The room of one permit.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Room {
-    /// Of the queue's memory, and of a segment.
-    bytes: usize,
-    /// The most payload that it is for, with the heads of the records.
-    pub(crate) payload: usize,
-}
-
-/// What is held in all.
-#[derive(Debug, Default)]
-pub(super) struct Held {
-    bytes: usize,
-}
-
-impl Held {
-    pub(super) fn bytes(&self) -> usize {
-        if mutated("permits_hold_nothing") { 0 } else { self.bytes }
-    }
-
-    pub(super) fn give_back(&mut self, room: Room) {
-        self.bytes -= room.bytes;
-    }
-
-    pub(super) fn hold(&mut self, room: Room) {
-        self.bytes += room.bytes;
-    }
-}
 
 impl WriteQueue {
     /// Holds room for `payload` bytes, for the one with this ticket in the line.
