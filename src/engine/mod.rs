@@ -3,7 +3,7 @@
 //! | where | what it does |
 //! |---|---|
 //! | `log`, `options`, `open`, `close`, `directory` | a log's life: the handle, opening, closing |
-//! | `append`, `records`, `batch`, `permit`, `ticket` | a caller's side of an append: bytes in, ticket out |
+//! | `append`, `records`, `batch`, `permit`, `ticket` | what a caller holds: bytes in, ticket out |
 //! | `commit/` | the way of an appended record, from the queue to its acknowledgement |
 //! | `recovery/`, `state_file` | from the files on disk to a log, or to a report of the damage |
 //! | `read/` | records from disk: in order, by their position, or while recovery verifies them |

@@ -2,6 +2,7 @@
 
 mod cuts;
 mod page_cache;
+mod room;
 
 use std::io;
 use std::path::Path;

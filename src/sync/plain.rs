@@ -23,6 +23,10 @@ impl<T> Mutex<T> {
     }
 
     /// `None` if another thread holds the lock.
+    #[cfg_attr(
+        any(ringwal_loom, ringwal_shuttle),
+        allow(dead_code, reason = "the model has its own")
+    )]
     pub(crate) fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
         match self.0.try_lock() {
             Ok(guard) => Some(guard),

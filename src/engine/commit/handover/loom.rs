@@ -6,7 +6,7 @@ use std::task::{Poll, Wake, Waker};
 use std::time::Duration;
 
 use crate::engine::Log;
-use crate::engine::commit::latch::{Latch, Stage, Waking};
+use crate::engine::commit::latch::{Latch, Outcome, Stage};
 use crate::engine::commit::watermarks::Watermarks;
 use crate::engine::options::Durability;
 use crate::error::Error;
@@ -27,40 +27,49 @@ fn waiter(latch: &Arc<Latch>, level: Stage) -> thread::JoinHandle<crate::error::
 }
 
 #[test]
-fn whoever_falls_asleep_while_a_gate_opens_is_woken() {
+fn a_thread_that_falls_asleep_while_a_latch_is_raised_is_woken() {
     all_schedules(3, || {
         let latch = Latch::new();
         let waiters = [waiter(&latch, Stage::Synced), waiter(&latch, Stage::Synced)];
-        latch.open(Stage::Synced, Waking::All);
+        latch.reach(Stage::Synced);
         for waiter in waiters {
             assert!(waiter.join().unwrap().unwrap());
         }
     });
 }
 
-#[test]
-fn a_relay_reaches_the_others_whoever_takes_it() {
-    for waking in [Waking::Relayed, Waking::Split] {
-        all_schedules(3, move || {
-            let latch = Latch::new();
-            let waiters = [waiter(&latch, Stage::Synced), waiter(&latch, Stage::Synced)];
-            latch.open(Stage::Synced, waking);
-            for waiter in waiters {
-                assert!(waiter.join().unwrap().unwrap());
-            }
-        });
-    }
+/// Waits as an appender that commits its batch when it is called to.
+fn appender(latch: &Arc<Latch>, leaders: &Arc<AtomicUsize>) -> thread::JoinHandle<()> {
+    let (latch, leaders) = (Arc::clone(latch), Arc::clone(leaders));
+    thread::spawn(move || {
+        while latch.wait_or_lead(Stage::Synced, None).unwrap() == Outcome::Lead {
+            leaders.fetch_add(1, Ordering::SeqCst);
+            latch.reach(Stage::Synced);
+        }
+    })
 }
 
 #[test]
-fn a_sleeper_that_needs_more_hands_the_relay_on() {
+fn one_of_the_appenders_takes_the_call_to_lead() {
     all_schedules(3, || {
-        let latch = Latch::new();
-        let (patient, other) = (waiter(&latch, Stage::Synced), waiter(&latch, Stage::Written));
-        latch.open(Stage::Written, Waking::Relayed);
-        assert!(other.join().unwrap().unwrap());
-        latch.open(Stage::Synced, Waking::Relayed);
-        assert!(patient.join().unwrap().unwrap());
+        let (latch, leaders) = (Latch::new(), Arc::default());
+        let appenders = [appender(&latch, &leaders), appender(&latch, &leaders)];
+        latch.call_leader();
+        for appender in appenders {
+            appender.join().unwrap();
+        }
+        assert_eq!(leaders.load(Ordering::SeqCst), 1);
+    });
+}
+
+#[test]
+fn a_ticket_that_is_woken_in_place_of_an_appender_passes_the_call_on() {
+    all_schedules(3, || {
+        let (latch, leaders) = (Latch::new(), Arc::default());
+        let (ticket, appender) = (waiter(&latch, Stage::Synced), appender(&latch, &leaders));
+        latch.call_leader();
+        appender.join().unwrap();
+        assert!(ticket.join().unwrap().unwrap());
     });
 }
 
@@ -74,7 +83,7 @@ fn a_sleeper_whose_time_is_over_takes_no_wake_up_with_it() {
             let deadline = now() + Duration::from_millis(1);
             assert!(hasty.wait(Stage::Synced, Some(deadline)).is_ok());
         });
-        latch.open(Stage::Synced, Waking::Relayed);
+        latch.reach(Stage::Synced);
         hasty.join().unwrap();
         assert!(other.join().unwrap().unwrap());
     });
@@ -86,7 +95,7 @@ fn a_failure_reaches_every_sleeper_with_its_cause() {
         let latch = Latch::new();
         let waiters = [waiter(&latch, Stage::Synced), waiter(&latch, Stage::Written)];
         let opener = Arc::clone(&latch);
-        opener.open(Stage::Written, Waking::Relayed);
+        opener.reach(Stage::Written);
         opener.fail(&Arc::new(Error::QueueFull));
         for (waiter, may_pass) in waiters.into_iter().zip([false, true]) {
             match waiter.join().unwrap() {
@@ -113,7 +122,7 @@ fn a_task_that_is_told_to_wait_is_woken() {
     all_schedules(3, || {
         let latch = Latch::new();
         let opener = Arc::clone(&latch);
-        let opener = thread::spawn(move || opener.open(Stage::Synced, Waking::Relayed));
+        let opener = thread::spawn(move || opener.reach(Stage::Synced));
         let count = Arc::new(Count::default());
         let waker = Waker::from(Arc::clone(&count));
         let mut key = None;
