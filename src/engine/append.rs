@@ -200,17 +200,14 @@ impl<'a> At<'a> {
         match role {
             Role::Follow => {}
             Role::WakeRing => shared.wake_ring(),
-            Role::Lead => shared.commit_inline(),
+            Role::Lead => deadline = shared.commit_inline(),
             Role::LeadAt(time) => deadline = Some(time),
         }
         loop {
             self.log.inner.run_until(|| !commit.is_pending() || commit.is_called());
             match commit.wait_or_lead(deadline)? {
                 Outcome::Reached => return Ok(commit),
-                Outcome::Lead | Outcome::TimedOut => {
-                    shared.commit_inline();
-                    deadline = None;
-                }
+                Outcome::Lead | Outcome::TimedOut => deadline = shared.commit_inline(),
             }
         }
     }

@@ -89,6 +89,8 @@ pub(crate) struct QueuedBatch {
     pub(crate) records: u32,
     /// Appends whose threads wait for them.
     waiters: u32,
+    /// One of those was called to commit it.
+    called: bool,
     pub(crate) first_seq: u64,
     /// Some record of it asked for stable storage.
     pub(crate) sync: bool,
@@ -386,6 +388,7 @@ impl WriteQueue {
             end: HEADER_SIZE,
             records: 0,
             waiters: 0,
+            called: false,
             first_seq: self.next_seq,
             sync: false,
             opened: now,

@@ -27,6 +27,16 @@ use crate::io::{CommitFile, Completion, Op, Strategy};
 use crate::mutation::mutated;
 use crate::sync::now;
 
+/// What an appender's attempt to commit a batch came to.
+enum Attempt {
+    /// There is nothing left for it to do.
+    Done,
+    /// The oldest batch is held until then.
+    NotBefore(Instant),
+    /// The ring thread has to look.
+    ForTheRing,
+}
+
 /// A batch that an appender has in flight.
 struct InlineWrite {
     token: u64,
@@ -36,37 +46,41 @@ struct InlineWrite {
 
 impl Shared {
     /// Completes the batch that is due, if there is one, on the calling thread, or wakes the ring
-    /// thread for it.
-    pub(crate) fn commit_inline(&self) {
+    /// thread for it. Returns when the calling thread has to come back, if the oldest batch is not
+    /// due yet.
+    pub(crate) fn commit_inline(&self) -> Option<Instant> {
         let outcome = catch_unwind(AssertUnwindSafe(|| self.try_commit_inline()));
         match outcome {
-            Ok(true) => {}
-            Ok(false) => {
+            Ok(Attempt::Done) => {}
+            Ok(Attempt::NotBefore(time)) => {
+                return Some(time).filter(|_| !mutated("handover_forget_the_time"));
+            }
+            Ok(Attempt::ForTheRing) => {
                 self.queue().give_up_lead();
                 self.wake_ring();
             }
             Err(_) => self.panicked("the thread of an append"),
         }
+        None
     }
 
-    /// False if the ring thread has to look.
-    fn try_commit_inline(&self) -> bool {
-        let Some(mut committer) = self.try_committer() else { return false };
-        let Some(file) = committer.idle_file() else { return false };
+    fn try_commit_inline(&self) -> Attempt {
+        let Some(mut committer) = self.try_committer() else { return Attempt::ForTheRing };
+        let Some(file) = committer.idle_file() else { return Attempt::ForTheRing };
         let mut queue = self.queue();
         // Another batch than expected may be due by now; it must be of the same file.
         if queue.front_file().is_some_and(|front| front != file) {
-            return false;
+            return Attempt::ForTheRing;
         }
         let taken = queue.take(now(), Taker::Leader);
         drop(queue);
         let batch = match taken {
             Next::Batch(batch) => batch,
-            // Someone else took it, or it may wait for more: then the one who opened it will be
-            // back at that time.
-            Next::Nothing | Next::NotBefore(_) => return true,
+            // Another thread took it.
+            Next::Nothing => return Attempt::Done,
+            Next::NotBefore(time) => return Attempt::NotBefore(time),
         };
-        let Some(own) = committer.begin_inline(self, *batch) else { return false };
+        let Some(own) = committer.begin_inline(self, *batch) else { return Attempt::ForTheRing };
         let (completion, completed_at) = own.run();
         let completed = u64::from(completion.result.is_ok());
         committer.complete(self, completion, None);
@@ -90,7 +104,7 @@ impl Shared {
         if let Some(latch) = next {
             latch.call_leader();
         }
-        true
+        Attempt::Done
     }
 }
 

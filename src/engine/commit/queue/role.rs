@@ -60,11 +60,16 @@ impl WriteQueue {
     /// those are awake whom the last batch acknowledged. `None` if the ring thread has to take it.
     pub(crate) fn pass_lead(&mut self) -> Option<Arc<Latch>> {
         let front = self.batches.front()?;
+        // L4: one call for each batch. An appender that gave the lead up leaves it to the ring thread.
+        if front.called && !mutated("handover_call_twice") {
+            return None;
+        }
         let is_delayed = !self.limits.batch_delay.is_zero() && !front.closed;
         if front.waiters == 0 || !self.takes_leaders(front) || is_delayed || self.frozen > 0 {
             return None;
         }
         let latch = Arc::clone(&front.latch);
+        self.batches.front_mut()?.called = true;
         (self.claimed, self.passed) = (true, true);
         self.delay.release();
         Some(latch)
