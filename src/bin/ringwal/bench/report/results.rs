@@ -58,13 +58,14 @@ pub(crate) struct HandRound {
 pub(crate) type Ratio = fn(&CaseRound) -> Option<f64>;
 
 /// All ratios of cases, with their names in JSON.
-pub(crate) const RATIOS: [(Ratio, &str); 7] = [
+pub(crate) const RATIOS: [(Ratio, &str); 8] = [
     (|round| round.to_baseline, "ratio_to_floor"),
     (|round| round.to_batch_bound, "ratio_to_ideal"),
     (|round| round.to_hand, "ratio_to_by_hand"),
     (CaseRound::to_hand_p99, "ratio_of_p99_to_by_hand"),
     (|round| round.to_prepared, "ratio_to_prepared"),
     (|round| round.to_std, "ratio_to_std"),
+    (CaseRound::std_to_hand, "ratio_of_std_to_by_hand"),
     (|round| round.first_append_flushes, "first_append_in_flushes"),
 ];
 
@@ -147,6 +148,13 @@ impl CaseRound {
     pub(crate) fn to_hand_p99(&self) -> Option<f64> {
         let by_hand = self.by_hand.as_ref()?.sample.figure(Figure::P99)?;
         (by_hand > 0.0).then_some(self.sample.figure(Figure::P99)? / by_hand)
+    }
+
+    /// The rate on the std backend as a multiple of the log by hand.
+    pub(crate) fn std_to_hand(&self) -> Option<f64> {
+        let by_hand = self.by_hand.as_ref()?.sample.figure(Figure::PerSecond)?;
+        let on_std = self.on_std.as_ref()?.figure(Figure::PerSecond)?;
+        (by_hand > 0.0).then_some(on_std / by_hand)
     }
 }
 

@@ -27,7 +27,7 @@ pub(crate) struct Table<'a> {
     pub(crate) background: u32,
 }
 
-const CASE_HEADING: [&str; 32] = [
+const CASE_HEADING: [&str; 34] = [
     "mode",
     "threads",
     "size",
@@ -55,6 +55,8 @@ const CASE_HEADING: [&str; 32] = [
     "x-prepared",
     "prepared-range",
     "x-std",
+    "std-range",
+    "x-hand-std",
     "x-first",
     "strategy",
     "compared",
@@ -208,6 +210,8 @@ fn case_row(result: &CaseResult) -> Vec<String> {
         ratio(|round| round.to_prepared),
         ranged(|round| round.to_prepared),
         ratio(|round| round.to_std),
+        ranged(|round| round.to_std),
+        ratio(CaseRound::std_to_hand),
         ratio(|round| round.first_append_flushes),
         result.strategies(),
         result.compared().to_string(),
