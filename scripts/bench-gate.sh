@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The goals for speed, each a ratio of two measurements of the same run: the log beside the log that
 # one would write by hand, beside the raw limits of the file system, beside itself on the std
-# backend, prepared and growing, old and young. Prints each beside its goal. A goal that is missed is
+# backend, prepared and growing, old and young. Prints each beside its goal. A missed goal is
 # printed as missed, and so is one that could not be measured or that the flushes of the device do
 # not explain; then the exit code is 1. Run it by hand before a release, on a machine that does
 # nothing else; CI measures no times.
@@ -283,11 +283,12 @@ judge_first() {
 }
 
 judge_hogs() {
-    local hogs number
+    local hogs number beside
     for hogs in 1 2; do
         for number in "${threads[@]}"; do
-            goal "$number $(threads_of "$number"), 100 B, beside $hogs busy: of the log by hand" "crowd-$hogs" \
-                x-hand ">=" 0.9 "threads=$number"
+            beside="$(threads_of "$number"), 100 B, beside $hogs busy"
+            goal "$number $beside: of the log by hand" "crowd-$hogs" x-hand ">=" 0.9 \
+                "threads=$number"
         done
         for number in "${tasks[@]}"; do
             goal "$number tasks, 100 B, beside $hogs busy: of the log by hand" "tasks-$hogs" \

@@ -113,9 +113,9 @@
 //! The column `segments` says what was there when the time started. `prepared`: the log has its
 //! segments (the active one and `--spare-segments`), and the file by hand as many bytes of zeros; a
 //! run that needs more makes them while it is measured, on both sides. `growing`: neither has
-//! anything. `x-prepared` is the one beside the other. With `--beside-std`, `x-std` is the log beside
-//! itself on the std backend, and `x-hand-std` that one beside the log by hand. `x-first` is the time of the first append to
-//! the new log, as a multiple of a write and fdatasync.
+//! anything. `x-prepared` is the one beside the other. `x-first` is the time of the first append to
+//! the new log, as a multiple of a write and fdatasync. With `--beside-std`, `x-std` is the log
+//! beside itself on the std backend, and `x-hand-std` that one beside the log by hand.
 //!
 //! # Signals
 //!
