@@ -11,6 +11,7 @@ use crate::bench::baseline::by_hand::group::{Frames, Group};
 use crate::bench::load::appender::{Measured, run_threads};
 use crate::bench::load::phase::Counts;
 use crate::bench::load::tasks::{AppendAsync, run_tasks};
+use crate::bench::records::acked::Acked;
 use crate::bench::records::check::Checker;
 use crate::bench::sample::Sample;
 use crate::bench::setting::Setting;
@@ -33,17 +34,22 @@ pub(crate) fn measure(
     let prepared = if case.grow { 0 } else { setting.engine.prepared_bytes() };
     let file = HandFile::create(path, prepared, setting.engine.is_synced())?;
     let (sample, acked) = run_load(setting, case, file, run)?;
-    let mut checker = Checker::new(run, case.size, &acked)?;
+    let compared = compare(path, run, case.size, &acked)?;
+    Ok(HandResult { sample, compared })
+}
+
+/// Compares the records of a file with what was acknowledged to its threads.
+fn compare(path: &Path, run: u64, size: usize, acked: &[Acked]) -> Result<u64, Failure> {
+    let mut checker = Checker::new(run, size, acked)?;
     let mut seq = 0;
     let compared = read(path, |record| {
         seq += 1;
         checker.record(seq, record)
     });
-    let compared = compared.and_then(|()| checker.finish()).map_err(|failure| match failure {
+    compared.and_then(|()| checker.finish()).map_err(|failure| match failure {
         Failure::Mismatch(what) => Failure::Mismatch(format!("the log by hand: {what}")),
         other => other,
-    })?;
-    Ok(HandResult { sample, compared })
+    })
 }
 
 fn run_load(
@@ -96,5 +102,36 @@ fn run_load(
 impl AppendAsync for Arc<Channel> {
     async fn append_async(&self, record: &[u8]) -> Result<u64, Failure> {
         Channel::append_async(self, record).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use crate::bench::records::content::Content;
+
+    #[test]
+    fn a_record_that_was_acknowledged_and_is_not_in_the_file_is_a_mismatch() {
+        const SIZE: usize = 40;
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("hand");
+        let group = Group::new(HandFile::create(&path, 200, true).unwrap());
+        let mut content = Content::new(7, 0, SIZE);
+        let mut acked: Vec<u64> =
+            (0..3).map(|number| group.append(content.record(number)).unwrap()).collect();
+        let compared = |run, acked: &[u64]| {
+            compare(&path, run, SIZE, &[acked.iter().copied().collect::<Acked>()])
+        };
+        assert_eq!(compared(7, &acked).unwrap(), 3);
+        assert!(compared(8, &acked).is_err(), "other bytes");
+        acked.push(4);
+        match compared(7, &acked) {
+            Err(Failure::Mismatch(what)) => assert!(
+                what.starts_with("the log by hand: 1 acknowledged records after 3"),
+                "{what}"
+            ),
+            other => panic!("{other:?}"),
+        }
     }
 }
