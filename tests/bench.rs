@@ -101,6 +101,7 @@ fn a_run_prints_a_table_and_writes_all_of_it_as_json() {
         assert_keys(case, &["mode", "threads", "size", "window", "outstanding", "unexplained"]);
         assert_keys(&case["medians"], &FIGURES);
         assert_keys(&case["medians"], &["ratio_to_floor", "ratio_to_ideal"]);
+        assert_keys(&case["medians"], &["ratio_to_by_hand", "ratio_of_p99_to_by_hand"]);
         let round = &case["rounds"][0];
         assert_keys(round, &FIGURES);
         assert_keys(round, &["backend", "strategy", "records", "elapsed_seconds"]);
@@ -126,6 +127,85 @@ fn every_record_that_counts_was_compared() {
                 assert_eq!(case["window"], window, "{backend} {mode}");
             }
         }
+    }
+}
+
+#[test]
+fn every_mode_stands_beside_the_log_that_one_would_write_by_hand() {
+    let modes = ["blocking", "async", "batch", "tasks"];
+    let options = ["--mode", "blocking,async,batch,tasks", "--window", "8", "--workers", "2"];
+    let (table, results) = bench_rounds("2", &[&options[..], &["--floors", "false"]].concat());
+    let by_hand = rows(&table, "by-hand ");
+    let cases = results["cases"].as_array().unwrap();
+    assert_eq!((by_hand.len(), cases.len()), (8, 8), "{table}");
+    for (row, case) in by_hand.iter().zip(cases) {
+        let mode = case["mode"].as_str().unwrap();
+        assert!(modes.contains(&mode) && row.contains(&("mode".into(), mode.into())), "{table}");
+        let threads_wait = ["blocking", "batch"].contains(&mode);
+        let way = if threads_wait { "group-commit" } else { "writer-thread" };
+        assert!(row.contains(&("by-hand".into(), way.into())), "{table}");
+        assert_eq!(case["by_hand_way"], way);
+        assert_keys(&case["by_hand_medians"], &FIGURES);
+        assert!(case["medians"]["ratio_to_by_hand"].as_f64().unwrap() > 0.0, "{case}");
+        let mut compared = 0;
+        for round in case["rounds"].as_array().unwrap() {
+            let by_hand = &round["by_hand"];
+            assert_keys(by_hand, &FIGURES);
+            let found = by_hand["records_compared"].as_u64().unwrap();
+            assert!(found > 0 && found >= by_hand["records"].as_u64().unwrap(), "{mode}: {round}");
+            assert!(round["ratio_to_by_hand"].as_f64().unwrap() > 0.0, "{round}");
+            compared += found;
+        }
+        assert!(row.contains(&("compared".into(), compared.to_string())), "{table}");
+    }
+    let (table, results) = bench(&["--by-hand", "false"]);
+    assert!(!table.contains("by-hand") && results["with_by_hand"] == false, "{table}");
+    assert!(results["cases"][0]["rounds"][0]["by_hand"].is_null());
+}
+
+#[test]
+fn tasks_by_the_thousand_are_all_acknowledged_and_compared() {
+    for backend in BACKENDS {
+        let tasks = ["--mode", "tasks", "--threads", "2000", "--workers", "2"];
+        let (table, results) = bench(&[&tasks[..], &["--backend", backend]].concat());
+        let case = results["cases"].as_array().unwrap().last().unwrap();
+        assert_eq!((&case["threads"], &case["workers"]), (&2000.into(), &2.into()), "{table}");
+        let compared = case["records_compared"].as_u64().unwrap();
+        assert!(compared >= 2000, "each task appends at least one: {case}");
+        let by_hand = case["rounds"][0]["by_hand"]["records_compared"].as_u64().unwrap();
+        assert!(by_hand >= 2000, "{case}");
+        let floors = results["floors"].as_array().unwrap();
+        assert!(floors.iter().all(|floor| floor["floor"] != "linked-pair"), "{table}");
+    }
+}
+
+#[test]
+fn a_log_that_grows_is_told_from_the_same_log_prepared() {
+    let (table, results) = bench(&["--mode", "blocking,tasks", "--grow"]);
+    let cases = results["cases"].as_array().unwrap();
+    assert_eq!(cases.len(), 8, "{table}");
+    let (logs, by_hand) = (rows(&table, "mode "), rows(&table, "by-hand "));
+    for (at, case) in cases.iter().enumerate() {
+        let grows = at % 2 == 1;
+        let word = if grows { "growing" } else { "prepared" };
+        assert_eq!(case["segments"], word);
+        for row in [&logs[at], &by_hand[at]] {
+            assert!(row.contains(&("segments".into(), word.into())), "{table}");
+        }
+        let medians = &case["medians"];
+        assert_eq!(medians["ratio_to_prepared"].is_null(), !grows, "{case}");
+        assert_eq!(medians["first_append_in_flushes"].is_null(), grows, "{case}");
+    }
+}
+
+#[test]
+fn a_log_is_shown_beside_itself_on_the_std_backend() {
+    let (_, results) = bench(&["--beside-std"]);
+    for case in results["cases"].as_array().unwrap() {
+        for ratio in ["ratio_to_std", "ratio_of_std_to_by_hand"] {
+            assert!(case["medians"][ratio].as_f64().unwrap() > 0.0, "{case}");
+        }
+        assert_keys(&case["rounds"][0]["on_std"], &FIGURES);
     }
 }
 
@@ -363,6 +443,7 @@ fn a_signal_ends_it_early_and_leaves_nothing_behind() {
 fn a_wrong_list_is_named() {
     for (args, named) in [
         (["bench", "--threads", "1,x"], "'x'"),
+        (["bench", "--threads", "2000"], "--mode tasks"),
         (["bench", "--size", "100,,200"], "--size"),
         (["bench", "--mode", "blocking,fast"], "'fast'"),
     ] {

@@ -86,6 +86,37 @@
 //! `torn-tail`, `stale`, `corrupt`, `not-a-log`, `unsupported-version` and `unreadable`; the last
 //! three come with `path` and `message`.
 //!
+//! # Measuring
+//!
+//! `ringwal bench DIR` measures a log on the file system of DIR beside two things that it could be
+//! replaced with, in the same round and under the same load:
+//!
+//! - *The raw limits*: one write and fdatasync at a time (`x-floor`), and one direct write of all
+//!   that is outstanding (`x-ideal`). `--floors false` leaves them out.
+//! - *The log by hand* (`x-hand`, `x-hand-p99`): what an engineer writes in an afternoon instead of
+//!   taking a library. Records are framed with a length and a CRC32C, and written with pwrite and
+//!   fdatasync to one file of zeros. Threads that wait (`--mode blocking`, `batch`) share a buffer
+//!   with a mutex and condition variables, and one of them writes for all. Tickets and tasks
+//!   (`async`, `tasks`) have a channel, a writer thread and a oneshot for each record.
+//!   `--by-hand false` leaves it out.
+//!
+//! Both logs are read back after each measurement, and every record that was acknowledged is
+//! compared; a record that differs fails the run. Ratios are made within a round; the table has the
+//! medians of the rounds and their ranges.
+//!
+//! ```text
+//! ringwal bench --mode tasks --threads 64,1000,16000 --size 100    tasks, on --workers threads
+//! ringwal bench --threads 64,256 --size 100 --grow                 prepared, and growing
+//! ringwal bench --threads 16 --size 100 --beside-std --hogs 2      std backend; a busy machine
+//! ```
+//!
+//! The column `segments` says what was there when the time started. `prepared`: the log has its
+//! segments (the active one and `--spare-segments`), and the file by hand as many bytes of zeros; a
+//! run that needs more makes them while it is measured, on both sides. `growing`: neither has
+//! anything. `x-prepared` is the one beside the other. `x-first` is the time of the first append to
+//! the new log, as a multiple of a write and fdatasync. With `--beside-std`, `x-std` is the log
+//! beside itself on the std backend, and `x-hand-std` that one beside the log by hand.
+//!
 //! # Signals
 //!
 //! The first SIGINT, SIGTERM or SIGHUP ends `append`, `bench` and `soak` cleanly: appended records

@@ -8,7 +8,7 @@ use std::time::Duration;
 use clap::ValueEnum;
 
 use crate::options::engine::EngineArgs;
-use crate::options::parse::{parse_bytes, parse_size, parse_threads};
+use crate::options::parse::{THREADS_MAX, parse_bytes, parse_size, parse_threads};
 use crate::output::exit::Failure;
 
 /// `ringwal bench`.
@@ -19,17 +19,25 @@ log in a temporary directory that is removed afterwards. Before the measurement 
 gets one record and prepares its segments, the active one and --spare-segments; the files of the \
 raw limits are allocated in advance, too. Times are in microseconds. x-floor is the rate as a \
 multiple of one pwrite + fdatasync at a time; x-ideal as a multiple of one direct write of all \
-outstanding records + fdatasync. Both are measured in the same round. --mode age takes --bytes, \
+outstanding records + fdatasync; x-hand as a multiple of the log that one would write by hand, \
+with as many threads or tasks. All are measured in the same round. By hand, threads share a buffer \
+with a mutex and condition variables, and one of them writes and syncs for all; tickets and tasks \
+have a channel, a writer thread and a oneshot for each record. --grow measures each case again \
+with nothing prepared, neither for the log nor by hand. x-first is the time of the first append to \
+the new log, in pwrites + fdatasyncs. --mode age takes --bytes, \
 --ages, --size and --window. It appends fixed amounts instead of running for --secs, and \
 interleaves each aged log with a young one."
 )]
 pub(crate) struct BenchArgs {
     /// A directory on the file system to measure [default: the current one].
     pub(crate) dir: Option<PathBuf>,
-    /// Number of appending threads.
+    /// Number of appending threads; in the mode tasks, of tasks.
     #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "1,16,64,256",
-          value_parser = parse_threads)]
+          value_parser = parse_crowd)]
     pub(crate) threads: Vec<NonZeroUsize>,
+    /// Number of threads that run the tasks [default: the processors].
+    #[arg(long, value_name = "N", value_parser = parse_threads)]
+    pub(crate) workers: Option<NonZeroUsize>,
     /// Record size.
     #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "100,1024,16384",
           value_parser = parse_record)]
@@ -74,6 +82,15 @@ pub(crate) struct BenchArgs {
     #[arg(long = "floors", value_name = "BOOL", default_value = "true",
           action = clap::ArgAction::Set)]
     pub(crate) baselines: bool,
+    /// Measure the log that one would write by hand as well.
+    #[arg(long, value_name = "BOOL", default_value = "true", action = clap::ArgAction::Set)]
+    pub(crate) by_hand: bool,
+    /// Measure each case also with a log that grows: no segment is prepared before its time starts.
+    #[arg(long)]
+    pub(crate) grow: bool,
+    /// Measure each case also on the std backend.
+    #[arg(long)]
+    pub(crate) beside_std: bool,
     /// As root, drop the caches of the whole system before a log is opened cold; otherwise advise
     /// the system to drop the files.
     #[arg(long, value_name = "BOOL", default_value = "true", action = clap::ArgAction::Set)]
@@ -102,6 +119,8 @@ pub(crate) enum ModeArg {
     Async,
     /// Each thread appends an atomic batch of a window of records and waits for it.
     Batch,
+    /// Each task appends a record and awaits it. A few threads run all tasks.
+    Tasks,
     /// Open and read a log in one thread, beside a raw read of its files.
     Recovery,
     /// Compare a log that was appended to and truncated for a long time with a young one: the cost
@@ -118,6 +137,8 @@ pub(crate) enum Mode {
     Async,
     /// Append an atomic batch of a window of records and wait for it.
     Batch,
+    /// As `Blocking`, but by tasks.
+    Tasks,
 }
 
 impl fmt::Display for Mode {
@@ -126,6 +147,7 @@ impl fmt::Display for Mode {
             Mode::Blocking => "blocking",
             Mode::Async => "async",
             Mode::Batch => "batch",
+            Mode::Tasks => "tasks",
         })
     }
 }
@@ -134,7 +156,10 @@ impl fmt::Display for Mode {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Case {
     pub(crate) mode: Mode,
+    /// In the mode tasks, the number of tasks.
     pub(crate) threads: usize,
+    /// The threads that run tasks.
+    pub(crate) workers: usize,
     pub(crate) size: usize,
     /// Maximum number of unacknowledged records per thread.
     pub(crate) window: usize,
@@ -142,12 +167,24 @@ pub(crate) struct Case {
     pub(crate) think: Duration,
     /// Appends in a row before each pause.
     pub(crate) burst: u64,
+    /// Whether nothing is prepared before the measurement.
+    pub(crate) grow: bool,
 }
 
 impl Case {
     /// Maximum number of unacknowledged records of all threads.
     pub(crate) fn outstanding(&self) -> usize {
         self.threads * self.window
+    }
+
+    /// The raw writes in flight that compare with it. Thousands of tasks are no such number.
+    pub(crate) fn ring_depth(&self) -> usize {
+        if self.mode == Mode::Tasks { 1 } else { self.threads }
+    }
+
+    /// The segments of the log, and the file by hand, at the start.
+    pub(crate) fn segments(&self) -> &'static str {
+        if self.grow { "growing" } else { "prepared" }
     }
 }
 
@@ -157,6 +194,7 @@ impl ModeArg {
             ModeArg::Blocking => Some(Mode::Blocking),
             ModeArg::Async => Some(Mode::Async),
             ModeArg::Batch => Some(Mode::Batch),
+            ModeArg::Tasks => Some(Mode::Tasks),
             ModeArg::Recovery | ModeArg::Age => None,
         }
     }
@@ -201,8 +239,11 @@ impl BenchArgs {
                 for &think in &self.think_us {
                     for &threads in &self.threads {
                         let case = self.case(mode, size, think, threads.get())?;
-                        if !cases.contains(&case) {
-                            cases.push(case);
+                        let growing = self.grow.then_some(Case { grow: true, ..case });
+                        for case in [case].into_iter().chain(growing) {
+                            if !cases.contains(&case) {
+                                cases.push(case);
+                            }
                         }
                     }
                 }
@@ -212,12 +253,28 @@ impl BenchArgs {
     }
 
     fn case(&self, mode: Mode, size: usize, think: u64, threads: usize) -> Result<Case, Failure> {
-        let window = if mode == Mode::Blocking { 1 } else { self.window.get() };
+        if mode != Mode::Tasks && threads > THREADS_MAX {
+            return Err(Failure::Request(format!(
+                "{threads} threads in the mode {mode}, expected at most {THREADS_MAX}: only --mode \
+                 tasks takes more"
+            )));
+        }
+        if mode == Mode::Tasks && think > 0 {
+            return Err(Failure::Request(
+                "tasks do not think: leave out --think-us or --mode tasks".to_owned(),
+            ));
+        }
+        let window = match mode {
+            Mode::Blocking | Mode::Tasks => 1,
+            Mode::Async | Mode::Batch => self.window.get(),
+        };
+        let processors = || std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        let workers = self.workers.map_or_else(processors, NonZeroUsize::get);
         let (think, burst) = match think {
             0 => (Duration::ZERO, 1),
             micros => (Duration::from_micros(micros), self.burst),
         };
-        let case = Case { mode, threads, size, window, think, burst };
+        let case = Case { mode, threads, workers, size, window, think, burst, grow: false };
         let bytes = case.outstanding().saturating_mul(size);
         if bytes > OUTSTANDING_BYTES_MAX {
             return Err(Failure::Request(format!(
@@ -239,6 +296,8 @@ const RECOVERED_BYTES: u64 = 512 << 20;
 const RECOVERED_BYTES_MAX: u64 = 64 << 30;
 const AGE_MAX: u64 = 1 << 20;
 const WINDOW_MAX: usize = 1 << 20;
+/// Each task keeps a record and what was acknowledged to it.
+const TASKS_MAX: usize = 1 << 17;
 /// A thread ends only after it has finished thinking.
 const THINK_MICROS_MAX: u64 = 1_000_000;
 const BURST_MAX: u64 = 1 << 20;
@@ -257,6 +316,14 @@ fn parse_log(text: &str) -> Result<u64, String> {
         bytes @ 1..=RECOVERED_BYTES_MAX => Ok(bytes),
         _ => Err(format!("expected 1 to {RECOVERED_BYTES_MAX} bytes")),
     }
+}
+
+/// A number of threads or of tasks.
+fn parse_crowd(text: &str) -> Result<NonZeroUsize, String> {
+    text.parse()
+        .ok()
+        .filter(|tasks: &NonZeroUsize| tasks.get() <= TASKS_MAX)
+        .ok_or_else(|| format!("expected a number from 1 to {TASKS_MAX}"))
 }
 
 fn parse_window(text: &str) -> Result<NonZeroUsize, String> {
@@ -312,7 +379,9 @@ pub(crate) mod tests {
         let found = found.unwrap();
         assert_eq!(found.len(), 8);
         let (think, burst) = (Duration::ZERO, 1);
-        let last = Case { mode: Mode::Async, threads: 2, size: 1024, window: 256, think, burst };
+        let (mode, threads, workers) = (Mode::Async, 2, found[0].workers);
+        let (size, window, grow) = (1024, 256, false);
+        let last = Case { mode, threads, workers, size, window, think, burst, grow };
         assert_eq!(found.last(), Some(&last));
         assert_eq!((found[0].window, last.outstanding()), (1, 512));
     }
@@ -335,11 +404,32 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn a_log_that_grows_follows_the_same_log_prepared() {
+        let found = cases(&["--threads", "1,2", "--size", "1", "--grow"]).unwrap();
+        let found: Vec<_> = found.iter().map(|case| (case.threads, case.segments())).collect();
+        assert_eq!(found, [(1, "prepared"), (1, "growing"), (2, "prepared"), (2, "growing")],);
+    }
+
+    #[test]
+    fn only_tasks_come_by_the_thousand_and_none_of_them_thinks() {
+        let many = ["--threads", "16000", "--size", "100"];
+        let tasks = cases(&[&many[..], &["--mode", "tasks", "--workers", "3"]].concat()).unwrap();
+        assert_eq!((tasks[0].outstanding(), tasks[0].workers), (16_000, 3));
+        for refused in [&["--mode", "blocking"][..], &["--mode", "tasks", "--think-us", "5"]] {
+            let refused = cases(&[&many, refused].concat());
+            assert!(matches!(refused, Err(Failure::Request(_))), "{refused:?}");
+        }
+    }
+
+    #[test]
     fn wrong_values_are_refused() {
         for args in [
             ["--threads", "1,x"],
             ["--threads", "1,,2"],
             ["--threads", "0"],
+            ["--threads", "200000"],
+            ["--workers", "0"],
+            ["--by-hand", "no"],
             ["--size", "0"],
             ["--size", "65MiB"],
             ["--mode", "fast"],

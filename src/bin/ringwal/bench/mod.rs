@@ -1,7 +1,8 @@
-//! `ringwal bench`: measures a log against the raw limits of its file system, in one run.
+//! `ringwal bench`: measures a log against the raw limits of its file system, and against the log
+//! that one would write by hand, in one run.
 //!
 //! ```text
-//! round 1: baselines of case 1, case 1 │ baselines of case 2, case 2 │ ... │ bandwidths
+//! round 1: baselines of case 1, case 1, by hand │ baselines of case 2, ... │ ... │ bandwidths
 //! round 2: the same, and so on; then medians over rounds, ratios within rounds
 //! age: an old log and a young one, interleaved
 //! recovery: a raw read of a log's files, the log opened and read, and so on
@@ -40,7 +41,7 @@ use std::process::ExitCode;
 use crate::bench::machine::cache_drop::CacheDrop;
 use crate::bench::machine::{BackgroundLoad, Device};
 use crate::bench::report::{json, table};
-use crate::bench::rounds::Bench;
+use crate::bench::rounds::{Bench, Beside};
 use crate::bench::scratch::Scratch;
 use crate::bench::setting::Setting;
 use crate::output::exit::Failure;
@@ -71,7 +72,8 @@ pub(crate) fn run(args: &BenchArgs) -> Result<ExitCode, Failure> {
     let cache_drop = CacheDrop::best(args.drop_caches);
     let (engine, duration) = (&args.engine, args.secs);
     let setting = Setting { engine, device: &device, stop: &stop, duration, cache_drop };
-    let mut bench = Bench::new(&setting, scratch.path(), &cases, args.baselines)?;
+    let beside = Beside { baselines: args.baselines, hand: args.by_hand, std: args.beside_std };
+    let mut bench = Bench::new(&setting, scratch.path(), &cases, beside)?;
     let recovered_bytes = args.recovered_bytes();
     let background = BackgroundLoad::start(args.background)?;
     let measured = bench

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use ringwal::BackendKind;
 use ringwal::io::{QueueOptions, StdStorage, Strategy, open_queue};
@@ -10,10 +11,10 @@ use crate::bench::aged::{AgedResult, AgedRow, Plan, measure as measure_aged};
 use crate::bench::args::Case;
 use crate::bench::baseline::raw::{Baseline, RawFiles};
 use crate::bench::baseline::ring::Ring;
-use crate::bench::load::measure as measure_load;
+use crate::bench::load::{HandResult, LoadResult, measure as measure_load, measure_by_hand};
 use crate::bench::recovery::Recoverable;
 use crate::bench::report::results::{
-    CaseResult, CaseRound, RecoveryResult, Results, baselines_of, batch_bound, pwrite,
+    CaseResult, CaseRound, HandRound, RecoveryResult, Results, baselines_of, batch_bound, pwrite,
 };
 use crate::bench::sample::{Figure, Sample};
 use crate::bench::scratch::remove_dir;
@@ -21,11 +22,22 @@ use crate::bench::setting::Setting;
 use crate::output::exit::Failure;
 use crate::output::progress::Progress;
 
+/// What is measured beside the logs.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Beside {
+    /// The raw limits of the file system.
+    pub(crate) baselines: bool,
+    /// The log by hand.
+    pub(crate) hand: bool,
+    /// The same log on the std backend.
+    pub(crate) std: bool,
+}
+
 /// A run of the benchmark.
 pub(crate) struct Bench<'a> {
     setting: &'a Setting<'a>,
     dir: PathBuf,
-    with_baselines: bool,
+    beside: Beside,
     pub(crate) files: RawFiles,
     linked: Option<Ring>,
     dsync: Option<Ring>,
@@ -41,11 +53,11 @@ impl<'a> Bench<'a> {
         setting: &'a Setting<'a>,
         dir: &Path,
         cases: &[Case],
-        with_baselines: bool,
+        beside: Beside,
     ) -> Result<Bench<'a>, Failure> {
         let most = |of: fn(&Case) -> usize| cases.iter().map(of).max().unwrap_or(1);
         let files = RawFiles::new(dir, most(|case| case.outstanding() * case.size))?;
-        let (depth, size) = (most(|case| case.threads), most(|case| case.size));
+        let (depth, size) = (most(Case::ring_depth), most(|case| case.size));
         let mut results = Results::default();
         let mut ring = |strategy, baseline: Baseline| {
             Ok::<_, Failure>(match Ring::new(dir, strategy, depth, size)? {
@@ -63,17 +75,7 @@ impl<'a> Bench<'a> {
         let storage = Arc::new(StdStorage::new(dir));
         let filesystem = open_queue(storage, &options, "raw-std")?.1.filesystem;
         let dir = dir.to_path_buf();
-        Ok(Bench {
-            setting,
-            dir,
-            with_baselines,
-            files,
-            linked,
-            dsync,
-            results,
-            filesystem,
-            run: 0,
-        })
+        Ok(Bench { setting, dir, beside, files, linked, dsync, results, filesystem, run: 0 })
     }
 
     pub(crate) fn measure(&mut self, cases: &[Case], rounds: u32) -> Result<(), Failure> {
@@ -97,7 +99,7 @@ impl<'a> Bench<'a> {
     /// Measures a baseline, unless baselines are off, it was measured in this round, or it is
     /// unavailable.
     fn measure_baseline(&mut self, baseline: Baseline, round: usize) -> Result<(), Failure> {
-        if !self.with_baselines || self.results.has_baseline(&baseline, round) {
+        if !self.beside.baselines || self.results.has_baseline(&baseline, round) {
             return Ok(());
         }
         let warm_up = self.setting.warm_up();
@@ -172,25 +174,66 @@ impl<'a> Bench<'a> {
         ring.as_mut().map(|ring| ring.measure(setting, depth, size)).transpose()
     }
 
+    /// Measures the log and the one by hand, in turns the one or the other first.
     fn measure_case(&mut self, case: &Case, round: usize) -> Result<CaseRound, Failure> {
-        self.run += 1;
-        let dir = self.dir.join("log");
-        let loaded = measure_load(self.setting, case, &dir, self.run)?;
-        remove_dir(&dir)?;
-        let judged = self.setting.engine.is_synced() && self.setting.device.counts_every_flush();
-        let own = loaded.sample.figure(Figure::PerSecond);
-        let ratio = |baseline| {
-            let rate = self.results.rate(&baseline, round).filter(|rate| *rate > 0.0)?;
-            Some(own? / rate)
+        let early = if round % 2 == 1 { self.measure_by_hand(case)? } else { None };
+        let loaded = self.measure_log(case, None)?;
+        let on_std = match self.beside.std {
+            true => Some(self.measure_log(case, Some(BackendKind::Std))?.sample),
+            false => None,
         };
+        let by_hand = if round % 2 == 1 { early } else { self.measure_by_hand(case)? };
+        let rate = |sample: &Sample| sample.figure(Figure::PerSecond).filter(|rate| *rate > 0.0);
+        let to = |rate: Option<f64>| Some(loaded.sample.figure(Figure::PerSecond)? / rate?);
+        let raw = |baseline| self.results.rate(&baseline, round).filter(|rate| *rate > 0.0);
+        let floor = raw(pwrite(case));
+        let flushes = |time: Duration| Some(time.as_secs_f64() * floor?);
         Ok(CaseRound {
-            to_baseline: ratio(pwrite(case)),
-            to_batch_bound: ratio(batch_bound(case)),
-            unexplained: judged.then(|| loaded.sample.is_unexplained(case.outstanding())).flatten(),
+            to_baseline: to(floor),
+            to_batch_bound: to(raw(batch_bound(case))),
+            to_hand: to(by_hand.as_ref().and_then(|it| rate(&it.sample))),
+            to_prepared: to(self.results.prepared(case, round).and_then(rate)),
+            to_std: to(on_std.as_ref().and_then(rate)),
+            first_append_flushes: loaded.first_append.and_then(flushes),
+            unexplained: self.is_unexplained(case, &loaded.sample),
             sample: loaded.sample,
             compared: loaded.compared,
             backend: loaded.backend,
             metrics: loaded.metrics,
+            by_hand,
+            on_std,
         })
+    }
+
+    fn measure_log(
+        &mut self,
+        case: &Case,
+        backend: Option<BackendKind>,
+    ) -> Result<LoadResult, Failure> {
+        self.run += 1;
+        let dir = self.dir.join("log");
+        let loaded = measure_load(self.setting, case, (&dir, self.run), backend)?;
+        remove_dir(&dir)?;
+        Ok(loaded)
+    }
+
+    fn measure_by_hand(&mut self, case: &Case) -> Result<Option<HandRound>, Failure> {
+        if !self.beside.hand {
+            return Ok(None);
+        }
+        self.run += 1;
+        let dir = self.dir.join("by-hand");
+        std::fs::create_dir(&dir).map_err(|error| Failure::Raw(dir.clone(), error))?;
+        let HandResult { sample, compared } =
+            measure_by_hand(self.setting, case, (&dir.join("records"), self.run))?;
+        remove_dir(&dir)?;
+        let unexplained = self.is_unexplained(case, &sample);
+        Ok(Some(HandRound { sample, compared, unexplained }))
+    }
+
+    /// Whether the flushes of the device cannot explain a rate, where that can be judged.
+    fn is_unexplained(&self, case: &Case, sample: &Sample) -> Option<bool> {
+        let judged = self.setting.engine.is_synced() && self.setting.device.counts_every_flush();
+        judged.then(|| sample.is_unexplained(case.outstanding())).flatten()
     }
 }

@@ -159,6 +159,12 @@ impl EngineArgs {
         self.spare_segments.unwrap_or(SPARE_SEGMENTS)
     }
 
+    /// The bytes of the segments that a new log prepares: the active one and its spares.
+    pub(crate) fn prepared_bytes(&self) -> u64 {
+        let segments = self.spare_segments() as u64 + 1;
+        self.segment_bytes.unwrap_or(SEGMENT_BYTES).saturating_mul(segments)
+    }
+
     /// A builder for the log in `dir` with these options.
     pub(crate) fn builder(&self, dir: &std::path::Path) -> Builder {
         let mut builder = Log::builder(dir)
@@ -209,5 +215,6 @@ fn given<T>(builder: Builder, value: Option<T>, set: fn(Builder, T) -> Builder) 
     }
 }
 
-/// The engine's default.
+/// The engine's defaults.
 const SPARE_SEGMENTS: usize = 1;
+const SEGMENT_BYTES: u64 = 32 << 20;

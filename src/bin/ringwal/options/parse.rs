@@ -3,7 +3,7 @@
 use std::num::NonZeroUsize;
 
 /// More threads than this do not help and would exhaust the machine.
-const THREADS_MAX: usize = 1024;
+pub(crate) const THREADS_MAX: usize = 1024;
 
 pub(crate) fn parse_threads(text: &str) -> Result<NonZeroUsize, String> {
     text.parse()

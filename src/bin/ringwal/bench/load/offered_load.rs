@@ -64,7 +64,8 @@ mod tests {
     use crate::bench::args::Mode;
 
     fn offered(think: Duration, burst: u64) -> OfferedLoad {
-        let case = Case { mode: Mode::Blocking, threads: 1, size: 1, window: 1, think, burst };
+        let (mode, threads, workers, size, window, grow) = (Mode::Blocking, 1, 1, 1, 1, false);
+        let case = Case { mode, threads, workers, size, window, think, burst, grow };
         OfferedLoad::new(&case, 1, 2)
     }
 

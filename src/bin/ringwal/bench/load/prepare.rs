@@ -1,4 +1,5 @@
-//! Prepares a new log before it is measured: appends its first record and waits for its segments.
+//! Prepares a new log before it is measured: its first record was appended, and now its segments
+//! are waited for.
 //!
 //! ```text
 //! record 0 of thread 0 ─ active segment ─ spare ─ spare ─ ... │ threads start, warm up, ...
@@ -33,19 +34,13 @@ const LOOK_EVERY: Duration = Duration::from_millis(1);
 /// After a batch larger than this, a log that may choose prepares one spare in advance.
 const LARGE_OVER_BYTES: u64 = 64 << 10;
 
-/// Appends `record` to a new log in `dir` and waits until the log has its segments. Returns the
-/// record's sequence number.
-pub(crate) fn prepare(
-    setting: &Setting<'_>,
-    (log, dir): (&Log, &Path),
-    record: &[u8],
-) -> Result<u64, Failure> {
-    let seq = log.append(record)?.get();
+/// Waits until a new log in `dir`, which has its first record, has its segments.
+pub(crate) fn prepare(setting: &Setting<'_>, (log, dir): (&Log, &Path)) -> Result<(), Failure> {
     let (mut seen, mut since) = (0, Instant::now());
     loop {
         let metrics = log.metrics();
         if metrics.spares_refused > 0 || metrics.spares_prepared >= held(setting, log, &metrics) {
-            return Ok(seq);
+            return Ok(());
         }
         if metrics.spares_prepared > seen {
             (seen, since) = (metrics.spares_prepared, Instant::now());
@@ -92,8 +87,9 @@ mod tests {
         let setting = Setting { engine: &engine, device: &device, stop, duration, cache_drop };
         let dir = parent.path().join("log");
         let log = engine.builder(&dir).open().unwrap();
-        let seq = prepare(&setting, (&log, &dir), &vec![7; bytes]);
-        (seq, log.metrics().spares_prepared)
+        let seq = log.append(vec![7; bytes]).unwrap().get();
+        let prepared = prepare(&setting, (&log, &dir)).map(|()| seq);
+        (prepared, log.metrics().spares_prepared)
     }
 
     #[test]

@@ -13,31 +13,54 @@ use crate::output::exit::Failure;
 /// Compares the records of `log` with the acknowledgements of its threads. Returns the number of
 /// records.
 pub(crate) fn check(log: &Log, run: u64, size: usize, acked: &[Acked]) -> Result<u64, Failure> {
-    let owners = owners(acked)?;
-    let mut contents: Vec<Content> =
-        (0..).zip(acked).map(|(thread, _)| Content::new(run, thread, size)).collect();
-    let mut compared = 0;
+    let mut checker = Checker::new(run, size, acked)?;
     for record in log.reader()? {
         let record = record?;
-        let seq = record.seq().get();
-        let Some(&(thread, number)) = owners.get(compared) else {
+        checker.record(record.seq().get(), record.data())?;
+    }
+    checker.finish()
+}
+
+/// Compares records, which are shown to it in their order, with the acknowledgements of threads.
+pub(crate) struct Checker {
+    owners: Vec<(usize, u64)>,
+    contents: Vec<Content>,
+    compared: usize,
+}
+
+impl Checker {
+    pub(crate) fn new(run: u64, size: usize, acked: &[Acked]) -> Result<Checker, Failure> {
+        let contents = (0..).zip(acked).map(|(thread, _)| Content::new(run, thread, size));
+        Ok(Checker { owners: owners(acked)?, contents: contents.collect(), compared: 0 })
+    }
+
+    /// Compares the next record.
+    pub(crate) fn record(&mut self, seq: u64, data: &[u8]) -> Result<(), Failure> {
+        let Some(&(thread, number)) = self.owners.get(self.compared) else {
             return mismatch(format!("record {seq} is there, but no thread appended it"));
         };
-        compared += 1;
-        if seq != compared as u64 {
+        self.compared += 1;
+        if seq != self.compared as u64 {
+            let compared = self.compared;
             return mismatch(format!("record {compared} was acknowledged, but {seq} follows"));
         }
-        if record.data() != contents[thread].record(number) {
+        if data != self.contents[thread].record(number) {
             return mismatch(format!(
                 "record {seq} does not have the bytes that thread {thread} appended"
             ));
         }
+        Ok(())
     }
-    if compared < owners.len() {
-        let lost = owners.len() - compared;
-        return mismatch(format!("{lost} acknowledged records after {compared} are missing"));
+
+    /// Ends the comparison. Returns the number of records.
+    pub(crate) fn finish(self) -> Result<u64, Failure> {
+        let compared = self.compared;
+        if compared < self.owners.len() {
+            let lost = self.owners.len() - compared;
+            return mismatch(format!("{lost} acknowledged records after {compared} are missing"));
+        }
+        Ok(compared as u64)
     }
-    Ok(compared as u64)
 }
 
 /// For each sequence number, the thread that appended the record and its number in that thread.

@@ -3,13 +3,13 @@
 use ringwal::{Histogram, Metrics};
 use serde_json::{Map, Value, json};
 
-use crate::bench::args::BenchArgs;
+use crate::bench::args::{BenchArgs, Mode};
 use crate::bench::machine::Device;
 use crate::bench::machine::cache_drop::CacheDrop;
 use crate::bench::recovery::{RECOVERY_FIGURES, Recovered};
 use crate::bench::report::aged;
 use crate::bench::report::results::{
-    BaselineResult, CaseResult, CaseRound, RecoveryResult, Results,
+    BaselineResult, CaseResult, CaseRound, HandRound, RATIOS, RecoveryResult, Results, by_hand_way,
 };
 use crate::bench::sample::{Figure, Sample};
 
@@ -33,6 +33,7 @@ pub(crate) fn to_json(context: &Context<'_>, results: &Results) -> Value {
         "rounds": args.rounds,
         "hogs": args.background,
         "with_floors": args.baselines,
+        "with_by_hand": args.by_hand,
         "synced": args.engine.is_synced(),
         "processors": std::thread::available_parallelism().ok().map(usize::from),
         "filesystem": context.filesystem,
@@ -57,8 +58,9 @@ pub(crate) fn to_json(context: &Context<'_>, results: &Results) -> Value {
 fn case(result: &CaseResult) -> Value {
     let case = &result.case;
     let mut medians = figures(|figure| result.median(figure));
-    medians.insert("ratio_to_floor".to_owned(), json!(result.to_baseline()));
-    medians.insert("ratio_to_ideal".to_owned(), json!(result.to_batch_bound()));
+    for (ratio, name) in RATIOS {
+        medians.insert(name.to_owned(), json!(result.ratio(ratio)));
+    }
     json!({
         "mode": case.mode.to_string(),
         "threads": case.threads,
@@ -67,9 +69,13 @@ fn case(result: &CaseResult) -> Value {
         "think_micros": case.think.as_micros() as u64,
         "burst": case.burst,
         "outstanding": case.outstanding(),
+        "workers": (case.mode == Mode::Tasks).then_some(case.workers),
+        "segments": case.segments(),
+        "by_hand_way": by_hand_way(case.mode),
         "records_compared": result.compared(),
         "unexplained": result.is_unexplained(),
         "medians": medians,
+        "by_hand_medians": figures(|figure| result.hand_median(figure)),
         "rounds": result.rounds.iter().map(case_round).collect::<Vec<_>>(),
     })
 }
@@ -81,10 +87,20 @@ fn case_round(round: &CaseRound) -> Value {
     object.insert("backend_report".to_owned(), json!(round.backend.to_string()));
     object.insert("engine_since_open".to_owned(), engine(&round.metrics));
     object.insert("records_compared".to_owned(), json!(round.compared));
-    object.insert("ratio_to_floor".to_owned(), json!(round.to_baseline));
-    object.insert("ratio_to_ideal".to_owned(), json!(round.to_batch_bound));
+    for (ratio, name) in RATIOS {
+        object.insert(name.to_owned(), json!(ratio(round)));
+    }
     object.insert("unexplained".to_owned(), json!(round.unexplained));
+    object.insert("by_hand".to_owned(), json!(round.by_hand.as_ref().map(hand_round)));
+    object.insert("on_std".to_owned(), json!(round.on_std.as_ref().map(sample)));
     Value::Object(object)
+}
+
+fn hand_round(round: &HandRound) -> Map<String, Value> {
+    let mut object = sample(&round.sample);
+    object.insert("records_compared".to_owned(), json!(round.compared));
+    object.insert("unexplained".to_owned(), json!(round.unexplained));
+    object
 }
 
 fn engine(metrics: &Metrics) -> Value {

@@ -6,7 +6,7 @@
 use ringwal::{Backend, Metrics};
 
 use crate::bench::aged::AgedResult;
-use crate::bench::args::Case;
+use crate::bench::args::{Case, Mode};
 use crate::bench::baseline::raw::Baseline;
 use crate::bench::recovery::{Recovered, RecoveryFigure};
 use crate::bench::sample::{Figure, Sample, median};
@@ -30,8 +30,51 @@ pub(crate) struct CaseRound {
     pub(crate) to_baseline: Option<f64>,
     /// The rate as a multiple of the batch bound.
     pub(crate) to_batch_bound: Option<f64>,
+    /// The rate as a multiple of the log by hand.
+    pub(crate) to_hand: Option<f64>,
+    /// The rate of a log that grows as a multiple of the same log prepared.
+    pub(crate) to_prepared: Option<f64>,
+    /// The rate as a multiple of the same log on the std backend.
+    pub(crate) to_std: Option<f64>,
+    /// The time of the first append to the new log, in writes and syncs.
+    pub(crate) first_append_flushes: Option<f64>,
     /// Whether the device flushes cannot explain the rate, where that can be judged.
     pub(crate) unexplained: Option<bool>,
+    /// The log by hand, under the same load.
+    pub(crate) by_hand: Option<HandRound>,
+    /// The same log on the std backend.
+    pub(crate) on_std: Option<Sample>,
+}
+
+/// One measurement of the log by hand.
+pub(crate) struct HandRound {
+    pub(crate) sample: Sample,
+    /// Records compared after the file was read back.
+    pub(crate) compared: u64,
+    pub(crate) unexplained: Option<bool>,
+}
+
+/// A ratio of a case in a round.
+pub(crate) type Ratio = fn(&CaseRound) -> Option<f64>;
+
+/// All ratios of cases, with their names in JSON.
+pub(crate) const RATIOS: [(Ratio, &str); 8] = [
+    (|round| round.to_baseline, "ratio_to_floor"),
+    (|round| round.to_batch_bound, "ratio_to_ideal"),
+    (|round| round.to_hand, "ratio_to_by_hand"),
+    (CaseRound::to_hand_p99, "ratio_of_p99_to_by_hand"),
+    (|round| round.to_prepared, "ratio_to_prepared"),
+    (|round| round.to_std, "ratio_to_std"),
+    (CaseRound::std_to_hand, "ratio_of_std_to_by_hand"),
+    (|round| round.first_append_flushes, "first_append_in_flushes"),
+];
+
+/// How the log by hand is made that a mode is compared with.
+pub(crate) fn by_hand_way(mode: Mode) -> &'static str {
+    match mode {
+        Mode::Blocking | Mode::Batch => "group-commit",
+        Mode::Async | Mode::Tasks => "writer-thread",
+    }
 }
 
 /// A baseline, round by round.
@@ -63,12 +106,15 @@ impl CaseResult {
         median(self.rounds.iter().map(|round| round.sample.figure(figure)))
     }
 
-    pub(crate) fn to_baseline(&self) -> Option<f64> {
-        median(self.rounds.iter().map(|round| round.to_baseline))
+    /// The median over the rounds of one of their ratios.
+    pub(crate) fn ratio(&self, ratio: Ratio) -> Option<f64> {
+        median(self.rounds.iter().map(ratio))
     }
 
-    pub(crate) fn to_batch_bound(&self) -> Option<f64> {
-        median(self.rounds.iter().map(|round| round.to_batch_bound))
+    /// A figure of the log by hand.
+    pub(crate) fn hand_median(&self, figure: Figure) -> Option<f64> {
+        let of = |round: &CaseRound| round.by_hand.as_ref()?.sample.figure(figure);
+        median(self.rounds.iter().map(of))
     }
 
     pub(crate) fn compared(&self) -> u64 {
@@ -76,7 +122,10 @@ impl CaseResult {
     }
 
     pub(crate) fn is_unexplained(&self) -> bool {
-        self.rounds.iter().any(|round| round.unexplained == Some(true))
+        self.rounds.iter().any(|round| {
+            let by_hand = round.by_hand.as_ref().and_then(|it| it.unexplained);
+            round.unexplained == Some(true) || by_hand == Some(true)
+        })
     }
 
     /// The strategies in use, in the order of the rounds, each once, including later changes.
@@ -91,6 +140,21 @@ impl CaseResult {
             }
         }
         names.join("+")
+    }
+}
+
+impl CaseRound {
+    /// The 99th percentile of the waits as a multiple of that of the log by hand.
+    pub(crate) fn to_hand_p99(&self) -> Option<f64> {
+        let by_hand = self.by_hand.as_ref()?.sample.figure(Figure::P99)?;
+        (by_hand > 0.0).then_some(self.sample.figure(Figure::P99)? / by_hand)
+    }
+
+    /// The rate on the std backend as a multiple of the log by hand.
+    pub(crate) fn std_to_hand(&self) -> Option<f64> {
+        let by_hand = self.by_hand.as_ref()?.sample.figure(Figure::PerSecond)?;
+        let on_std = self.on_std.as_ref()?.figure(Figure::PerSecond)?;
+        (by_hand > 0.0).then_some(on_std / by_hand)
     }
 }
 
@@ -122,6 +186,13 @@ impl Results {
         result.rounds.get(round)?.0.figure(Figure::PerSecond)
     }
 
+    /// The measurement of a prepared log with the load of a case that grows, in a round.
+    pub(crate) fn prepared(&self, case: &Case, round: usize) -> Option<&Sample> {
+        let prepared = Case { grow: false, ..*case };
+        let result = self.cases.iter().find(|it| case.grow && it.case == prepared)?;
+        result.rounds.get(round).map(|round| &round.sample)
+    }
+
     pub(crate) fn add_baseline(
         &mut self,
         baseline: Baseline,
@@ -138,15 +209,15 @@ impl Results {
 }
 
 /// The baselines of a case.
-pub(crate) fn baselines_of(case: &Case) -> [Baseline; 5] {
-    let Case { size, threads: depth, .. } = *case;
-    [
-        pwrite(case),
-        batch_bound(case),
-        Baseline::Dsync { depth, size },
-        Baseline::Linked { depth: 1, size },
-        Baseline::Linked { depth, size },
-    ]
+pub(crate) fn baselines_of(case: &Case) -> Vec<Baseline> {
+    let (size, depth) = (case.size, case.ring_depth());
+    let mut baselines = vec![pwrite(case), batch_bound(case)];
+    if case.mode != Mode::Tasks {
+        baselines.push(Baseline::Dsync { depth, size });
+        baselines.push(Baseline::Linked { depth: 1, size });
+        baselines.push(Baseline::Linked { depth, size });
+    }
+    baselines
 }
 
 /// The baseline for one write and sync at a time.

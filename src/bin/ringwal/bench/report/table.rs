@@ -9,7 +9,9 @@ use crate::bench::machine::Device;
 use crate::bench::machine::cache_drop::CacheDrop;
 use crate::bench::recovery::{RECOVERY_FIGURES, Recovered};
 use crate::bench::report::aged::write_ages;
-use crate::bench::report::results::{BaselineResult, CaseResult, RecoveryResult, Results};
+use crate::bench::report::results::{
+    BaselineResult, CaseResult, CaseRound, Ratio, RecoveryResult, Results, by_hand_way,
+};
 use crate::bench::report::rows::{number, range, write_rows};
 use crate::bench::sample::Figure;
 
@@ -25,13 +27,14 @@ pub(crate) struct Table<'a> {
     pub(crate) background: u32,
 }
 
-const CASE_HEADING: [&str; 24] = [
+const CASE_HEADING: [&str; 34] = [
     "mode",
     "threads",
     "size",
     "window",
     "think",
     "burst",
+    "segments",
     "acked/s",
     "p50",
     "p99",
@@ -46,10 +49,39 @@ const CASE_HEADING: [&str; 24] = [
     "floor-range",
     "x-ideal",
     "ideal-range",
+    "x-hand",
+    "hand-range",
+    "x-hand-p99",
+    "x-prepared",
+    "prepared-range",
+    "x-std",
+    "std-range",
+    "x-hand-std",
+    "x-first",
     "strategy",
     "compared",
     "explained",
     "rounds",
+];
+
+const HAND_HEADING: [&str; 17] = [
+    "by-hand",
+    "mode",
+    "threads",
+    "size",
+    "window",
+    "think",
+    "segments",
+    "acked/s",
+    "p50",
+    "p99",
+    "p99.9",
+    "max",
+    "cpu-us",
+    "flushes",
+    "batch",
+    "compared",
+    "explained",
 ];
 
 const BASELINE_HEADING: [&str; 11] = [
@@ -77,6 +109,12 @@ impl fmt::Display for Table<'_> {
         writeln!(f)?;
         if !self.results.cases.is_empty() {
             write_rows(f, &CASE_HEADING, self.results.cases.iter().map(case_row).collect())?;
+            writeln!(f)?;
+        }
+        let by_hand = |case: &&CaseResult| case.rounds.iter().any(|it| it.by_hand.is_some());
+        let by_hand: Vec<_> = self.results.cases.iter().filter(by_hand).map(hand_row).collect();
+        if !by_hand.is_empty() {
+            write_rows(f, &HAND_HEADING, by_hand)?;
             writeln!(f)?;
         }
         if !self.results.recoveries.is_empty() {
@@ -142,6 +180,8 @@ impl fmt::Display for Beside<'_> {
 fn case_row(result: &CaseResult) -> Vec<String> {
     let case = &result.case;
     let median = |figure, digits| number(result.median(figure), digits);
+    let ratio = |of: Ratio| number(result.ratio(of), 3);
+    let ranged = |of: Ratio| range(result.rounds.iter().map(of));
     vec![
         case.mode.to_string(),
         case.threads.to_string(),
@@ -149,6 +189,7 @@ fn case_row(result: &CaseResult) -> Vec<String> {
         case.window.to_string(),
         case.think.as_micros().to_string(),
         case.burst.to_string(),
+        case.segments().to_owned(),
         median(Figure::PerSecond, 0),
         median(Figure::P50, 0),
         median(Figure::P99, 0),
@@ -159,14 +200,49 @@ fn case_row(result: &CaseResult) -> Vec<String> {
         median(Figure::Bytes, 0),
         median(Figure::Padding, 2),
         median(Figure::BatchRecords, 1),
-        number(result.to_baseline(), 3),
-        range(result.rounds.iter().map(|round| round.to_baseline)),
-        number(result.to_batch_bound(), 3),
-        range(result.rounds.iter().map(|round| round.to_batch_bound)),
+        ratio(|round| round.to_baseline),
+        ranged(|round| round.to_baseline),
+        ratio(|round| round.to_batch_bound),
+        ranged(|round| round.to_batch_bound),
+        ratio(|round| round.to_hand),
+        ranged(|round| round.to_hand),
+        ratio(CaseRound::to_hand_p99),
+        ratio(|round| round.to_prepared),
+        ranged(|round| round.to_prepared),
+        ratio(|round| round.to_std),
+        ranged(|round| round.to_std),
+        ratio(CaseRound::std_to_hand),
+        ratio(|round| round.first_append_flushes),
         result.strategies(),
         result.compared().to_string(),
         explained(result.rounds.iter().map(|round| round.unexplained)),
         result.rounds.len().to_string(),
+    ]
+}
+
+/// The log by hand, under the load of a case.
+fn hand_row(result: &CaseResult) -> Vec<String> {
+    let case = &result.case;
+    let median = |figure, digits| number(result.hand_median(figure), digits);
+    let rounds = || result.rounds.iter().filter_map(|round| round.by_hand.as_ref());
+    vec![
+        by_hand_way(case.mode).to_owned(),
+        case.mode.to_string(),
+        case.threads.to_string(),
+        case.size.to_string(),
+        case.window.to_string(),
+        case.think.as_micros().to_string(),
+        case.segments().to_owned(),
+        median(Figure::PerSecond, 0),
+        median(Figure::P50, 0),
+        median(Figure::P99, 0),
+        median(Figure::P999, 0),
+        median(Figure::Max, 0),
+        median(Figure::CpuMicros, 2),
+        median(Figure::Flushes, 4),
+        median(Figure::BatchRecords, 1),
+        rounds().map(|round| round.compared).sum::<u64>().to_string(),
+        explained(rounds().map(|round| round.unexplained)),
     ]
 }
 
