@@ -19,6 +19,8 @@ mod compaction;
 mod jsonl;
 #[path = "kv/model.rs"]
 mod model;
+#[path = "kv/tasks.rs"]
+mod tasks;
 #[path = "kv/threads.rs"]
 mod threads;
 

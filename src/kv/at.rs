@@ -34,6 +34,11 @@ pub struct At<'a> {
 }
 
 impl DataWal {
+    /// The same calls, with another durability.
+    pub fn at(&self, durability: Durability) -> At<'_> {
+        At { wal: self, durability }
+    }
+
     /// Puts a value under a key and replaces the old value. When this returns, the put has the
     /// durability of the store ([`DataWalBuilder::durability`]).
     ///
@@ -127,11 +132,7 @@ impl DataWal {
     }
 }
 
-impl<'a> At<'a> {
-    pub(super) fn new(wal: &'a DataWal, durability: Durability) -> At<'a> {
-        At { wal, durability }
-    }
-
+impl At<'_> {
     /// As [`DataWal::put`].
     ///
     /// # Errors

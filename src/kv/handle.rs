@@ -15,9 +15,9 @@ use crate::kv::index::Index;
 use crate::kv::pin::Pin;
 use crate::kv::snapshot::{SnapshotSource, get};
 use crate::kv::store::{Store, new_secret, replay};
-use crate::kv::{At, DataReader, DataWalBuilder, Items, Snapshot};
+use crate::kv::{DataReader, DataWalBuilder, Items, Snapshot};
 use crate::wakers::may_block;
-use crate::{Builder, Durability, Log, RecordRef, Result};
+use crate::{Builder, Log, RecordRef, Result};
 
 /// What replay calls with the place and the bytes of each record.
 type OnRecord<'a> = &'a mut dyn FnMut(RecordRef, &[u8]) -> Result<()>;
@@ -195,11 +195,6 @@ impl DataWal {
         // Check again: a write that failed meanwhile may exist after reopening.
         self.store.check_usable()?;
         Ok(snapshot)
-    }
-
-    /// A view of the store whose writes have another durability than the store's.
-    pub fn at(&self, durability: Durability) -> At<'_> {
-        At::new(self, durability)
     }
 
     /// Blocks until everything that any thread has written so far survives a loss of power.

@@ -60,6 +60,9 @@ struct TaskWrite {
     left: Mutex<Option<(PendingWrite<Arc<Index>>, InFlight)>>,
 }
 
+/// A task's write, its ticket, and the newest record of the first key before.
+type Taken = (Arc<TaskWrite>, Commit, Newest);
+
 impl TaskWrite {
     /// Does what is left to do, once the record is acknowledged or has failed. Called by the thread
     /// that acknowledges and by the task, whoever comes first; the other waits that long.
@@ -153,7 +156,7 @@ impl Store {
         turn: &mut InTurn<'s>,
         entry: &mut Entry<'s>,
         context: &Context<'_>,
-    ) -> Poll<Result<Option<(Arc<TaskWrite>, Commit, Newest)>>> {
+    ) -> Poll<Result<Option<Taken>>> {
         self.log.require_own_process()?;
         // Foreign code, so before the locks.
         let waker = context.waker().clone();
@@ -240,3 +243,6 @@ impl<R> Write<'_, R> {
         self.durability == Durability::Synced && !mutated("kv_nothing_unsynced")
     }
 }
+
+#[cfg(test)]
+mod tests;

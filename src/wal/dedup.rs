@@ -20,8 +20,8 @@
 //!    the lock.
 //! 5. A reservation whose append fails is forgotten, and its duplicates fail with it. Its entry is
 //!    removed once no later event is in flight.
-//! 6. Who does not block, a task or `try_submit`, admits and appends in one step, under the lock. So
-//!    nobody ever waits for a reservation of a task, which may be dropped.
+//! 6. Who does not block, a task or `try_submit`, admits and appends in one step, under the lock.
+//!    So nobody ever waits for a reservation of a task, which may be dropped.
 //! 7. No call takes long: it settles and forgets a few entries, but more than it adds.
 //!
 //! Threading: any thread may call. There is one short lock; no thread waits or wakes another one
@@ -200,8 +200,8 @@ impl DedupWindow {
     }
 
     /// Admits events and appends the new ones in one step, under the lock: `append` must not wait,
-    /// and wakes nobody. If it returns no ticket, no trace is left of them, and nobody has seen that
-    /// they were about to be appended.
+    /// and wakes nobody. If it returns no ticket, no trace is left of them, and nobody has seen
+    /// that they were about to be appended.
     pub(crate) fn admit_at_once<'e>(
         &self,
         events: impl Iterator<Item = &'e Event>,

@@ -13,14 +13,14 @@ use crate::{Error, Log};
 
 type Event = [u8; EVENT_SIZE];
 
-/// An append that waits for its turn: what the last attempt came to. `None` if there was nothing to
-/// append.
-struct Attempt<'a> {
-    turn: InTurn<'a>,
+/// An attempt of an append that waits for its turn, and what came of it. `None` if there was
+/// nothing to append.
+struct Attempt<'t, 'a> {
+    turn: &'t mut InTurn<'a>,
     attempted: Result<Option<Attempted<'a>>>,
 }
 
-impl Attempt<'_> {
+impl Attempt<'_, '_> {
     /// Tries once, and returns the ticket of what was taken.
     fn append(&mut self, payload: Result<Payload<'_>>) -> Option<Commit> {
         let attempted = payload.and_then(|payload| self.turn.attempt(&payload, false));
@@ -38,8 +38,8 @@ impl WalHandle {
     ///
     /// # Errors
     ///
-    /// [`Error::QueueFull`] where `submit` would wait: the event is not remembered, and an equal one
-    /// is new. [`append_async`](Self::append_async) waits without blocking a thread. Else as
+    /// [`Error::QueueFull`] where `submit` would wait: the event is not remembered, and an equal
+    /// one is new. [`append_async`](Self::append_async) waits without blocking a thread. Else as
     /// `submit`.
     pub fn try_submit(&self, event: SignalEvent) -> Result<EventCommit> {
         let bytes = EventRecord::from(event).to_bytes();
@@ -60,8 +60,8 @@ impl WalHandle {
         Ok(EventCommit { source })
     }
 
-    /// [`append`](Self::append) for a task: it waits without blocking a thread, neither for room nor
-    /// for the disk, in any runtime, also one with a single thread.
+    /// [`append`](Self::append) for a task: it waits without blocking a thread, neither for room
+    /// nor for the disk, in any runtime, also one with a single thread.
     ///
     /// A future that is dropped before its first poll, or while it waits for room, appends nothing,
     /// and an equal event is new: the event is remembered only from the moment when it has its
@@ -196,21 +196,20 @@ impl WalHandle {
     /// place in the line.
     async fn admitted<A>(
         &self,
-        admit: impl Fn(&mut Attempt<'_>) -> A,
+        admit: impl Fn(&mut Attempt<'_, '_>) -> A,
     ) -> Result<(Option<Commit>, A)> {
-        let turn = self.log.at(self.log.durability()).in_turn();
-        let mut attempt = Attempt { turn, attempted: Ok(None) };
+        let mut turn = self.log.at(self.log.durability()).in_turn();
         poll_fn(|context| {
             // In a forked child, the lock of the window may be held for ever.
             self.log.require_own_process()?;
             // Foreign code, so before the locks.
             let waker = context.waker().clone();
-            attempt.attempted = Ok(None);
+            let mut attempt = Attempt { turn: &mut turn, attempted: Ok(None) };
             let admission = admit(&mut attempt);
-            match std::mem::replace(&mut attempt.attempted, Ok(None))? {
+            match attempt.attempted? {
                 None => Poll::Ready(Ok((None, admission))),
                 Some(Attempted::Taken(admitted)) => {
-                    Poll::Ready(Ok((Some(attempt.turn.submit(admitted)), admission)))
+                    Poll::Ready(Ok((Some(turn.submit(admitted)), admission)))
                 }
                 Some(Attempted::NotYet(queued)) => {
                     drop(queued.wake_by(waker));
