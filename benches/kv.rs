@@ -98,7 +98,7 @@ fn put(criterion: &mut Criterion) {
         };
         let put = |rounds| {
             share(threads, rounds, &next[1], |n| {
-                synced.put_with(key(n), value(n), Durability::Synced).expect("a healthy store");
+                synced.at(Durability::Synced).put(key(n), value(n)).expect("a healthy store");
             })
         };
         let put_fsync = |rounds| {

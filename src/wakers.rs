@@ -140,6 +140,26 @@ mod mark {
     }
 }
 
+/// Runs a future on this thread.
+#[cfg(test)]
+pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
+    let waker = waker_of(crate::sync::thread::current());
+    let mut future = std::pin::pin!(future);
+    loop {
+        let context = &mut std::task::Context::from_waker(&waker);
+        if let std::task::Poll::Ready(done) = future.as_mut().poll(context) {
+            return done;
+        }
+        crate::sync::thread::park();
+    }
+}
+
+/// Polls a future once. What wakes it is not told.
+#[cfg(test)]
+pub(crate) fn poll_once<F: Future + Unpin>(future: &mut F) -> std::task::Poll<F::Output> {
+    std::pin::Pin::new(future).poll(&mut std::task::Context::from_waker(Waker::noop()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -13,6 +13,8 @@ mod files;
 mod model;
 #[path = "events/replay.rs"]
 mod replay;
+#[path = "events/tasks.rs"]
+mod tasks;
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};

@@ -19,6 +19,8 @@ mod compaction;
 mod jsonl;
 #[path = "kv/model.rs"]
 mod model;
+#[path = "kv/tasks.rs"]
+mod tasks;
 #[path = "kv/threads.rs"]
 mod threads;
 
@@ -143,9 +145,9 @@ fn what_is_outside_of_the_limits_is_an_error_and_changes_nothing() {
         assert!(matches!(batch.put("k", &large), Err(Error::ValueTooLarge { .. })));
         assert_eq!(batch.len(), 1);
         for error in [
-            store.put_with("k", "w", Durability::Queued).unwrap_err(),
-            store.delete_with("k", Durability::Queued).unwrap_err(),
-            store.write_with(&batch, Durability::Queued).unwrap_err(),
+            store.at(Durability::Queued).put("k", "w").unwrap_err(),
+            store.at(Durability::Queued).delete("k").unwrap_err(),
+            store.at(Durability::Queued).write(&batch).unwrap_err(),
         ] {
             assert!(error.to_string().contains("expected Written or Synced"), "{error}");
         }
@@ -249,7 +251,7 @@ fn a_put_is_written_by_default_and_synced_when_asked() {
         let store = builder().open().unwrap();
         store.put("a", "1").unwrap();
         assert_eq!(store.metrics().synced_batches, 0);
-        store.put_with("a", "2", Durability::Synced).unwrap();
+        store.at(Durability::Synced).put("a", "2").unwrap();
         assert!(store.metrics().synced_batches > 0);
         store.put("b", "3").unwrap();
         store.fsync().unwrap();

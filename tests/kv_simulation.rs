@@ -66,8 +66,8 @@ fn change(rng: &mut Rng) -> Change {
 
 fn carry_out(store: &DataWal, change: &Change, level: Durability) -> ringwal::Result<()> {
     match change.as_slice() {
-        [(key, Some(value))] => store.put_with(key, value, level),
-        [(key, None)] => store.delete_with(key, level).map(drop),
+        [(key, Some(value))] => store.at(level).put(key, value),
+        [(key, None)] => store.at(level).delete(key).map(drop),
         several => {
             let mut batch = WriteBatch::new();
             for (key, value) in several {
@@ -76,7 +76,7 @@ fn carry_out(store: &DataWal, change: &Change, level: Durability) -> ringwal::Re
                     None => batch.delete(key)?,
                 };
             }
-            store.write_with(&batch, level)
+            store.at(level).write(&batch)
         }
     }
 }
@@ -364,9 +364,9 @@ fn a_synced_delete_that_finds_nothing_makes_the_delete_before_it_durable() {
     for seed in 0..50 {
         let disk = SimDisk::new(seed);
         let store = open(&disk).unwrap();
-        store.put_with("k", "v", Durability::Synced).unwrap();
-        assert!(store.delete_with("k", Durability::Written).unwrap());
-        assert!(!store.delete_with("k", Durability::Synced).unwrap());
+        store.at(Durability::Synced).put("k", "v").unwrap();
+        assert!(store.at(Durability::Written).delete("k").unwrap());
+        assert!(!store.at(Durability::Synced).delete("k").unwrap());
         let store = open(&disk.crash()).unwrap();
         assert_eq!(store.get("k").unwrap(), None, "seed {seed}");
     }

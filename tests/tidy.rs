@@ -160,7 +160,10 @@ fn root_exports(text: &str) -> BTreeMap<String, String> {
     let mut exports = BTreeMap::new();
     let code = blank(text);
     for statement in code.split(';') {
-        let Some((_, path)) = statement.split_once("pub use ") else { continue };
+        // What only the crate sees is there for the facades.
+        let public = statement.split_once("pub use ");
+        let found = public.or_else(|| statement.split_once("pub(crate) use "));
+        let Some((_, path)) = found else { continue };
         let path = path.trim().trim_start_matches("crate::");
         let Some((module, rest)) = path.split_once("::") else { continue };
         for name in words(rest) {

@@ -128,7 +128,7 @@
 //!
 //! let store = kv::DataWal::open(&dir)?;
 //! std::thread::scope(|scope| {
-//!     scope.spawn(|| store.put_with("plum", "blue", ringwal::Durability::Synced));
+//!     scope.spawn(|| store.at(ringwal::Durability::Synced).put("plum", "blue"));
 //!     scope.spawn(|| store.delete("apple"));
 //! });
 //! assert_eq!(store.keys()?, [&b"pear"[..], b"plum"]);

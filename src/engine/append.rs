@@ -14,7 +14,7 @@ use crate::engine::Log;
 use crate::engine::batch::Batch;
 use crate::engine::commit::latch::Outcome;
 use crate::engine::commit::policy::Role;
-use crate::engine::commit::queue::{Arrival, Blocked, Purpose, Room, WriteQueue};
+use crate::engine::commit::queue::{Arrival, Blocked, Room, WriteQueue};
 use crate::engine::commit::shared::Shared;
 use crate::engine::options::Durability;
 use crate::engine::permit::Permit;
@@ -176,6 +176,10 @@ impl<'a> At<'a> {
         commit.await
     }
 
+    pub(crate) fn log(&self) -> &'a Log {
+        self.log
+    }
+
     /// Appends and waits as [`append`](Self::append), and shows the ticket before the wait: the
     /// records have their numbers and places then. The callback must wait for nobody, because this
     /// thread still owes its batch what it owed.
@@ -194,7 +198,7 @@ impl<'a> At<'a> {
     }
 
     /// Waits for a commit of this thread, and commits its batch if that is this thread's part.
-    fn wait(&self, commit: Commit, role: Role) -> Result<Commit> {
+    pub(super) fn wait(&self, commit: Commit, role: Role) -> Result<Commit> {
         let shared = self.log.shared();
         let mut deadline = None;
         match role {
@@ -230,7 +234,7 @@ impl<'a> At<'a> {
         Ok(commit)
     }
 
-    fn leave_to_the_ring(&self, role: Role) {
+    pub(super) fn leave_to_the_ring(&self, role: Role) {
         if role != Role::Follow {
             self.log.shared().wake_ring();
         }
@@ -272,7 +276,7 @@ impl<'a> At<'a> {
     }
 
     #[inline(always)]
-    fn push(
+    pub(super) fn push(
         &self,
         queue: &mut WriteQueue,
         payload: &Payload<'_>,
@@ -317,7 +321,7 @@ impl<'a> At<'a> {
 
 /// The turn of somebody who wants room in the queue: a place in the line, if there is none at once.
 /// The place is left whatever happens.
-struct Turn<'a> {
+pub(super) struct Turn<'a> {
     shared: &'a Shared,
     ticket: Option<u64>,
     /// How often a segment had been refused when this one asked for one.
@@ -325,14 +329,14 @@ struct Turn<'a> {
 }
 
 /// What an attempt to get room comes to.
-enum Attempt<'a, T> {
+pub(super) enum Attempt<'a, T> {
     Done(Result<T>),
     /// Not yet: the waker goes into the line, with the lock under which it was tried.
     Wait(MutexGuard<'a, WriteQueue>, u64),
 }
 
 impl<'a> Turn<'a> {
-    fn new(shared: &'a Shared) -> Turn<'a> {
+    pub(super) fn new(shared: &'a Shared) -> Turn<'a> {
         Turn { shared, ticket: None, refusals_before: None }
     }
 
@@ -341,17 +345,16 @@ impl<'a> Turn<'a> {
     }
 
     /// Tries once.
-    fn attempt<T>(
+    pub(super) fn attempt<T>(
         &mut self,
         mut queue: MutexGuard<'a, WriteQueue>,
         take: &impl Fn(&mut WriteQueue, Option<u64>) -> Result<T, Blocked>,
     ) -> Attempt<'a, T> {
         loop {
             match take(&mut queue, self.ticket) {
-                Ok(taken) => {
-                    self.leave(queue);
-                    return Attempt::Done(Ok(taken));
-                }
+                // The place in the line is left with the turn: that wakes the next one, and a
+                // caller may have a lock of its own here.
+                Ok(taken) => return Attempt::Done(Ok(taken)),
                 Err(Blocked::Ended(ended)) => return Attempt::Done(Err(ended.into())),
                 Err(Blocked::Numbers) => return Attempt::Done(Err(used_up(&queue))),
                 Err(Blocked::Room) => {
@@ -446,7 +449,7 @@ impl Drop for Turn<'_> {
 }
 
 /// The ring thread takes over what an appender owes its batch, if a callback panics.
-struct Owed<'a>(&'a Shared);
+pub(super) struct Owed<'a>(pub(super) &'a Shared);
 
 impl Drop for Owed<'_> {
     fn drop(&mut self) {
@@ -481,37 +484,6 @@ impl Log {
     ) -> Result<Commit> {
         let records = Payload::batch(batch, self.options())?;
         self.at(durability).append_noting(&records, admitted)
-    }
-
-    /// [`append_noting`](Self::append_noting) for a record that outdates others, so that their room
-    /// can be freed: it may have what is held back for that.
-    pub(crate) fn append_delete_noting(
-        &self,
-        record: impl AsRef<[u8]>,
-        durability: Durability,
-        admitted: impl FnOnce(&Commit),
-    ) -> Result<Commit> {
-        let record = Payload::single(record.as_ref(), self.options())?;
-        let record = record.purpose(Purpose::Delete);
-        self.at(durability).append_noting(&record, admitted)
-    }
-
-    /// [`append_delete_noting`](Self::append_delete_noting) for an atomic batch.
-    pub(crate) fn append_deletes_noting(
-        &self,
-        batch: &Batch,
-        durability: Durability,
-        admitted: impl FnOnce(&Commit),
-    ) -> Result<Commit> {
-        let records = Payload::batch(batch, self.options())?;
-        let records = records.purpose(Purpose::Delete);
-        self.at(durability).append_noting(&records, admitted)
-    }
-
-    /// Submits copies of records whose own room is freed next.
-    pub(crate) fn submit_copies(&self, batch: &Batch, durability: Durability) -> Result<Commit> {
-        let records = Payload::batch(batch, self.options())?;
-        self.at(durability).submit_payload(&records.purpose(Purpose::Compact))
     }
 
     /// The segments that are held back for records that give room back, and their bytes.

@@ -18,6 +18,7 @@ pub(crate) mod checkpoint;
 mod close;
 pub(crate) mod commit;
 mod directory;
+pub(crate) mod in_turn;
 mod log;
 pub(crate) mod metrics;
 mod open;

@@ -16,6 +16,9 @@ const COMPACT_PERCENT: (u64, u64) = (10, 90);
 const RESERVE_SEGMENTS: (u64, u64) = (0, 8);
 const RESERVE_SEGMENTS_DEFAULT: usize = 2;
 
+#[cfg(test)]
+type OnRecord<'a> = &'a mut dyn FnMut(crate::RecordRef, &[u8]) -> Result<()>;
+
 /// The options of a store: the engine's, and its own.
 #[derive(Clone, Debug)]
 pub(crate) struct StoreOptions {
@@ -121,8 +124,8 @@ impl DataWalBuilder {
     }
 
     /// The durability of a put or a delete when it returns. [`Durability::Written`], the default,
-    /// survives the death of the process; [`Durability::Synced`] survives a loss of power. The
-    /// `_with` methods choose for one call.
+    /// survives the death of the process; [`Durability::Synced`] survives a loss of power.
+    /// [`DataWal::at`] chooses for one call.
     pub fn durability(self, durability: Durability) -> DataWalBuilder {
         self.engine(|engine| engine.durability(durability))
     }
@@ -224,6 +227,15 @@ impl DataWalBuilder {
         self.options.validate()?;
         self.options.compact_percent = None;
         DataWal::open_on(self.options, |engine, replay| engine.open_sim_replaying(disk, replay))
+    }
+
+    /// Opens the store on a log that `open` opens.
+    #[cfg(test)]
+    pub(crate) fn open_by(
+        self,
+        open: impl FnOnce(Builder, OnRecord<'_>) -> Result<Log>,
+    ) -> Result<DataWal> {
+        DataWal::open_on(self.options, open)
     }
 
     /// Opens the store to read only; see [`DataReader::open`].

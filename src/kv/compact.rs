@@ -40,7 +40,7 @@ use crate::kv::snapshot::not_the_record;
 use crate::kv::stats::Stats;
 use crate::kv::store::Store;
 use crate::mutation::mutated;
-use crate::{Batch, Commit, Durability, Error, Result, Segment, Seq};
+use crate::{Attempted, Batch, Commit, Durability, Error, Purpose, Result, Segment, Seq};
 
 /// The most that one group copies, in bytes and records. Writers of its keys wait meanwhile.
 const GROUP_BYTES: u64 = 256 << 10;
@@ -306,27 +306,37 @@ impl Store {
 
     /// Waits until every write that has a number by now is in the index, or has failed.
     fn wait_for_writers(&self) {
-        drop(self.writing.write());
+        drop(self.writing.stop(&self.log));
     }
 
     /// Step 1, for one group.
     fn copy(&self, group: &mut Group, copies: &mut Copies) -> Result<()> {
         group.bytes = 0;
         let mut records = std::mem::take(&mut group.records);
-        let mut batch = Batch::new();
-        let mut shards = self.index.lock_shards(records.iter().map(|(hash, _, _)| *hash));
-        records.retain(|(hash, slot, _)| {
-            shards.newest(*hash) == Newest::Published(*slot) || mutated("kv_copy_outdated")
-        });
-        for (_, _, data) in &records {
-            batch.push(data)?;
-        }
-        if batch.is_empty() {
-            return Ok(());
-        }
-        let commit = self.log.submit_copies(&batch, Durability::Written)?;
-        // The copies have their numbers: writers of these keys may go on, with higher ones.
-        drop(shards);
+        let mut turn = self.log.at(Durability::Written).in_turn();
+        let commit = loop {
+            let mut batch = Batch::new();
+            let mut shards = self.index.lock_shards(records.iter().map(|(hash, _, _)| *hash));
+            records.retain(|(hash, slot, _)| {
+                shards.newest(*hash) == Newest::Published(*slot) || mutated("kv_copy_outdated")
+            });
+            for (_, _, data) in &records {
+                batch.push(data)?;
+            }
+            if batch.is_empty() {
+                return Ok(());
+            }
+            let records = &batch;
+            let attempted = turn.attempt(&self.log.payload(&records, Purpose::Compact)?, false)?;
+            // The copies have their numbers: writers of these keys may go on, with higher ones. Or
+            // they wait for room, and what is live by then is looked at again.
+            drop(shards);
+            match attempted {
+                Attempted::Taken(admitted) => break turn.submit(admitted),
+                Attempted::NotYet(queued) => turn.block(queued)?,
+            }
+        };
+        drop(turn);
         let mut place = commit.record_ref();
         for (at, (hash, from, data)) in records.iter().enumerate() {
             place = if at == 0 { place } else { place.next(data.len() as u32) };

@@ -2,22 +2,22 @@
 
 mod maintenance;
 
-use crate::sync::plain::{Mutex, RwLock};
+use crate::sync::plain::Mutex;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 #[cfg(doc)]
 use crate::Error;
-use crate::kv::builder::{StoreOptions, check_durability};
+use crate::kv::builder::StoreOptions;
 use crate::kv::compactor::Compactor;
-use crate::kv::index::{Index, Newest};
+use crate::kv::index::Index;
 use crate::kv::pin::Pin;
-use crate::kv::record;
 use crate::kv::snapshot::{SnapshotSource, get};
 use crate::kv::store::{Store, new_secret, replay};
-use crate::kv::{DataReader, DataWalBuilder, Items, Snapshot, WriteBatch};
-use crate::{Builder, Durability, Log, RecordRef, Result};
+use crate::kv::{DataReader, DataWalBuilder, Items, Snapshot};
+use crate::wakers::may_block;
+use crate::{Builder, Log, RecordRef, Result};
 
 /// What replay calls with the place and the bytes of each record.
 type OnRecord<'a> = &'a mut dyn FnMut(RecordRef, &[u8]) -> Result<()>;
@@ -43,7 +43,7 @@ type OnRecord<'a> = &'a mut dyn FnMut(RecordRef, &[u8]) -> Result<()>;
 /// ```
 #[derive(Debug)]
 pub struct DataWal {
-    store: Arc<Store>,
+    pub(super) store: Arc<Store>,
     compactor: Option<Compactor>,
 }
 
@@ -85,47 +85,15 @@ impl DataWal {
         let percent = options.compact_percent;
         let store = Arc::new(Store {
             log,
-            index,
+            index: Arc::new(index),
             options,
-            writing: RwLock::default(),
+            writing: Arc::default(),
             compacting: Mutex::default(),
             retired: Mutex::default(),
             closing: AtomicBool::new(false),
         });
         let compactor = percent.map(|percent| Compactor::start(&store, percent)).transpose()?;
         Ok(DataWal { store, compactor })
-    }
-
-    /// Puts a value under a key and replaces the old value. When this returns, the put has the
-    /// durability of the store ([`DataWalBuilder::durability`]).
-    ///
-    /// # Errors
-    ///
-    /// [`Error::KeyLength`], [`Error::ValueTooLarge`] and [`Error::NoSpace`] change nothing; a disk
-    /// that is too full for puts still takes deletes ([`DataWalBuilder::reserve_segments`]).
-    /// [`Error::Closed`], or [`Error::Poisoned`] with the first failure of the log: then it is
-    /// unknown whether the put survives.
-    pub fn put(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Result<()> {
-        self.put_with(key, value, self.store.options.durability())
-    }
-
-    /// [`put`](Self::put) with another durability.
-    ///
-    /// # Errors
-    ///
-    /// As [`put`](Self::put); [`Error::Option`] for [`Durability::Queued`].
-    pub fn put_with(
-        &self,
-        key: impl AsRef<[u8]>,
-        value: impl AsRef<[u8]>,
-        durability: Durability,
-    ) -> Result<()> {
-        check_durability(durability)?;
-        let record = record::encode(key.as_ref(), Some(value.as_ref()))?;
-        let hash = self.store.index.hash(key.as_ref());
-        let done = self.store.append(hash, &record, true, durability, |_| true);
-        self.wake_compactor();
-        done.map(drop)
     }
 
     /// The value under a key; `None` if the key does not exist.
@@ -143,59 +111,6 @@ impl DataWal {
             store.check_usable()?;
         }
         Ok(value)
-    }
-
-    /// Deletes a key. Returns whether it existed; if not, nothing is written unless
-    /// [`DataWalBuilder::delete_missing`] is set.
-    ///
-    /// # Errors
-    ///
-    /// As [`put`](Self::put).
-    pub fn delete(&self, key: impl AsRef<[u8]>) -> Result<bool> {
-        self.delete_with(key, self.store.options.durability())
-    }
-
-    /// [`delete`](Self::delete) with another durability.
-    ///
-    /// # Errors
-    ///
-    /// As [`put_with`](Self::put_with).
-    pub fn delete_with(&self, key: impl AsRef<[u8]>, durability: Durability) -> Result<bool> {
-        check_durability(durability)?;
-        let record = record::encode(key.as_ref(), None)?;
-        let hash = self.store.index.hash(key.as_ref());
-        let always = self.store.options.delete_missing;
-        // A pending delete of another thread is no reason to return early: its record is not
-        // published, so a reader could still see the key after this call.
-        let precondition = |newest| always || newest != Newest::Absent;
-        let newest = self.store.append(hash, &record, false, durability, precondition);
-        self.wake_compactor();
-        Ok(matches!(newest?, Newest::Published(_) | Newest::Pending { is_put: true }))
-    }
-
-    /// Applies all of `batch` or none of it; a crash, a reader or a snapshot never sees a part. An
-    /// empty batch does nothing.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::BatchTooLarge`] changes nothing; otherwise as [`put`](Self::put).
-    pub fn write(&self, batch: &WriteBatch) -> Result<()> {
-        self.write_with(batch, self.store.options.durability())
-    }
-
-    /// [`write`](Self::write) with another durability.
-    ///
-    /// # Errors
-    ///
-    /// As [`write`](Self::write); [`Error::Option`] for [`Durability::Queued`].
-    pub fn write_with(&self, batch: &WriteBatch, durability: Durability) -> Result<()> {
-        check_durability(durability)?;
-        let done = match batch.is_empty() {
-            true => self.store.check_usable(),
-            false => self.store.write(batch, durability),
-        };
-        self.wake_compactor();
-        done
     }
 
     /// Whether a key exists. Reads nothing from disk.
@@ -268,11 +183,13 @@ impl DataWal {
     ///
     /// # Errors
     ///
-    /// [`Error::Closed`] or [`Error::Poisoned`].
+    /// [`Error::Closed`] or [`Error::Poisoned`]; [`Error::InWaker`] in a waker or a callback, since
+    /// the writes that it waits for may be waiting for that.
     pub fn snapshot(&self) -> Result<Snapshot> {
         self.store.check_usable()?;
+        may_block()?;
         let snapshot = Snapshot::new(SnapshotSource::Open(Pin::new(&self.store)), || {
-            let _no_writer = self.store.writing.write();
+            let _no_writer = self.store.writing.stop(&self.store.log);
             (self.store.index.slots(), self.store.log.appended_seq())
         });
         // Check again: a write that failed meanwhile may exist after reopening.
@@ -288,6 +205,16 @@ impl DataWal {
     pub fn fsync(&self) -> Result<()> {
         self.store.check_usable()?;
         self.store.log.flush().map(drop)
+    }
+
+    /// [`fsync`](Self::fsync) for a task: it blocks no thread.
+    ///
+    /// # Errors
+    ///
+    /// As [`fsync`](Self::fsync).
+    pub async fn fsync_async(&self) -> Result<()> {
+        self.store.check_usable()?;
+        self.store.log.flush_in_turn().await
     }
 
     /// The store's directory.
@@ -311,7 +238,7 @@ impl DataWal {
     }
 
     /// After a write: wakes the compactor if a compaction is due.
-    fn wake_compactor(&self) {
+    pub(crate) fn wake_compactor(&self) {
         if let Some(compactor) = &self.compactor {
             compactor.wake_if_due(&self.store);
         }

@@ -16,11 +16,13 @@
 //! 4. A [`PendingWrite`] that is dropped unpublished is forgotten: its append failed.
 //!
 //! Lock order: pending lists by ascending shard, then tables by ascending shard. No thread locks a
-//! table while it waits for the disk. It may hold pending lists while the engine's queue is full.
+//! table while it waits for the disk, nor anything of the index while it waits for room: the thread
+//! that acknowledges the writes of tasks publishes them, and it must not wait for who waits for it.
 
 use crate::sync::plain::{Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hash, Hasher};
+use std::ops::Deref;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::format::RECORD_HEAD_SIZE;
@@ -348,12 +350,17 @@ impl<'i> ShardGuard<'i> {
     }
 
     /// Notes records that were appended under this guard as pending, and releases the shards.
-    pub(crate) fn begin(mut self, entries: Vec<IndexEntry>) -> PendingWrite<'i> {
+    /// `index` is the same index, as what holds the pending write has it.
+    pub(crate) fn begin<I>(mut self, index: I, entries: Vec<IndexEntry>) -> PendingWrite<I>
+    where
+        I: Deref<Target = Index>,
+    {
+        debug_assert!(std::ptr::eq(self.index, &*index));
         for entry in &entries {
             let (hash, seq, is_put) = (entry.hash, entry.slot.seq(), entry.is_put);
             self.pending(hash).push(PendingRecord { hash, seq, is_put, superseded: false });
         }
-        PendingWrite { index: self.index, entries }
+        PendingWrite { index, entries }
     }
 
     fn pending(&mut self, hash: KeyHash) -> &mut Vec<PendingRecord> {
@@ -376,16 +383,16 @@ impl<'i> ShardGuard<'i> {
 
 /// Records that have numbers and are not acknowledged. Dropped unpublished, they are forgotten.
 #[must_use = "a pending write must be published once it is acknowledged"]
-pub(crate) struct PendingWrite<'i> {
-    index: &'i Index,
+pub(crate) struct PendingWrite<I: Deref<Target = Index>> {
+    index: I,
     entries: Vec<IndexEntry>,
 }
 
-impl PendingWrite<'_> {
+impl<I: Deref<Target = Index>> PendingWrite<I> {
     /// Shows the acknowledged records to readers, all at once.
     pub(crate) fn publish(mut self) {
         let entries = std::mem::take(&mut self.entries);
-        let index = self.index;
+        let index: &Index = &self.index;
         let mut guard = index.lock_shards(entries.iter().map(|entry| entry.hash));
         // All tables before the first change: a reader sees all records of the call or none.
         let mut tables: Vec<_> =
@@ -404,7 +411,7 @@ impl PendingWrite<'_> {
     }
 }
 
-impl Drop for PendingWrite<'_> {
+impl<I: Deref<Target = Index>> Drop for PendingWrite<I> {
     fn drop(&mut self) {
         if self.entries.is_empty() {
             return;

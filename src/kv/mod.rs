@@ -6,7 +6,8 @@
 //! | file | purpose |
 //! |---|---|
 //! | `builder` | options and their bounds |
-//! | `handle`, `store` | the open store: put, get, delete, batches |
+//! | `handle`, `store` | the open store: get, snapshots, its life |
+//! | `at`, `write`, `writing` | put, delete, batches, for threads and tasks; who writes just now |
 //! | `record`, `batch` | the bytes of a put and of a delete; write batches |
 //! | `index` | the place of the newest record of each key, and the order of its writers |
 //! | `snapshot`, `pin`, `sort` | all keys as of one number; their segments; sorting by key |
@@ -45,7 +46,7 @@
 //!
 //! Threading: every method takes `&self` and may be called from any thread. Readers wait only for
 //! the disk. Writers of different keys share the engine's batches; writers of one key wait for each
-//! other only until they have their numbers.
+//! other only until they have their numbers. The `_async` forms block no thread, in any runtime.
 //!
 //! Memory: `index_bytes` of [`Stats`] is the size of the index: 37 bytes for each bucket of its
 //! tables, which are at least seven sixteenths full. That is 42 to 85 bytes for each key, whatever
@@ -72,6 +73,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod at;
 mod batch;
 mod builder;
 mod compact;
@@ -92,7 +94,10 @@ mod snapshot;
 mod sort;
 mod stats;
 mod store;
+mod write;
+mod writing;
 
+pub use at::At;
 pub use batch::WriteBatch;
 pub use builder::DataWalBuilder;
 pub use compact::Compacted;

@@ -20,7 +20,9 @@
 //!    the lock.
 //! 5. A reservation whose append fails is forgotten, and its duplicates fail with it. Its entry is
 //!    removed once no later event is in flight.
-//! 6. No call takes long: it settles and forgets a few entries, but more than it adds.
+//! 6. Who does not block, a task or `try_submit`, admits and appends in one step, under the lock.
+//!    So nobody ever waits for a reservation of a task, which may be dropped.
+//! 7. No call takes long: it settles and forgets a few entries, but more than it adds.
 //!
 //! Threading: any thread may call. There is one short lock; no thread waits or wakes another one
 //! while it holds it.
@@ -195,6 +197,48 @@ impl DedupWindow {
         let admission = state.admit(event, now_nanos);
         let stamps = first..state.next_stamp();
         (Reservation { window: self, stamps }, admission)
+    }
+
+    /// Admits events and appends the new ones in one step, under the lock: `append` must not wait,
+    /// and wakes nobody. If it returns no ticket, no trace is left of them, and nobody has seen
+    /// that they were about to be appended.
+    pub(crate) fn admit_at_once<'e>(
+        &self,
+        events: impl Iterator<Item = &'e Event>,
+        now_nanos: u64,
+        append: impl FnOnce(&[Admission]) -> Option<Commit>,
+    ) -> Vec<Admission> {
+        let mut state = self.state();
+        let first = state.next_stamp();
+        let admissions: Vec<_> = events.map(|event| state.admit(event, now_nanos)).collect();
+        let stamps = first..state.next_stamp();
+        let commit = if stamps.is_empty() { None } else { append(&admissions) };
+        let resolve = |stamp| state.resolve(stamp, commit.as_ref());
+        // Of duplicates within the same call.
+        let pending: Vec<_> = stamps.filter_map(resolve).collect();
+        drop(state);
+        if let Some(commit) = commit {
+            pending.iter().for_each(|waiter| waiter.resolve(Ok(commit.clone())));
+        }
+        admissions
+    }
+
+    /// [`admit_at_once`](Self::admit_at_once) of one event.
+    pub(crate) fn admit_one_at_once(
+        &self,
+        event: &Event,
+        now_nanos: u64,
+        append: impl FnOnce() -> Option<Commit>,
+    ) -> Admission {
+        let mut state = self.state();
+        let stamp = state.next_stamp();
+        let admission = state.admit(event, now_nanos);
+        if matches!(admission, Admission::New) {
+            let commit = append();
+            // Nobody has seen the reservation.
+            let _none = state.resolve(stamp, commit.as_ref());
+        }
+        admission
     }
 
     fn state(&self) -> MutexGuard<'_, WindowState> {

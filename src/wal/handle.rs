@@ -3,12 +3,12 @@
 use std::path::Path;
 
 use crate::clock::Clock;
-use crate::wal::dedup::{Admission, DedupWindow};
+use crate::wal::dedup::DedupWindow;
 use crate::wal::format::EventRecord;
 use crate::wal::replay::EventReplay;
 use crate::wal::ticket::CommitSource;
 use crate::wal::{EventCommit, LOG_DIR, SignalEvent, WalBuilder, WalConfig, WalReport};
-use crate::{Backend, BackupReport, Batch, Error, Log, Loss, Metrics, Result, Seq, Truncated};
+use crate::{Backend, BackupReport, Error, Log, Loss, Metrics, Result, Seq, Truncated};
 
 /// The result of opening an event log: the handle, the events after the checkpoint in order, and a
 /// report.
@@ -38,11 +38,11 @@ pub type Opened = (WalHandle, Vec<SignalEvent>, WalReport);
 /// ```
 #[derive(Debug)]
 pub struct WalHandle {
-    log: Log,
+    pub(super) log: Log,
     /// `None` if duplicates are not detected.
-    window: Option<DedupWindow>,
+    pub(super) window: Option<DedupWindow>,
     /// The clock of the window.
-    clock: Clock,
+    pub(super) clock: Clock,
 }
 
 impl WalHandle {
@@ -94,7 +94,7 @@ impl WalHandle {
         let Some(window) = &self.window else { return self.log.append(bytes).map(u64::from) };
         // Reserve before the append: an equal event of another thread is a duplicate from here on.
         let (reservation, admission) = window.admit_one(&bytes, self.clock.now_nanos());
-        if let Some(source) = CommitSource::of_duplicate(admission) {
+        if let Some(source) = CommitSource::of_duplicate(admission, self.log.dir()) {
             return self.wait_for(&EventCommit { source });
         }
         let mut reservation = Some(reservation);
@@ -121,7 +121,7 @@ impl WalHandle {
             return Ok(EventCommit { source: CommitSource::Own(commit) });
         };
         let (reservation, admission) = window.admit_one(&bytes, self.clock.now_nanos());
-        if let Some(source) = CommitSource::of_duplicate(admission) {
+        if let Some(source) = CommitSource::of_duplicate(admission, self.log.dir()) {
             return Ok(EventCommit { source });
         }
         match self.log.submit(bytes) {
@@ -136,54 +136,7 @@ impl WalHandle {
         }
     }
 
-    /// Appends events, all or none, and blocks like [`append`](Self::append). Returns the sequence
-    /// number of each, or 0 for a duplicate, also of an earlier event of the same call. The events
-    /// are one batch, even beyond `batch_size`.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::BatchTooLarge`], and as [`append`](Self::append).
-    pub fn append_batch(&self, events: &[SignalEvent]) -> Result<Vec<u64>> {
-        let bytes: Vec<_> = events.iter().map(|&e| EventRecord::from(e).to_bytes()).collect();
-        let admitted = self.window.as_ref().map(|w| w.admit(bytes.iter(), self.clock.now_nanos()));
-        let (reservation, admissions) = admitted.unzip();
-        let is_new = |index: usize| {
-            admissions.as_ref().is_none_or(|found| matches!(found[index], Admission::New))
-        };
-        let mut batch = Batch::new();
-        for (index, event) in bytes.iter().enumerate() {
-            if is_new(index) {
-                batch.push(event)?;
-            }
-        }
-        let mut next_seq = 0;
-        if !batch.is_empty() {
-            let mut reservation = reservation;
-            let appended = self.log.append_batch_noting(&batch, self.log.durability(), |commit| {
-                reservation.take().into_iter().for_each(|first| first.appended(commit));
-            });
-            // Still there: the append failed before the events had numbers.
-            if let (Err(error), Some(reservation)) = (&appended, reservation) {
-                reservation.failed(error);
-            }
-            next_seq = appended?.seqs().start().get();
-        }
-        let mut seqs = Vec::with_capacity(events.len());
-        for index in 0..events.len() {
-            let is_new = is_new(index);
-            seqs.push(if is_new { next_seq } else { 0 });
-            next_seq += u64::from(is_new);
-        }
-        // Wait for duplicates last: some are of events that this call has just appended.
-        for admission in admissions.into_iter().flatten() {
-            if let Some(source) = CommitSource::of_duplicate(admission) {
-                self.wait_for(&EventCommit { source })?;
-            }
-        }
-        Ok(seqs)
-    }
-
-    fn wait_for(&self, commit: &EventCommit) -> Result<u64> {
+    pub(super) fn wait_for(&self, commit: &EventCommit) -> Result<u64> {
         #[cfg(any(test, feature = "sim"))]
         self.log.run_until(|| !commit.is_pending());
         commit.wait()

@@ -7,6 +7,7 @@
 //! |---|---|
 //! | `builder` | options and their bounds |
 //! | `handle`, `ticket` | the open log: append, checkpoint, truncate |
+//! | `tasks` | the appends that block no thread; batches |
 //! | `replay` | the events after the checkpoint, collected at open |
 //! | `dedup`, `pending` | the window of recent events; duplicates of an event in flight |
 //! | [`format`](mod@format) | the 21 bytes of an event; stand-alone batches |
@@ -59,6 +60,7 @@ mod builder;
 mod handle;
 mod pending;
 mod replay;
+mod tasks;
 #[cfg(test)]
 mod tests;
 mod ticket;

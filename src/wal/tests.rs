@@ -3,8 +3,11 @@
 use crate::sync::plain::Mutex;
 use std::io;
 use std::sync::{Arc, Barrier};
+use std::task::Poll;
+use std::time::Duration;
 
 use crate::engine::tests::{QueueFault, open_faulty};
+use crate::wakers::{block_on, poll_once};
 use crate::wal::{SignalEvent, WalConfig, WalHandle};
 use crate::{BackendKind, Error};
 
@@ -66,4 +69,86 @@ fn a_failure_reaches_every_thread_that_appends_with_its_root_cause() {
             assert!(found.contains(&event(number)), "{kind}: {number} of {}", found.len());
         }
     }
+}
+
+/// An event log with room for one block in its queue.
+fn narrow(dir: &std::path::Path, backend: BackendKind) -> WalHandle {
+    let config = WalConfig { dir: dir.to_path_buf(), ..WalConfig::default() };
+    let log_dir = config.log_dir();
+    std::fs::create_dir_all(&log_dir).unwrap();
+    let builder = WalHandle::builder(config).backend(backend);
+    let narrow = |engine: crate::Builder| engine.batch_bytes(4096).queue_bytes(4096);
+    builder.open_by(|engine, replay| narrow(engine).open_std(replay)).unwrap().0
+}
+
+#[test]
+fn an_event_that_finds_no_room_leaves_no_trace_in_the_window() {
+    for backend in [BackendKind::Std, BackendKind::Auto] {
+        let dir = tempfile::tempdir().unwrap();
+        let wal = narrow(dir.path(), backend);
+        let permit = block_on(wal.log.at(wal.log.durability()).reserve(21)).unwrap();
+        let mut permits = vec![permit];
+        // Others may have what is left of the block.
+        while let Poll::Ready(permit) = poll_once(&mut Box::pin(wal.log.reserve(21))) {
+            permits.push(permit.unwrap());
+        }
+        assert!(matches!(wal.try_submit(event(1)), Err(Error::QueueFull)));
+        assert_eq!(wal.dedup_entries(), 0);
+        let mut first = Box::pin(wal.append_async(event(1)));
+        let mut second = Box::pin(wal.append_async(event(1)));
+        let events = [event(2), event(2), event(3)];
+        let mut batch = Box::pin(wal.append_batch_async(&events));
+        assert!(poll_once(&mut first).is_pending() && poll_once(&mut second).is_pending());
+        assert!(poll_once(&mut batch).is_pending());
+        assert_eq!(wal.dedup_entries(), 0, "nothing that is dropped now is remembered");
+        drop(first);
+        drop(permits);
+        assert_eq!(block_on(second).unwrap(), 1, "the first was dropped, so this one is new");
+        assert_eq!(block_on(batch).unwrap(), [2, 0, 3]);
+        assert_eq!(block_on(wal.append_async(event(1))).unwrap(), 0);
+        assert_eq!(block_on(wal.append_batch_async(&events)).unwrap(), [0, 0, 0]);
+        assert_eq!(block_on(wal.append_batch_async(&[])).unwrap(), [0; 0]);
+        assert!(wal.try_submit(event(3)).unwrap().is_duplicate());
+        // On its way when it is dropped, so it is remembered.
+        assert!(poll_once(&mut Box::pin(wal.append_async(event(4)))).is_pending());
+        assert_eq!(wal.append(event(4)).unwrap(), 0);
+        let (sender, told) = std::sync::mpsc::channel();
+        let ticket = wal.try_submit(event(5)).unwrap();
+        ticket.on_done(move |outcome| sender.send(outcome).unwrap());
+        assert_eq!(told.recv().unwrap().unwrap(), 5);
+        assert_eq!(ticket.wait_timeout(Duration::from_secs(60)).unwrap(), Some(5));
+        wal.shutdown().unwrap();
+        assert_eq!(crate::wal::reader::recover(&dir.path().join("wal")).unwrap().events.len(), 5);
+    }
+}
+
+#[test]
+fn many_tasks_on_one_thread_append_each_event_once_with_next_to_no_room() {
+    const TASKS: u64 = 300;
+    let dir = tempfile::tempdir().unwrap();
+    let wal = narrow(dir.path(), BackendKind::Auto);
+    // Each event comes from two tasks and from a thread.
+    let mut tasks: Vec<_> =
+        (0..2 * TASKS).map(|task| Box::pin(wal.append_async(event(task % TASKS)))).collect();
+    let mut seqs = std::thread::scope(|scope| {
+        let wal = &wal;
+        let thread = scope
+            .spawn(move || (0..TASKS).map(|n| wal.append(event(n)).unwrap()).collect::<Vec<_>>());
+        let mut seqs = Vec::new();
+        block_on(std::future::poll_fn(|context| {
+            tasks.retain_mut(|task| match task.as_mut().poll(context) {
+                Poll::Ready(seq) => {
+                    seqs.push(seq.unwrap());
+                    false
+                }
+                Poll::Pending => true,
+            });
+            if tasks.is_empty() { Poll::Ready(()) } else { Poll::Pending }
+        }));
+        seqs.extend(thread.join().unwrap());
+        seqs
+    });
+    seqs.retain(|&seq| seq != 0);
+    seqs.sort_unstable();
+    assert_eq!(seqs, (1..=TASKS).collect::<Vec<_>>());
 }

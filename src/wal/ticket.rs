@@ -1,11 +1,14 @@
 //! `EventCommit`, the ticket of an asynchronous append: for the event itself or for a duplicate.
 
+use std::path::Path;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
 
+use crate::wakers::run_foreign;
 use crate::wal::dedup::Admission;
 use crate::wal::pending::PendingWaiter;
-use crate::{Commit, Result};
+use crate::{Commit, Error, Result, Seq};
 
 /// The ticket of [`WalHandle::submit`](crate::wal::WalHandle::submit): wait for it
 /// with [`wait`](Self::wait) or `.await` it in any runtime. It yields the sequence number, or 0
@@ -42,14 +45,14 @@ pub(crate) enum CommitSource {
 }
 
 impl CommitSource {
-    /// The source for a duplicate; `None` for a new event.
-    pub(crate) fn of_duplicate(admission: Admission) -> Option<CommitSource> {
+    /// The source for a duplicate in the log of this directory; `None` for a new event.
+    pub(crate) fn of_duplicate(admission: Admission, home: &Path) -> Option<CommitSource> {
         match admission {
             Admission::New => None,
             Admission::Known => Some(CommitSource::Durable),
             Admission::Appended(commit) => Some(CommitSource::Duplicate(commit)),
             Admission::Reserved(pending) => {
-                Some(CommitSource::Pending(PendingWaiter::new(pending)))
+                Some(CommitSource::Pending(PendingWaiter::new(pending, home)))
             }
         }
     }
@@ -60,14 +63,70 @@ impl EventCommit {
     ///
     /// # Errors
     ///
-    /// [`Error::Poisoned`](crate::Error::Poisoned) with the root cause when a write or sync failed.
+    /// [`Error::Poisoned`] with the root cause when a write or sync failed.
     /// A duplicate fails with the error of the first event.
     pub fn wait(&self) -> Result<u64> {
         match &self.source {
             CommitSource::Own(commit) => commit.wait().map(u64::from),
             CommitSource::Duplicate(commit) => commit.wait().map(|_| 0),
-            CommitSource::Pending(waiter) => waiter.pending().wait()?.wait().map(|_| 0),
+            CommitSource::Pending(waiter) => match waiter.wait(None)? {
+                Some(commit) => commit.wait().map(|_| 0),
+                None => Err(Error::Closed),
+            },
             CommitSource::Durable => Ok(0),
+        }
+    }
+
+    /// Like [`wait`](Self::wait), for at most `timeout`; `None` when it passed.
+    ///
+    /// # Errors
+    ///
+    /// As [`wait`](Self::wait).
+    pub fn wait_timeout(&self, timeout: Duration) -> Result<Option<u64>> {
+        let duplicate = |done: Option<Seq>| done.map(|_| 0);
+        match &self.source {
+            CommitSource::Own(commit) => Ok(commit.wait_timeout(timeout)?.map(u64::from)),
+            CommitSource::Duplicate(commit) => commit.wait_timeout(timeout).map(duplicate),
+            CommitSource::Pending(waiter) => {
+                let started = Instant::now();
+                match waiter.wait(started.checked_add(timeout))? {
+                    Some(commit) => {
+                        let left = timeout.saturating_sub(started.elapsed());
+                        commit.wait_timeout(left).map(duplicate)
+                    }
+                    None => Ok(None),
+                }
+            }
+            CommitSource::Durable => Ok(Some(0)),
+        }
+    }
+
+    /// Calls `callback` once, with what [`wait`](Self::wait) would return, when that is known: on
+    /// the thread that acknowledges, or on this one if it is known already. What would block in it
+    /// is an error ([`Error::InWaker`]); see [`Commit::on_done`].
+    ///
+    /// ```
+    /// use std::sync::mpsc::channel;
+    /// use ringwal::wal::{SignalEvent, WalConfig, WalHandle};
+    ///
+    /// let dir = tempfile::tempdir()?;
+    /// let config = WalConfig { dir: dir.path().to_path_buf(), ..WalConfig::default() };
+    /// let (wal, _, _) = WalHandle::open(config)?;
+    /// let event = SignalEvent { entity_id: 1, signal_type: 0, weight: 1.0, timestamp_nanos: 5 };
+    /// let (sender, acknowledged) = channel();
+    /// wal.submit(event)?.on_done(move |outcome| sender.send(outcome).unwrap());
+    /// assert_eq!(acknowledged.recv()??, 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn on_done(&self, callback: impl FnOnce(Result<u64>) + Send + 'static) {
+        match &self.source {
+            CommitSource::Own(commit) => commit.on_done(|done| callback(done.map(u64::from))),
+            CommitSource::Duplicate(commit) => commit.on_done(|done| callback(done.map(|_| 0))),
+            CommitSource::Pending(waiter) => waiter.on_resolved(|outcome| match outcome {
+                Ok(commit) => commit.on_done(|done| callback(done.map(|_| 0))),
+                Err(error) => callback(Err(error)),
+            }),
+            CommitSource::Durable => run_foreign(|| callback(Ok(0))),
         }
     }
 
@@ -77,7 +136,7 @@ impl EventCommit {
         match &self.source {
             CommitSource::Own(commit) | CommitSource::Duplicate(commit) => commit.is_done(),
             CommitSource::Pending(waiter) => {
-                matches!(waiter.pending().outcome(), Some(Ok(commit)) if commit.is_done())
+                matches!(waiter.outcome(), Some(Ok(commit)) if commit.is_done())
             }
             CommitSource::Durable => true,
         }
@@ -88,7 +147,7 @@ impl EventCommit {
     pub(crate) fn is_pending(&self) -> bool {
         match &self.source {
             CommitSource::Own(commit) | CommitSource::Duplicate(commit) => commit.is_pending(),
-            CommitSource::Pending(waiter) => match waiter.pending().outcome() {
+            CommitSource::Pending(waiter) => match waiter.outcome() {
                 None => true,
                 Some(outcome) => outcome.is_ok_and(|commit| commit.is_pending()),
             },

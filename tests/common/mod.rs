@@ -3,6 +3,8 @@
 #![allow(dead_code, reason = "every test binary uses its own part")]
 #![allow(clippy::unwrap_used, reason = "fixtures of tests")]
 
+pub(crate) mod tasks;
+
 use std::path::Path;
 
 use ringwal::{BackendKind, Builder, Log, Seq, Strategy};

@@ -69,7 +69,7 @@ fn a_store_full_of_live_data_takes_deletes_and_compacts_and_then_takes_puts() {
         assert_eq!(store.stats().dead_bytes, 0, "{told}");
         for n in 0..5 {
             let (key, value) = (format!("new {n}").into_bytes(), vec![n; value_bytes]);
-            store.put_with(&key, &value, Durability::Synced).unwrap();
+            store.at(Durability::Synced).put(&key, &value).unwrap();
             map.insert(key, value);
         }
         assert_eq!(store.stats().reserve_segments, 2, "it is whole again: {told}");

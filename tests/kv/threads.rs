@@ -99,7 +99,7 @@ fn race(store: &DataWal, round: u64, keys: u64, values: &AtomicU64) -> Vec<Vec<E
                                 0 => Durability::Synced,
                                 _ => Durability::Written,
                             };
-                            store.put_with(&name, value.to_le_bytes(), level).unwrap();
+                            store.at(level).put(&name, value.to_le_bytes()).unwrap();
                             What::Put(value)
                         }
                         3 => What::Delete(store.delete(&name).unwrap()),

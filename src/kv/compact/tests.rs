@@ -55,7 +55,7 @@ fn a_record_of_a_key_with_a_pending_write_is_not_copied() {
     let shard = store.index.lock_shards([hash]);
     let commit = store.log.at(Durability::Written).submit(&bytes).unwrap();
     let slot = store.slot_of(commit.record_ref()).unwrap();
-    let pending = shard.begin(vec![IndexEntry { hash, slot, is_put: true }]);
+    let pending = shard.begin(&*store.index, vec![IndexEntry { hash, slot, is_put: true }]);
 
     let mut copies = Copies::default();
     store.copy(&mut group, &mut copies).unwrap();

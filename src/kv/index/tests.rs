@@ -11,8 +11,8 @@ fn entry(index: &Index, key: &str, seq: u64, is_put: bool) -> IndexEntry {
     IndexEntry { hash: index.hash(key.as_bytes()), slot: Slot::of(place).unwrap(), is_put }
 }
 
-fn begin<'i>(index: &'i Index, entries: &[IndexEntry]) -> PendingWrite<'i> {
-    index.lock_shards(entries.iter().map(|entry| entry.hash)).begin(entries.to_vec())
+fn begin<'i>(index: &'i Index, entries: &[IndexEntry]) -> PendingWrite<&'i Index> {
+    index.lock_shards(entries.iter().map(|entry| entry.hash)).begin(index, entries.to_vec())
 }
 
 fn seq_of(index: &Index, key: &str) -> Option<u64> {

@@ -1,6 +1,7 @@
 //! The window: what is a duplicate, for how long, and what in-flight events do to its bound.
 
 use std::collections::HashMap;
+use std::path::Path;
 
 use proptest::prelude::*;
 
@@ -54,7 +55,8 @@ fn a_reservation_that_fails_is_forgotten_and_fails_its_duplicates() {
     let (first, admission) = window.admit_one(&event(1), 1);
     assert!(matches!(admission, Admission::New));
     let (_none, admission) = window.admit_one(&event(1), 1);
-    let duplicate = EventCommit { source: CommitSource::of_duplicate(admission).unwrap() };
+    let duplicate =
+        EventCommit { source: CommitSource::of_duplicate(admission, Path::new("log")).unwrap() };
     first.failed(&Error::Closed);
     assert!(matches!(duplicate.wait(), Err(Error::Closed)));
     let (again, admission) = window.admit_one(&event(1), 1);
@@ -81,7 +83,7 @@ fn a_future_that_waits_for_a_reservation_is_woken_when_it_is_resolved() {
     for appends in [false, true] {
         let (first, _) = window.admit_one(&event(1), 1);
         let (_none, admission) = window.admit_one(&event(1), 1);
-        let source = CommitSource::of_duplicate(admission).unwrap();
+        let source = CommitSource::of_duplicate(admission, Path::new("log")).unwrap();
         let mut duplicate = EventCommit { source };
         assert!(std::pin::pin!(&mut duplicate).poll(&mut context).is_pending());
         assert!(!flag.0.swap(false, std::sync::atomic::Ordering::AcqRel));
