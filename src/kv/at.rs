@@ -150,7 +150,7 @@ impl At<'_> {
     /// # Errors
     ///
     /// As [`put`](Self::put).
-    pub async fn put_async(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Result<()> {
+    pub async fn put_async(self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Result<()> {
         let (record, op) = self.record(key.as_ref(), Some(value.as_ref()))?;
         let done = self.wal.store.write_async(&self.change(&record, &op, false)).await;
         self.wal.wake_compactor();
@@ -175,7 +175,7 @@ impl At<'_> {
     /// # Errors
     ///
     /// As [`put`](Self::put).
-    pub async fn delete_async(&self, key: impl AsRef<[u8]>) -> Result<bool> {
+    pub async fn delete_async(self, key: impl AsRef<[u8]>) -> Result<bool> {
         let (record, op) = self.record(key.as_ref(), None)?;
         let always = self.wal.store.options.delete_missing;
         let newest = self.wal.store.write_async(&self.change(&record, &op, !always)).await;
@@ -206,7 +206,7 @@ impl At<'_> {
     /// # Errors
     ///
     /// As [`write`](Self::write).
-    pub async fn write_async(&self, batch: &WriteBatch) -> Result<()> {
+    pub async fn write_async(self, batch: &WriteBatch) -> Result<()> {
         check_durability(self.durability)?;
         let done = match batch.is_empty() {
             true => self.wal.store.check_usable(),

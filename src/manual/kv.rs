@@ -5,7 +5,8 @@
 //! | call | when it returns |
 //! |---|---|
 //! | `put`, `delete`, `write` | it survives the death of the process, or a loss of power if asked |
-//! | `fsync` | every write before it survives a loss of power, from any thread |
+//! | `put_async`, `delete_async`, `write_async` | the same, and no thread is blocked |
+//! | `fsync`, `fsync_async` | every write before it survives a loss of power, from any thread |
 //! | `get` | the value was read from disk in one read, and its checksum and key were compared |
 //! | `snapshot`, `iter` | it shows everything up to one sequence number and nothing after |
 //! | `compact_to`, `export_jsonl` | the new store or file is complete, durable, and has its name |
@@ -13,7 +14,7 @@
 //!
 //! The level is a [`Durability`](crate::Durability). `Written` is the default of a store; `Synced`
 //! can be chosen for the store ([`durability`](crate::kv::DataWalBuilder::durability)) or for one
-//! call (the `_with` forms).
+//! call: `store.at(Durability::Synced).put(key, value)`.
 //!
 //! The last acknowledged write of a key wins, across threads, crashes and reopening. A loss of
 //! power may take back `Written` calls. Then it takes back everything after them as well, so the
@@ -34,6 +35,31 @@
 //! giving another [`label`](crate::kv::DataWalBuilder::label) than the label of the store. Once the
 //! log has failed or the store is closed, no call answers from the index that a key is missing or
 //! how many keys there are: each call reports the failure or the close.
+//!
+//! # From tasks
+//!
+//! `put`, `delete`, `write` and `fsync` block their thread, for room in the queue and for the disk.
+//! The `_async` forms wait for both without blocking a thread, in any runtime, also one with a
+//! single thread; there is no need for `spawn_blocking`. `get` reads the disk, in one read, mostly
+//! from the page cache. `snapshot` and what is built on it, `compact` and `close` block.
+//!
+//! ```no_run
+//! # use std::sync::Arc;
+//! # use ringwal::Durability;
+//! # use ringwal::kv::{DataWal, WriteBatch};
+//! async fn pay(store: Arc<DataWal>, order: u64) -> ringwal::Result<()> {
+//!     store.put_async(format!("order {order}"), "accepted").await?;
+//!     let mut batch = WriteBatch::new();
+//!     batch.put(format!("order {order}"), "paid")?.put(format!("invoice {order}"), "17.50")?;
+//!     store.at(Durability::Synced).write_async(&batch).await // both, and both survive power cuts
+//! }
+//! ```
+//!
+//! A future that is dropped before its first poll, or while it waits for room, writes nothing.
+//! Later its record is on its way: it becomes durable, readers see it, and snapshots wait for it,
+//! as if the future had been kept. So after a timeout it is unknown whether the write happened; a
+//! write of the same key that comes later wins in either case. The example `tasks` runs five
+//! hundred tasks on one thread of tokio, on a log, an event log and a store.
 //!
 //! # Costs
 //!

@@ -137,4 +137,10 @@ impl DataWal {
     pub fn acknowledge_loss(&self) -> Result<usize> {
         self.store.log.acknowledge_loss()
     }
+
+    /// Runs one step of a store on a simulated disk; see [`Log::step`].
+    #[cfg(any(test, feature = "sim"))]
+    pub fn step(&self) -> bool {
+        self.store.log.step()
+    }
 }
