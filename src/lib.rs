@@ -76,7 +76,7 @@ pub use engine::options::{Builder, Durability};
 pub use engine::permit::Permit;
 pub use engine::read::reader::Reader;
 pub use engine::read::record::{Record, RecordRef};
-pub use engine::read::replay::Replayed;
+pub use engine::read::replay::{Replayed, Restore};
 pub use engine::records::{Pieces, Records};
 pub use engine::recovery::{Loss, Recovery, RecoveryPolicy, Verdict};
 pub use engine::ticket::Commit;
