@@ -6,7 +6,11 @@ pub fn open(dir: &Path, prepared: bool) -> ringwal::Log {
     if !prepared {
         return ringwal::Log::open(dir).unwrap();
     }
-    let log = ringwal::Log::builder(dir).segment_bytes(512 << 20).open().unwrap();
+    let log = ringwal::Log::builder(dir)
+        .first_segment_bytes(512 << 20)
+        .segment_bytes(512 << 20)
+        .open()
+        .unwrap();
     log.append([]).unwrap(); // the first segment is active, and its successor is made now
     while log.metrics().spares_prepared < 2 {
         std::thread::sleep(std::time::Duration::from_millis(5));

@@ -27,6 +27,7 @@ pub(crate) mod permit;
 pub(crate) mod read;
 pub(crate) mod records;
 pub(crate) mod recovery;
+mod restart;
 #[cfg(any(test, feature = "sim"))]
 pub(crate) mod sim;
 pub(crate) mod state_file;

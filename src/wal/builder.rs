@@ -107,6 +107,12 @@ impl WalBuilder {
         self
     }
 
+    /// The bytes of the first segment after opening; see [`Builder::first_segment_bytes`].
+    pub fn first_segment_bytes(mut self, bytes: u64) -> WalBuilder {
+        self.engine = self.engine.first_segment_bytes(bytes);
+        self
+    }
+
     /// The number of segments that are prepared ahead of the active one; see
     /// [`Builder::spare_segments`].
     pub fn spare_segments(mut self, count: usize) -> WalBuilder {
@@ -146,7 +152,7 @@ impl WalBuilder {
     ///
     /// As [`WalHandle::open`].
     pub fn open(self) -> Result<Opened> {
-        self.open_by(|engine, replay| engine.open_std(replay))
+        self.open_by(|engine, replay| engine.open_replaying_records(replay))
     }
 
     /// Opens the log on a simulated disk, or creates it there; see
@@ -194,7 +200,7 @@ impl WalBuilder {
     /// As [`WalHandle::open`].
     #[cfg(any(test, feature = "sim"))]
     pub fn open_sim(self, disk: &SimDisk) -> Result<Opened> {
-        self.open_by(|engine, replay| engine.open_stepped(disk, replay))
+        self.open_by(|engine, replay| engine.open_stepped_replaying(disk, replay))
     }
 
     /// Checks the options and opens the log with `open`, which replays its records while it

@@ -67,7 +67,7 @@ fn fill(o: &Opts, n: u64, make: &mut dyn FnMut(u64) -> Vec<u8>) -> Res<()> {
 /// the files of `handmade`, `okaywal` and `raft-engine-prefill` have.
 fn prepared(o: &Opts, set: impl FnOnce(ringwal::Builder) -> ringwal::Builder) -> Res<Box<dyn Log>> {
     let bytes = (o.expect_bytes * 2).clamp(128 << 20, 1 << 30);
-    let log = set(ringwal::Log::builder(&o.dir).segment_bytes(bytes).spare_segments(1)).open()?;
+    let log = set(ringwal::Log::builder(&o.dir).first_segment_bytes(bytes).segment_bytes(bytes).spare_segments(1)).open()?;
     log.append([])?; // the first segment is active, and its successor is made now, not in the run
     let until = std::time::Instant::now() + std::time::Duration::from_secs(60);
     while log.metrics().spares_prepared < 2 && std::time::Instant::now() < until {
