@@ -128,13 +128,15 @@ fn nobody_waits_for_a_task_that_waits_for_room() {
         });
         assert_eq!(number(&store, "k"), Some(2), "what was dropped while it waited is not there");
         assert_eq!((number(&store, "l"), number(&store, "n")), (Some(4), Some(5)));
-        assert_eq!(store.store().log.appended_seq().get(), 4);
     });
 }
 
 #[test]
 fn a_record_whose_future_is_dropped_is_shown_to_readers_all_the_same() {
-    on_backends(|open| {
+    for backend in [BackendKind::Std, BackendKind::Auto] {
+        let dir = tempfile::tempdir().unwrap();
+        // With room, so that a record is on its way after one poll.
+        let open = || DataWal::builder(dir.path()).backend(backend).open().unwrap();
         let store = open();
         // From here on there is a segment.
         store.put("first", "0").unwrap();
@@ -159,7 +161,7 @@ fn a_record_whose_future_is_dropped_is_shown_to_readers_all_the_same() {
         drop(store);
         let store = open();
         assert_eq!((number(&store, "last"), store.len().unwrap()), (Some(3), 1));
-    });
+    }
 }
 
 struct Flag(AtomicBool);
@@ -202,16 +204,15 @@ fn a_log_that_fails_fails_its_tasks_and_forgets_their_records() {
         block_on(store.put_async("first", "0")).unwrap();
         let (kind, nth, error) = ("write", 0, io::ErrorKind::Other);
         *fault.lock() = Some(QueueFault { kind, nth, error, for_good: true });
-        let mut put = Box::pin(store.put_async("k", "1"));
-        let mut other = Box::pin(store.put_async("l", "1"));
-        let _ = (poll_once(&mut put), poll_once(&mut other));
+        let puts = ["k", "l"].map(|key| store.put_async(key, "1"));
         if drops {
-            drop((put, other));
+            for put in puts {
+                let _ = poll_once(&mut Box::pin(put));
+            }
         } else {
-            for failed in block_on(all([put])) {
+            for failed in block_on(all(puts)) {
                 assert!(matches!(failed, Err(Error::Poisoned(_))), "{failed:?}");
             }
-            assert!(matches!(block_on(other), Err(Error::Poisoned(_))));
         }
         // Nobody is waited for who is gone.
         drop(store.store().writing.stop(&store.store().log));
