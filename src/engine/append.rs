@@ -433,9 +433,13 @@ impl<'a> Turn<'a> {
 
     fn leave(&mut self, mut queue: MutexGuard<'_, WriteQueue>) {
         let Some(ticket) = self.ticket.take() else { return };
+        let was_first = !queue.line.is_behind(Some(ticket));
         let waker = queue.line.leave(ticket);
-        // The next one was refused on this one's account.
-        self.shared.announce_room(queue);
+        match was_first {
+            // The next one was refused on this one's account.
+            true => self.shared.announce_room(queue),
+            false => drop(queue),
+        }
         drop(waker);
     }
 }
