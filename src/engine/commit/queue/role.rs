@@ -60,7 +60,8 @@ impl WriteQueue {
     /// those are awake whom the last batch acknowledged. `None` if the ring thread has to take it.
     pub(crate) fn pass_lead(&mut self) -> Option<Arc<Latch>> {
         let front = self.batches.front()?;
-        // L4: one call for each batch. An appender that gave the lead up leaves it to the ring thread.
+        // L4: one call for each batch. An appender that gave the lead up leaves it to the ring
+        // thread.
         if front.called && !mutated("handover_call_twice") {
             return None;
         }
