@@ -77,7 +77,7 @@ pub use engine::options::{Builder, Durability};
 pub use engine::permit::Permit;
 pub use engine::read::reader::Reader;
 pub use engine::read::record::{Record, RecordRef};
-pub use engine::read::replay::Replayed;
+pub use engine::read::replay::{Replayed, Restore};
 pub(crate) use engine::records::Payload;
 pub use engine::records::{Pieces, Records};
 pub use engine::recovery::{Loss, Recovery, RecoveryPolicy, Verdict};

@@ -1,6 +1,7 @@
 //! The handle of a log, which users hold, and the open log behind it.
 
 mod notes;
+mod waits;
 
 use std::fmt;
 use std::panic::{RefUnwindSafe, UnwindSafe};

@@ -28,6 +28,7 @@ pub(crate) mod read;
 pub(crate) mod records;
 pub(crate) mod recovery;
 #[cfg(any(test, feature = "sim"))]
+mod restart;
 pub(crate) mod sim;
 pub(crate) mod state_file;
 #[cfg(test)]

@@ -4,6 +4,7 @@
 //! recovers the log, and starts the ring thread. That thread creates its own I/O queue, because a
 //! ring belongs to the thread that created it.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 
 use crate::engine::Log;
@@ -18,14 +19,16 @@ use crate::engine::commit::stepped::Stepped;
 use crate::engine::directory::make_dir;
 use crate::engine::log::{OpenLog, Running};
 use crate::engine::options::{Builder, LogOptions};
+use crate::engine::read::places::{BatchPlace, PlaceStep, Places};
 use crate::engine::read::reader::Reader;
-use crate::engine::read::replay::{self, OnRecord};
+use crate::engine::read::replay::{self, OnStep};
 use crate::engine::recovery::snapshot::look_again;
 use crate::engine::recovery::{self, Mode, Recovered, RecoveredBatch, Recovery};
 use crate::engine::state_file::StateFile;
 use crate::error::{Error, Result};
+use crate::format::State;
 use crate::io::{
-    Backend, IoQueue, LockGuard, QueueOptions, StdStorage, Storage, Strategy, open_queue,
+    Backend, Blocks, IoQueue, LockGuard, QueueOptions, StdStorage, Storage, Strategy, open_queue,
     require_set_up,
 };
 #[cfg(any(test, feature = "sim"))]
@@ -57,14 +60,14 @@ impl Builder {
         self.open_std(&mut |_| Ok(()))
     }
 
-    pub(crate) fn open_std(self, replay: &mut OnRecord<'_>) -> Result<Log> {
+    pub(crate) fn open_std(self, replay: &mut OnStep<'_>) -> Result<Log> {
         self.open_with(replay, open_queue)
     }
 
     /// Opens the log in its directory, with the queue that `make_queue` creates on the ring thread.
     pub(crate) fn open_with(
         self,
-        replay: &mut OnRecord<'_>,
+        replay: &mut OnStep<'_>,
         make_queue: impl FnOnce(Arc<dyn Storage>, &QueueOptions, &str) -> Queue + Send + 'static,
     ) -> Result<Log> {
         self.options.validate()?;
@@ -81,14 +84,14 @@ impl Builder {
     pub(crate) fn open_on(
         self,
         storage: Arc<dyn Storage>,
-        replay: &mut OnRecord<'_>,
+        replay: &mut OnStep<'_>,
         make_queue: impl FnOnce(Arc<dyn Storage>, &QueueOptions, &str) -> Queue + Send + 'static,
     ) -> Result<Log> {
         let options = self.options;
-        let (lock, recovered) = lock_and_recover(&options, &*storage, replay)?;
+        let (lock, recovered, places) = lock_and_recover(&options, &*storage, replay)?;
         let Recovered { state, segments, next_seq, report, .. } = recovered;
         let Some(state) = state else { return Err(Error::Closed) };
-        let resume = Resume::of(state, segments, next_seq);
+        let resume = Resume::of(state, segments, next_seq, places);
         let state = Arc::clone(&resume.state);
 
         let (started, thread) = start(&options, &storage, make_queue, resume)?;
@@ -110,17 +113,17 @@ impl Builder {
 
     /// Opens the log on a simulated disk, without a thread.
     #[cfg(any(test, feature = "sim"))]
-    pub(crate) fn open_stepped(mut self, disk: &SimDisk, replay: &mut OnRecord<'_>) -> Result<Log> {
+    pub(crate) fn open_stepped(mut self, disk: &SimDisk, replay: &mut OnStep<'_>) -> Result<Log> {
         self.options.validate()?;
         self.options.dir = disk.dir().to_path_buf();
         let options = self.options;
         let storage: Arc<dyn Storage> = Arc::new(disk.clone());
-        let (lock, recovered) = lock_and_recover(&options, &*storage, replay)?;
+        let (lock, recovered, places) = lock_and_recover(&options, &*storage, replay)?;
         let Recovered { state, segments, next_seq, report, .. } = recovered;
         let Some(state) = state else { return Err(Error::Closed) };
         let (queue, backend) = SimQueue::new(disk, &queue_options(&options));
         let sleep = queue.sleep();
-        let resume = Resume::of(state, segments, next_seq);
+        let resume = Resume::of(state, segments, next_seq, places);
         let state = Arc::clone(&resume.state);
         let (shared, ring_thread) = assemble(&options, queue, &backend, resume, false);
         let running = Running { thread: None, lock: Some(lock) };
@@ -182,15 +185,22 @@ struct Resume {
     /// The last durable record by `state`.
     noted_seq: u64,
     segments: Vec<recovery::SegmentInfo>,
+    places: Places,
     durable_seq: u64,
 }
 
 impl Resume {
-    fn of(state: StateFile, segments: Vec<recovery::SegmentInfo>, next_seq: Seq) -> Resume {
+    fn of(
+        state: StateFile,
+        segments: Vec<recovery::SegmentInfo>,
+        next_seq: Seq,
+        places: Places,
+    ) -> Resume {
         let (log_tag, noted_seq) = (state.current().log_tag(), state.current().last_seq);
         let cuts = state.current().cuts.count();
         let state = Arc::new(Mutex::new(state));
-        Resume { state, log_tag, cuts, noted_seq, segments, durable_seq: next_seq.get() - 1 }
+        let durable_seq = next_seq.get() - 1;
+        Resume { state, log_tag, cuts, noted_seq, segments, places, durable_seq }
     }
 }
 
@@ -230,7 +240,7 @@ fn assemble<Q: IoQueue>(
     resume: Resume,
     has_thread: bool,
 ) -> (Arc<Shared>, RingThread<Q>) {
-    let Resume { state, log_tag, cuts, noted_seq, segments, durable_seq } = resume;
+    let Resume { state, log_tag, cuts, noted_seq, segments, places, durable_seq } = resume;
     let notes = Notes::new(state, options.note_after, noted_seq);
     // Only the ring can link a sync. If the log chose that strategy itself, it may change it later.
     let linked = backend.strategy == Strategy::LinkedFsync;
@@ -241,7 +251,13 @@ fn assemble<Q: IoQueue>(
         batch_records: options.batch_records as u32,
         batch_delay: options.batch_delay,
         segment_bytes: options.segment_bytes,
+        first_segment_bytes: match backend.blocks {
+            // There are no zeros to wait for.
+            Some(Blocks::AsTheyCome) => options.segment_bytes,
+            _ => options.first_segment_bytes,
+        },
         spares: options.spare_segments,
+        burst_spares: options.burst_segments,
         reserve: ReserveLimits::new(
             options.reserve_segments,
             options.segment_bytes,
@@ -272,7 +288,7 @@ fn assemble<Q: IoQueue>(
     let wake = io.waker();
     let dir = options.dir.clone();
     let committer = Committer::new(config);
-    let board = Board::new(dir, queue, segments, sender, wake);
+    let board = Board::new(dir, queue, segments, places, sender, wake);
     let shared = Arc::new(Shared::new(board, committer));
     shared.metrics().strategy = Some(backend.strategy);
     let ring_thread = RingThread::new(Arc::clone(&shared), io, controls, notes, has_thread);
@@ -292,20 +308,38 @@ fn queue_options(options: &LogOptions) -> QueueOptions {
 fn lock_and_recover(
     options: &LogOptions,
     storage: &dyn Storage,
-    replay: &mut OnRecord<'_>,
-) -> Result<(Box<dyn LockGuard>, Recovered)> {
+    replay: &mut OnStep<'_>,
+) -> Result<(Box<dyn LockGuard>, Recovered, Places)> {
     let lock_name = name::lock_name(options.shard);
     let lock = storage
         .lock(&lock_name)
         .map_err(|error| error.or_no_space(storage.dir().join(&lock_name), 0))?;
-    let on_batch = &mut |batch: RecoveredBatch<'_>| replay::emit(replay, &batch);
     let (shard, policy) = (options.shard, options.policy);
     let (identity, mode) = (&options.identity, Mode::Repair);
-    let mut recovered = recovery::recover(storage, shard, policy, identity, mode, on_batch)?;
+    let replay = RefCell::new(replay);
+    let on_state = &mut |state: &State| replay::emit_checkpoint(&mut **replay.borrow_mut(), state);
+    let places = Places::new(options.segment_bytes);
+    let mut step = PlaceStep::default();
+    let on_batch = &mut |batch: RecoveredBatch<'_>| {
+        note(&places, &mut step, &batch);
+        replay::emit(&mut **replay.borrow_mut(), &batch)
+    };
+    let mut recovered =
+        recovery::recover_showing(storage, shard, policy, identity, mode, on_state, on_batch)?;
     let of_state = recovered.state.as_mut().and_then(StateFile::take_lock);
     // The lock is of no use against a process that finds another file under that name.
     storage.must_keep(&name::state_name(shard))?;
-    Ok((Box::new(Locks { _of_state: of_state, _of_name: lock }), recovered))
+    Ok((Box::new(Locks { _of_state: of_state, _of_name: lock }), recovered, places))
+}
+
+/// Notes the place of a batch, if it counts from its beginning on.
+fn note(places: &Places, step: &mut PlaceStep, batch: &RecoveredBatch<'_>) {
+    let header = batch.batch.header();
+    let (first_seq, segment) = (header.first_seq, batch.segment.get());
+    if batch.counts.contains(&first_seq) {
+        let (offset, salt) = (batch.batch.offset(), header.salt);
+        step.see(places, BatchPlace { first_seq, segment, offset, salt });
+    }
 }
 
 /// Two locks. The one of `state` is safe, because without that file there is no log. The one of the

@@ -38,6 +38,9 @@ const GIB: u64 = 1 << 30;
 /// than 2 GiB.
 const RECORD_BYTES_LIMIT: u64 = GIB;
 
+/// The most spares that a log holds ready.
+const SPARES_MAX: u64 = 16;
+
 const _: () = assert!(
     RECORD_BYTES_LIMIT + (HEADER_SIZE + RECORD_HEAD_SIZE) as u64 + 64 * MIB < u32::MAX as u64
 );
@@ -46,7 +49,9 @@ const _: () = assert!(
 pub(crate) struct LogOptions {
     pub(crate) dir: PathBuf,
     pub(crate) segment_bytes: u64,
+    pub(crate) first_segment_bytes: u64,
     pub(crate) spare_segments: usize,
+    pub(crate) burst_segments: usize,
     pub(crate) reserve_segments: usize,
     pub(crate) recycle_segments: usize,
     pub(crate) batch_bytes: usize,
@@ -76,7 +81,9 @@ impl LogOptions {
 
     pub(crate) fn validate(&self) -> Result<()> {
         between("segment_bytes", self.segment_bytes, 128, 64 * GIB)?;
-        between("spare_segments", self.spare_segments as u64, 0, 16)?;
+        between("first_segment_bytes", self.first_segment_bytes, 128, 64 * GIB)?;
+        between("spare_segments", self.spare_segments as u64, 0, SPARES_MAX)?;
+        between("burst_segments", self.burst_segments as u64, 0, SPARES_MAX)?;
         between("recycle_segments", self.recycle_segments as u64, 0, 64)?;
         between("batch_bytes", self.batch_bytes as u64, 4 * KIB, 64 * MIB)?;
         between("batch_records", self.batch_records as u64, 1, MIB)?;
@@ -139,7 +146,9 @@ impl Builder {
             options: LogOptions {
                 dir,
                 segment_bytes: 32 * MIB,
+                first_segment_bytes: 256 * KIB,
                 spare_segments: 1,
+                burst_segments: 4,
                 reserve_segments: 0,
                 recycle_segments: 2,
                 batch_bytes: MIB as usize,
@@ -172,14 +181,23 @@ impl Builder {
         self
     }
 
+    /// The bytes of the first segment that a log begins after it was opened, 128 to 64 GiB; 256 KiB
+    /// by default, and never more than [`segment_bytes`](Self::segment_bytes). The first append
+    /// waits until this many zeros are written. The next segment is 16 times as long, and so on.
+    pub fn first_segment_bytes(mut self, bytes: u64) -> Builder {
+        self.options.first_segment_bytes = bytes;
+        self
+    }
+
     /// How many segments are reserved for records that free space.
     pub(crate) fn reserve_segments(mut self, count: usize) -> Builder {
         self.options.reserve_segments = count;
         self
     }
 
-    /// How many spare segments are kept ready, 0 to 16; 1 by default. With 0, the first append to
-    /// every segment waits until the segment is prepared.
+    /// How many spare segments are kept ready at least, 0 to 16; 1 by default. With 0, the first
+    /// append to every segment waits until the segment is prepared. After a burst that used more,
+    /// more are: see [`burst_segments`](Self::burst_segments).
     ///
     /// More than one helps with bursts of large records. While batches are larger than 64 KiB, a
     /// new spare is prepared only when none is left; once they are small again, or there was none
@@ -187,6 +205,16 @@ impl Builder {
     /// spare is replaced at once.
     pub fn spare_segments(mut self, count: usize) -> Builder {
         self.options.spare_segments = count;
+        self
+    }
+
+    /// How many spare segments are kept ready at most, if the last burst used so many, 0 to 16; 4
+    /// by default. A burst is over when no batch was written for a tenth of a second; then the
+    /// zeros of these spares are written. Beside batches they are written in small steps, with
+    /// pauses, until half of the active segment is used. It has no effect below
+    /// [`spare_segments`](Self::spare_segments), or if that is 0.
+    pub fn burst_segments(mut self, count: usize) -> Builder {
+        self.options.burst_segments = count;
         self
     }
 

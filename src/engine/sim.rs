@@ -11,6 +11,7 @@ use crate::engine::Log;
 use crate::engine::commit::stepped::Stepped;
 use crate::engine::options::Builder;
 use crate::engine::read::record::RecordRef;
+use crate::engine::read::replay::{OnRecord, Replayed, Restore, after_checkpoint, records_only};
 use crate::engine::recovery::Recovery;
 use crate::error::Result;
 use crate::io::{IoQueue, SimDisk, open_queue};
@@ -38,7 +39,29 @@ impl Builder {
         disk: &SimDisk,
         mut replay: impl FnMut(RecordRef, &[u8]) -> Result<()>,
     ) -> Result<Log> {
-        self.open_stepped(disk, &mut |record| replay(record.record_ref(), record.data()))
+        let replay = &mut |record: Replayed<'_>| replay(record.record_ref(), record.data());
+        self.open_stepped_replaying(disk, replay)
+    }
+
+    pub(crate) fn open_stepped_replaying(
+        self,
+        disk: &SimDisk,
+        replay: &mut OnRecord<'_>,
+    ) -> Result<Log> {
+        self.open_stepped(disk, &mut records_only(replay))
+    }
+
+    /// [`open_restoring`](Builder::open_restoring) on a simulated disk.
+    ///
+    /// # Errors
+    ///
+    /// As [`open_restoring`](Builder::open_restoring).
+    pub fn open_sim_restoring(
+        self,
+        disk: &SimDisk,
+        mut restore: impl FnMut(Restore<'_>) -> Result<()>,
+    ) -> Result<Log> {
+        self.open_stepped(disk, &mut after_checkpoint(&mut restore))
     }
 
     /// Opens the log like [`open`](Builder::open), on a real disk, and wraps its I/O queue with

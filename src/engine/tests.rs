@@ -3,6 +3,7 @@
 mod cuts;
 mod page_cache;
 mod room;
+mod state_machine;
 
 use std::io;
 use std::path::Path;

@@ -17,6 +17,7 @@ use crate::engine::recovery::SegmentInfo;
 use crate::engine::recovery::repair::{self, RepairPlan};
 use crate::engine::state_file::StateFile;
 use crate::error::{Corruption, CorruptionKind, Error, Result, Witness};
+use crate::format::State;
 use crate::io::{Access, StorageFile};
 use crate::mutation::mutated;
 use crate::segment::name::spare_name;
@@ -137,6 +138,60 @@ impl Log {
             let min = Seq::FIRST;
             return Err(Error::OutOfRange { op: "truncate_before", seq, min, max });
         }
+        let (freed, outcome) = self.freed_before(seq);
+        if !freed.is_empty() {
+            let state = file.current().clone();
+            self.free(&mut file, state, (&freed, outcome.first_seq))?;
+        }
+        Ok(outcome)
+    }
+
+    /// [`checkpoint`](Self::checkpoint) at `seq` and
+    /// [`truncate_before`](Self::truncate_before) what it covers, by one note: after
+    /// a crash both have happened, or neither. Appends go on meanwhile. Whole sealed segments are freed; so the active one stays, however much of it is
+    /// covered, and goes with a later call.
+    ///
+    /// ```
+    /// use ringwal::{Log, Seq};
+    ///
+    /// let dir = tempfile::tempdir()?;
+    /// let log = Log::builder(dir.path().join("log")).segment_bytes(4096).open()?;
+    /// for _ in 0..9 {
+    ///     log.append([7; 2000])?;
+    /// }
+    /// let freed = log.checkpoint_and_truncate(Seq::new(8), "snapshot-8")?;
+    /// assert!(freed.first_seq <= Seq::new(9));
+    /// assert_eq!(log.last_checkpoint().map(|last| last.seq), Some(Seq::new(8)));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`checkpoint`](Self::checkpoint).
+    pub fn checkpoint_and_truncate(
+        &self,
+        seq: Seq,
+        payload: impl AsRef<[u8]>,
+    ) -> Result<Truncated> {
+        self.shared().require_own_process()?;
+        may_block()?;
+        let mut file = self.inner.state();
+        self.shared().check()?;
+        file.require_generations()?;
+        let of = (seq, self.durable_seq());
+        let state = self.with_checkpoint(file.current(), of, payload.as_ref())?;
+        let (freed, outcome) = self.freed_before(seq.next());
+        if freed.is_empty() {
+            self.shared().or_poison(file.write(state))?;
+            self.show_checkpoint(file.current());
+        } else {
+            self.free(&mut file, state, (&freed, outcome.first_seq))?;
+        }
+        Ok(outcome)
+    }
+
+    /// The segments that a truncation before `seq` frees.
+    fn freed_before(&self, seq: Seq) -> (Vec<SegmentInfo>, Truncated) {
         let (freed, first_seq) = {
             let segments = self.shared().segments();
             let goes = |s: &&SegmentInfo| s.last_seq != Seq::NONE && s.last_seq < seq;
@@ -148,10 +203,16 @@ impl Log {
         let first_seq = first_seq.unwrap_or_else(|| self.first_seq());
         let bytes = freed.iter().map(|segment| segment.bytes).sum();
         let outcome = Truncated { segments: freed.len(), bytes, first_seq };
-        if freed.is_empty() {
-            return Ok(outcome);
-        }
-        let mut state = file.current().clone();
+        (freed, outcome)
+    }
+
+    /// Frees segments, and writes `state` with the first record that remains: T1.
+    pub(crate) fn free(
+        &self,
+        file: &mut StateFile,
+        mut state: State,
+        (freed, first_seq): (&[SegmentInfo], Seq),
+    ) -> Result<()> {
         state.first_seq = first_seq.get();
         state.cuts.forget_before(state.first_seq);
         state.last_seq = state.last_seq.max(self.durable_seq().get());
@@ -161,11 +222,12 @@ impl Log {
         }
         let is_noted = file.current().first_seq == first_seq.get();
         debug_assert!(is_noted || mutated("truncate_without_state"), "T1");
+        self.show_checkpoint(file.current());
         self.shared().segments().drain(..freed.len());
+        self.shared().places.forget_before(first_seq.get());
         self.inner.files.retain(|kept| kept >= first_seq);
-        let removed = self.remove_or_recycle(&freed);
-        self.shared().or_poison(removed)?;
-        Ok(outcome)
+        let removed = self.remove_or_recycle(freed);
+        self.shared().or_poison(removed)
     }
 
     /// Removes or recycles the files of freed segments: T1, T3.
@@ -279,6 +341,7 @@ impl Log {
         let storage = &*self.inner.storage;
         shared.or_poison(repair::carry_out(storage, &planned.plan, Some(&mut file)))?;
         *shared.segments() = planned.kept;
+        shared.places.forget_after(seq.get());
         self.inner.files.retain(|_| false);
         let (reply, answer) = bounded(1);
         shared.control(Control::Reset(seq.get(), count, reply));

@@ -16,11 +16,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
+use std::time::Instant;
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
 
 use crate::error::{Error, Result};
-use crate::io::{Access, Blocks, FileId, FileOp, Storage, StorageFile, Wake};
+use crate::io::{Access, Blocks, FileId, FileOp, Pace, Storage, StorageFile, Wake};
 use crate::mutation::mutated;
 
 /// Opens a file as its backend needs it for commits.
@@ -172,8 +173,9 @@ pub(crate) fn execute<F>(
     (op, closed): (FileOp, Option<Arc<dyn Shorten>>),
 ) -> Result<Done<F>> {
     match op {
-        FileOp::Prepare { file, name, reuse, bytes, blocks } => {
-            let prepared = prepare(storage, open, stop, (&name, reuse.as_deref(), bytes, blocks));
+        FileOp::Prepare { file, name, reuse, bytes, blocks, pace } => {
+            let spare = (&*name, reuse.as_deref(), bytes, blocks);
+            let prepared = prepare(storage, open, (stop, &pace), spare);
             match prepared {
                 Ok(opened) => Ok(Done::Prepared { file, name, opened }),
                 Err(NotPrepared { error, made }) => {
@@ -227,7 +229,7 @@ pub(crate) fn execute<F>(
 fn prepare<F>(
     storage: &dyn Storage,
     open: Option<&OpenBy<'_, F>>,
-    stop: &AtomicBool,
+    (stop, pace): (&AtomicBool, &Pace),
     (name, reuse, bytes, blocks): (&str, Option<&str>, u64, Blocks),
 ) -> std::result::Result<F, NotPrepared> {
     let not_made = |error| NotPrepared { error, made: false };
@@ -249,7 +251,7 @@ fn prepare<F>(
         }
         let reserve = had < bytes && blocks == Blocks::Reserved;
         if !reserve || !file.reserve(bytes).map_err(made)? {
-            fill(&*file, had, bytes, stop).map_err(made)?;
+            fill(&*file, (had, bytes), stop, pace).map_err(made)?;
         }
         file.sync().map_err(made)?;
         // The zeros are overwritten before they are read again.
@@ -260,16 +262,25 @@ fn prepare<F>(
     open(name).map_err(made)
 }
 
-/// Writes zeros from `from` to `to`, and checks `stop` before each step.
-fn fill(file: &dyn StorageFile, from: u64, to: u64, stop: &AtomicBool) -> Result<()> {
+/// Writes zeros from `from` to `to`, checks `stop` before each step, and gives way after it.
+fn fill(
+    file: &dyn StorageFile,
+    (from, to): (u64, u64),
+    stop: &AtomicBool,
+    pace: &Pace,
+) -> Result<()> {
     let mut filled = from;
     while filled < to {
         if stop.load(Ordering::Acquire) {
             return Err(Error::Closed);
         }
         let next = ((filled / FILL_STEP + 1) * FILL_STEP).min(to);
+        let (batches, began) = (pace.batches(), Instant::now());
         file.write_zeros(filled, next)?;
         filled = next;
+        if filled < to && !stop.load(Ordering::Acquire) {
+            pace.give_way(batches, began.elapsed());
+        }
     }
     Ok(())
 }
@@ -285,9 +296,10 @@ struct NotPrepared {
 /// that failed.
 const NAMED_BYTES: u64 = 512;
 
-/// The zeros that are written between two checks of `stop`. Steps end at multiples of it, so only
+/// The zeros that are written between two checks of `stop`, and that batches may have to wait for.
+/// Steps end at multiples of it, so only
 /// the first one can begin inside of a block.
-const FILL_STEP: u64 = 4 << 20;
+const FILL_STEP: u64 = 1 << 20;
 
 #[cfg(test)]
 mod tests {
@@ -398,7 +410,7 @@ mod tests {
 
     fn prepare(name: &str, reuse: Option<&str>, blocks: Blocks) -> FileOp {
         let (name, reuse) = (name.to_owned(), reuse.map(str::to_owned));
-        FileOp::Prepare { file: 1, name, reuse, bytes: 1 << 20, blocks }
+        FileOp::Prepare { file: 1, name, reuse, bytes: 1 << 20, blocks, pace: Arc::default() }
     }
 
     #[test]

@@ -15,6 +15,7 @@
 //! | `portable/` | [`StdStorage`] and [`StdQueue`], on every platform |
 //! | `uring/` | `UringQueue`, on Linux: the unsafe island |
 //! | `file_worker` | the preallocation thread and the metadata thread of both queues |
+//! | `pace` | how the zeros of spares give way to batches |
 //! | `select`, `probe/` | [`open_queue`]: which backend and strategy run, by trying them |
 //! | `backend` | the options of that choice, and its report |
 //! | `sim/` | a simulated disk, for tests of power cuts and failing I/O |
@@ -48,6 +49,7 @@ use crate::error::{Error, Result};
 pub use crate::buf::{AlignedBuf, BUF_ALIGN};
 pub use backend::{Backend, BackendKind, QueueOptions, Refusal};
 pub use op::{Blocks, Completion, FileId, FileOp, Op, Strategy};
+pub use pace::Pace;
 pub use portable::{StdQueue, StdStorage};
 pub use select::open_queue;
 pub(crate) use select::require_set_up;
@@ -63,6 +65,7 @@ mod file_worker;
 #[cfg(test)]
 pub(crate) mod mem;
 mod op;
+mod pace;
 mod portable;
 #[cfg(all(target_os = "linux", feature = "uring"))]
 mod probe;
@@ -259,7 +262,8 @@ pub trait StorageFile: Send + Sync + fmt::Debug {
 /// let mut queue = StdQueue::new(Arc::new(StdStorage::new(dir.path())))?;
 /// let mut done = Vec::new();
 /// let (name, blocks) = ("spare".to_owned(), Blocks::Written);
-/// let prepare = FileOp::Prepare { file: 7, name, reuse: None, bytes: 8192, blocks };
+/// let pace = Arc::default();
+/// let prepare = FileOp::Prepare { file: 7, name, reuse: None, bytes: 8192, blocks, pace };
 /// queue.submit(1, Op::File(prepare));
 /// while done.is_empty() {
 ///     queue.wait(None, &mut done)?;

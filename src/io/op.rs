@@ -1,9 +1,11 @@
 //! The operations of an [`IoQueue`](crate::io::IoQueue), their completions, and the strategies.
 
 use std::fmt;
+use std::sync::Arc;
 
 use crate::buf::AlignedBuf;
 use crate::error::Result;
+use crate::io::Pace;
 use crate::mutation::mutated;
 
 /// The number that the engine gave to an open file of an `IoQueue`.
@@ -77,6 +79,8 @@ pub enum FileOp {
         bytes: u64,
         /// How its blocks are allocated.
         blocks: Blocks,
+        /// How its zeros give way to batches.
+        pace: Arc<Pace>,
     },
     /// Gives an open spare its segment name, durably.
     Install {

@@ -44,8 +44,15 @@ fn a_retired_file_keeps_its_content_and_gets_the_missing_blocks() {
         for blocks in [Blocks::Written, Blocks::Reserved] {
             case.place.put("old.seg", &[9; 5000]);
             let reuse = Some("old.seg".into());
-            case.run(FileOp::Prepare { file: 7, name: spare(7), reuse, bytes: SEGMENT, blocks })
-                .unwrap();
+            case.run(FileOp::Prepare {
+                file: 7,
+                name: spare(7),
+                reuse,
+                bytes: SEGMENT,
+                blocks,
+                pace: Arc::default(),
+            })
+            .unwrap();
             let bytes = case.read(&spare(7));
             assert_eq!(bytes.len() as u64, SEGMENT);
             assert!(bytes[..5000].iter().all(|&byte| byte == 9), "{}", case.name);
@@ -66,6 +73,7 @@ fn a_spare_that_cannot_be_prepared_leaves_nothing_and_does_not_end_the_queue() {
             reuse,
             bytes: SEGMENT,
             blocks: Blocks::Written,
+            pace: Arc::default(),
         };
         assert!(matches!(case.run(op), Err(Error::Io { op: "rename", .. })), "{}", case.name);
         assert!(case.place.names().is_empty(), "{}", case.name);
@@ -77,6 +85,7 @@ fn a_spare_that_cannot_be_prepared_leaves_nothing_and_does_not_end_the_queue() {
             reuse: None,
             bytes: SEGMENT,
             blocks: Blocks::Written,
+            pace: Arc::default(),
         };
         assert!(matches!(case.run(op), Err(Error::Io { op: "create", .. })), "{}", case.name);
         assert_eq!(case.read(&spare(2)), b"taken", "what was there is not ours to remove");
@@ -325,6 +334,7 @@ fn dropping_a_queue_with_work_that_no_wait_started_does_not_hang() {
             reuse: None,
             bytes: 1 << 40,
             blocks: Blocks::Written,
+            pace: Arc::default(),
         };
         case.submit(op);
     });
@@ -341,6 +351,7 @@ fn an_install_does_not_wait_for_a_spare_that_is_being_filled() {
             reuse: None,
             bytes,
             blocks: Blocks::Written,
+            pace: Arc::default(),
         });
         // Only the install can complete: the other operation takes for ever.
         case.run(FileOp::Install { file: 1, from: spare(1), to: "a.seg".into() }).unwrap();

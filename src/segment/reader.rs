@@ -181,6 +181,12 @@ impl SegmentScanner {
         self
     }
 
+    /// Begins at a batch in the middle: there lies the one that begins with `expected_seq`, and has
+    /// this salt.
+    pub(crate) fn beginning_at(self, offset: u64, expected_seq: u64, salt: u64) -> SegmentScanner {
+        SegmentScanner { offset, expected_seq, salt: Some(salt), ..self }
+    }
+
     /// Whether a batch with this salt may be of this segment and not of a former one with the same
     /// number. Copies of former batches may lie anywhere, since a user can store them as records.
     fn is_of_this_life(&self, salt: u64) -> bool {

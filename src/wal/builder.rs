@@ -146,7 +146,7 @@ impl WalBuilder {
     ///
     /// As [`WalHandle::open`].
     pub fn open(self) -> Result<Opened> {
-        self.open_by(|engine, replay| engine.open_std(replay))
+        self.open_by(|engine, replay| engine.open_replaying_records(replay))
     }
 
     /// Opens the log on a simulated disk, or creates it there; see
@@ -194,7 +194,7 @@ impl WalBuilder {
     /// As [`WalHandle::open`].
     #[cfg(any(test, feature = "sim"))]
     pub fn open_sim(self, disk: &SimDisk) -> Result<Opened> {
-        self.open_by(|engine, replay| engine.open_stepped(disk, replay))
+        self.open_by(|engine, replay| engine.open_stepped_replaying(disk, replay))
     }
 
     /// Checks the options and opens the log with `open`, which replays its records while it

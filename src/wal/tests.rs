@@ -78,7 +78,7 @@ fn narrow(dir: &std::path::Path, backend: BackendKind) -> WalHandle {
     std::fs::create_dir_all(&log_dir).unwrap();
     let builder = WalHandle::builder(config).backend(backend);
     let narrow = |engine: crate::Builder| engine.batch_bytes(4096).queue_bytes(4096);
-    builder.open_by(|engine, replay| narrow(engine).open_std(replay)).unwrap().0
+    builder.open_by(|engine, replay| narrow(engine).open_replaying_records(replay)).unwrap().0
 }
 
 #[test]

@@ -260,7 +260,59 @@ impl World {
         Ok(())
     }
 
+    /// Jumps to a number behind the last record.
+    fn restart(&mut self, log: &Log) -> Result<(), Broken> {
+        let seq = self.model.last() + self.rng.pick(&[1, 1, 2, 40]);
+        let payload = self.rng.next().to_le_bytes().to_vec();
+        let outcome = log.restart_at(Seq::new(seq), &payload);
+        self.tell(|| format!("restart at {seq}: {outcome:?}"));
+        if let Err(error) = outcome {
+            self.model.maybe_restart = self.model.maybe_restart.or(Some(seq));
+            self.model.maybe_first = self.model.maybe_first.or(Some(seq));
+            self.model.maybe_checkpoint =
+                self.model.maybe_checkpoint.take().or(Some((seq - 1, payload)));
+            return self.expect_failure("restart", &error);
+        }
+        self.model.restart(seq);
+        self.model.checkpoint = Some((seq - 1, payload));
+        self.tickets.clear();
+        ensure!(log.appended_seq().get() == seq - 1, "restarted at {}", log.appended_seq());
+        ensure!(log.first_seq().get() == seq, "begins at {}", log.first_seq());
+        Ok(())
+    }
+
+    fn checkpoint_and_truncate(&mut self, log: &Log) -> Result<(), Broken> {
+        let from = self.model.checkpoint.as_ref().map_or(0, |mark| mark.0);
+        let seq = self.rng.between(from, log.durable_seq().get());
+        let payload = self.rng.next().to_le_bytes().to_vec();
+        let outcome = log.checkpoint_and_truncate(Seq::new(seq), &payload);
+        self.tell(|| format!("checkpoint {seq} and truncate: {outcome:?}"));
+        match outcome {
+            Ok(freed) => {
+                self.model.checkpoint = Some((seq, payload));
+                if freed.segments > 0 {
+                    let first = freed.first_seq.get();
+                    let fits = first >= self.model.first && first <= seq + 1;
+                    ensure!(fits, "truncated to {first}, not to {}", seq + 1);
+                    self.model.first = first;
+                }
+                Ok(())
+            }
+            Err(error) => {
+                self.model.maybe_first = self.model.maybe_first.or(Some(seq + 1));
+                self.model.maybe_checkpoint =
+                    self.model.maybe_checkpoint.take().or(Some((seq, payload)));
+                self.expect_failure("checkpoint and truncate", &error)
+            }
+        }
+    }
+
     fn truncate_before(&mut self, log: &Log) -> Result<(), Broken> {
+        match self.rng.below(10) {
+            0..2 => return self.restart(log),
+            2..5 => return self.checkpoint_and_truncate(log),
+            _ => {}
+        }
         let seq = self.rng.between(self.model.first, log.durable_seq().get() + 1);
         let outcome = log.truncate_before(Seq::new(seq));
         self.tell(|| format!("truncate before {seq}: {outcome:?}"));

@@ -35,6 +35,7 @@ pub(crate) struct Model {
     pub(crate) maybe_checkpoint: Mark,
     pub(crate) maybe_first: Option<u64>,
     pub(crate) maybe_cut: Option<u64>,
+    pub(crate) maybe_restart: Option<u64>,
     /// Whether records were ever truncated at the end.
     pub(crate) was_cut: bool,
     made: u64,
@@ -65,6 +66,13 @@ impl Model {
         self.atomic.retain(|&(_, last)| last <= seq);
     }
 
+    /// The log restarted at `seq`.
+    pub(crate) fn restart(&mut self, seq: u64) {
+        self.records.resize(seq as usize - 1, Vec::new());
+        (self.acked, self.written, self.first) = (seq - 1, seq - 1, seq);
+        self.atomic.clear();
+    }
+
     /// Compares with a log that was just opened, after the process was killed or the power cut,
     /// and takes over the shown records, which must stay. Returns the error that ended the
     /// reading, if there was one.
@@ -74,6 +82,10 @@ impl Model {
         killed: bool,
     ) -> Result<Option<Error>, Broken> {
         let last = log.appended_seq().get();
+        let maybe = self.maybe_restart.take().filter(|&seq| last == seq - 1);
+        if let Some(seq) = maybe.filter(|&seq| log.first_seq().get() == seq) {
+            self.restart(seq);
+        }
         let floor = if killed { self.written.max(self.acked) } else { self.acked };
         ensure!(last <= self.last(), "{last} records of {}: made up", self.last());
         let is_cut = self.maybe_cut == Some(last);

@@ -198,6 +198,7 @@ impl World {
         let strategy = rng.pick(&Strategy::ALL);
         let builder = Log::builder("sim")
             .segment_bytes(rng.pick(&[128, 600, 2000, 8192, 20_000, 65_536]))
+            .first_segment_bytes(rng.pick(&[128, 4096, 65_536]))
             .spare_segments(rng.pick(&[0, 1, 1, 3]))
             .recycle_segments(rng.pick(&[0, 1, 4]))
             .batch_bytes(batch_bytes)

@@ -14,6 +14,7 @@ use crate::engine::commit::ring_thread::control::Control;
 use crate::engine::commit::watermarks::Watermarks;
 use crate::engine::metrics::Metrics;
 use crate::engine::read::cuts::Cuts;
+use crate::engine::read::places::Places;
 use crate::engine::recovery::SegmentInfo;
 use crate::error::{Error, Result};
 use crate::io::Wake;
@@ -29,6 +30,8 @@ pub(crate) struct Board {
     pub(crate) watermarks: Watermarks,
     /// What was cut off the end.
     pub(crate) cuts: Cuts,
+    /// Where some batches lie.
+    pub(crate) places: Places,
     segments: Mutex<Vec<SegmentInfo>>,
     metrics: Mutex<Metrics>,
     /// Retired files that may become spares.
@@ -44,6 +47,7 @@ impl Board {
         dir: PathBuf,
         queue: WriteQueue,
         segments: Vec<SegmentInfo>,
+        places: Places,
         controls: Sender<Control>,
         wake: Arc<dyn Wake>,
     ) -> Board {
@@ -53,6 +57,7 @@ impl Board {
             queue: Mutex::new(queue),
             watermarks: Watermarks::new(durable_seq),
             cuts: Cuts::default(),
+            places,
             segments: Mutex::new(segments),
             metrics: Mutex::default(),
             recycled: Mutex::default(),

@@ -39,10 +39,11 @@ use crate::engine::commit::latch::Latch;
 use crate::engine::commit::notifications::Notifications;
 use crate::engine::commit::pipeline::{Action, Pipeline, Submission};
 use crate::engine::commit::queue::{Next, QueuedBatch, RingState, Taker, WriteQueue};
+use crate::engine::read::places::{BatchPlace, PlaceStep};
 use crate::engine::recovery::SegmentInfo;
 use crate::error::Error;
 use crate::format::{self, BatchHeader, HEADER_SIZE, Place, RECORD_HEAD_SIZE};
-use crate::io::{Blocks, CommitFile, Completion, FileId, FileOp, IoQueue, Op, Strategy};
+use crate::io::{Blocks, CommitFile, Completion, FileId, FileOp, IoQueue, Op, Pace, Strategy};
 use crate::mutation::mutated;
 use crate::replication::ShardId;
 use crate::segment::name::segment_filename;
@@ -120,10 +121,16 @@ pub(crate) struct Committer {
     /// Batches are large, or were a moment ago.
     in_burst: bool,
     last_batch_at: Option<Instant>,
+    /// A segment was begun since the last rest.
+    took_segment: bool,
+    /// How zeros give way to batches.
+    pace: Arc<Pace>,
     /// The watermark is noted, so the ring thread sleeps without a timer: whoever moves it without
     /// that thread wakes it.
     pub(crate) is_noted: bool,
     notifications: Notifications,
+    /// Which batches are noted for readers.
+    place_step: PlaceStep,
 }
 
 impl Committer {
@@ -143,8 +150,11 @@ impl Committer {
             usual_batch_bytes: 0,
             in_burst: false,
             last_batch_at: None,
+            took_segment: false,
+            pace: Arc::default(),
             is_noted: false,
             notifications: Notifications::default(),
+            place_step: PlaceStep::default(),
         }
     }
 
@@ -158,6 +168,7 @@ impl Committer {
             self.act();
             let mut queue = board.queue();
             let request = self.spare_request(&mut queue);
+            self.pace.set_hurry(queue.is_pressed());
             let has_slot = self.has_slot_for_next(&queue);
             let taken = match has_slot {
                 true => queue.take(now(), Taker::Ring),
@@ -219,6 +230,9 @@ impl Committer {
             payload_bytes: (batch.end - HEADER_SIZE) as u32,
         };
         let place = Place { log: Some(self.config.log_tag), segment: batch.segment };
+        let (first_seq, segment, offset) = (batch.first_seq, batch.segment, batch.offset);
+        let noted = BatchPlace { first_seq, segment, offset, salt: header.salt };
+        self.place_step.see(&board.places, noted);
         let strategy = batch.sync.then(|| self.selector.next());
         let head_bytes = u64::from(batch.records) * RECORD_HEAD_SIZE as u64;
         let stats = BatchStats {
@@ -271,6 +285,7 @@ impl Committer {
                     self.submit(InFlightOp::Sync { file, since }, Op::Sync { file });
                 }
                 Action::Install { file, first_seq } => {
+                    self.took_segment = true;
                     let to = segment_filename(self.config.shard, first_seq);
                     let Some(segment) = self.files.get_mut(&file) else { return };
                     let from = std::mem::replace(&mut segment.name, to.clone());
@@ -315,6 +330,7 @@ impl Committer {
             let took = now.saturating_duration_since(stats.submitted);
             let mut queue = board.queue();
             queue.completed(stats.records, now, took);
+            self.pace.set_hurry(queue.is_pressed());
             let lost = mutated("leak_buffers") && completion.result.is_err();
             if let Some(buf) = completion.buf.filter(|_| !lost) {
                 queue.give_back(buf, std::mem::take(heads));

@@ -26,6 +26,7 @@
 //!   take a buffer. So a record that needs much gets it, however many small ones come. Others may
 //!   join the batch that is open, which takes nothing away from those who wait.
 
+mod ahead;
 mod line;
 mod permit;
 mod reserve;
@@ -43,6 +44,7 @@ use std::time::{Duration, Instant};
 use crate::buf::{AlignedBuf, BufPool};
 use crate::engine::commit::latch::Latch;
 use crate::engine::commit::policy::{CommitDelay, Role};
+use crate::engine::commit::queue::ahead::Ahead;
 use crate::engine::commit::queue::line::Line;
 pub(crate) use crate::engine::commit::queue::ring::RingState;
 pub(crate) use crate::engine::commit::queue::role::Taker;
@@ -66,8 +68,12 @@ pub(crate) struct Limits {
     pub(crate) batch_delay: Duration,
     /// The bytes of a segment, unless its first batch needs more.
     pub(crate) segment_bytes: u64,
-    /// Spares to hold ready beside the active segment.
+    /// The bytes of the first one of a log's life.
+    pub(crate) first_segment_bytes: u64,
+    /// Spares to hold ready beside the active segment, at least; 0 for none ahead.
     pub(crate) spares: usize,
+    /// And at most, if the last burst needed so many.
+    pub(crate) burst_spares: usize,
     /// Segments to hold back for records that give room back.
     pub(crate) reserve: ReserveLimits,
     /// All buffers together.
@@ -206,6 +212,7 @@ pub(crate) struct WriteQueue {
     home: Arc<Path>,
     active: Option<Active>,
     spares: Vec<(FileId, u64)>,
+    ahead: Ahead,
     reserve: Reserve,
     preparing: bool,
     /// An append cannot go on without a segment of this many bytes.
@@ -244,6 +251,7 @@ impl WriteQueue {
             home: Arc::from(Path::new(".")),
             active: None,
             spares: Vec::new(),
+            ahead: Ahead::default(),
             reserve: Reserve::default(),
             preparing: false,
             wanted: None,

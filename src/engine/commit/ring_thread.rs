@@ -108,7 +108,7 @@ impl<Q: IoQueue> RingThread<Q> {
             self.serve(&mut committer, control);
         }
         if self.has_thread {
-            committer.forget_burst();
+            committer.forget_burst(&shared);
         }
         let not_before = committer.dispatch(&shared);
         // A log without a thread is run only when there is something to do.

@@ -1,5 +1,6 @@
 //! The two state machines on their own, and together against a plain model of a disk.
 
+mod growth;
 mod lead;
 mod one_sync;
 mod permits;
@@ -17,7 +18,7 @@ use super::queue::{
 use crate::engine::commit::latch::Stage;
 use crate::error::Error;
 use crate::format::{HEADER_SIZE, RECORD_HEAD_SIZE};
-use crate::io::Strategy;
+use crate::io::{FileId, Strategy};
 
 fn limits() -> Limits {
     Limits {
@@ -26,7 +27,9 @@ fn limits() -> Limits {
         batch_records: 4,
         batch_delay: Duration::ZERO,
         segment_bytes: 16_384,
+        first_segment_bytes: 1 << 30,
         spares: 1,
+        burst_spares: 4,
         reserve: ReserveLimits::default(),
         queue_bytes: 32_768,
         gather: false,

@@ -54,12 +54,16 @@ impl Watermarks {
         open(reached);
     }
 
-    /// Sets both watermarks back to `seq`. Who waits for less than they were has not waited in
-    /// vain: it was durable before it was truncated.
+    /// Sets both watermarks to `seq`, back or ahead. Who waits for less than they were has not
+    /// waited in vain: it was durable before it was truncated. And what is skipped counts as
+    /// durable.
     pub(crate) fn reset(&self, seq: u64) {
         let mut waiters = self.waiters.lock();
-        let reached = self.take_reached(&mut waiters);
+        let mut reached = self.take_reached(&mut waiters);
         self.publish(seq, seq);
+        if !mutated("wait_for_what_is_skipped") {
+            reached.extend(self.take_reached(&mut waiters));
+        }
         drop(waiters);
         open(reached);
     }
@@ -80,6 +84,21 @@ impl Watermarks {
         }
         drop(waiters);
         latch
+    }
+
+    /// Whoever had this latch no longer waits.
+    pub(crate) fn forget(&self, latch: &Arc<Latch>) {
+        let mut waiters = self.waiters.lock();
+        let at = waiters.iter().position(|(_, waiting)| Arc::ptr_eq(waiting, latch));
+        let gone = at.map(|at| waiters.swap_remove(at));
+        drop(waiters);
+        drop(gone);
+    }
+
+    /// How many wait.
+    #[cfg(test)]
+    pub(crate) fn waiting(&self) -> usize {
+        self.waiters.lock().len()
     }
 
     /// Fails everyone who waits.

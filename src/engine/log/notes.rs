@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use crate::engine::Log;
 use crate::engine::checkpoint::Checkpoint;
 use crate::error::{Error, Result};
-use crate::format;
+use crate::format::{self, State};
 use crate::segment::name::LostName;
 use crate::seq::Seq;
 use crate::sync::MutexGuard;
@@ -22,31 +22,47 @@ impl Log {
     /// [`Error::RecordTooLarge`] if the payload is, [`Error::StatesUsedUp`]; these change nothing.
     /// Else as [`append`](Log::append).
     pub fn checkpoint(&self, seq: Seq, payload: impl AsRef<[u8]>) -> Result<()> {
-        let payload = payload.as_ref();
-        let limit = Checkpoint::PAYLOAD_BYTES_MAX as u64;
-        if payload.len() as u64 > limit {
-            return Err(Error::RecordTooLarge { bytes: payload.len() as u64, limit });
-        }
         self.shared().require_own_process()?;
         may_block()?;
         let mut file = self.inner.state();
         self.shared().check()?;
         file.require_generations()?;
-        let durable_seq = self.durable_seq();
-        let mut state = file.current().clone();
+        let of = (seq, self.durable_seq());
+        let state = self.with_checkpoint(file.current(), of, payload.as_ref())?;
+        self.shared().or_poison(file.write(state))?;
+        self.show_checkpoint(file.current());
+        Ok(())
+    }
+
+    /// The state with a checkpoint at `seq`, which is at most `max`; or an error if there can be
+    /// none.
+    pub(crate) fn with_checkpoint(
+        &self,
+        state: &State,
+        (seq, max): (Seq, Seq),
+        payload: &[u8],
+    ) -> Result<State> {
+        let limit = Checkpoint::PAYLOAD_BYTES_MAX as u64;
+        if payload.len() as u64 > limit {
+            return Err(Error::RecordTooLarge { bytes: payload.len() as u64, limit });
+        }
+        let mut state = state.clone();
         let min = Seq::new(state.checkpoint.as_ref().map_or(0, |last| last.seq));
-        if seq < min || seq > durable_seq {
-            return Err(Error::OutOfRange { op: "checkpoint", seq, min, max: durable_seq });
+        if seq < min || seq > max {
+            return Err(Error::OutOfRange { op: "checkpoint", seq, min, max });
         }
         let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
         let time_nanos = since_epoch.map_or(0, |t| u64::try_from(t.as_nanos()).unwrap_or(0));
-        state.last_seq = state.last_seq.max(durable_seq.get());
+        state.last_seq = state.last_seq.max(self.durable_seq().get());
         state.clean = false;
         state.checkpoint =
             Some(format::Checkpoint { seq: seq.get(), time_nanos, payload: payload.to_vec() });
-        self.shared().or_poison(file.write(state))?;
-        *self.last() = Checkpoint::of(file.current());
-        Ok(())
+        Ok(state)
+    }
+
+    /// The checkpoint in this state is the last one.
+    pub(crate) fn show_checkpoint(&self, state: &State) {
+        *self.last() = Checkpoint::of(state);
     }
 
     /// The last checkpoint, if there is one.

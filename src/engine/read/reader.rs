@@ -249,6 +249,10 @@ impl Reader {
             return Err(Error::Truncated { seq: self.next, first_seq });
         }
         let scanner = SegmentScanner::new(file, shard, origin, first_seq.get())?;
+        let scanner = match self.segments.place(first_seq, self.next) {
+            Some(place) => scanner.beginning_at(place.offset, place.first_seq, place.salt),
+            None => scanner,
+        };
         Ok(CurrentSegment { segment: first_seq, last_seq, scanner, batch: None })
     }
 

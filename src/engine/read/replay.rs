@@ -9,6 +9,7 @@
 use std::sync::Arc;
 
 use crate::engine::Log;
+use crate::engine::checkpoint::Checkpoint;
 use crate::engine::options::Builder;
 use crate::engine::read::file_cache::FileCache;
 use crate::engine::read::reader::Reader;
@@ -17,7 +18,9 @@ use crate::engine::read::watch::Watch;
 use crate::engine::recovery::snapshot::{DirSnapshot, look_again};
 use crate::engine::recovery::{self, Mode, OnBatch, RecoveredBatch};
 use crate::error::Result;
+use crate::format::State;
 use crate::io::{StdStorage, Storage};
+use crate::mutation::mutated;
 use crate::seq::Seq;
 
 /// A record that is shown while the log opens; see
@@ -78,11 +81,87 @@ impl<'r> Replayed<'r> {
     }
 }
 
+/// What a state machine is made from while its log opens, in order; see
+/// [`open_restoring`](Builder::open_restoring).
+///
+/// ```
+/// use ringwal::{Log, Restore};
+///
+/// # let dir = tempfile::tempdir()?;
+/// # let dir = dir.path().join("log");
+/// // The state machine is a sum; a snapshot of it is small enough for the checkpoint itself.
+/// fn open(dir: &std::path::Path) -> ringwal::Result<(Log, u8)> {
+///     let mut sum = 0;
+///     let log = Log::builder(dir).open_restoring(|step| {
+///         match step {
+///             Restore::Checkpoint(checkpoint) => sum = checkpoint.payload[0],
+///             Restore::Record(record) => sum += record.data()[0],
+///         }
+///         Ok(())
+///     })?;
+///     Ok((log, sum))
+/// }
+///
+/// let (log, mut sum) = open(&dir)?;
+/// for n in [1, 2, 3] {
+///     let seq = log.append([n])?;
+///     sum += n;
+///     if n == 2 {
+///         log.checkpoint(seq, [sum])?;
+///     }
+/// }
+/// log.close()?;
+/// assert_eq!(open(&dir)?.1, 6); // the checkpoint's 3, and one record
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub enum Restore<'r> {
+    /// The last checkpoint, before the first record; not called if there is none.
+    Checkpoint(&'r Checkpoint),
+    /// A record that the checkpoint does not cover.
+    Record(Replayed<'r>),
+}
+
+/// A callback that gets the checkpoint, and then every record, in order.
+pub(crate) type OnStep<'f> = dyn FnMut(Restore<'_>) -> Result<()> + 'f;
+
 /// A callback that gets every record, in order.
 pub(crate) type OnRecord<'f> = dyn FnMut(Replayed<'_>) -> Result<()> + 'f;
 
+/// Leaves the checkpoint out.
+pub(crate) fn records_only<'f>(
+    replay: &'f mut OnRecord<'_>,
+) -> impl FnMut(Restore<'_>) -> Result<()> + 'f {
+    |step| match step {
+        Restore::Checkpoint(_) => Ok(()),
+        Restore::Record(record) => replay(record),
+    }
+}
+
+/// Leaves out what the checkpoint covers.
+pub(crate) fn after_checkpoint<'f>(
+    restore: &'f mut OnStep<'_>,
+) -> impl FnMut(Restore<'_>) -> Result<()> + 'f {
+    |step| match step {
+        Restore::Record(record)
+            if record.is_checkpointed() && !mutated("restore_what_is_covered") =>
+        {
+            Ok(())
+        }
+        step => restore(step),
+    }
+}
+
+/// Passes the checkpoint of `state` to `restore`.
+pub(crate) fn emit_checkpoint(restore: &mut OnStep<'_>, state: &State) -> Result<()> {
+    match Checkpoint::of(state) {
+        Some(checkpoint) => restore(Restore::Checkpoint(&checkpoint)),
+        None => Ok(()),
+    }
+}
+
 /// Passes the records of a batch that count to `replay`.
-pub(crate) fn emit(replay: &mut OnRecord<'_>, batch: &RecoveredBatch<'_>) -> Result<()> {
+pub(crate) fn emit(replay: &mut OnStep<'_>, batch: &RecoveredBatch<'_>) -> Result<()> {
     let RecoveredBatch { segment, batch, counts, checkpoint_seq } = batch;
     let (segment, checkpoint_seq) = (*segment, *checkpoint_seq);
     let (time_nanos, epoch) = (batch.header().time_nanos, CutEpoch(batch.header().cuts()));
@@ -92,7 +171,7 @@ pub(crate) fn emit(replay: &mut OnRecord<'_>, batch: &RecoveredBatch<'_>) -> Res
             let (seq, data) = (Seq::new(record.seq), record.bytes);
             let bytes = data.len() as u32;
             let record_ref = RecordRef { seq, segment, offset, bytes, epoch };
-            replay(Replayed { data, record_ref, time_nanos, checkpoint_seq })?;
+            replay(Restore::Record(Replayed { data, record_ref, time_nanos, checkpoint_seq }))?;
         }
     }
     Ok(())
@@ -137,7 +216,19 @@ impl Builder {
         self,
         mut replay: impl FnMut(Replayed<'_>) -> Result<()>,
     ) -> Result<Log> {
-        self.open_std(&mut replay)
+        self.open_std(&mut records_only(&mut replay))
+    }
+
+    /// Opens the log like [`open`](Self::open), and passes what a state machine is made from to
+    /// `restore`, while recovery verifies it: the last checkpoint if there is one, and then every
+    /// record that it does not cover, in order. What was shown counts only if opening succeeds. An
+    /// error of `restore` ends it, and changes nothing on disk. See [`Restore`] for an example.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open), and any error of `restore`.
+    pub fn open_restoring(self, mut restore: impl FnMut(Restore<'_>) -> Result<()>) -> Result<Log> {
+        self.open_std(&mut after_checkpoint(&mut restore))
     }
 
     /// Opens the log like [`read_only`](Self::read_only), and passes every record to `replay`, in
@@ -156,7 +247,8 @@ impl Builder {
         let storage = Arc::new(StdStorage::new(&self.options.dir));
         let watch = Watch::open(&*storage, self.options.shard)?;
         let storage = Arc::new(DirSnapshot::of(storage, self.options.shard)?);
-        let replay: &mut OnRecord<'_> = &mut |record| replay(record.record_ref(), record.data());
+        let replay = &mut |record: Replayed<'_>| replay(record.record_ref(), record.data());
+        let replay = &mut records_only(replay);
         // A snapshot does not change, so one look is enough.
         let (shard, policy) = (self.options.shard, self.options.policy);
         let on_batch: &mut OnBatch<'_> = &mut |batch| emit(replay, &batch);
@@ -192,6 +284,7 @@ impl Builder {
         replay: &mut OnRecord<'_>,
     ) -> Result<Reader> {
         let storage = Arc::new(StdStorage::new(&self.options.dir));
+        let replay = &mut records_only(replay);
         self.read_only_on(storage, begin, &mut |batch| emit(replay, &batch))
     }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::engine::commit::shared::Shared;
 use crate::engine::read::cuts::CutMark;
+use crate::engine::read::places::BatchPlace;
 use crate::engine::read::watch::{Truncation, Watch};
 use crate::engine::recovery::SegmentInfo;
 use crate::error::Result;
@@ -70,6 +71,14 @@ impl Segments {
             _ => None,
         };
         Ok(Seq::new(left.unwrap_or(u64::MAX)))
+    }
+
+    /// Where in `segment` to begin for the record `seq`, if that is known.
+    pub(crate) fn place(&self, segment: Seq, seq: Seq) -> Option<BatchPlace> {
+        match self {
+            Segments::Fixed(..) => None,
+            Segments::Live(shared) => shared.places.before(segment.get(), seq.get()),
+        }
     }
 
     pub(crate) fn first_seq(&self) -> Seq {

@@ -40,6 +40,6 @@ pub use lost::Loss;
 pub use report::{Recovery, RecoveryPolicy, Verdict};
 
 pub(crate) use identity::{Identity, Mode};
-pub(crate) use recover::recover;
+pub(crate) use recover::{recover, recover_showing};
 pub(crate) use recovered::{OnBatch, Recovered, RecoveredBatch, SegmentInfo, list};
 pub(crate) use scan::known;

@@ -8,6 +8,7 @@ use crate::engine::recovery::report::RecoveryPolicy;
 use crate::engine::recovery::scan::DirScan;
 use crate::engine::recovery::{lost, repair};
 use crate::error::Result;
+use crate::format::State;
 use crate::io::Storage;
 use crate::replication::ShardId;
 
@@ -20,9 +21,23 @@ pub(crate) fn recover(
     mode: Mode,
     on_batch: &mut OnBatch<'_>,
 ) -> Result<Recovered> {
+    recover_showing(storage, shard, policy, identity, mode, &mut |_| Ok(()), on_batch)
+}
+
+/// [`recover`], and calls `on_state` with the state that counts before the first batch.
+pub(crate) fn recover_showing(
+    storage: &dyn Storage,
+    shard: ShardId,
+    policy: RecoveryPolicy,
+    identity: &Identity,
+    mode: Mode,
+    on_state: &mut dyn FnMut(&State) -> Result<()>,
+    on_batch: &mut OnBatch<'_>,
+) -> Result<Recovered> {
     let start = Instant::now();
     let names = list(storage)?;
     let scan = DirScan::new(storage, shard, policy, identity, mode, names)?;
+    on_state(scan.state())?;
     let (plan, mut recovered) = scan.run(on_batch)?;
     if mode == Mode::Repair {
         if let Some(keep) = &plan.keep {

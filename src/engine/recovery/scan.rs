@@ -86,6 +86,11 @@ impl<'a> DirScan<'a> {
         Ok(scan)
     }
 
+    /// The state that counts.
+    pub(crate) fn state(&self) -> &State {
+        &self.state
+    }
+
     /// Scans the segments and classifies the end of the log.
     pub(crate) fn run(mut self, on_batch: &mut OnBatch<'_>) -> Result<(RepairPlan, Recovered)> {
         let live = std::mem::take(&mut self.segments);

@@ -285,6 +285,7 @@ mod tests {
                 reuse: None,
                 bytes: 8192,
                 blocks: Blocks::Written,
+                pace: Arc::default(),
             }),
         );
         while done.is_empty() {

@@ -130,8 +130,15 @@ fn a_write_by_itself_covers_no_other_and_a_full_disk_takes_no_more() {
         let (name, reuse) = ("a".to_owned(), Some("a".to_owned()));
         run(
             &mut queue,
-            FileOp::Prepare { file: 1, name, reuse, bytes: 1024, blocks: Blocks::AsTheyCome }
-                .into(),
+            FileOp::Prepare {
+                file: 1,
+                name,
+                reuse,
+                bytes: 1024,
+                blocks: Blocks::AsTheyCome,
+                pace: Arc::default(),
+            }
+            .into(),
         )
         .unwrap();
         let write = |offset, sync| {
@@ -157,7 +164,14 @@ fn queue_of(disk: &SimDisk, strategy: Strategy) -> SimQueue {
     let (name, reuse) = ("a".to_owned(), Some("a".to_owned()));
     run(
         &mut queue,
-        FileOp::Prepare { file: 1, name, reuse, bytes: 1024, blocks: Blocks::AsTheyCome },
+        FileOp::Prepare {
+            file: 1,
+            name,
+            reuse,
+            bytes: 1024,
+            blocks: Blocks::AsTheyCome,
+            pace: Arc::default(),
+        },
     )
     .0
     .unwrap();

@@ -112,7 +112,15 @@ impl Case {
 
     pub(super) fn prepare(&mut self, file: FileId, blocks: Blocks) {
         let name = spare(file);
-        self.run(FileOp::Prepare { file, name, reuse: None, bytes: SEGMENT, blocks }).unwrap();
+        self.run(FileOp::Prepare {
+            file,
+            name,
+            reuse: None,
+            bytes: SEGMENT,
+            blocks,
+            pace: Arc::default(),
+        })
+        .unwrap();
     }
 
     pub(super) fn write(&mut self, file: FileId, unit: u64, sync: Option<Strategy>) -> u64 {

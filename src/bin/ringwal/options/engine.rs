@@ -28,9 +28,15 @@ pub(crate) struct EngineArgs {
     /// Length of a segment.
     #[arg(long, value_name = "BYTES", value_parser = parse_bytes)]
     segment_bytes: Option<u64>,
-    /// Segments prepared in advance, beside the active one.
+    /// Length of the first segment after opening.
+    #[arg(long, value_name = "BYTES", value_parser = parse_bytes)]
+    first_segment_bytes: Option<u64>,
+    /// Segments prepared in advance, beside the active one, at least.
     #[arg(long, value_name = "N")]
     spare_segments: Option<usize>,
+    /// Segments prepared in advance at most, after a burst that used so many.
+    #[arg(long, value_name = "N")]
+    burst_segments: Option<usize>,
     /// Maximum number of truncated segments to keep for reuse as spares.
     #[arg(long, value_name = "N")]
     recycle_segments: Option<usize>,
@@ -154,6 +160,12 @@ impl EngineArgs {
         self.segment_bytes
     }
 
+    /// The length of the first segment, and of a full one.
+    pub(crate) fn segment_lengths(&self) -> (u64, u64) {
+        let first = self.first_segment_bytes.unwrap_or(FIRST_SEGMENT_BYTES);
+        (first, self.segment_bytes.unwrap_or(SEGMENT_BYTES))
+    }
+
     /// The number of spare segments.
     pub(crate) fn spare_segments(&self) -> usize {
         self.spare_segments.unwrap_or(SPARE_SEGMENTS)
@@ -193,7 +205,9 @@ impl EngineArgs {
             .shard(ShardId::new(self.shard));
         builder = given(builder, self.depth, Builder::queue_depth);
         builder = given(builder, self.segment_bytes, Builder::segment_bytes);
+        builder = given(builder, self.first_segment_bytes, Builder::first_segment_bytes);
         builder = given(builder, self.spare_segments, Builder::spare_segments);
+        builder = given(builder, self.burst_segments, Builder::burst_segments);
         builder = given(builder, self.recycle_segments, Builder::recycle_segments);
         builder = given(builder, self.batch_bytes, Builder::batch_bytes);
         builder = given(builder, self.batch_records, Builder::batch_records);
@@ -217,4 +231,5 @@ fn given<T>(builder: Builder, value: Option<T>, set: fn(Builder, T) -> Builder) 
 
 /// The engine's defaults.
 const SPARE_SEGMENTS: usize = 1;
+const FIRST_SEGMENT_BYTES: u64 = 256 << 10;
 const SEGMENT_BYTES: u64 = 32 << 20;

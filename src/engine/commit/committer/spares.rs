@@ -72,6 +72,11 @@ impl Committer {
         let file = self.next_file;
         let name = spare_name(self.config.shard, file);
         let reuse = board.recycled().pop();
+        // What is recycled has its blocks already.
+        let asked = match &reuse {
+            Some(_) => board.queue().full_segment_bytes(asked),
+            None => asked,
+        };
         let mut salt = [0; 8];
         if let Err(error) = getrandom::fill(&mut salt) {
             let source = std::io::Error::other(error.to_string());
@@ -94,14 +99,20 @@ impl Committer {
         let reserved = blocks == Blocks::Reserved;
         self.submit(
             InFlightOp::Prepare { file, name: name.clone(), bytes: asked, recycled, reserved },
-            FileOp::Prepare { file, name, reuse, bytes, blocks },
+            FileOp::Prepare { file, name, reuse, bytes, blocks, pace: Arc::clone(&self.pace) },
         );
     }
 
     /// Forgets how large batches were, if the last one is long ago.
-    pub(crate) fn forget_burst(&mut self) {
-        if self.burst_ends_at().is_some_and(|end| end <= now()) {
-            (self.usual_batch_bytes, self.in_burst) = (0, false);
+    pub(crate) fn forget_burst(&mut self, board: &Board) {
+        if self.burst_ends_at().is_none_or(|end| end > now()) {
+            return;
+        }
+        if std::mem::take(&mut self.in_burst) {
+            self.usual_batch_bytes = 0;
+        }
+        if std::mem::take(&mut self.took_segment) {
+            board.queue().rest();
         }
     }
 
@@ -110,18 +121,19 @@ impl Committer {
         let end = self.burst_ends_at()?;
         let queue = board.queue();
         let later = queue.wants_spare(usize::MAX) && !self.wants_spare(&queue);
-        later.then_some(end)
+        (later || self.took_segment).then_some(end)
     }
 
     /// When a burst would be over, if there is one and nothing more comes.
     fn burst_ends_at(&self) -> Option<Instant> {
-        let ends = self.in_burst && self.pipeline.writing() == 0;
+        let ends = (self.in_burst || self.took_segment) && self.pipeline.writing() == 0;
         self.last_batch_at.filter(|_| ends).map(|last| last + REST)
     }
 
     /// A batch of so many bytes was written.
     pub(super) fn note_size(&mut self, bytes: u64) {
         self.last_batch_at = Some(now());
+        self.pace.note_batch();
         self.usual_batch_bytes = match self.usual_batch_bytes {
             0 => bytes,
             usual => (usual * (SMOOTHING - 1) + bytes) / SMOOTHING,

@@ -25,7 +25,9 @@ impl WriteQueue {
             return self.reserve.take(need, purpose);
         };
         self.reserve.least = Purpose::Keep;
-        Some(self.spares.remove(at))
+        let spare = self.spares.remove(at);
+        self.note_taken(spare.1);
+        Some(spare)
     }
 
     pub(super) fn reserve_is_whole(&self) -> bool {

@@ -68,6 +68,7 @@ impl Ring {
             reuse: None,
             bytes: file_bytes,
             blocks: Blocks::Written,
+            pace: Arc::default(),
         };
         ring.queue.submit(0, prepare.into());
         let mut done = Vec::new();

@@ -21,7 +21,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::RecvTimeoutError;
-use ringwal::{Log, Metrics};
+use ringwal::{Blocks, Log, Metrics};
 
 use crate::bench::setting::{Setting, stopped};
 use crate::output::exit::Failure;
@@ -33,6 +33,9 @@ const LOOK_EVERY: Duration = Duration::from_millis(1);
 
 /// After a batch larger than this, a log that may choose prepares one spare in advance.
 const LARGE_OVER_BYTES: u64 = 64 << 10;
+
+/// A segment is at most so many times as long as the one before it, as the log's manual says.
+const GROWTH: u64 = 16;
 
 /// Waits until a new log in `dir`, which has its first record, has its segments.
 pub(crate) fn prepare(setting: &Setting<'_>, (log, dir): (&Log, &Path)) -> Result<(), Failure> {
@@ -65,7 +68,26 @@ pub(crate) fn prepare(setting: &Setting<'_>, (log, dir): (&Log, &Path)) -> Resul
 fn held(setting: &Setting<'_>, log: &Log, metrics: &Metrics) -> u64 {
     let spares = setting.engine.spare_segments() as u64;
     let large = log.backend().blocks.is_none() && metrics.written_bytes > LARGE_OVER_BYTES;
-    1 + if large { spares.min(1) } else { spares }
+    if large || spares == 0 {
+        return 1 + spares.min(1);
+    }
+    let growing = match log.backend().blocks {
+        Some(Blocks::AsTheyCome) => 0,
+        _ => growing(setting, metrics.written_bytes),
+    };
+    1 + growing + spares
+}
+
+/// The number of segments between the first one, which is short, and the first full one.
+fn growing(setting: &Setting<'_>, first_batch: u64) -> u64 {
+    let (mut bytes, full) = setting.engine.segment_lengths();
+    bytes = bytes.max(first_batch);
+    let mut count = 0;
+    while bytes.saturating_mul(GROWTH) < full {
+        bytes *= GROWTH;
+        count += 1;
+    }
+    count
 }
 
 #[cfg(test)]
