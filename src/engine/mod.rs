@@ -27,8 +27,8 @@ pub(crate) mod permit;
 pub(crate) mod read;
 pub(crate) mod records;
 pub(crate) mod recovery;
-#[cfg(any(test, feature = "sim"))]
 mod restart;
+#[cfg(any(test, feature = "sim"))]
 pub(crate) mod sim;
 pub(crate) mod state_file;
 #[cfg(test)]

@@ -146,9 +146,9 @@ impl Log {
         Ok(outcome)
     }
 
-    /// [`checkpoint`](Self::checkpoint) at `seq` and
-    /// [`truncate_before`](Self::truncate_before) what it covers, by one note: after
-    /// a crash both have happened, or neither. Appends go on meanwhile. Whole sealed segments are freed; so the active one stays, however much of it is
+    /// [`checkpoint`](Self::checkpoint) at `seq` and [`truncate_before`](Self::truncate_before)
+    /// what it covers, by one note: after a crash both have happened, or neither. Appends go on
+    /// meanwhile. Whole sealed segments are freed; so the active one stays, however much of it is
     /// covered, and goes with a later call.
     ///
     /// ```

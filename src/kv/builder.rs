@@ -174,6 +174,11 @@ impl DataWalBuilder {
         self.engine(|engine| engine.queue_depth(depth))
     }
 
+    /// The bytes of the first segment after opening; see [`Builder::first_segment_bytes`].
+    pub fn first_segment_bytes(self, bytes: u64) -> DataWalBuilder {
+        self.engine(|engine| engine.first_segment_bytes(bytes))
+    }
+
     /// The number of segments that are prepared ahead of the active one; see
     /// [`Builder::spare_segments`].
     pub fn spare_segments(self, count: usize) -> DataWalBuilder {

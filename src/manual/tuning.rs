@@ -50,6 +50,12 @@
 //! price is the greater one. Then the room of the next segment is only reserved, and each sync
 //! writes a little metadata as well. A recycled segment has its blocks already.
 //!
+//! The first segment after opening is short, so the first append waits for few zeros. Each one
+//! after it may be 16 times as long as the one before, until it is full. Beside batches, zeros are
+//! written in steps of 1 MiB with pauses, until half of the active segment is used. After a burst,
+//! a tenth of a second without a batch, as many spares are prepared as it used, up to
+//! [`burst_segments`](crate::Builder::burst_segments).
+//!
 //! The raw floors of `ringwal bench` write to files whose blocks exist. A log that grows with large
 //! records has to make new blocks, on the disk that the records go to; a log in its steady state
 //! recycles the segments that truncation frees. If your load has bursts, keep written segments for
@@ -89,7 +95,9 @@
 //! | `batch_bytes`, `batch_records` | 1 MiB, 65,536 | one write must not hold up so many records |
 //! | `queue_bytes` | 16 MiB | bursts are larger: at this bound, appends block |
 //! | `segment_bytes` | 32 MiB | larger for many MiB/s; smaller to free space in small steps |
-//! | `spare_segments` | 1 | bursts are longer than a segment: hold as many as one fills |
+//! | `first_segment_bytes` | 256 KiB | the first append after opening must wait for fewer zeros |
+//! | `spare_segments` | 1 | the first burst is longer than a segment: hold as many as it fills |
+//! | `burst_segments` | 4 | bursts fill more segments, and the disk has room for their zeros |
 //! | `recycle_segments` | 2 | truncation frees more at once; recycled segments have their blocks |
 //! | `preallocate` | by file system and batch size | the tail matters more than the rate |
 //! | `direct_io` | on | you want to compare with the page cache |

@@ -107,6 +107,12 @@ impl WalBuilder {
         self
     }
 
+    /// The bytes of the first segment after opening; see [`Builder::first_segment_bytes`].
+    pub fn first_segment_bytes(mut self, bytes: u64) -> WalBuilder {
+        self.engine = self.engine.first_segment_bytes(bytes);
+        self
+    }
+
     /// The number of segments that are prepared ahead of the active one; see
     /// [`Builder::spare_segments`].
     pub fn spare_segments(mut self, count: usize) -> WalBuilder {

@@ -330,7 +330,7 @@ fn a_compaction_that_cannot_go_on_is_told_where_and_seals_no_more_segments() {
 #[test]
 fn a_compaction_copies_what_is_whole_beside_damage_once_and_names_the_keys_that_are_not() {
     on_backends("a_compaction_copies_what_is_whole_beside_damage", |path, builder| {
-        let store = builder().segment_bytes(4 << 20).open().unwrap();
+        let store = builder().segment_bytes(4 << 20).first_segment_bytes(4 << 20).open().unwrap();
         for n in 0..100 {
             store.put(key(n), [n as u8; 10_000]).unwrap();
         }

@@ -11,8 +11,11 @@ fn open(dir: &tempfile::TempDir) -> Log {
     Log::builder(dir.path()).backend(BackendKind::Std).segment_bytes(8192).open().unwrap()
 }
 
+/// A number, and the payload of a checkpoint.
+type Step = (u64, Option<Vec<u8>>);
+
 /// What opening shows: the checkpoint, and the numbers of records.
-fn restored(dir: &tempfile::TempDir) -> (Log, Vec<(u64, Option<Vec<u8>>)>) {
+fn restored(dir: &tempfile::TempDir) -> (Log, Vec<Step>) {
     let mut steps = Vec::new();
     let builder = Log::builder(dir.path()).backend(BackendKind::Std).segment_bytes(8192);
     let log = builder.open_restoring(|step| {
