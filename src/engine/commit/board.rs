@@ -8,6 +8,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use crate::engine::commit::latch::Latch;
 use crate::engine::commit::notifications::Notifications;
 use crate::engine::commit::queue::{Ended, WriteQueue};
 use crate::engine::commit::ring_thread::control::Control;
@@ -125,10 +126,18 @@ impl Board {
         }
     }
 
-    /// Wakes whom the committer has notifications for. No lock may be held.
-    pub(crate) fn notify(&self, notifications: Notifications) {
-        for (latch, level) in notifications.acknowledged {
-            latch.reach(level);
+    /// Wakes all for whom the committer has notifications, and calls the appender that is to lead
+    /// the next batch. No lock may be held.
+    pub(crate) fn notify(&self, mut notifications: Notifications, next: Option<Arc<Latch>>) {
+        let last = notifications.acknowledged.pop();
+        for (latch, stage) in notifications.acknowledged {
+            latch.reach(stage);
+        }
+        match (last, next) {
+            (Some((latch, stage)), Some(next)) => latch.reach_and_call(stage, &next),
+            (Some((latch, stage)), None) => latch.reach(stage),
+            (None, Some(next)) => next.call_leader(),
+            (None, None) => {}
         }
         if let Some(completed_at) = notifications.completed_at {
             self.watermarks.wake_reached();

@@ -49,6 +49,18 @@ const PENDING: u32 = 0;
 const LED: u32 = 1;
 const FAILED: u32 = 4;
 
+/// To wake more sleepers than this takes as long as a flush, or longer. So the leader of the next
+/// batch is called behind the first of them, one part in [`FIRST_PART`], and its flush runs while
+/// the others are woken. At 256 threads 1.15 times the records per second (2026-11-28, two
+/// processors); a half instead of a tenth gives 1.08 times, and shorter tails.
+const MANY: u32 = if CHECKED { 1 } else { 64 };
+
+/// See [`MANY`].
+const FIRST_PART: u32 = if CHECKED { 2 } else { 10 };
+
+/// A checker of schedules has two threads to spare.
+const CHECKED: bool = cfg!(any(ringwal_loom, ringwal_shuttle));
+
 /// What became of a wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
@@ -244,29 +256,43 @@ impl Latch {
 
     /// Raises the latch to `stage` and wakes all who wait for it.
     pub(crate) fn reach(&self, stage: Stage) {
-        self.raise(stage as u32);
+        self.raise(stage as u32, || ());
+    }
+
+    /// [`reach`](Self::reach) that calls the leader of the next batch on the way: behind all who
+    /// are woken if they are few, behind the first part of many.
+    pub(crate) fn reach_and_call(&self, stage: Stage, next: &Latch) {
+        self.raise(stage as u32, || next.call_leader());
     }
 
     /// Fails the latch for everyone who still waits.
     pub(crate) fn fail(&self, cause: &Arc<Error>) {
         if self.word.get() < Stage::Synced as u32 {
             if mutated("handover_fail_before_the_cause") {
-                self.raise(FAILED);
+                self.raise(FAILED, || ());
             }
             let _ = self.failure.set(Arc::clone(cause));
-            self.raise(FAILED);
+            self.raise(FAILED, || ());
         }
     }
 
-    fn raise(&self, word: u32) {
+    fn raise(&self, word: u32, call_next: impl FnOnce()) {
         let unseen =
             mutated("handover_look_before_opening") && self.sleepers.load(Ordering::SeqCst) == 0;
         if self.word.raise(word) >= word {
-            return;
+            return call_next();
         }
         // L2: after the word.
-        if self.sleepers.load(Ordering::SeqCst) > 0 && !unseen {
+        let sleepers = self.sleepers.load(Ordering::SeqCst);
+        if sleepers > MANY {
+            self.word.wake_some(sleepers / FIRST_PART);
+            call_next();
             self.word.wake_all();
+        } else {
+            if sleepers > 0 && !unseen {
+                self.word.wake_all();
+            }
+            call_next();
         }
         for stage in [Stage::Written, Stage::Synced] {
             if word >= stage as u32 {

@@ -3,10 +3,10 @@
 //! A flush costs the same for one record as for a hundred. So the next batch goes when those whom
 //! the last one acknowledged have had their turn, and not before:
 //!
-//! - The thread that finishes a batch wakes them all, and behind them the *leader* of the next one:
-//!   an appender that waits in it already. By the time the leader has a processor, the others have
-//!   come back, as far as they do so at once. That holds on an idle machine, on a busy one, and for
-//!   threads that think.
+//! - The thread that finishes a batch wakes them all, and behind them (behind the first of many)
+//!   the *leader* of the next one: an appender that waits in it already. By the time the leader has
+//!   a processor, the others have come back, as far as they do so at once. That holds on an idle
+//!   machine, on a busy one, and for threads that think.
 //! - If nobody waits in the next batch, the first to come back opens it and holds it for the
 //!   others. [`CommitDelay`] says for how long. It knows no clock: it is told the time.
 //!

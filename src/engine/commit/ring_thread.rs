@@ -127,7 +127,7 @@ impl<Q: IoQueue> RingThread<Q> {
         }
         let notifications = committer.take_notifications();
         drop(committer);
-        shared.notify(notifications);
+        shared.notify(notifications, None);
         (!has_ended).then_some(pause)
     }
 
@@ -150,11 +150,7 @@ impl<Q: IoQueue> RingThread<Q> {
         }
         drop(committer);
         let started = waited.and_then(|()| self.io.start());
-        shared.notify(notifications);
-        if let Some(latch) = next {
-            // Behind those who were just woken: see `policy`.
-            latch.call_leader();
-        }
+        shared.notify(notifications, next);
         if let Err(error) = started {
             self.lose_queue(error);
         }
@@ -178,7 +174,7 @@ impl<Q: IoQueue> RingThread<Q> {
         committer.give_up(error);
         let notifications = committer.take_notifications();
         drop(committer);
-        self.shared.notify(notifications);
+        self.shared.notify(notifications, None);
     }
 
     /// Whether the next round would do nothing but wait for a message.

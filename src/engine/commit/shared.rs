@@ -36,7 +36,7 @@ impl Shared {
         committer.give_up(Error::io("commit to", &self.dir, source));
         let notifications = committer.take_notifications();
         drop(committer);
-        self.notify(notifications);
+        self.notify(notifications, None);
     }
 }
 

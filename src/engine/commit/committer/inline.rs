@@ -99,11 +99,7 @@ impl Shared {
         if more && !mutated("handover_leave_records_behind") {
             self.wake_ring();
         }
-        self.notify(notifications);
-        // Behind those who were just woken: see `policy`.
-        if let Some(latch) = next {
-            latch.call_leader();
-        }
+        self.notify(notifications, next);
         Attempt::Done
     }
 }
