@@ -179,8 +179,11 @@ fn an_event_that_found_no_room_is_not_remembered() {
     const INSIDE: &str = "RINGWAL_TEST_FULL_DISK";
     if let Some(dir) = std::env::var_os(INSIDE) {
         let config = WalConfig { segment_size: 4 << 20, ..config(dir.as_ref()) };
-        let (wal, _, _) =
-            WalHandle::builder(config).preallocate(Some(Blocks::Written)).open().unwrap();
+        let (wal, _, _) = WalHandle::builder(config)
+            .preallocate(Some(Blocks::Written))
+            .first_segment_bytes(4 << 20)
+            .open()
+            .unwrap();
         for _ in 0..2 {
             let error = wal.append(event(1)).unwrap_err();
             assert!(matches!(error, ringwal::Error::NoSpace { .. }), "{error:?}");

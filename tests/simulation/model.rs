@@ -66,6 +66,15 @@ impl Model {
         self.atomic.retain(|&(_, last)| last <= seq);
     }
 
+    /// Learns from an opened log whether a restart that failed has happened.
+    pub(crate) fn settle_restart(&mut self, log: &Log) {
+        let last = log.appended_seq().get();
+        let maybe = self.maybe_restart.take().filter(|&seq| last == seq - 1);
+        if let Some(seq) = maybe.filter(|&seq| log.first_seq().get() == seq) {
+            self.restart(seq);
+        }
+    }
+
     /// The log restarted at `seq`.
     pub(crate) fn restart(&mut self, seq: u64) {
         self.records.resize(seq as usize - 1, Vec::new());
@@ -82,10 +91,7 @@ impl Model {
         killed: bool,
     ) -> Result<Option<Error>, Broken> {
         let last = log.appended_seq().get();
-        let maybe = self.maybe_restart.take().filter(|&seq| last == seq - 1);
-        if let Some(seq) = maybe.filter(|&seq| log.first_seq().get() == seq) {
-            self.restart(seq);
-        }
+        self.settle_restart(log);
         let floor = if killed { self.written.max(self.acked) } else { self.acked };
         ensure!(last <= self.last(), "{last} records of {}: made up", self.last());
         let is_cut = self.maybe_cut == Some(last);

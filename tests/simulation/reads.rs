@@ -131,13 +131,15 @@ impl World {
             Err(error) => return Err(format!("{struck}: {error}")),
         };
         let (last, witnessed) = (log.appended_seq().get(), self.witnessed(&last_segment, &struck));
-        ensure!(last <= self.model.last(), "{struck}: {last} of {} records", self.model.last());
+        let mut model = self.model.clone();
+        model.settle_restart(&log);
+        ensure!(last <= model.last(), "{struck}: {last} of {} records", model.last());
         ensure!(last >= witnessed, "{struck}: {last} records, {witnessed} are proven");
         let reader = log.reader().map_err(|error| format!("{struck}: {error}"))?;
-        match self.model.check_records(&log, reader).map_err(|why| format!("{struck}: {why}"))? {
+        match model.check_records(&log, reader).map_err(|why| format!("{struck}: {why}"))? {
             Some(Error::Corrupt(_)) => Ok(Seen::Corrupt),
             Some(error) => Err(format!("{struck}: {error}")),
-            None if last < self.model.acked => Ok(Seen::Shorter),
+            None if last < model.acked => Ok(Seen::Shorter),
             None => Ok(Seen::Whole),
         }
     }
