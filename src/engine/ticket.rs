@@ -92,9 +92,10 @@ impl Commit {
     ///
     /// # Errors
     ///
-    /// [`Error::Poisoned`] with the root cause when a write or sync failed before,
-    /// [`Error::InWaker`] in a waker, [`Error::Forked`] in a child of the process that appended:
-    /// only the parent learns how it went on.
+    /// [`Error::Poisoned`](crate::Error::Poisoned) with the root cause when a write or sync failed
+    /// before, [`Error::InWaker`](crate::Error::InWaker) in a waker,
+    /// [`Error::Forked`](crate::Error::Forked) in a child of the process that appended: only the
+    /// parent learns how it went on.
     pub fn wait(&self) -> Result<Seq> {
         if let Some(stage) = self.stage {
             self.latch.wait(stage, None)?;
