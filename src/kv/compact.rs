@@ -55,7 +55,7 @@ const COPIES_BYTES: u64 = 4 << 20;
 ///
 /// let dir = tempfile::tempdir()?;
 /// let store = DataWal::open(dir.path().join("store"))?;
-/// for n in 0..100_u8 {
+/// for n in 0..10_u8 {
 ///     store.put("key", [n])?;
 /// }
 /// let done = store.compact()?;
