@@ -59,7 +59,7 @@ dir=$(realpath "$dir")
 rounds=${ROUNDS:-5}
 secs=${SECS:-0.8}
 cargo build --quiet --release --features cli
-ringwal=target/release/ringwal
+ringwal=${CARGO_TARGET_DIR:-target}/release/ringwal
 tables=$(mktemp -d)
 trap 'rm -rf "$tables"' EXIT
 goals=0

@@ -29,7 +29,7 @@ for _ in $(seq "$rounds"); do
     for load in "${loads[@]}"; do
         for at in "${!names[@]}"; do
             # shellcheck disable=SC2086  # the options are words
-            target/release/ringwal bench "$dir" --floors false --rounds 1 --secs "${SECS:-0.3}" \
+            "${CARGO_TARGET_DIR:-target}/release/ringwal" bench "$dir" --floors false --rounds 1 --secs "${SECS:-0.3}" \
                 --hogs "${HOGS:-0}" --size 100 --threads 1,4,16,64,256 \
                 --strategy write-then-sync $load ${options[at]} |
                 awk -v name="${names[at]}" '

@@ -9,7 +9,7 @@ cd "$(dirname "$0")/.."
 rounds=${1:-7}
 dir=${2:-$(mktemp -d)}/compare
 cargo build --quiet --release --features cli
-ringwal=target/release/ringwal
+ringwal=${CARGO_TARGET_DIR:-target}/release/ringwal
 
 names=(std std-not-preallocated std-reserved linked dsync dsync-depth-1 write-then-sync
     write-then-sync-no-gather write-then-sync-no-inline write-then-sync-neither)
